@@ -1,0 +1,35 @@
+"""Package discovery: `lang`, `runtime`, `stdlib` and `scripts` stand at the top of the tree and install as `pyprobe.lang` and so on.
+
+setuptools has no declarative form for "every package below this folder, under another name", so the folders are
+walked here and no subpackage can be forgotten.
+"""
+
+from pathlib import Path
+
+from setuptools import Extension, setup
+
+ROOT = Path(__file__).parent
+MAPPED = ("lang", "runtime", "stdlib", "scripts")
+DATA = ["*.lark", "*.pt", "*.h", "*.c", "*.tsv", "*.json", "*.txt", "*.bin", "bin/*", "workload/*"]
+
+package_dir = {"pyprobe": "pyprobe", "pyprobe.repl": "pyprobe/repl"}
+for top in MAPPED:
+    for init in sorted((ROOT / top).rglob("__init__.py")):
+        folder = init.parent.relative_to(ROOT)
+        package_dir["pyprobe." + ".".join(folder.parts)] = folder.as_posix()
+
+setup(
+    packages=sorted(package_dir),
+    package_dir=package_dir,
+    package_data={name: DATA for name in package_dir},
+    ext_modules=[
+        Extension(
+            "pyprobe.runtime.machine._native",
+            ["runtime/machine/_native.c"],
+            define_macros=[("Py_LIMITED_API", "0x030b0000")],
+            py_limited_api=True,
+            optional=True,  # the ctypes twin is correct without a compiler
+            extra_compile_args=["-O2"],
+        )
+    ],
+)
