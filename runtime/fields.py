@@ -6,10 +6,19 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from pyprobe.lang.typesys import BOOL, MAC, Array, Buffer, Enum, Field, Inet, Integer, Pointer, Record, String, Struct, Tuple, Type
+from pyprobe.lang.typesys import BOOL, MAC, Array, Buffer, Field, Inet, Integer, Record, String, Struct, Tuple, Type
 
 Decoder = Callable[[bytes, int], Any]
-_LETTERS = {(1, True): "b", (1, False): "B", (2, True): "h", (2, False): "H", (4, True): "i", (4, False): "I", (8, True): "q", (8, False): "Q"}
+_LETTERS = {
+    (1, True): "b",
+    (1, False): "B",
+    (2, True): "h",
+    (2, False): "H",
+    (4, True): "i",
+    (4, False): "I",
+    (8, True): "q",
+    (8, False): "Q",
+}
 
 
 def shape(t: Type) -> tuple[int, bool] | None:

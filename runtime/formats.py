@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pyprobe.runtime.values import Renderer
 
 SPEC = re.compile(
-    rb"%(?P<flags>-?\+? ?#?0?)(?P<width>\d+|\*)?(?P<precision>\.(?:\d+|\*)?)?(?P<length>hh|h|ll|l|L|j|z|t)?(?P<conv>rx|rh|gr|[diuoxXcpsr])|%(?P<odd>\d*)%"
+    rb"%(?P<flags>-?\+? ?#?0?)(?P<width>\d+|\*)?(?:\.(?:\d+|\*)?)?(?P<length>hh|h|ll|l|L|j|z|t)?(?P<conv>rx|rh|gr|[diuoxXcpsr])"
+    rb"|%\d*%"
 )
 _SIZES = {"": 4, "hh": 1, "h": 2}
 
@@ -49,8 +50,8 @@ def parse(fmt: bytes) -> list[bytes | Spec]:
         if match["conv"] is None:
             parts.append(b"%")
             continue
-        width = match["width"] or b"0"
-        parts.append(Spec(match["flags"].decode(), int(width) if width != b"*" else 0, (match["length"] or b"").decode(), match["conv"].decode()))
+        flags, width, length, conv = ((match[name] or b"").decode() for name in ("flags", "width", "length", "conv"))
+        parts.append(Spec(flags, int(width) if width.isdigit() else 0, length, conv))
     parts.append(fmt[at:])
     return [part for part in parts if part]
 
@@ -147,5 +148,3 @@ def _first_part(spec: Spec, t: Type, text: Callable[[Any], bytes]) -> Conversion
         return pad(whole[:opening]) + whole[opening:]
 
     return Conversion(b"%s", None, padded)
-
-

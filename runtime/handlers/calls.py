@@ -15,7 +15,7 @@ from pyprobe.lang.typesys import UINT64, Array, Buffer, Integer, Stack, String, 
 from pyprobe.runtime import functions
 from pyprobe.runtime.handlers import arithmetic, mapaccess, memory
 from pyprobe.runtime.handlers.arithmetic import limits, unsigned
-from pyprobe.runtime.handlers.compiler import Compiler, bare
+from pyprobe.runtime.handlers.compiler import Compiler, bare, placed
 from pyprobe.runtime.handlers.emitter import Code, number
 
 MISSING = object()
@@ -92,7 +92,7 @@ def _element(c: Compiler, node: nodes.Call) -> mapaccess.Place:
         return mapaccess.place(c, first, touch=False)
     assert isinstance(first, nodes.Map)
     if len(node.args) > 1 and c.storage(first).keyed:
-        return mapaccess.place(c, nodes.MapAccess(map=first, key=argument(node, 1), span=node.span), touch=False)
+        return mapaccess.place(c, placed(nodes.MapAccess(map=first, key=argument(node, 1)), node.span), touch=False)
     return mapaccess.place(c, first, touch=False)
 
 
@@ -233,7 +233,7 @@ def _memcmp(c: Compiler, node: nodes.Call) -> Code:
 def _bytes_of(c: Compiler, t: Type, code: Code, n: Code) -> str:
     if isinstance(t, String):
         return f"{code.text}.ljust({t.size}, b'\\0')"
-    if isinstance(t, Integer) or t.size == 8 and not isinstance(t, (Array, Buffer)):
+    if isinstance(t, Integer) or (t.size == 8 and not isinstance(t, (Array, Buffer))):
         reader = functions.buffer_reader(c.context.memory, c.context.config.max_strlen, None)
         return f"{c.bind(reader, 'read_buffer')}({bare(unsigned(code).text)}, {bare(n.text)})"
     return code.text

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyprobe.lang import nodes
 from pyprobe.lang.program import ProbeBody
 from pyprobe.lang.source import Span
-from pyprobe.lang.typesys import Integer, Type
+from pyprobe.lang.typesys import Type
 from pyprobe.runtime.handlers.emitter import DEEPEST, Code, Emitter, number
 from pyprobe.runtime.zeros import zero_of
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.context import RuntimeContext
     from pyprobe.runtime.maps import MapStorage
 
+Placed = TypeVar("Placed", bound=nodes.Node)
 QUEUEING = frozenset({"clear", "zero"})  # with print(@m): what acts on maps later than the statement that asks for it
 
 
@@ -167,6 +168,12 @@ class Rules:
         self.truth = truth
 
 
+def placed(node: Placed, span: Span) -> Placed:
+    """A node made here, with the place in the script that it stands for."""
+    node.span = span
+    return node
+
+
 def _complain(warn: Callable[..., None], arguments: tuple[Any, ...], result: Any) -> Any:
     warn(*arguments)
     return result
@@ -218,7 +225,3 @@ def acts_on_maps(node: nodes.Node) -> bool:
     if not isinstance(node, nodes.Call):
         return False
     return node.name in QUEUEING or (node.name == "print" and bool(node.args) and isinstance(node.args[0], nodes.Map))
-
-
-def is_signed(t: Type) -> bool:
-    return isinstance(t, Integer) and t.signed

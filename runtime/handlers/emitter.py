@@ -119,4 +119,6 @@ def frame(emitter: Emitter) -> tuple[str, list[Span | None]]:
     lines = [f"def make({', '.join([*emitter.objects, 'blame'])}):", "    def handler():", "        try:"]
     lines += [f"            {line}" for line in emitter.lines or ["pass"]]
     lines += ["        except Exception as error:", "            blame(error)", "    return handler", ""]
-    return "\n".join(lines), [None] * HEADER + (list(emitter.spans) or [None]) + [None] * 4
+    spans: list[Span | None] = [None] * HEADER
+    spans += emitter.spans or [None]
+    return "\n".join(lines), spans + [None] * 4

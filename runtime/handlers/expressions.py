@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from pyprobe.lang import nodes
-from pyprobe.lang.typesys import BOOL, Aggregate, Array, Enum, Integer, Pointer, Record, String, Tuple, Type
+from pyprobe.lang.typesys import BOOL, Array, Enum, Integer, Pointer, Record, String, Tuple, Type
 from pyprobe.runtime.handlers import arithmetic, calls, mapaccess, memory
 from pyprobe.runtime.handlers.arithmetic import fit, fit_type, limits, unsigned
-from pyprobe.runtime.handlers.compiler import Compiler, bare
+from pyprobe.runtime.handlers.compiler import Compiler, bare, placed
 from pyprobe.runtime.handlers.emitter import Code, number
 
 DIVISION_BY_ZERO = "Divide or modulo by 0 detected. This can lead to unexpected results. 1 is being used as the result."
@@ -191,7 +191,7 @@ def _ternary(c: Compiler, node: nodes.Ternary) -> Code:
 
 def _branch(c: Compiler, node: nodes.Expr | None, value: Code, name: str, void: bool) -> None:
     if node is not None and void and isinstance(node, nodes.Call):
-        c.rules.statements[nodes.ExprStatement](c, nodes.ExprStatement(expr=node, span=node.span))
+        c.rules.statements[nodes.ExprStatement](c, placed(nodes.ExprStatement(expr=node), node.span))
         return
     code = value if node is None else c.expr(node)
     c.emitter.emit(bare(code.text) if void else f"{name} = {bare(code.text)}")
@@ -261,7 +261,7 @@ def _block(c: Compiler, node: nodes.Block) -> Code:
 def _cast(c: Compiler, node: nodes.Cast) -> Code:
     if isinstance(node.operand, nodes.Tuple) and isinstance(node.type, Tuple):
         items = zip(node.operand.items, node.type.elements, strict=True)
-        return make_tuple(c.operands([nodes.Cast(spec=None, operand=i, type=t, span=i.span) for i, t in items]))
+        return make_tuple(c.operands([placed(nodes.Cast(spec=None, operand=i, type=t), i.span) for i, t in items]))
     return convert(c, c.expr(node.operand), node.operand.type, node.type)
 
 
@@ -313,8 +313,6 @@ def elements(t: Tuple | Record) -> tuple[Type, ...]:
 
 
 UNSIGNED = {size: Integer(size, False) for size in (1, 2, 4, 8)}
-
-
 
 
 EXPRESSIONS: dict[type[nodes.Expr], Callable[[Compiler, Any], Code]] = {

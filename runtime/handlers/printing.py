@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pyprobe.lang import nodes
 from pyprobe.lang.typesys import Type
 from pyprobe.runtime import formats, functions
-from pyprobe.runtime.handlers import arithmetic, calls
+from pyprobe.runtime.handlers import arithmetic
 from pyprobe.runtime.handlers.calls import argument, literal
 from pyprobe.runtime.handlers.compiler import Compiler, bare
 from pyprobe.runtime.handlers.emitter import Code
@@ -95,7 +95,7 @@ def _system(c: Compiler, node: nodes.Call) -> None:
 
 def _assert(c: Compiler, node: nodes.Call) -> None:
     """errorf() and exit(1) unless the condition holds."""
-    with c.emitter.block(f"if not {calls.bare(c.rules.truth(c, argument(node, 0)).text)}:"):
+    with c.emitter.block(f"if not {bare(c.rules.truth(c, argument(node, 0)).text)}:"):
         text = c.constant(b"assert failed: " + literal(node, 1), "text").text
         c.effect(functions.messenger(c.context, "errorf", node.span), "errorf", text)
         c.effect(c.context.request_exit, "request_exit", "1")

@@ -10,9 +10,9 @@ from typing import Any
 
 from pyprobe.lang import nodes
 from pyprobe.runtime.handlers import calls, mapaccess
-from pyprobe.runtime.handlers.compiler import Compiler, bare
-from pyprobe.runtime.handlers.expressions import step
+from pyprobe.runtime.handlers.compiler import Compiler, bare, placed
 from pyprobe.runtime.handlers.emitter import Code
+from pyprobe.runtime.handlers.expressions import step
 
 SHORT_LOOP = 100_000  # rounds of a loop that need not be interruptible
 
@@ -54,7 +54,7 @@ def _set(c: Compiler, target: nodes.Variable, value: Code) -> None:
 
 
 def _discard(c: Compiler, node: nodes.Discard) -> None:
-    _expression(c, nodes.ExprStatement(expr=node.value, span=node.span))
+    _expression(c, placed(nodes.ExprStatement(expr=node.value), node.span))
 
 
 def _let(c: Compiler, node: nodes.Let) -> None:
@@ -84,7 +84,7 @@ def _while(c: Compiler, node: nodes.While) -> None:
 def _loop_body(c: Compiler, body: nodes.Block) -> None:
     c.statements(body.statements)
     if body.result is not None:
-        c.statement(nodes.ExprStatement(expr=body.result, span=body.result.span))
+        c.statement(placed(nodes.ExprStatement(expr=body.result), body.result.span))
 
 
 def _for_range(c: Compiler, node: nodes.ForRange) -> None:
@@ -121,8 +121,6 @@ def _jump(c: Compiler, node: nodes.Jump) -> None:
         c.emitter.emit("return")
     else:
         c.emitter.emit(f"return {bare(c.expr(node.value).text)}")
-
-
 
 
 STATEMENTS: dict[type[nodes.Statement], Callable[[Compiler, Any], None]] = {

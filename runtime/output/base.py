@@ -24,9 +24,7 @@ class Output:
     warnings: False silences warnings at run time (and warnf). `muted` drops everything: set after exit().
     """
 
-    def __init__(
-        self, out: BinaryIO, err: BinaryIO, renderer: Renderer, *, buffering: Buffering = "line", warnings: bool = True
-    ) -> None:
+    def __init__(self, out: BinaryIO, err: BinaryIO, renderer: Renderer, *, buffering: Buffering = "line", warnings: bool = True) -> None:
         self.out = out
         self.err = err
         self.renderer = renderer

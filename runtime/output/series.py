@@ -9,6 +9,7 @@ from pyprobe.runtime.times import format_time
 from pyprobe.runtime.values import Renderer
 
 WIDTH = 53
+FORMATS = {"s": b"%H:%M:%S", "ms": b"%H:%M:%S.%l", "us": b"%H:%M:%S.%f", "ns": b"%H:%M:%S.%k"}
 
 
 def newest(items: list[order.Element]) -> int:
@@ -26,7 +27,7 @@ def points(kind: Aggregate, stored: Series, last: int) -> list[tuple[int, int | 
 
 def _time(ns: int, renderer: Renderer, unit: str) -> str:
     wall = ns + renderer.clock.wall() - renderer.clock.now()
-    return format_time({"s": b"%H:%M:%S", "ms": b"%H:%M:%S.%l", "us": b"%H:%M:%S.%f", "ns": b"%H:%M:%S.%k"}[unit], wall, renderer.tz).decode()
+    return format_time(FORMATS[unit], wall, renderer.tz).decode()
 
 
 def text(kind: Aggregate, stored: Series, last: int, renderer: Renderer) -> str:

@@ -95,10 +95,13 @@ class TextOutput(Output):
         """The text of a stored value that fits on a line."""
         if isinstance(t, Aggregate):
             if t.function == "stats":
-                return lambda stored: b"{ .count = %d, .average = %d, .total = %d }" % (
-                    stored[1],
-                    order.divided(aggregates.average(t, stored), divisor),
-                    aggregates.wrap(t, stored[0]),
+                return lambda stored: (
+                    b"{ .count = %d, .average = %d, .total = %d }"
+                    % (
+                        stored[1],
+                        order.divided(aggregates.average(t, stored), divisor),
+                        aggregates.wrap(t, stored[0]),
+                    )
                 )
             return lambda stored: b"%d" % order.divided(aggregates.as_integer(t, stored), divisor)
         if type(t) is Integer and divisor > 1:
