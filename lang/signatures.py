@@ -87,9 +87,9 @@ class Signature:
     """A function.
 
     `mode`: `sync` gives its result in the handler; `async` is done by the output side in event order; `compile` is gone after the
-    check; `aggregate` is the right side of a map assignment only. `rest` is set where any number of further arguments may follow (the values
-    of a format). `library`: upstream writes it as a library macro, so that a wrong count reads differently. `macro` ones see no values
-    but the text of their arguments. `later`: known, but not built yet. `providers` is None where every probe may call it.
+    check; `aggregate` is the right side of a map assignment only. `rest` is set where any number of further arguments may follow (the
+    values of a format). `library`: upstream writes it as a library macro, so that a wrong count reads differently. `later`: known, but
+    not built yet. `providers` is None where every probe may call it.
     """
 
     __slots__ = ("brief", "later", "library", "mode", "name", "params", "providers", "rest", "result", "statement", "unsafe")
