@@ -31,29 +31,18 @@ NAMED: dict[str, t.Type] = {
 
 SIZED: dict[str, Callable[[int], t.Type]] = {"string": t.String, "buffer": t.Buffer, "inet": t.Inet}
 
-KERNEL_INTEGERS: dict[str, t.Type] = {
-    **{name: t.INT8 for name in ("char", "signed char", "s8", "__s8", "int8_t")},
-    **{name: t.UINT8 for name in ("unsigned char", "u8", "__u8", "uint8_t", "u_char", "unchar", "_Bool")},
-    **{name: t.INT16 for name in ("short", "short int", "s16", "__s16", "int16_t")},
-    **{name: t.UINT16 for name in ("unsigned short", "short unsigned int", "u16", "__u16", "uint16_t", "u_short", "ushort", "umode_t", "__le16", "__be16")},
-    **{name: t.INT32 for name in ("int", "signed int", "s32", "__s32", "int32_t", "pid_t", "key_t", "clockid_t", "timer_t", "__kernel_pid_t")},
-    **{
-        name: t.UINT32
-        for name in ("unsigned int", "u32", "__u32", "uint32_t", "uint", "u_int", "uid_t", "gid_t", "dev_t", "mode_t", "nlink_t")
-        + ("gfp_t", "fmode_t", "__le32", "__be32", "__poll_t", "qid_t", "projid_t")
-    },
-    **{
-        name: t.INT64
-        for name in ("long", "long int", "long long", "long long int", "s64", "__s64", "int64_t", "ssize_t", "off_t", "loff_t", "ktime_t")
-        + ("time64_t", "clock_t", "ptrdiff_t", "intptr_t", "suseconds_t", "__kernel_long_t")
-    },
-    **{
-        name: t.UINT64
-        for name in ("unsigned long", "long unsigned int", "unsigned long long", "long long unsigned int", "u64", "__u64", "uint64_t")
-        + ("size_t", "ino_t", "sector_t", "blkcnt_t", "uintptr_t", "u_long", "ulong", "phys_addr_t", "dma_addr_t", "resource_size_t")
-        + ("pgoff_t", "aligned_u64", "__le64", "__be64", "__kernel_ulong_t", "vm_flags_t")
-    },
+_TYPEDEFS: dict[t.Type, str] = {
+    t.INT8: "char s8 __s8 int8_t",
+    t.UINT8: "u8 __u8 uint8_t u_char unchar _Bool",
+    t.INT16: "short s16 __s16 int16_t",
+    t.UINT16: "u16 __u16 uint16_t u_short ushort umode_t __le16 __be16",
+    t.INT32: "int s32 __s32 int32_t pid_t key_t clockid_t timer_t __kernel_pid_t",
+    t.UINT32: "unsigned u32 __u32 uint32_t uint u_int uid_t gid_t dev_t mode_t nlink_t gfp_t fmode_t __le32 __be32 __poll_t",
+    t.INT64: "long s64 __s64 int64_t ssize_t off_t loff_t ktime_t time64_t clock_t ptrdiff_t intptr_t suseconds_t __kernel_long_t",
+    t.UINT64: "u64 __u64 uint64_t size_t ino_t sector_t blkcnt_t uintptr_t u_long ulong phys_addr_t dma_addr_t resource_size_t pgoff_t "
+    "aligned_u64 __le64 __be64 __kernel_ulong_t vm_flags_t",
 }
+KERNEL_INTEGERS: dict[str, t.Type] = {name: type for type, names in _TYPEDEFS.items() for name in names.split()}
 
 
 class UnknownType(Exception):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
+from inspect import get_annotations
 from typing import TypeVar
 
 from pyprobe.lang import nodes
@@ -21,7 +22,7 @@ _CLASSES = {name for name, value in vars(nodes).items() if isinstance(value, typ
 @cache
 def slots(cls: type[Node]) -> tuple[str, ...]:
     """The attributes of a node class that may hold nodes or lists of nodes, in source order."""
-    written = {name: text for base in reversed(cls.__mro__) for name, text in base.__dict__.get("__annotations__", {}).items()}
+    written = {name: text for base in reversed(cls.__mro__) for name, text in get_annotations(base).items()}
     return tuple(name for name in cls.fields if _CLASSES.intersection(re.findall(r"\w+", written[name])))
 
 
