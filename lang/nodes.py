@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pyprobe.lang.attachpoint import AttachPoint
 
 
-@dataclass_transform(kw_only_default=True, eq_default=False)
+@dataclass_transform(kw_only_default=True)
 class Node:
     """Base of all nodes. `fields` names the attributes that a subclass declares, in order, `span` left out."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from functools import cache
 from inspect import get_annotations
 from typing import TypeVar
 
@@ -19,11 +18,16 @@ N = TypeVar("N", bound=Node)
 _CLASSES = {name for name, value in vars(nodes).items() if isinstance(value, type) and issubclass(value, Node)}
 
 
-@cache
+_slots: dict[type[Node], tuple[str, ...]] = {}
+
+
 def slots(cls: type[Node]) -> tuple[str, ...]:
     """The attributes of a node class that may hold nodes or lists of nodes, in source order."""
+    known = _slots.get(cls)
+    if known is not None:
+        return known
     written = {name: text for base in reversed(cls.__mro__) for name, text in get_annotations(base).items()}
-    return tuple(name for name in cls.fields if _CLASSES.intersection(re.findall(r"\w+", written[name])))
+    return _slots.setdefault(cls, tuple(name for name in cls.fields if _CLASSES.intersection(re.findall(r"\w+", written[name]))))
 
 
 def children(node: Node) -> Iterator[Node]:
