@@ -2,7 +2,7 @@
 
 One class a construct, plain attributes, keyword construction: `Binary(op="+", left=a, right=b, span=s)`. Defaults are class
 attributes. The classes are made by a five-line base instead of `dataclasses`, because defining seventy dataclasses costs more
-than parsing a script. Passes rewrite trees in place or return replacements (see `lang.passes`); `children()` and `rebuild()` in
+than parsing a script. Passes rewrite trees in place or return replacements (see `lang.passes`); `children()` and `rewrite()` in
 `lang.passes.walk` are the one way to go through a tree.
 
 What is left after the last pass (the typed tree that `runtime.handlers` compiles) is listed in `lang.program`.
