@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 
 @dataclass_transform(kw_only_default=True)
-class Node:
+class _Declared:
+    """Tells type checkers that subclasses are built from the attributes they declare."""
+
+
+class Node(_Declared):
     """Base of all nodes. `fields` names the attributes that a subclass declares, in order, `span` left out."""
 
     fields: ClassVar[tuple[str, ...]] = ()
