@@ -17,6 +17,7 @@ from pyprobe.lang.nodes import Boolean, Builtin, Cast, Expr, Integer, Node, Stri
 from pyprobe.lang.typesys import (
     BOOL,
     CGROUP_PATH,
+    INT32,
     INT64,
     KSYM,
     MAC,
@@ -194,18 +195,12 @@ def _tseries(args: Sequence[Node], config: Config) -> Type:
 
 
 def _str(args: Sequence[Node], config: Config) -> Type:
-    given = args[0].type if isinstance(args[0], Expr) else NONE
-    most = config.max_strlen
-    if isinstance(args[0], String):
-        most = max(1, len(args[0].value) + 1)
-        if len(args) == 2 and isinstance(args[1], Integer) and args[1].value >= 0:
-            return StringType(min(most, args[1].value + 1))
-        return StringType(most)
-    if len(args) == 2 and isinstance(args[1], Integer) and args[1].value >= 0:
-        return StringType(min(most, args[1].value + 1))
-    if isinstance(given, StringType) and len(args) == 1:
-        return given
-    return StringType(most)
+    value = args[0]
+    limit = args[1].value if len(args) == 2 and isinstance(args[1], Integer) and args[1].value >= 0 else None
+    if isinstance(value, (String, Integer)):
+        text = value.value if isinstance(value, String) else str(value.value).encode()
+        return StringType(len(text) + 1 if limit is None else min(len(text), limit) + 1)
+    return StringType(config.max_strlen if limit is None else min(config.max_strlen, limit + 1))
 
 
 def _buf(args: Sequence[Node], config: Config) -> Type:
@@ -213,7 +208,7 @@ def _buf(args: Sequence[Node], config: Config) -> Type:
     given = args[0].type if isinstance(args[0], Expr) else NONE
     if len(args) == 2 and isinstance(args[1], Integer):
         return Buffer(max(0, min(most, args[1].value)))
-    if len(args) == 1 and isinstance(given, (Array, StringType)):
+    if len(args) == 1 and isinstance(given, Array):
         return Buffer(min(most, given.size))
     return Buffer(most)
 
@@ -234,11 +229,6 @@ def _space(space: str) -> Rule:
 def _pton(args: Sequence[Node], config: Config) -> Type:
     text = args[0].value if isinstance(args[0], String) else b""
     return Array(UINT8, 16 if b":" in text else 4)
-
-
-def _ntop(args: Sequence[Node], config: Config) -> Type:
-    given = args[-1].type if args and isinstance(args[-1], Expr) else NONE
-    return Inet(given.size if isinstance(given, (Array, StringType)) and given.size == 16 else 16 if isinstance(given, Array) else 4)
 
 
 def _strftime(args: Sequence[Node], config: Config) -> Type:
@@ -356,7 +346,7 @@ _ALL = (
     Signature(
         "strncmp", (Param("a", "string"), Param("b", "string"), Param("n", "int", literal=True)), UINT64, "0 if n bytes agree, else 1"
     ),
-    Signature("strstr", (Param("haystack", "string"), Param("needle", "string")), INT64, "index of a string in another", library=True),
+    Signature("strstr", (Param("haystack", "string"), Param("needle", "string")), INT32, "index of a string in another", library=True),
     Signature(
         "strcontains", (Param("haystack", "string"), Param("needle", "string")), BOOL, "whether a string is in another", library=True
     ),
@@ -364,7 +354,7 @@ _ALL = (
     Signature(
         "memcmp",
         (Param("a", "any"), Param("b", "any"), Param("n", "int")),
-        INT64,
+        INT32,
         "difference of the first bytes that differ",
         library=True,
     ),
@@ -438,7 +428,7 @@ _ALL = (
     Signature(
         "ntop",
         (Param("family_or_address", "int", "array", "string"), Param("address", "int", "array", "string", optional=True)),
-        _ntop,
+        Inet(24),
         "text of an IP address",
     ),
     Signature("pton", (Param("address", "string", literal=True),), _pton, "bytes of an IP address"),

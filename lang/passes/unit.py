@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from pyprobe.lang.attachpoint import AttachPoint
 from pyprobe.lang.config import Config
@@ -12,6 +13,9 @@ from pyprobe.lang.passes.types import TypeTable
 from pyprobe.lang.program import MapInfo, Program
 from pyprobe.lang.source import Source, Span
 from pyprobe.lang.world import World
+
+if TYPE_CHECKING:
+    from pyprobe.lang.passes.infer import Inference
 
 
 class Options:
@@ -75,6 +79,7 @@ class Unit:
         self.types = TypeTable(world)
         self.bodies: list[Body] = []  # from the expansion of attach points on; until then bodies are the script's
         self.maps: dict[str, MapInfo] = {}
+        self.inference: Inference | None = None  # from type inference on
         self.program: Program | None = None
 
     def blocks(self) -> list[Block]:
