@@ -110,8 +110,8 @@ FLAT = frozenset(["none", "nothing", "first", "second", "one", "append", "append
 # ---- top level
 
 
-def config_block(v: Values, s: Span) -> tuple[str, Span, list[n.ConfigEntry]]:
-    return ("config", s, v[3])
+def config_block(v: Values, s: Span) -> tuple[Span, Span, list[n.ConfigEntry]]:
+    return (place(v[0], s), s, v[3])
 
 
 def setting(v: Values, s: Span) -> n.ConfigEntry:
@@ -146,6 +146,8 @@ def function(v: Values, s: Span) -> n.Function:
 
 
 def map_declaration(v: Values, s: Span) -> n.MapDeclaration:
+    if v[5].terminal == "NAME":
+        raise Mistake(f"invalid integer suffix '{v[5].text}'", v[5].start, v[5].end)
     return n.MapDeclaration(
         map=n.Map(name=v[1].text, span=place(v[1], s)), kind=v[3].text, capacity=v[5].value, kind_span=place(v[3], s), span=s
     )

@@ -18,7 +18,7 @@ _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 def script_start(text: str) -> int:
     """The offset after a `#!` line, when one is the first thing besides layout."""
-    start = _after_layout(text, 0)
+    start = after_layout(text, 0)
     if not text.startswith("#!", start):
         return 0
     end = text.find("\n", start)
@@ -29,7 +29,7 @@ def section_end(text: str, start: int) -> int:
     """The end of the C section that begins at or after `start`; `start` itself when there is none."""
     end = start
     while True:
-        begin = _after_layout(text, end)
+        begin = after_layout(text, end)
         following = definition_end(text, begin)
         if not following:
             return end
@@ -56,7 +56,7 @@ def _body_start(text: str, start: int) -> int:
     tag = _TAG.match(text, start)
     if tag is None:
         return 0
-    position = _after_layout(text, tag.end())
+    position = after_layout(text, tag.end())
     while position < len(text):
         character = text[position]
         if character == "{":
@@ -67,7 +67,7 @@ def _body_start(text: str, start: int) -> int:
             position = word.end()
         else:
             return 0
-        position = _after_layout(text, position)
+        position = after_layout(text, position)
     return 0
 
 
@@ -85,6 +85,7 @@ def _balanced(text: str, opening: int) -> int:
     return len(text)
 
 
-def _after_layout(text: str, start: int) -> int:
+def after_layout(text: str, start: int) -> int:
+    """The offset of the first thing at or after `start` that is neither white space nor a comment."""
     match = _LAYOUT.match(text, start)
     return match.end() if match else start

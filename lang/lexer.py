@@ -144,7 +144,7 @@ class Lexer:
         """Whether a `>` closes an outer body: where a statement could start, or after the block that ends one."""
         if "RELATION" not in accepted:
             return "ANGLE_CLOSE" in accepted
-        return self._last == "RBRACE" and viable("END", "ANGLE_CLOSE")
+        return self._last == "RBRACE" and (viable("ANGLE_CLOSE") or viable("END", "ANGLE_CLOSE"))
 
     def _at_top_level(self, accepted: Mapping[str, int], start: int) -> Token:
         """A keyword that begins an entry, what may follow a point's comma, or an attach point."""
@@ -153,7 +153,7 @@ class Lexer:
         terminal = match.lastgroup if match else None
         if match and terminal == "NAME":
             keyword = self._keywords.get(match[0])
-            if keyword in accepted and text[match.end() : match.end() + 1] not in tuple(":,*@+-./"):
+            if keyword in accepted:
                 self.position = match.end()
                 return Token(keyword or "", match[0], start)
         elif match and terminal in ("SLASH", "LBRACE") and terminal in accepted:

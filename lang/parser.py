@@ -20,37 +20,44 @@ from pyprobe.lang.tables import END_OF_TEXT, Tables, load
 MAX_DEPTH = 200  # levels of the tree; later passes walk it recursively, and generated code nests as deep
 MAX_STACK = 4 * MAX_DEPTH  # symbols that wait on the parser's stack: an early end for text that only opens brackets
 
-# What to say when the terminal before the error decides it alone.
+# What to say when the tokens before the error decide it alone.
 AFTER = {
-    "LET": "expected variable after 'let'",
-    "FOR": "expected variable in for loop",
-    "ELSE": "expected '{' or 'if' after 'else'",
-    "DOT": "expected field name after '.'",
-    "ARROW": "expected field name after '->'",
-    "IMPORT": "expected string after 'import'",
+    ("LET",): "expected variable after 'let'",
+    ("FOR",): "expected variable in for loop",
+    ("ELSE",): "expected '{' or 'if' after 'else'",
+    ("DOT",): "expected field name after '.'",
+    ("ARROW",): "expected field name after '->'",
+    ("IMPORT",): "expected string after 'import'",
+    ("IMPORT", "STRING"): "expected ';' after import",
+    ("MACRO",): "expected macro name",
+    ("FN",): "expected function name",
 }
+# What to say otherwise: the first of these sequences of terminals that could have come decides.
+EXPECTED = [
+    (["SEMICOLON"], "expected ';'"),
+    (["COUNT"], "expected expression"),
+    (["RBRACKET"], "expected ']'"),
+    (["VARIABLE", "COLON", "MAP"], "expected variable in for loop"),
+    (["VARIABLE", "COLON"], "expected variable in function argument"),
+    (["VARIABLE"], "expected macro argument ($var, @map, or identifier)"),
+    (["NUMBER", "RPAR"], "expected positive integer for map declaration max entries"),
+    (["RPAR"], "expected ')'"),
+    (["RANGE"], "expected map or range in for loop"),
+    (["PREDICATE_END"], "expected '/' to close predicate"),
+    (["POINT"], "expected attach point"),
+    (["LBRACE"], "expected '{'"),
+    (["LPAR"], "expected '('"),
+    (["STRUCT"], "expected type name"),
+    (["NAME", "LPAR"], "expected map type name"),
+    (["NAME"], "expected identifier"),
+    (["COLON"], "expected ':'"),
+    (["COMMA"], "expected ','"),
+    (["ASSIGN"], "expected '='"),
+    (["RBRACE"], "expected '}'"),
+    ([END_OF_TEXT], "unexpected input"),
+]
 OPENING = frozenset(["LPAR", "LBRACE", "LBRACKET", "CONDITION_OPEN", "CAST_OPEN", "RECORD_OPEN", "ANGLE_OPEN"])
-# What to say otherwise: the first of these terminals that could have come decides.
-EXPECTED = {
-    "SEMICOLON": "expected ';'",
-    "COUNT": "expected expression",
-    "RBRACKET": "expected ']'",
-    "RPAR": "expected ')'",
-    "RANGE": "expected map or range in for loop",
-    "PREDICATE_END": "expected '/'",
-    "LBRACE": "expected '{'",
-    "LPAR": "expected '('",
-    "STRUCT": "expected type name",
-    "NAME": "expected identifier",
-    "COLON": "expected ':'",
-    "COMMA": "expected ','",
-    "ASSIGN": "expected '='",
-    "STRING": "expected string",
-    "NUMBER": "expected integer",
-    "RBRACE": "expected '}'",
-    "POINT": "expected attach point",
-    END_OF_TEXT: "unexpected input",
-}
+MAP_DECLARATION = "root-level let statements need to be map declarations, e.g. let @a = hash(2);"
 
 
 def parse(source: Source, diagnostics: Diagnostics) -> n.Script | None:
@@ -79,14 +86,15 @@ def _sort(entries: list[Any], script: n.Script, diagnostics: Diagnostics) -> boo
             script.items.append(entry)
         elif isinstance(entry, n.Import):
             if script.items:
-                diagnostics.error("syntax: root imports must appear before probes and functions", entry.span)
+                keyword = Span(entry.span.source, entry.span.start, entry.span.start + len("import"))
+                diagnostics.error("syntax: root imports must appear before probes and functions", keyword)
                 return False
             script.imports.append(entry)
         else:
-            _, span, settings = entry
+            keyword, span, settings = entry
             if script.items or script.config is not None:
                 what = "config must appear before probes and functions" if script.items else "duplicate config block"
-                diagnostics.error(f"syntax: {what}", span)
+                diagnostics.error(f"syntax: {what}", keyword)
                 return False
             script.config = settings
             script.config_span = span
@@ -166,6 +174,9 @@ class _Parser:
             token.value = actions.VALUES[terminal](token)
         elif terminal in ("ASSIGN", "COMPOUND"):
             self._check_target(token)
+        elif terminal == "POINT" and (end := csection.definition_end(self.source.text, token.start)):
+            end = csection.after_layout(self.source.text, end)
+            raise Mistake("C definitions must appear before probes and functions", token.start, end)
         if len(self.states) > MAX_STACK:
             raise Mistake(f"nested too deeply (more than {MAX_DEPTH} levels)", *self.lexer.place(token.start))
         self.states.append(state)
@@ -204,7 +215,7 @@ class _Parser:
 
     def _without_semicolon(self, token: Token) -> Token:
         """The token to go on with where this one cannot come: the empty END if a `;` may be missing here. Raises the error otherwise."""
-        if "END" in self.tables.states[self.states[-1]] and self._viable("END", token.terminal):
+        if "END" in self.tables.states[self.states[-1]] and (self._viable("END", token.terminal) or self._viable("END", "POINT")):
             self.lexer.position = token.start
             return Token("END", "", token.start)
         raise self._unexpected(token.start, token.terminal)
@@ -213,12 +224,16 @@ class _Parser:
         """The error for the text at `offset`, which cannot come."""
         offset = self._leave_ternary(offset)
         start, end = self.lexer.place(offset)
-        last = self.values[-1] if self.values else None
-        if isinstance(last, Token) and last.terminal in AFTER:
-            return Mistake(AFTER[last.terminal], start, end)
-        if terminal == END_OF_TEXT and self._viable("RBRACE"):
-            return Mistake("expected '}'", start, end)
-        message = next((message for terminal, message in EXPECTED.items() if self._viable(terminal)), "unexpected input")
+        before = tuple(v.terminal if isinstance(v, Token) else "" for v in self.values[-2:])
+        if before[-1:] == ("LET",) and self._viable("MAP"):
+            return Mistake(MAP_DECLARATION, self.starts[-1], self.ends[-1])
+        message = AFTER.get(before[-1:]) or AFTER.get(before)
+        if message is None and self._viable("NAME") and any(isinstance(v, Token) and v.terminal == "CONFIG" for v in self.values):
+            message = "expected string, int, boolean, or ident" if self._viable("TRUE") else "expected config key"
+        if message is None and terminal == END_OF_TEXT and self._viable("RBRACE") and not self._viable("SEMICOLON"):
+            message = "expected '}'"
+        if message is None:
+            message = next((text for terminals, text in EXPECTED if self._viable(*terminals)), "unexpected input")
         return Mistake(message, start, end)
 
     def _leave_ternary(self, offset: int) -> int:
