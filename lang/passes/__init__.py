@@ -18,6 +18,7 @@ from pyprobe.lang.passes import (
     availability,
     builtins,
     calls,
+    check,
     config,
     control_flow,
     csection,
@@ -26,6 +27,7 @@ from pyprobe.lang.passes import (
     identifiers,
     imports,
     infer,
+    lower,
     macros,
     scope,
     typenames,
@@ -54,4 +56,6 @@ PASSES: tuple[Pass, ...] = (
     ("calls", calls.run),
     ("typenames", typenames.run),
     ("infer", infer.run),
+    ("check", check.run),
+    ("lower", lower.run),
 )
