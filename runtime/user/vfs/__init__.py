@@ -5,3 +5,8 @@ memory (tree.py, content.py); `walk.py` resolves paths in it. Open files are `Op
 module for each kind: pipes, sockets, terminals, event files); a process holds them in a `FileTable` (table.py).
 Names, structures and error numbers are those of Linux: see the man pages in sections 2 and 7 and fs/*.c.
 """
+
+from pyprobe.runtime.user.vfs.table import FileTable, FsContext
+from pyprobe.runtime.user.vfs.vfs import Vfs
+
+__all__ = ["FileTable", "FsContext", "Vfs"]

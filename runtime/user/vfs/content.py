@@ -17,13 +17,12 @@ from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.vfs.host import HostError
 
 if TYPE_CHECKING:
-    from pyprobe.runtime.machine.memory import Backing, PhysicalMemory
+    from pyprobe.runtime.machine.physical import Backing, PhysicalMemory
 
 PAGE: Final = 4096
 Views = Sequence[memoryview]
 _COPY_CHUNK: Final = 1 << 20
 _IOV_MAX: Final = 1024
-_SPARSE_STEP: Final = 1 << 20
 
 
 class Disk:
@@ -51,7 +50,9 @@ class Disk:
 class Content(Protocol):
     """The bytes of one regular file."""
 
-    size: int
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
 
     def read(self, views: Views, offset: int) -> int:
         """Fill `views` from `offset`; the number of bytes there were."""
@@ -170,6 +171,10 @@ class MemoryContent:
             self._disk.charge(missing)
             self._bytes.extend(bytes(missing))
 
+    def bytes(self) -> memoryview:
+        """All bytes; the caller lets go of the view before the next change."""
+        return memoryview(self._bytes)
+
     def release(self) -> None:
         self._disk.charge(-self.size)
         self._bytes = bytearray()
@@ -177,69 +182,68 @@ class MemoryContent:
 
 
 class MappedContent:
-    """Bytes of a file that is or was mapped, in physical memory.
+    """Bytes of a file that is or was mapped, in physical memory: the backing's pages are the file.
 
-    The backing has room for the file to grow; a file that outgrows it moves to a larger one, and mappings made before
-    keep the pages they have.
+    Args:
+        charged: bytes that count against `disk` already.
     """
 
-    def __init__(self, memory: PhysicalMemory, disk: Disk, backing: Backing, size: int, charged: int) -> None:
-        self._memory = memory
+    def __init__(self, disk: Disk, backing: Backing, charged: int) -> None:
         self._disk = disk
         self._charged = charged
         self.backing = backing
-        self.size = size
 
-    def _view(self, start: int, end: int) -> memoryview:
-        return self._memory.view(self.backing.base + start, end - start)
+    @property
+    def size(self) -> int:
+        return self.backing.length
 
     def read(self, views: Views, offset: int) -> int:
         done = 0
         for view in views:
-            count = min(len(view), self.size - offset - done)
-            if count <= 0:
+            piece = self.backing.read(offset + done, len(view)) if offset + done < self.size else b""
+            view[: len(piece)] = piece
+            done += len(piece)
+            if len(piece) < len(view):
                 break
-            view[:count] = self._view(offset + done, offset + done + count)
-            done += count
         return done
 
     def write(self, views: Views, offset: int) -> int:
         total = sum(map(len, views))
-        if offset + total > self.size:
-            self.truncate(offset + total)
-        position = offset
+        self._reach(offset + total)
+        if offset > self.size:
+            self.backing.resize(offset)
         for view in views:
-            self._view(position, position + len(view))[:] = view
-            position += len(view)
+            self.backing.write(offset, view)
+            offset += len(view)
         return total
 
     def truncate(self, size: int) -> None:
+        self._reach(size)
+        if size < self.size:
+            # What a cut takes away must not come back from the host when the file grows again.
+            for index in range(size // PAGE, _pages(self.size)):
+                self.backing.frame(index)
+        self.backing.resize(size)
+
+    def _reach(self, size: int) -> None:
         if size > self._charged:
             self._disk.charge(size - self._charged)
             self._charged = size
-        if size < self.size:
-            end = min(_page_up(self.size), self.backing.length)
-            self._view(size, end)[:] = bytes(end - size)
-        elif size > self.backing.length:
-            larger = self._memory.anonymous(max(_page_up(size), 2 * self.backing.length))
-            self._memory.view(larger.base, self.size)[:] = self._view(0, self.size)
-            self.backing = larger
-        self.size = size
 
     def release(self) -> None:
         self._disk.charge(-self._charged)
         self._charged = 0
 
 
-def _page_up(size: int) -> int:
-    return (size + PAGE - 1) & -PAGE
+def _pages(size: int) -> int:
+    return (size + PAGE - 1) // PAGE
 
 
 def map_content(memory: PhysicalMemory, disk: Disk, content: MemoryContent) -> MappedContent:
-    """The same bytes in physical memory, with room to grow in place."""
-    backing = memory.anonymous(max(_page_up(4 * content.size), _SPARSE_STEP))
-    content.read((memory.view(backing.base, content.size),), 0)
-    size = content.size
-    content.release()
-    disk.charge(size)
-    return MappedContent(memory, disk, backing, size, size)
+    """The same bytes in physical memory; they stay charged to `disk`."""
+    from pyprobe.runtime.machine.physical import Backing  # here, so that trees can be built without a machine's memory
+
+    backing = Backing(memory, content.size)
+    with content.bytes() as view:
+        backing.write(0, view)
+    return MappedContent(disk, backing, content.size)

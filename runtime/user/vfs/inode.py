@@ -144,7 +144,7 @@ class Inode:
         return None
 
     def open(self, k: Kernel, t: Task, dentry: Dentry, flags: int) -> OpenFile:
-        """A new open file.
+        """A new open file of the right kind; the work of opening is its `on_open`.
 
         Raises:
             Errno: ENXIO when nothing stands behind the file.
@@ -200,7 +200,9 @@ class Dentry:
         return found
 
     def path(self, root: Dentry | None = None) -> bytes:
-        """Path from `root` (the top by default), as d_path gives it."""
+        """Path from `root` (the top by default), as d_path gives it; files without a place in the tree have a name only."""
+        if self.parent is self and self.name != b"/":
+            return self.name
         names: list[bytes] = []
         at = self
         while at is not root and at.parent is not at:

@@ -49,7 +49,7 @@ def _prepare(k: Kernel, t: Task, dentry: Dentry) -> tuple[TreeFileSystem, Inode]
 
 
 def _owned(t: Task, inode: Inode, parent: Inode) -> None:
-    inode.uid, inode.gid = t.credentials.fsuid, t.credentials.fsgid
+    inode.uid, inode.gid = t.cred.fsuid, t.cred.fsgid
     if parent.mode & S_ISGID:  # inode_init_owner
         inode.gid = parent.gid
         if inode.is_directory:

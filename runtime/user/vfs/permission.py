@@ -30,7 +30,7 @@ def permitted(inode: Inode, mask: int, uid: int, gid: int, groups: tuple[int, ..
 
 def check(t: Task, inode: Inode, mask: int) -> None:
     """Raises Errno(EACCES) unless the task has all of `mask`."""
-    who = t.credentials
+    who = t.cred
     if who.fsuid == 0 and not mask & X_OK:
         return
     if not permitted(inode, mask, who.fsuid, who.fsgid, who.groups):
@@ -39,12 +39,12 @@ def check(t: Task, inode: Inode, mask: int) -> None:
 
 def check_owner(t: Task, inode: Inode) -> None:
     """Raises Errno(EPERM) unless the task owns the inode or is root (inode_owner_or_capable)."""
-    if t.credentials.fsuid not in (0, inode.uid):
+    if t.cred.fsuid not in (0, inode.uid):
         raise Errno(errno.EPERM)
 
 
 def check_delete(t: Task, directory: Inode, inode: Inode) -> None:
     """Raises Errno unless the task may remove `inode`'s name from `directory` (may_delete: write, search, sticky bit)."""
     check(t, directory, W_OK | X_OK)
-    if directory.mode & S_ISVTX and t.credentials.fsuid not in (0, inode.uid, directory.uid):
+    if directory.mode & S_ISVTX and t.cred.fsuid not in (0, inode.uid, directory.uid):
         raise Errno(errno.EPERM)

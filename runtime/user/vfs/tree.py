@@ -32,7 +32,7 @@ from pyprobe.runtime.user.vfs.inode import Dentry, Entry, FileSystem, Inode
 from pyprobe.runtime.user.vfs.stat import StatFs
 
 if TYPE_CHECKING:
-    from pyprobe.runtime.machine.memory import Backing, PhysicalMemory
+    from pyprobe.runtime.machine.physical import Backing, PhysicalMemory
     from pyprobe.runtime.user.kernel import Kernel
     from pyprobe.runtime.user.task import Task
     from pyprobe.runtime.user.vfs.openfile import OpenFile
@@ -170,13 +170,13 @@ class Regular(Inode):
         """The content in a form that can be changed; the first `size` bytes of a host file are enough."""
         content = self.content
         if isinstance(content, HostContent):
-            own: MemoryContent | MappedContent = content.copy(self.fs.disk, size)
-            if content.backing is not None:
-                # Mappings hold pages of the host file: private ones, so they can become the file.
-                own.release()
-                charged = content.size
-                self.fs.disk.charge(charged)
-                own = MappedContent(self.fs.memory, self.fs.disk, content.backing, content.size, charged)
+            own: MemoryContent | MappedContent
+            if content.backing is None:
+                own = content.copy(self.fs.disk, size)
+            else:
+                # Mappings show pages of the machine's copy of the host file: that copy becomes the file.
+                self.fs.disk.charge(content.size)
+                own = MappedContent(self.fs.disk, content.backing, content.size)
             content.release()
             self.content = content = own
             self._host_blocks = -1
@@ -214,8 +214,6 @@ class Regular(Inode):
     def open(self, k: Kernel, t: Task, dentry: Dentry, flags: int) -> OpenFile:
         from pyprobe.runtime.user.vfs.openfile import RegularFile
 
-        if isinstance(self.content, HostContent):
-            self.content.descriptor()  # the host may refuse: better now than at the first read
         return RegularFile(dentry, flags)
 
     def unused(self) -> None:
@@ -262,7 +260,7 @@ class Special(Inode):
         if kind == S_IFCHR:
             return k.vfs.devices.open(k, t, dentry, flags, self.rdev)
         if kind == S_IFIFO:
-            from pyprobe.runtime.user.vfs.pipe import open_fifo
+            from pyprobe.runtime.user.vfs.pipe import fifo_file
 
-            return open_fifo(k, t, self, dentry, flags)
+            return fifo_file(t, self, dentry, flags)
         raise Errno(errno.ENXIO if kind != S_IFBLK or flags & O_ACCMODE == O_RDONLY else errno.EACCES)

@@ -104,6 +104,13 @@ class Walk:
             raise Errno(errno.ENAMETOOLONG)
         return self._place(self._start, path)
 
+    def through(self, at: Dentry, link: Dentry) -> Place:
+        """Where a link found in `at` leads, without taking the last step; a magic link's target is the place itself."""
+        target, text = self._read(link)
+        if target is not None:
+            return Place(target, b"", False)
+        return self._place(at, text)
+
     def _place(self, at: Dentry, path: bytes) -> Place:
         if path[0] == 0x2F:
             if self._beneath:
@@ -153,7 +160,8 @@ class Walk:
             return self._follow(at, found)
         return self._cross(at, found) if self._no_xdev else found
 
-    def _follow(self, at: Dentry, link: Dentry) -> Dentry:
+    def _read(self, link: Dentry) -> tuple[Dentry | None, bytes]:
+        """A link's target if it is a magic one, else its text."""
         self._links += 1
         if self._links > MAX_SYMLINKS or self._resolve & RESOLVE_NO_SYMLINKS:
             raise Errno(errno.ELOOP)
@@ -162,8 +170,12 @@ class Walk:
         if target is not None:
             if self._resolve & (RESOLVE_NO_MAGICLINKS | RESOLVE_BENEATH | RESOLVE_IN_ROOT):
                 raise Errno(errno.EXDEV if self._beneath else errno.ELOOP)
-            return target
+            return target, b""
         text = inode.readlink(self._k, self._t)
         if not text:
             raise Errno(errno.ENOENT)
-        return self.finish(self._place(at, text))
+        return None, text
+
+    def _follow(self, at: Dentry, link: Dentry) -> Dentry:
+        target, text = self._read(link)
+        return target if target is not None else self.finish(self._place(at, text))
