@@ -21,7 +21,7 @@ for top in MAPPED:
 setup(
     packages=sorted(package_dir),
     package_dir=package_dir,
-    package_data={name: DATA for name in package_dir},
+    package_data=dict.fromkeys(package_dir, DATA),
     ext_modules=[
         Extension(
             "pyprobe.runtime.machine._native",

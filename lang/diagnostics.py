@@ -1,0 +1,120 @@
+"""Diagnostics are values: a severity, a message, a place, hints and further places. Rendering happens in one function, at the door.
+
+A stage appends to a `Diagnostics` list and goes on, so that all errors of a stage are reported together; the pipeline stops
+between stages when `failed` is set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from pyprobe.lang.source import Span
+
+Severity = Literal["error", "warning"]
+
+
+class Diagnostic:
+    """One finding. `span` is None for messages that have no place; `contexts` are further places with a message of their own."""
+
+    __slots__ = ("contexts", "hints", "message", "severity", "span")
+
+    def __init__(self, severity: Severity, message: str, span: Span | None = None) -> None:
+        self.severity: Severity = severity
+        self.message = message
+        self.span = span
+        self.hints: list[str] = []
+        self.contexts: list[tuple[Span, str]] = []
+
+    def __repr__(self) -> str:
+        return f"Diagnostic({self.severity}, {self.message!r}, {self.span!r})"
+
+    def hint(self, text: str) -> Diagnostic:
+        """Add a `HINT:` line; returns self so that calls chain."""
+        self.hints.append(text)
+        return self
+
+    def context(self, span: Span, message: str) -> Diagnostic:
+        """Add another place that explains this one; returns self so that calls chain."""
+        self.contexts.append((span, message))
+        return self
+
+
+class Diagnostics:
+    """The findings of a compilation, in the order they were made."""
+
+    def __init__(self) -> None:
+        self.items: list[Diagnostic] = []
+
+    def __iter__(self) -> Iterator[Diagnostic]:
+        return iter(self.items)
+
+    def error(self, message: str, span: Span | None = None) -> Diagnostic:
+        return self._add(Diagnostic("error", message, span))
+
+    def warning(self, message: str, span: Span | None = None) -> Diagnostic:
+        """Add a warning once: the same text at the same place is not repeated."""
+        for old in self.items:
+            if old.severity == "warning" and old.message == message and _same(old.span, span):
+                return old
+        return self._add(Diagnostic("warning", message, span))
+
+    def _add(self, diagnostic: Diagnostic) -> Diagnostic:
+        self.items.append(diagnostic)
+        return diagnostic
+
+    @property
+    def failed(self) -> bool:
+        return any(d.severity == "error" for d in self.items)
+
+    def ordered(self) -> list[Diagnostic]:
+        """Errors first, then warnings, each in the order they were found."""
+        return sorted(self.items, key=lambda d: d.severity != "error")
+
+
+class CompileError(Exception):
+    """Raised by the pipeline's driver when a stage failed; carries every diagnostic so far."""
+
+    def __init__(self, diagnostics: Diagnostics, exit_code: int = 1) -> None:
+        super().__init__(next((d.message for d in diagnostics if d.severity == "error"), "error"))
+        self.diagnostics = diagnostics
+        self.exit_code = exit_code
+
+
+def _same(a: Span | None, b: Span | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return (a.source is b.source and a.start == b.start and a.end == b.end) or a is b
+
+
+def excerpt(span: Span) -> list[str]:
+    """The source lines of a span, with markers below when it lies on one line (tabs are shown as four blanks)."""
+    first, column = span.source.place(span.start)
+    last, last_column = span.source.place(span.end)
+    if first != last:
+        return [span.source.line(n) for n in range(first, last + 1)]
+    text = span.source.line(first)
+    before = text[: column - 1].replace("\t", "    ")
+    marked = text[column - 1 : last_column - 1].replace("\t", "    ")
+    return [text.replace("\t", "    "), " " * len(before) + "~" * len(marked)]
+
+
+def render(diagnostic: Diagnostic) -> str:
+    """The diagnostic as the lines shown to a person: header, source with markers, contexts, hints; no final newline."""
+    word = diagnostic.severity.upper()
+    if diagnostic.span is None:
+        lines = [f"{word}: {diagnostic.message}"]
+    else:
+        lines = _place(diagnostic.span, f"{word}: {diagnostic.message}")
+        for span, message in diagnostic.contexts:
+            lines += _place(span, f"{word}: {message}")
+        outer = diagnostic.span.outer
+        while outer is not None:
+            lines += _place(outer, f"{word}: expanded from")
+            outer = outer.outer
+    lines += [f"HINT: {hint}" for hint in diagnostic.hints]
+    return "\n".join(lines)
+
+
+def _place(span: Span, text: str) -> list[str]:
+    return [f"{span.source.name}:{span.header}: {text}", *excerpt(span)]
