@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from pyprobe.runtime.machine.memory import AddressSpace
     from pyprobe.runtime.user.signals import SigAction, SigInfo
     from pyprobe.runtime.user.syscall_table import Syscall
-    from pyprobe.runtime.user.vfs import FileTable, FsContext
+    from pyprobe.runtime.user.timers import GuestTimer
+    from pyprobe.runtime.user.vfs.table import FileTable, FsContext
 
 COMM_LENGTH = 15  # TASK_COMM_LEN without the terminator
 INFINITY = (1 << 64) - 1  # RLIM_INFINITY
@@ -115,16 +116,16 @@ class Process:
         self.no_new_privs = False
         self.keep_caps = False
         self.parent_death_signal = 0
-        self.itimers: dict[int, object] = {}  # setitimer(2)'s and alarm's
-        self.posix_timers: dict[int, object] = {}
+        self.itimers: dict[int, GuestTimer] = {}  # setitimer(2)'s and alarm's
+        self.posix_timers: dict[int, GuestTimer] = {}
         self.nice = 0
         self.personality = 0
         self.ctty: object = None  # controlling terminal
 
     @property
     def ppid(self) -> int:
-        """The parent's pid; 0 for the first process."""
-        return self.parent.pid if self.parent else 0
+        """The parent's pid; 1, an init that is not shown, for those without one."""
+        return self.parent.pid if self.parent else 1
 
     @property
     def leader(self) -> Task | None:
@@ -142,14 +143,14 @@ class Task:
 
     context: the saved registers while it does not run. result: what its system call returned meanwhile, still to be put into its registers.
     restart: state of a system call that must survive being executed again; cleared when the call ends.
-    parked: what it waits for. suspended: traced kernel functions a Block unwound, outermost last. kernel_stack: active traced ones.
+    parked: what it waits for. fault_address: of the last fault, for the signal's frame. suspended: traced kernel functions a Block unwound, outermost last. kernel_stack: active traced ones.
     """
 
     __slots__ = (
-        "altstack", "blocked", "clear_child_tid", "comm", "context", "cpu_time", "cred", "dead", "fault_address", "kernel_stack", "name_changes",
-        "parked", "pending", "process", "registers", "restart", "result", "robust_list", "saved_mask", "signal_frames", "suspended", "syscall",
-        "syscall_arguments", "tid", "wake_signal", "min_flt",
-    )  # fmt: skip  # noqa: RUF023 - grouped by hand would not sort
+        "altstack", "blocked", "clear_child_tid", "comm", "context", "cpu_time", "cred", "dead", "fault_address", "interrupted",
+        "kernel_stack", "parked", "pending", "process", "registers", "restart", "result", "robust_list", "saved_mask", "signal_frames",
+        "suspended", "syscall", "syscall_arguments", "tid", "wake_signal",
+    )  # fmt: skip
 
     def __init__(self, tid: int, process: Process, context: Context, cred: Credentials) -> None:
         self.tid = tid
@@ -160,6 +161,7 @@ class Task:
         self.restart: dict[object, object] = {}
         self.result: int | None = None
         self.parked: Parked | None = None
+        self.interrupted: Parked | None = None  # the call a signal took it out of
         self.syscall: Syscall | None = None
         self.syscall_arguments: tuple[int, ...] = ()
         self.suspended: list[str] = []
@@ -175,9 +177,7 @@ class Task:
         self.dead = False
         self.cpu_time = 0  # ns
         self.fault_address = 0
-        self.wake_signal = False
-        self.name_changes = 0
-        self.min_flt = 0
+        self.wake_signal = False  # waits for signals, blocked ones too (sigtimedwait)
 
     @property
     def pid(self) -> int:
