@@ -29,8 +29,10 @@ from pyprobe.lang.passes import (
     infer,
     lower,
     macros,
+    mapdecls,
     scope,
     typenames,
+    unroll,
     unstable,
 )
 from pyprobe.lang.passes.unit import Unit
@@ -53,8 +55,10 @@ PASSES: tuple[Pass, ...] = (
     ("identifiers", identifiers.run),
     ("fold_macros", fold.run),  # what C macros brought
     ("scope", scope.run),
+    ("unroll", unroll.run),
     ("calls", calls.run),
     ("typenames", typenames.run),
+    ("mapdecls", mapdecls.run),
     ("infer", infer.run),
     ("check", check.run),
     ("lower", lower.run),
