@@ -18,6 +18,7 @@ from pyprobe.lang.passes import (
     availability,
     builtins,
     calls,
+    check,
     config,
     control_flow,
     csection,
@@ -26,9 +27,12 @@ from pyprobe.lang.passes import (
     identifiers,
     imports,
     infer,
+    lower,
     macros,
+    mapdecls,
     scope,
     typenames,
+    unroll,
     unstable,
 )
 from pyprobe.lang.passes.unit import Unit
@@ -51,7 +55,11 @@ PASSES: tuple[Pass, ...] = (
     ("identifiers", identifiers.run),
     ("fold_macros", fold.run),  # what C macros brought
     ("scope", scope.run),
+    ("unroll", unroll.run),
     ("calls", calls.run),
     ("typenames", typenames.run),
+    ("mapdecls", mapdecls.run),
     ("infer", infer.run),
+    ("check", check.run),
+    ("lower", lower.run),
 )

@@ -23,14 +23,19 @@ def _resolve(unit: Unit, node: Node, chain: tuple[str, ...]) -> Node:
     """Resolve the words in a tree, in place; returns the replacement of `node`. `chain` names the macros being expanded."""
     if isinstance(node, Identifier):
         return _word(unit, node, chain)
-    if isinstance(node, (SizeOf, OffsetOf, TypeOf, TypeInfo)) and isinstance(node.operand, Identifier):
-        name = node.operand.name
-        if name not in unit.types.macros and unit.types.named(name) is not None:
-            node.operand = NamedType(name=name, span=node.operand.span)
-            return node
+    if isinstance(node, (SizeOf, OffsetOf, TypeOf, TypeInfo)):
+        _type_or_value(unit, node)
     words = isinstance(node, Call) and node.name in BUILTINS
     replace_children(node, lambda child: child if words and isinstance(child, Identifier) else _resolve(unit, child, chain))
     return node
+
+
+def _type_or_value(unit: Unit, node: SizeOf | OffsetOf | TypeOf | TypeInfo) -> None:
+    """A bare word as operand is a type if there is one of that name, else it stands for a value."""
+    operand = node.operand
+    if isinstance(operand, (Identifier, NamedType)) and operand.name.isidentifier() and getattr(operand, "size", None) is None:
+        is_type = operand.name not in unit.types.macros and unit.types.named(operand.name) is not None
+        node.operand = (NamedType if is_type else Identifier)(name=operand.name, span=operand.span)
 
 
 def _word(unit: Unit, node: Identifier, chain: tuple[str, ...]) -> Node:

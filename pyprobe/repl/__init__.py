@@ -1,0 +1,158 @@
+"""The REPL: clauses are collected and checked as they are typed; `:run` runs them together on a command or the built-in workload.
+
+A statement without a probe is run at once, as if it stood in `begin { ... }`, so that expressions can be tried out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+
+from pyprobe.options import Options
+from pyprobe.repl.input import complete
+
+HELP = """\
+Type clauses as in a script, for example   kprobe:do_fork { @[comm] = count(); }
+A statement alone runs at once:            print(7 / 2)
+
+  :run [COMMAND]   run the clauses while COMMAND runs (without one: the built-in workload)
+  :show            the clauses so far, numbered
+  :drop N          forget clause N; without a number: all
+  :list PATTERN    probes that match
+  :help            this text
+  :quit            leave (also Ctrl-D)
+"""
+
+
+class Repl:
+    """One session: the clauses typed so far and the options that every run shares."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.clauses: list[str] = []
+        self.commands: dict[str, Callable[[str], None]] = {
+            "run": self.run,
+            "show": self.show,
+            "drop": self.drop,
+            "list": self.list_probes,
+            "help": lambda _: print(HELP, end=""),
+        }
+
+    def command(self, line: str) -> bool:
+        """Carry out a `:word rest` line; False when it was `:quit`."""
+        word, _, rest = line[1:].strip().partition(" ")
+        if word in ("quit", "q", "exit"):
+            return False
+        known = [name for name in self.commands if word and name.startswith(word)]
+        if len(known) == 1:
+            self.commands[known[0]](rest.strip())
+        else:
+            print(f"unknown command :{word} (:help lists them)")
+        return True
+
+    def clause(self, text: str) -> None:
+        """Check a clause together with those before it; keep it when it is right. A bare statement is run at once."""
+        from pyprobe.cli import show
+        from pyprobe.lang.diagnostics import Diagnostics
+        from pyprobe.lang.parser import parse
+        from pyprobe.lang.source import Source
+
+        diagnostics = Diagnostics()
+        script = parse(Source("repl", text), diagnostics)
+        if script is None or diagnostics.failed:
+            attempt = f"begin {{ {text} }}"
+            alone = Diagnostics()
+            if parse(Source("repl", attempt), alone) is not None and not alone.failed:
+                self.execute(attempt, None)
+            else:
+                show(diagnostics)
+            return
+        program = self.compile("\n".join([*self.clauses, text]))
+        if program is not None:
+            self.clauses.append(text)
+            print(f"clause {len(self.clauses)} is ready; :run COMMAND runs it")
+
+    def compile(self, text: str) -> object:
+        from pyprobe.running import compile_text, make_world, settings_of
+
+        program, _ = compile_text(self.options, make_world(settings_of(self.options)), "repl", text, [])
+        return program
+
+    def run(self, command: str) -> None:
+        if not self.clauses:
+            print("nothing to run: type a clause first")
+            return
+        self.execute("\n".join(self.clauses), command or None)
+
+    def execute(self, text: str, command: str | None) -> None:
+        from pyprobe.cli import usage_error
+        from pyprobe.options import UsageError
+        from pyprobe.running import run_program
+
+        self.options.cmd = command
+        try:
+            run_program(self.options, "repl", text, [])
+        except UsageError as error:
+            usage_error(error)
+        finally:
+            self.options.cmd = None
+            sys.stdout.flush()
+
+    def show(self, _: str) -> None:
+        for number, text in enumerate(self.clauses, 1):
+            print(f"{number}: {text}")
+
+    def drop(self, which: str) -> None:
+        if not which:
+            self.clauses.clear()
+        elif which.isdecimal() and 1 <= int(which) <= len(self.clauses):
+            del self.clauses[int(which) - 1]
+        else:
+            print(f"no clause {which}")
+
+    def list_probes(self, pattern: str) -> None:
+        from pyprobe.listing import lines
+
+        for line in lines(pattern, verbose=False):
+            print(line)
+
+
+def entries(prompt: str, more: str) -> Iterator[str]:
+    """What the person types, joined over lines until brackets balance; ends at the end of the input. Ctrl-C drops what was begun."""
+    text = ""
+    while True:
+        try:
+            line = input(more if text else prompt)
+        except EOFError:
+            if text.strip():
+                yield text
+            return
+        except KeyboardInterrupt:
+            print()
+            text = ""
+            continue
+        text = f"{text}\n{line}" if text else line
+        if text.lstrip().startswith(":") or complete(text):
+            if text.strip():
+                yield text.strip()
+            text = ""
+
+
+def run(options: Options) -> int:
+    """Read and carry out until the end of the input."""
+    terminal = sys.stdin.isatty()
+    if terminal:
+        with contextlib.suppress(ImportError):
+            import readline  # noqa: F401  # gives input() line editing and history
+        print("pyprobe: type clauses, then :run COMMAND; :help for more")
+    repl = Repl(options)
+    options.quiet = True
+    for text in entries("pyprobe> " if terminal else "", "    ...> " if terminal else ""):
+        if text.startswith(":"):
+            if not repl.command(text):
+                break
+        else:
+            repl.clause(text)
+        sys.stdout.flush()
+    return 0

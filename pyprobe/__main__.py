@@ -1,0 +1,5 @@
+"""`python -m pyprobe`."""
+
+from pyprobe.cli import entry
+
+entry()

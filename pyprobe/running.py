@@ -1,0 +1,121 @@
+"""From a program text to a finished run: compile against the machine's world, show diagnostics, run a session."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+from pyprobe.cli import FAILED, INTERNAL, OK, RUN_FAILED, colours, say_error, show
+from pyprobe.options import Options, UsageError
+
+if TYPE_CHECKING:
+    from pyprobe.lang.program import Program
+    from pyprobe.runtime.probes.world import MachineWorld
+    from pyprobe.runtime.session import Settings
+
+
+def split_command(text: str) -> list[bytes]:
+    """The words of `-c`, by shell quoting rules. Raises UsageError when quotes do not match or there is no word."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"-c: {error}: {text}", prefix="ERROR: ") from None
+    if not words:
+        raise UsageError("-c: no command", prefix="ERROR: ")
+    return [os.fsencode(w) for w in words]
+
+
+def settings_of(options: Options) -> Settings:
+    """What the command line says about a run."""
+    from pyprobe.runtime.session import Settings
+
+    environ = {os.fsencode(k): os.fsencode(v) for k, v in os.environ.items()} if options.cmd is not None else {}
+    for setting in options.env:
+        name, _, value = setting.partition("=")
+        environ[os.fsencode(name)] = os.fsencode(value)
+    return Settings(
+        command=split_command(options.cmd) if options.cmd is not None else None,
+        environ=environ,
+        cwd=os.fsencode(os.getcwd()),
+        real_clock=options.clock == "real",
+        epoch_ns=int(options.clock) * 10**9 if options.clock not in (None, "real") else None,
+        seed=int(options.seed),
+        unsafe=options.unsafe,
+        verbose=options.verbose,
+        quiet=options.quiet,
+        warn_reads=bool(options.warnings),
+        warnings=not options.no_warnings,
+        stats=options.stats,
+        dry_run=options.dry_run,
+        format=options.format,
+        buffering=options.buffering,
+        output=options.output,
+        probe_filter=options.probe_filter,
+        colour=colours(),
+    )
+
+
+def make_world(settings: Settings) -> MachineWorld:
+    """The world that a script is compiled against: what the machine of these settings will have."""
+    from pyprobe.runtime.probes.world import MachineWorld
+
+    return MachineWorld(command=settings.command, environ=settings.environ, cwd=settings.cwd)
+
+
+def compile_text(options: Options, world: MachineWorld, name: str, text: str, parameters: list[str]) -> tuple[Program | None, int]:
+    """Compile and show every diagnostic on stderr; (program, 0) or (None, exit status)."""
+    from pyprobe.lang.compiler import compile_program
+    from pyprobe.lang.diagnostics import CompileError, Diagnostics
+    from pyprobe.lang.source import Source
+
+    diagnostics = Diagnostics()
+    named = [w for w in options.script_words if w.startswith("--")]
+    positional = parameters + [w for w in options.script_words if not w.startswith("--")]
+    try:
+        program = compile_program(
+            Source(name, text),
+            world=world,
+            params=positional,
+            named=named,
+            unsafe=options.unsafe,
+            environ=dict(os.environ),
+            include_dirs=options.include_dirs,
+            include_files=options.include_files,
+            dump=set(options.debug),
+            diagnostics=diagnostics,
+        )
+    except CompileError as error:
+        show(error.diagnostics, warnings=not options.no_warnings)
+        return None, error.exit_code
+    show(diagnostics, warnings=not options.no_warnings)
+    return program, OK
+
+
+def run_program(options: Options, name: str, text: str, parameters: list[str]) -> int:
+    """Compile and run; the exit status of the command."""
+    settings = settings_of(options)
+    world = make_world(settings)
+    program, status = compile_text(options, world, name, text, parameters)
+    if program is None:
+        return status
+    if not program.probes:
+        print("No probes to attach")
+        return FAILED
+    return run_compiled(settings, program)
+
+
+def run_compiled(settings: Settings, program: Program) -> int:
+    """Run a checked program; failures of the run are one line on stderr."""
+    from pyprobe.runtime.session import RunError, Session
+
+    try:
+        return Session(settings).run(program)
+    except RunError as error:
+        sys.stdout.flush()
+        say_error(str(error))
+        return error.status
+
+
+__all__ = ["INTERNAL", "RUN_FAILED", "compile_text", "make_world", "run_compiled", "run_program", "settings_of", "split_command"]

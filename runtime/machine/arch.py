@@ -1,0 +1,43 @@
+"""What the engine needs to know of an architecture; the two tables are in x86_64.py and arm64.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.machine.engine import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Arch:
+    """A table of an architecture, as the engine sees it. Register numbers are libunicorn's.
+
+    name: as bpftrace spells it.
+    uc_arch, uc_mode, cpu_model: for uc_open and the choice of the model.
+    registers: every name that can be read, in bpftrace's spelling and the engine's own.
+    state: where the general registers lie in libunicorn's CPU state, in bytes after the first one.
+    magic: registers that lie one after the other at the beginning of `state`, for finding it.
+    number, arguments, result: the syscall convention.
+    initial: values a fresh CPU gets.
+    instruction_bytes: granularity of instruction addresses.
+    setup: installs the architecture's own hooks.
+    """
+
+    name: str
+    uc_arch: int
+    uc_mode: int
+    cpu_model: int
+    page_size_4k: bool
+    registers: dict[str, int]
+    state: dict[str, int]
+    magic: tuple[str, ...]
+    number: str
+    arguments: tuple[str, ...]
+    result: str
+    pc: str
+    sp: str
+    initial: dict[str, int]
+    invalidate_symbol: str
+    setup: Callable[[Engine], None]

@@ -1,0 +1,518 @@
+"""The engine: one emulated processor of an architecture, used for all processes in turn.
+
+The only module (with its callbacks in `twin` and `_native`) that works libunicorn. The rules it follows:
+
+* Address translation is virtual: a fill callback answers from the page table of the current `AddressSpace`.
+* One block callback is always installed. It counts time, interrupts the run at the clock's deadline and calls the
+  probe at the block's address. Runs are stopped there and in syscalls only: stopping elsewhere repeats an access.
+* What was interrupted at the beginning of a block has not executed, and is not counted nor fired again. After a fault in
+  the middle of a block the bytes that did not execute are taken back, so the clock counts executed code, exactly.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Callable
+from ctypes import byref, c_int, c_uint32, c_uint64, c_void_p
+from enum import Enum, auto
+from typing import NamedTuple, Protocol
+
+from pyprobe.runtime.machine import unicorn
+from pyprobe.runtime.machine.arch import Arch
+from pyprobe.runtime.machine.bound import Bound
+from pyprobe.runtime.machine.clock import Clock
+from pyprobe.runtime.machine.memory import CACHED, EXECUTED, SHARED, AddressSpace, Points, W, X
+from pyprobe.runtime.machine.physical import PAGE, PAGE_MASK, PhysicalMemory
+from pyprobe.runtime.machine.state import NOWHERE, State
+from pyprobe.runtime.machine.unicorn import Library, UnicornError
+
+INVALID_OPCODE, GENERAL_PROTECTION = 6, 13  # vectors of x86
+
+_INTERRUPT = ctypes.CFUNCTYPE(None, c_void_p, c_uint32, c_void_p)
+_INSTRUCTION = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p)
+
+
+class StopKind(Enum):
+    """Why a run ended."""
+
+    SYSCALL = auto()
+    FAULT = auto()
+    TRAP = auto()
+    STOPPED = auto()
+
+
+class Stop(NamedTuple):
+    """The end of a run.
+
+    kind: SYSCALL: `on_syscall` asked for it. FAULT: no `access` (R, W or X) to `address`; the pc is at the instruction.
+        TRAP: exception `number` of the emulated processor (x86: the vector). STOPPED: `request_stop`.
+    """
+
+    kind: StopKind
+    address: int = 0
+    access: int = 0
+    number: int = 0
+
+
+class Context:
+    """The registers of a task that is not running. Made by `Engine.new_context`."""
+
+    __slots__ = ("fired", "handle", "library", "pc")
+
+    def __init__(self, library: ctypes.PyDLL, handle: int) -> None:
+        self.library = library
+        self.handle = handle
+        self.pc = 0
+        self.fired = NOWHERE
+
+    def __del__(self) -> None:
+        self.library.uc_context_free(self.handle)
+
+
+class Callbacks(Protocol):
+    """What the twin and the extension have in common: C functions for uc_hook_add, and the tables they consult."""
+
+    block: int
+    code: int
+    fill: int
+    syscall: int
+    user: int
+
+    def activate(self, pages: dict[int, int], points: Points) -> None: ...
+    def planted(self, points: Points, address: int, exact: bool, callback: Callable[[], object] | None) -> None: ...
+
+
+class Engine:
+    """One processor.
+
+    native: use the extension (True: or fail, None: if it is there).
+    on_syscall: called within the syscall instruction of the guest, registers readable; True to go on in the guest, False to
+        leave `run`. Exceptions leave `run`.
+    why_not: why the extension is not used, or "".
+    """
+
+    def __init__(self, arch: Arch, memory: PhysicalMemory, clock: Clock, *, native: bool | None = None) -> None:
+        self.arch = arch
+        self.memory = memory
+        self.clock = clock
+        self.words = clock.words
+        self.state = State()
+        self.on_syscall: Callable[[], bool] = lambda: False
+        self._api = Library()
+        self.library = self._api.library
+        self._space = AddressSpace(memory)
+        self._error: BaseException | None = None
+        self._fault: tuple[int, int] | None = None
+        self._trap: int | None = None
+        self._hooks: set[int] = set()  # addresses that have an exact hook
+        self._keep: list[object] = []  # C callbacks must outlive the hooks
+        self._word = c_uint64()
+        self._uc = self._open()
+        self.callbacks, self.why_not = self._choose(native)
+        self.native = not self.why_not
+        self._install()
+        self._env = self._find_env()
+        self._words_of = {name: c_uint64.from_address(self._env + offset) for name, offset in arch.state.items()} if self._env else {}
+        self._arguments = [self._reader(name) for name in (arch.number, *arch.arguments)]
+        for name, value in arch.initial.items():
+            self.set(name, value)
+        self.set(arch.pc, 0)
+        self._pristine = self._new_context()
+        self.activate(self._space)
+
+    # opening
+
+    def _open(self) -> int:
+        api, arch, memory = self._api, self.arch, self.memory
+        handle = c_void_p()
+        api.check(self.library.uc_open(arch.uc_arch, arch.uc_mode, byref(handle)), "uc_open")
+        uc = handle.value or 0
+        api.ctl(uc, unicorn.CTL_CPU_MODEL, arch.cpu_model)
+        if arch.page_size_4k:
+            api.ctl(uc, unicorn.CTL_PAGE_SIZE, PAGE)
+        api.ctl(uc, unicorn.CTL_TLB_TYPE, unicorn.TLB_VIRTUAL)
+        api.ctl(uc, unicorn.CTL_USE_EXITS, 1)  # with no exits at all: a run ends when it is stopped
+        api.check(self.library.uc_mem_map_ptr(uc, 0, memory.size, unicorn.PROT_ALL, memory.base), "uc_mem_map_ptr")
+        return uc
+
+    def _choose(self, native: bool | None) -> tuple[Callbacks, str]:
+        why_not = "not wanted"
+        if native is not False:
+            try:
+                from pyprobe.runtime.machine.native import Native
+
+                return Native(self), ""
+            except ImportError as error:
+                if native:
+                    raise
+                why_not = f"the extension was not built: {error}"
+        from pyprobe.runtime.machine.twin import Twin
+
+        return Twin(self), why_not
+
+    def function(self, name: str) -> int:
+        """For the callbacks: the address of a function of libunicorn."""
+        return self._api.address(name)
+
+    def _install(self) -> None:
+        api, callbacks, uc = self._api, self.callbacks, self._uc
+        api.hook_add(uc, unicorn.HOOK_TLB_FILL, callbacks.fill, callbacks.user)
+        api.hook_add(uc, unicorn.HOOK_BLOCK, callbacks.block, callbacks.user)
+        self._syscall_interrupt: int | None = None
+        self._call_syscall = ctypes.PYFUNCTYPE(None, c_void_p, c_void_p)(callbacks.syscall)
+        self._hook_python(unicorn.HOOK_INTR, _INTERRUPT(self._interrupt))
+        self.arch.setup(self)
+        invalidate = api.address(self.arch.invalidate_symbol)
+        self._invalidate: Callable[[int, int, int], object]
+        if invalidate:
+            self._invalidate = ctypes.PYFUNCTYPE(None, c_void_p, c_uint64, c_uint64)(invalidate)
+        else:
+            self._invalidate = lambda uc, start, end: api.ctl(uc, unicorn.CTL_TB_FLUSH)
+        self.memory.forget_code.append(self._forget)
+
+    def _hook_python(self, kind: int, function: ctypes._FuncPointer, instruction: int | None = None) -> None:
+        self._keep.append(function)
+        self._api.hook_add(self._uc, kind, ctypes.cast(function, c_void_p).value or 0, instruction=instruction)
+
+    def hook_instruction(self, instruction: int, function: int) -> None:
+        """For an architecture's setup: the C function at `function` runs in place of the instruction (uc_x86_insn)."""
+        self._api.hook_add(self._uc, unicorn.HOOK_INSN, function, self.callbacks.user, instruction=instruction)
+
+    def hook_instruction_skip(self, instruction: int, function: Callable[[], None]) -> None:
+        """For an architecture's setup: `function` runs in place of an instruction that would ask the host (uc_x86_insn)."""
+
+        def call(uc: int, user: int) -> int:
+            try:
+                function()
+            except BaseException as error:
+                self.fail(error)
+            return 1  # the instruction is done
+
+        self._hook_python(unicorn.HOOK_INSN, _INSTRUCTION(call), instruction)
+
+    def syscall_interrupt(self, number: int) -> None:
+        """For an architecture's setup: the exception `number` is the syscall instruction."""
+        self._syscall_interrupt = number
+
+    def _find_env(self) -> int:
+        """The address of the first general register in the CPU state of libunicorn, or 0.
+
+        Found by content: registers are set to unlikely values, and these are looked for behind the pointers that the
+        handle's structure holds. A second set of values must show up at the same place, which rules out stale copies.
+        """
+        first, second = ([0x5A17_C0DE_0000_1111 * k + 0x1_0001 * i for i in range(1, 5)] for k in (1, 3))
+        old = [self._read(name) for name in self.arch.magic]
+        found = 0
+        try:
+            with open("/proc/self/mem", "rb", buffering=0) as mem:
+
+                def peek(address: int, size: int) -> bytes:
+                    try:
+                        mem.seek(address)
+                        return mem.read(size)
+                    except (OSError, ValueError, OverflowError):
+                        return b""
+
+                def matches(address: int, values: list[int]) -> bool:
+                    for name, value in zip(self.arch.magic, values, strict=True):
+                        self._write(name, value)
+                    return peek(address, 32) == struct.pack("<4Q", *(v & NOWHERE for v in values))
+
+                for name, value in zip(self.arch.magic, first, strict=True):
+                    self._write(name, value)
+                pattern = struct.pack("<4Q", *(v & NOWHERE for v in first))
+                handle = peek(self._uc, 4096)
+                for pointer in dict.fromkeys(struct.unpack(f"<{len(handle) // 8}Q", handle[: len(handle) // 8 * 8])):
+                    if pointer < 0x10000 or pointer >> 47 or pointer & 7:
+                        continue
+                    at = peek(pointer, 0x10000).find(pattern)
+                    if at >= 0 and matches(pointer + at, second) and matches(pointer + at, first):
+                        found = pointer + at
+                        break
+        except OSError:
+            found = 0
+        for name, value in zip(self.arch.magic, old, strict=True):
+            self._write(name, value)
+        return found
+
+    # registers
+
+    def _read(self, name: str) -> int:
+        self._word.value = 0
+        self.library.uc_reg_read(self._uc, self.arch.registers[name], byref(self._word))
+        return self._word.value
+
+    def _write(self, name: str, value: int) -> None:
+        self._word.value = value & NOWHERE
+        self.library.uc_reg_write(self._uc, self.arch.registers[name], byref(self._word))
+
+    def get(self, name: str) -> int:
+        """A register of the running task, unsigned. Raises KeyError for an unknown name."""
+        word = self._words_of.get(name)
+        if word is not None:
+            return word.value
+        if self.arch.registers[name] == self.arch.registers[self.arch.pc]:
+            return self.state.pc
+        return self._read(name)
+
+    def set(self, name: str, value: int) -> None:
+        """Set a register of the running task (low 64 bits of `value`). The pc may be set between runs only."""
+        word = self._words_of.get(name)
+        if word is not None:
+            word.value = value & NOWHERE
+            return
+        self._write(name, value)
+        if self.arch.registers[name] == self.arch.registers[self.arch.pc]:
+            self.state.pc = value & NOWHERE
+
+    def _reader(self, name: str) -> Callable[[], int]:
+        word = self._words_of.get(name)
+        if word is not None:
+            return lambda: word.value
+        return lambda: self.get(name)
+
+    def register(self, name: str) -> Bound:
+        """A register as source for a handler. Raises KeyError for an unknown name."""
+        number = self.arch.registers[name]
+        word = self._words_of.get(name)
+        if word is not None:
+            return Bound(f"_register_{number}.value", {f"_register_{number}": word})
+        if number == self.arch.registers[self.arch.pc]:
+            return Bound("_engine_state.pc", {"_engine_state": self.state})
+        return Bound(f"_register_{number}()", {f"_register_{number}": lambda: self._read(name)})
+
+    def syscall_arguments(self) -> tuple[int, ...]:
+        """The number and the six arguments of the syscall that is being made, unsigned."""
+        return tuple([read() for read in self._arguments])
+
+    def set_result(self, value: int) -> None:
+        """What the syscall returns."""
+        self.set(self.arch.result, value)
+
+    # contexts
+
+    def _new_context(self) -> Context:
+        handle = c_void_p()
+        self._api.check(self.library.uc_context_alloc(self._uc, byref(handle)), "uc_context_alloc")
+        context = Context(self.library, handle.value or 0)
+        self.save(context)
+        return context
+
+    def new_context(self) -> Context:
+        """The registers of a new program: zeros, and what the kernel initializes. Raises UnicornError."""
+        handle = c_void_p()
+        self._api.check(self.library.uc_context_alloc(self._uc, byref(handle)), "uc_context_alloc")
+        context = Context(self.library, handle.value or 0)
+        ctypes.memmove(context.handle, self._pristine.handle, self.library.uc_context_size(self._uc))
+        context.pc = self._pristine.pc
+        return context
+
+    def save(self, context: Context) -> None:
+        """Put the registers of the running task into `context`."""
+        self.library.uc_context_save(self._uc, context.handle)
+        context.pc = self.state.pc
+        context.fired = self.state.fired
+
+    def restore(self, context: Context) -> None:
+        """Make `context` the registers of the running task."""
+        self.library.uc_context_restore(self._uc, context.handle)
+        self.state.pc = context.pc
+        self.state.fired = context.fired
+        self.state.size = 0
+
+    def context_get(self, context: Context, name: str) -> int:
+        """A register of a task that is not running."""
+        if self.arch.registers[name] == self.arch.registers[self.arch.pc]:
+            return context.pc
+        self._word.value = 0
+        self.library.uc_context_reg_read(context.handle, self.arch.registers[name], byref(self._word))
+        return self._word.value
+
+    def context_set(self, context: Context, name: str, value: int) -> None:
+        """Set a register of a task that is not running."""
+        self._word.value = value & NOWHERE
+        self.library.uc_context_reg_write(context.handle, self.arch.registers[name], byref(self._word))
+        if self.arch.registers[name] == self.arch.registers[self.arch.pc]:
+            context.pc = value & NOWHERE
+
+    # memory
+
+    def activate(self, space: AddressSpace) -> None:
+        """Run in `space` from now on."""
+        if space is not self._space or space.stale:
+            space.stale = False
+            self._flush()
+        self._space = space
+        self.callbacks.activate(space.pages, space.points)
+
+    def _flush(self) -> None:
+        self.library.uc_ctl(c_void_p(self._uc), c_int(unicorn.CTL_TLB_FLUSH))
+
+    def _refresh(self) -> None:
+        if self._space.stale:
+            self._space.stale = False
+            self._flush()
+
+    def _forget(self, frame: int) -> None:
+        """Drop what was translated from a frame."""
+        self._invalidate(self._uc, frame, frame + PAGE)
+
+    def flush_translations(self, space: AddressSpace, start: int, end: int) -> None:
+        """Drop what was translated from these addresses of `space`."""
+        for page in range(start // PAGE, -(-end // PAGE)):
+            frame = self._frame(space, page)
+            if frame:
+                low, high = max(start, page * PAGE), min(end, page * PAGE + PAGE)
+                self._invalidate(self._uc, frame + low - page * PAGE, frame + high - page * PAGE)
+
+    def _frame(self, space: AddressSpace, page: int) -> int:
+        """The frame that a page shows or will show when it is touched, 0 if it is not there yet."""
+        entry = space.pages.get(page)
+        if entry is not None:
+            return entry & PAGE_MASK
+        vma = space.find(page * PAGE)
+        if vma is None or vma.backing is None:
+            return 0
+        return vma.backing.frames.get((vma.offset + page * PAGE - vma.start) // PAGE, 0)
+
+    def miss(self, address: int, access: int) -> int:
+        """For the fill callback: the page-table entry for an access the table alone does not allow, or 0."""
+        try:
+            space = self._space
+            before = space.pages.get(address // PAGE, 0)
+            entry = space.fault(address, access)
+            if not entry:
+                self._fault = (address, access)
+                return 0
+            if access == X and not before & EXECUTED and (not entry & CACHED or entry & SHARED):
+                self._flush()  # translations through other addresses must begin to notice stores
+            if entry & SHARED and access == W and entry & PAGE_MASK in self.memory.executed:
+                entry |= EXECUTED
+            return entry
+        except BaseException as error:
+            self.fail(error)
+            return 0
+
+    # probe points
+
+    def plant(self, space: AddressSpace, address: int, callback: Callable[[], object], *, exact: bool = False) -> None:
+        """Call `callback` whenever the instruction at `address` is about to execute in `space`; replaces an earlier one.
+
+        exact: `address` may lie where code falls through into it. Needed in the middle of functions; costs more per hit, and
+            all exact points together should be few. Targets of jumps, calls and returns do not need it.
+        """
+        points = space.points
+        where = points.exact if exact else points.blocks
+        if exact and address not in where:
+            if address not in self._hooks:
+                # Hooks stay: one that no space uses costs a lookup, and nobody has to count the spaces that fork and exit.
+                self._hooks.add(address)
+                self._api.hook_add(self._uc, unicorn.HOOK_CODE, self.callbacks.code, self.callbacks.user, address, address)
+            self.flush_translations(space, address, address + 1)
+        where[address] = callback
+        self.callbacks.planted(points, address, exact, callback)
+
+    def pull(self, space: AddressSpace, address: int) -> None:
+        """Undo `plant`; nothing happens where nothing is planted."""
+        points = space.points
+        for where, exact in ((points.blocks, False), (points.exact, True)):
+            if where.pop(address, None) is not None:
+                self.callbacks.planted(points, address, exact, None)
+
+    # running
+
+    def run(self) -> Stop:
+        """Run the guest from its pc until something has to be handled.
+
+        Raises whatever a callback raised, KeyboardInterrupt when Ctrl-C was pressed, OutOfMemory; the run may be continued
+        after each of them.
+        """
+        state = self.state
+        while True:
+            self._refresh()
+            self._fault = self._trap = None
+            state.left = 0
+            error = self.library.uc_emu_start(self._uc, state.pc, 0, 0, 0)
+            state.pc = self._read(self.arch.pc)
+            stop = self._reason(error)
+            if self._error is not None:
+                raised, self._error = self._error, None
+                state.stopping = 0
+                raise raised
+            if stop is not None:
+                return stop
+
+    def _reason(self, error: int) -> Stop | None:
+        state = self.state
+        if self._fault is not None:
+            address, access = self._fault
+            if access != X:
+                self._rewind()
+            return Stop(StopKind.FAULT, address=address, access=access)
+        if self._trap is not None:
+            self._rewind()
+            return Stop(StopKind.TRAP, number=self._trap)
+        if error == unicorn.ERR_INSN_INVALID:
+            self._rewind()
+            return Stop(StopKind.TRAP, number=INVALID_OPCODE)
+        if error:
+            raise UnicornError(f"at {state.pc:#x}: {self.library.uc_strerror(error).decode()}")
+        if state.left:
+            return Stop(StopKind.SYSCALL)
+        if state.stopping:
+            state.stopping = 0
+            return Stop(StopKind.STOPPED)
+        return None
+
+    def _rewind(self) -> None:
+        """Take back the bytes of the block that were counted but not executed."""
+        state = self.state
+        end = state.block + state.size
+        if state.block <= state.pc < end:
+            self.words.now -= end - state.pc
+            state.size = 0
+
+    def request_stop(self) -> None:
+        """End the run at the next block; from within a probe's callback, before the probed instruction executes."""
+        self.state.stopping = 1
+        self.clock.interrupt()
+
+    def attend(self) -> None:
+        """For the block callback: the deadline is reached."""
+        try:
+            self.clock.run_due()
+            self._refresh()
+        except BaseException as error:
+            self.fail(error)
+
+    def enter(self) -> bool:
+        """For the syscall callback: whether to go on in the guest."""
+        try:
+            go_on = self.on_syscall()
+            self._refresh()
+            return go_on
+        except BaseException as error:
+            self.fail(error)
+            return False
+
+    def fail(self, error: BaseException) -> None:
+        """For callbacks: keep an exception (the first one) and stop."""
+        if self._error is None:
+            self._error = error
+        self.state.stopping = 1
+        self.clock.interrupt()
+
+    def _interrupt(self, uc: int, number: int, user: int) -> None:
+        if number == self._syscall_interrupt:
+            self._call_syscall(uc, self.callbacks.user)
+        else:
+            self._trap = number
+            self.library.uc_emu_stop(uc)
+
+    def close(self) -> None:
+        """Free the emulator. The memory stays."""
+        if self._uc:
+            self.memory.forget_code.remove(self._forget)
+            self.library.uc_close(self._uc)
+            self._uc = 0

@@ -1,0 +1,468 @@
+"""Address spaces: the page tables of the guest's processes and the mappings behind them.
+
+`AddressSpace.pages` is the page table, page number to entry, and the only copy of the truth: the engine's fill callback
+looks an address up there when the translation buffer misses and calls `fault` when that is not enough. An entry is the
+physical address of the frame plus the bits below.
+
+Semantics of mappings follow Linux: mmap(2), mprotect(2), and mm/memory.c for copy-on-write. Like there, memory that may
+be written or executed may also be read.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pyprobe.runtime.machine.physical import PAGE, PAGE_MASK, Backing, OutOfMemory, PhysicalMemory
+
+__all__ = ["PAGE", "AddressSpace", "Backing", "MemoryFault", "OutOfMemory", "PhysicalMemory", "Points", "R", "Vma", "W", "X"]
+
+R, W, X = 1, 2, 4
+"""Protections, and the bits of an access."""
+
+COW = 8  # copy before the first write
+CACHED = 16  # the frame belongs to a Backing, which holds the reference
+EXECUTED = 32  # the frame is in PhysicalMemory.executed
+SHARED = 64  # others may write the frame through mappings of their own
+
+TASK_SIZE = 0x7FFF_FFFF_F000  # TASK_SIZE_MAX of x86-64 with 4-level paging; arm64's 48 bits are cut to the same
+STACK_GUARD_GAP = 256 * PAGE  # stack_guard_gap in mm/mmap.c
+STACK_LIMIT = 8 << 20  # RLIMIT_STACK of a usual login
+MMAP_MIN = 0x10000  # vm.mmap_min_addr
+
+
+class MemoryFault(Exception):
+    """An access from the host side to guest memory that is not there or not allowed.
+
+    address: the first byte that could not be accessed.
+    access: R, W or X.
+    """
+
+    def __init__(self, address: int, access: int) -> None:
+        super().__init__(f"no {'read' if access == R else 'write' if access == W else 'execute'} access to {address:#x}")
+        self.address = address
+        self.access = access
+
+
+class Vma:
+    """One mapping (vm_area_struct): `start` to `end` shows `backing` from `offset` on, or private zeros without one.
+
+    name: what /proc/PID/maps shows. path, file_offset: the file behind it, for symbols; b"" for none. The offset in the
+    backing and in the file are the same.
+    """
+
+    __slots__ = ("backing", "end", "grows_down", "name", "offset", "path", "prot", "shared", "start")
+
+    def __init__(
+        self,
+        start: int,
+        end: int,
+        prot: int,
+        shared: bool = False,
+        backing: Backing | None = None,
+        offset: int = 0,
+        name: bytes = b"",
+        path: bytes = b"",
+        grows_down: bool = False,
+    ) -> None:
+        self.start = start
+        self.end = end
+        self.prot = prot
+        self.shared = shared
+        self.backing = backing
+        self.offset = offset
+        self.name = name
+        self.path = path
+        self.grows_down = grows_down
+
+    @property
+    def file_offset(self) -> int:
+        """Offset of `start` in the file, in bytes."""
+        return self.offset
+
+    def part(self, start: int, end: int) -> Vma:
+        """The same mapping cut to `start`..`end`."""
+        offset = self.offset + (start - self.start) if self.backing is not None else self.offset
+        return Vma(start, end, self.prot, self.shared, self.backing, offset, self.name, self.path, self.grows_down)
+
+    def continues(self, other: Vma) -> bool:
+        """Whether `other`, which begins where this ends, is more of the same."""
+        return (
+            self.end == other.start
+            and self.prot == other.prot
+            and self.shared == other.shared
+            and self.backing is other.backing
+            and self.name == other.name
+            and self.path == other.path
+            and self.grows_down == other.grows_down
+            and (self.backing is None or self.offset + (self.end - self.start) == other.offset)
+        )
+
+    def __repr__(self) -> str:
+        prot = "".join(c if self.prot & bit else "-" for c, bit in (("r", R), ("w", W), ("x", X)))
+        return f"<Vma {self.start:x}-{self.end:x} {prot}{'s' if self.shared else 'p'} {self.name!r}>"
+
+
+class Points:
+    """The probe points of one address space: what is called when an address is about to execute.
+
+    blocks: for addresses where a block of code begins (every target of a jump, call or return).
+    exact: for addresses anywhere.
+    tables: the extension's own form of the two, or None.
+    """
+
+    __slots__ = ("blocks", "exact", "tables")
+
+    def __init__(self) -> None:
+        self.blocks: dict[int, Callable[[], object]] = {}
+        self.exact: dict[int, Callable[[], object]] = {}
+        self.tables: Any = None
+
+    def copy(self) -> Points:
+        """The points of a forked child."""
+        new = Points()
+        new.blocks.update(self.blocks)
+        new.exact.update(self.exact)
+        return new
+
+
+class AddressSpace:
+    """The memory of one process (mm_struct). `users` counts the processes that share it (CLONE_VM).
+
+    stale: set when an entry was taken away or restricted, so that the engine forgets its translations.
+    start_brk, brk: the heap, for brk(2). mmap_base: mappings are placed below it.
+    """
+
+    def __init__(self, memory: PhysicalMemory) -> None:
+        self.memory = memory
+        self.pages: dict[int, int] = {}
+        self.points = Points()
+        self.users = 1
+        self.stale = False
+        self.start_brk = self.brk = 0
+        self.mmap_base = TASK_SIZE
+        self.stack_limit = STACK_LIMIT
+        self._vmas: list[Vma] = []
+        self._starts: list[int] = []
+
+    # mappings
+
+    def vmas(self) -> list[Vma]:
+        """All mappings in the order of their addresses."""
+        return list(self._vmas)
+
+    def find(self, address: int) -> Vma | None:
+        """The mapping that `address` lies in."""
+        i = bisect_right(self._starts, address) - 1
+        if i >= 0 and address < self._vmas[i].end:
+            return self._vmas[i]
+        return None
+
+    def next_vma(self, address: int) -> Vma | None:
+        """The first mapping that ends above `address` (find_vma of the kernel)."""
+        i = bisect_right(self._starts, address) - 1
+        if i >= 0 and address < self._vmas[i].end:
+            return self._vmas[i]
+        return self._vmas[i + 1] if i + 1 < len(self._vmas) else None
+
+    def map(
+        self,
+        start: int,
+        length: int,
+        prot: int,
+        *,
+        shared: bool = False,
+        backing: Backing | None = None,
+        offset: int = 0,
+        name: bytes = b"",
+        path: bytes = b"",
+        grows_down: bool = False,
+    ) -> Vma:
+        """Map `length` bytes (rounded up to pages) at `start`, in place of what is there.
+
+        offset: where in `backing` it begins, a multiple of the page size. shared without a backing: new shared memory.
+        grows_down: a stack, extended on access below it down to `stack_limit` bytes.
+        """
+        end = start + length + PAGE - 1 & PAGE_MASK
+        if start & (PAGE - 1) or offset & (PAGE - 1) or end <= start:
+            raise ValueError(f"mapping {start:#x}+{length:#x} offset {offset:#x}")
+        if shared and backing is None:
+            backing = self.memory.anonymous(end - start)
+        self.unmap(start, end - start)
+        return self._insert(Vma(start, end, prot, shared, backing, offset, name, path, grows_down))
+
+    def unmap(self, start: int, length: int) -> None:
+        """Take away every mapping of these pages (rounded outwards)."""
+        end = start + length + PAGE - 1 & PAGE_MASK
+        i, j = self._range(start & PAGE_MASK, end)
+        if i < j:
+            gone = self._vmas[i:j]
+            del self._vmas[i:j], self._starts[i:j]
+            for vma in gone:
+                self._drop(vma.start, vma.end)
+
+    def protect(self, start: int, length: int, prot: int) -> None:
+        """Set the protection of whatever is mapped there; the caller checks for holes."""
+        end = start + length + PAGE - 1 & PAGE_MASK
+        i, j = self._range(start, end)
+        pages = self.pages
+        for vma in self._vmas[i:j]:
+            if vma.prot == prot:
+                continue
+            vma.prot = prot
+            rights = _rights(prot)
+            for page in self._present(vma.start, vma.end):
+                entry = pages[page]
+                if entry & CACHED:
+                    del pages[page]
+                else:
+                    allowed = rights & ~W if entry & COW else rights
+                    pages[page] = entry & ~(R | W | X) | allowed
+                self.stale = True
+        self._merge(i, j)
+
+    def free_area(self, length: int, hint: int = 0) -> int:
+        """An unmapped range of `length` bytes: at `hint` if that is free, else as high as possible below `mmap_base`; 0 for none."""
+        length = length + PAGE - 1 & PAGE_MASK
+        hint &= PAGE_MASK
+        if hint >= MMAP_MIN and hint + length <= TASK_SIZE:
+            above = self.next_vma(hint)
+            if above is None or above.start - (STACK_GUARD_GAP if above.grows_down else 0) >= hint + length:
+                return hint
+        top = self.mmap_base
+        for vma in reversed(self._vmas):
+            if vma.start >= self.mmap_base:
+                continue
+            if vma.end + length <= top:
+                break
+            top = min(top, vma.start - (STACK_GUARD_GAP if vma.grows_down else 0))
+        return top - length if top - length >= MMAP_MIN else 0
+
+    def _insert(self, vma: Vma) -> Vma:
+        i = bisect_right(self._starts, vma.start)
+        self._vmas.insert(i, vma)
+        self._starts.insert(i, vma.start)
+        self._merge(i, i + 1)
+        found = self.find(vma.start)
+        assert found is not None
+        return found
+
+    def _range(self, start: int, end: int) -> tuple[int, int]:
+        """Indices of the mappings within `start`..`end`, after cutting those that stick out."""
+        self._split(start)
+        self._split(end)
+        return bisect_left(self._starts, start), bisect_left(self._starts, end)
+
+    def _split(self, address: int) -> None:
+        i = bisect_right(self._starts, address) - 1
+        if i < 0:
+            return
+        vma = self._vmas[i]
+        if vma.start < address < vma.end:
+            self._vmas.insert(i + 1, vma.part(address, vma.end))
+            self._starts.insert(i + 1, address)
+            vma.end = address
+
+    def _merge(self, i: int, j: int) -> None:
+        """Join the mappings i to j with their neighbours where they continue each other."""
+        k = min(j, len(self._vmas) - 1)
+        while k > max(i - 1, 0):
+            left, right = self._vmas[k - 1], self._vmas[k]
+            if left.continues(right):
+                left.end = right.end
+                del self._vmas[k], self._starts[k]
+            k -= 1
+
+    def _present(self, start: int, end: int) -> list[int]:
+        """The numbers of the pages that have an entry."""
+        first, last = start // PAGE, end // PAGE
+        if last - first <= len(self.pages):
+            return [page for page in range(first, last) if page in self.pages]
+        return sorted(page for page in self.pages if first <= page < last)
+
+    def _drop(self, start: int, end: int) -> None:
+        for page in self._present(start, end):
+            entry = self.pages.pop(page)
+            self.stale = True
+            if not entry & CACHED:
+                self.memory.release(entry & PAGE_MASK)
+
+    # page faults
+
+    def fault(self, address: int, access: int) -> int:
+        """The page-table entry that allows `access` to `address`, made if need be; 0 where it is not allowed.
+
+        Raises OutOfMemory.
+        """
+        page = address // PAGE
+        entry = self.pages.get(page, 0)
+        if not entry:
+            vma = self.find(address) or self._grow(address)
+            if vma is None or not _rights(vma.prot) & access:
+                return 0
+            entry = self._populate(vma, page)
+            if not entry:
+                return 0
+            self.pages[page] = entry
+        if access == W and not entry & W:
+            if not entry & COW:
+                return 0
+            entry = self.pages[page] = self._own(entry)
+        if access == X and entry & X and not entry & EXECUTED:
+            self.memory.executed.add(entry & PAGE_MASK)
+            entry = self.pages[page] = entry | EXECUTED
+        return entry if entry & access else 0
+
+    def _populate(self, vma: Vma, page: int) -> int:
+        rights = _rights(vma.prot)
+        if vma.backing is None:
+            return self.memory.allocate() | rights
+        frame = vma.backing.frame((vma.offset + page * PAGE - vma.start) // PAGE)
+        if not frame:
+            return 0
+        if vma.shared:
+            return frame | rights | CACHED | SHARED
+        return frame | (rights & ~W) | CACHED | (COW if rights & W else 0)
+
+    def _own(self, entry: int) -> int:
+        """The entry of a page that is written for the first time since it was shared."""
+        frame = entry & PAGE_MASK
+        if not entry & CACHED and not self.memory.shared(frame):
+            return entry & ~COW | W
+        new = self.memory.copy(frame)
+        if not entry & CACHED:
+            self.memory.release(frame)
+        return new | R | W | (entry & X)
+
+    def _grow(self, address: int) -> Vma | None:
+        """Extend a stack downwards to `address` (expand_stack of the kernel)."""
+        vma = self.next_vma(address)
+        if vma is None or not vma.grows_down or vma.end - (address & PAGE_MASK) > self.stack_limit or address < MMAP_MIN:
+            return None
+        i = bisect_left(self._starts, vma.start)
+        start = address & PAGE_MASK
+        if i > 0 and self._vmas[i - 1].end + STACK_GUARD_GAP > start and self._vmas[i - 1].prot:
+            return None
+        vma.start = self._starts[i] = start
+        return vma
+
+    # access from the host side
+
+    def _runs(self, address: int, n: int, access: int) -> Iterator[tuple[int, int]]:
+        """Physical address and length of each page-wise part."""
+        pages = self.pages
+        while n > 0:
+            entry = pages.get(address // PAGE, 0)
+            if not entry & access:
+                entry = self.fault(address, access)
+                if not entry:
+                    raise MemoryFault(address, access)
+                if access == W:
+                    self.stale = True  # the frame may have changed under the engine's translation
+            if access == W and (frame := entry & PAGE_MASK) in self.memory.executed:
+                self.memory.written(frame)
+            start = address & (PAGE - 1)
+            size = min(PAGE - start, n)
+            yield (entry & PAGE_MASK) + start, size
+            address += size
+            n -= size
+
+    def read(self, address: int, n: int) -> bytes:
+        """`n` bytes. Raises MemoryFault, OutOfMemory."""
+        if 0 <= n <= PAGE - (address & (PAGE - 1)):
+            entry = self.pages.get(address // PAGE, 0)
+            if entry & R:
+                physical = (entry & PAGE_MASK) + (address & (PAGE - 1))
+                return bytes(self.memory.view[physical : physical + n])
+        view = self.memory.view
+        return b"".join([view[p : p + size] for p, size in self._runs(address, n, R)])
+
+    def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
+        """Store `data`. Raises MemoryFault (pages before the faulting one are written), OutOfMemory."""
+        view = self.memory.view
+        done = 0
+        for physical, size in self._runs(address, len(data), W):
+            view[physical : physical + size] = data[done : done + size]
+            done += size
+
+    def views(self, address: int, n: int, access: int) -> list[memoryview]:
+        """The memory itself, page by page, to be used at once. Raises MemoryFault, OutOfMemory."""
+        view = self.memory.view
+        return [view[p : p + size] for p, size in self._runs(address, n, access)]
+
+    def cstring(self, address: int, limit: int = 4096) -> bytes:
+        """The bytes up to a NUL, or the first `limit`. Raises MemoryFault, OutOfMemory."""
+        parts = []
+        while limit > 0:
+            size = min(PAGE - (address & (PAGE - 1)), limit)
+            part = self.read(address, size)
+            end = part.find(0)
+            if end >= 0:
+                parts.append(part[:end])
+                break
+            parts.append(part)
+            address += size
+            limit -= size
+        return b"".join(parts)
+
+    def u8(self, address: int) -> int:
+        """The byte at `address`. Raises MemoryFault."""
+        return self.read(address, 1)[0]
+
+    def u16(self, address: int) -> int:
+        """The unsigned 16-bit word at `address`. Raises MemoryFault."""
+        return int.from_bytes(self.read(address, 2), "little")
+
+    def u32(self, address: int) -> int:
+        """The unsigned 32-bit word at `address`. Raises MemoryFault."""
+        return int.from_bytes(self.read(address, 4), "little")
+
+    def u64(self, address: int) -> int:
+        """The unsigned 64-bit word at `address`. Raises MemoryFault."""
+        return int.from_bytes(self.read(address, 8), "little")
+
+    def put_u32(self, address: int, value: int) -> None:
+        """Store the low 32 bits of `value`. Raises MemoryFault."""
+        self.write(address, (value & 0xFFFF_FFFF).to_bytes(4, "little"))
+
+    def put_u64(self, address: int, value: int) -> None:
+        """Store the low 64 bits of `value`. Raises MemoryFault."""
+        self.write(address, (value & 0xFFFF_FFFF_FFFF_FFFF).to_bytes(8, "little"))
+
+    # life
+
+    def fork(self) -> AddressSpace:
+        """A copy for a new process: private memory is shared until one of the two writes. Probe points are copied."""
+        child = AddressSpace(self.memory)
+        child.start_brk, child.brk, child.mmap_base, child.stack_limit = self.start_brk, self.brk, self.mmap_base, self.stack_limit
+        child._vmas = [vma.part(vma.start, vma.end) for vma in self._vmas]
+        child._starts = list(self._starts)
+        child.points = self.points.copy()
+        share = self.memory.share
+        pages = self.pages
+        for page, entry in pages.items():
+            if not entry & CACHED:
+                share(entry & PAGE_MASK)
+                if entry & W:
+                    pages[page] = entry & ~W | COW
+        child.pages = dict(pages)
+        self.stale = True
+        return child
+
+    def destroy(self) -> None:
+        """Give everything back; the space is empty afterwards, its probe points gone."""
+        release = self.memory.release
+        for entry in self.pages.values():
+            if not entry & CACHED:
+                release(entry & PAGE_MASK)
+        self.pages.clear()
+        self._vmas.clear()
+        self._starts.clear()
+        self.points = Points()
+        self.stale = True
+
+
+def _rights(prot: int) -> int:
+    """What a protection allows: on these processors writing or executing implies reading."""
+    return prot | R if prot & (W | X) else prot

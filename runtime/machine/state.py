@@ -1,0 +1,44 @@
+"""The words that the engine shares with its callbacks, whichever of the two implementations runs them."""
+
+from __future__ import annotations
+
+import ctypes
+
+NOWHERE = (1 << 64) - 1  # no address
+
+FIRST_GROWTH = 600  # fills until the translation buffer is first given the chance to grow
+LAST_GROWTH = 1 << 18
+
+
+class State(ctypes.Structure):
+    """Must match `struct state` in _native.c.
+
+    pc: the address that is about to execute; always right within callbacks and between runs.
+    block, size: the block of code entered last, whose bytes are counted; size is 0 when they were taken back.
+    fired: the address whose probe has fired though its instruction has not executed yet, because the run was stopped there.
+    stopping: the run ends at the next beginning of a block.
+    left: the run ended in a syscall.
+    fills, fill_limit: misses of the translation buffer since it was last flushed to grow, and how many make it due.
+    """
+
+    _fields_ = [
+        ("pc", ctypes.c_uint64),
+        ("block", ctypes.c_uint64),
+        ("size", ctypes.c_uint64),
+        ("fired", ctypes.c_uint64),
+        ("stopping", ctypes.c_uint64),
+        ("left", ctypes.c_uint64),
+        ("fills", ctypes.c_uint64),
+        ("fill_limit", ctypes.c_uint64),
+    ]
+    pc: int
+    block: int
+    size: int
+    fired: int
+    stopping: int
+    left: int
+    fills: int
+    fill_limit: int
+
+    def __init__(self) -> None:
+        super().__init__(fired=NOWHERE, fill_limit=FIRST_GROWTH)

@@ -1,0 +1,138 @@
+"""The engine's hot callbacks in plain Python, for where the extension `_native` is missing.
+
+Every rule here stands in _native.c too, in the same order, and one set of tests runs both: same clock, same events.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from ctypes import POINTER, c_bool, c_int, c_uint32, c_uint64, c_void_p
+from typing import TYPE_CHECKING
+
+from pyprobe.runtime.machine.memory import EXECUTED, SHARED, W, X
+from pyprobe.runtime.machine.physical import PAGE_MASK
+from pyprobe.runtime.machine.state import LAST_GROWTH, NOWHERE
+from pyprobe.runtime.machine.unicorn import CTL_TLB_FLUSH, MEM_READ
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.machine.engine import Engine
+    from pyprobe.runtime.machine.memory import Points
+
+BLOCK = ctypes.CFUNCTYPE(None, c_void_p, c_uint64, c_uint32, c_void_p)
+FILL = ctypes.CFUNCTYPE(c_bool, c_void_p, c_uint64, c_int, POINTER(c_uint64), c_void_p)
+SYSCALL = ctypes.CFUNCTYPE(None, c_void_p, c_void_p)
+
+
+class Twin:
+    """Callbacks of one engine. The attributes that end in the C functions' addresses go to uc_hook_add."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._blocks: dict[int, Callable[[], object]] = {}
+        self._exact: dict[int, Callable[[], object]] = {}
+        self._pages: dict[int, int] = {}
+        self._keep = (BLOCK(self._block), BLOCK(self._code), FILL(self._fill), SYSCALL(self._syscall))
+        addresses = [ctypes.cast(function, c_void_p).value or 0 for function in self._keep]
+        self.block, self.code, self.fill, self.syscall = addresses
+        self.user = 0
+
+    def activate(self, pages: dict[int, int], points: Points) -> None:
+        """Page table and probe points of the current space."""
+        self._pages = pages
+        self._blocks = points.blocks
+        self._exact = points.exact
+
+    def planted(self, points: Points, address: int, exact: bool, callback: Callable[[], object] | None) -> None:
+        """A point was added, changed or (None) removed in `points`; the dictionaries say it all."""
+
+    def _block(self, uc: int, address: int, size: int, user: int) -> None:
+        engine = self._engine
+        state, words = engine.state, engine.words
+        state.pc = address
+        if words.now >= words.deadline:
+            engine.attend()
+            if state.stopping:
+                engine.library.uc_emu_stop(uc)
+                return
+        callback = self._blocks.get(address)
+        if callback is not None:
+            if state.fired != address:
+                self._call(callback)
+                if state.stopping:
+                    state.fired = address
+                    engine.library.uc_emu_stop(uc)
+                    return
+            state.fired = NOWHERE
+        elif state.fired != address:
+            state.fired = NOWHERE
+        state.block = address
+        state.size = size
+        words.now += size
+
+    def _code(self, uc: int, address: int, size: int, user: int) -> None:
+        engine = self._engine
+        state = engine.state
+        callback = self._exact.get(address)
+        if callback is None:
+            return
+        if state.fired == address:
+            state.fired = NOWHERE
+            return
+        state.pc = address
+        self._call(callback)
+        if state.stopping:
+            state.fired = address
+            engine.words.now -= state.block + state.size - address
+            state.size = 0
+            engine.library.uc_emu_stop(uc)
+
+    def _call(self, callback: Callable[[], object]) -> None:
+        try:
+            callback()
+        except BaseException as error:
+            self._engine.fail(error)
+
+    def _fill(self, uc: int, address: int, kind: int, entry: ctypes._Pointer[c_uint64], user: int) -> bool:
+        engine = self._engine
+        state = engine.state
+        access = 1 << kind - MEM_READ
+        state.fills += 1
+        if state.fills > state.fill_limit:
+            state.fills = 0
+            state.fill_limit = min(2 * state.fill_limit, LAST_GROWTH)
+            engine.library.uc_ctl(c_void_p(uc), CTL_TLB_FLUSH)
+        found = self._pages.get(address >> 12, 0)
+        if not found & access or (access == X and not found & EXECUTED) or (access == W and found & SHARED):
+            found = engine.miss(address, access)
+            if not found:
+                return False
+        entry[0] = found & PAGE_MASK
+        entry[1] = permissions(found, access)
+        return True
+
+    def _syscall(self, uc: int, user: int) -> None:
+        engine = self._engine
+        state = engine.state
+        state.pc = state.block + state.size
+        if not engine.enter():
+            state.left = 1
+        if state.left or state.stopping:
+            engine.library.uc_emu_stop(uc)
+
+
+def permissions(entry: int, access: int) -> int:
+    """What a translation allows that was asked for by `access`.
+
+    A page counts as code only once it was executed, because stores to code are slow; then it must, or they go unnoticed.
+    Shared pages are not writable before they are written, when it can be asked whether somebody executes them.
+    """
+    rights = entry & 7
+    if entry & EXECUTED:
+        if rights & W:
+            rights |= X
+    elif access != X:
+        rights &= ~X
+    if entry & SHARED and access != W:
+        rights &= ~W
+    return rights | access
