@@ -14,7 +14,7 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Callable
-from ctypes import POINTER, byref, c_int, c_uint32, c_uint64, c_void_p
+from ctypes import byref, c_int, c_uint32, c_uint64, c_void_p
 from enum import Enum, auto
 from typing import NamedTuple, Protocol
 
@@ -80,7 +80,7 @@ class Callbacks(Protocol):
     user: int
 
     def activate(self, pages: dict[int, int], points: Points) -> None: ...
-    def planted(self, points: Points, address: int, callback: Callable[[], object] | None) -> None: ...
+    def planted(self, points: Points, address: int, exact: bool, callback: Callable[[], object] | None) -> None: ...
 
 
 class Engine:
@@ -105,7 +105,7 @@ class Engine:
         self._error: BaseException | None = None
         self._fault: tuple[int, int] | None = None
         self._trap: int | None = None
-        self._hooks: dict[int, tuple[int, int]] = {}  # exact address -> handle of the hook, number of spaces that have it
+        self._hooks: set[int] = set()  # addresses that have an exact hook
         self._keep: list[object] = []  # C callbacks must outlive the hooks
         self._word = c_uint64()
         self._uc = self._open()
@@ -137,19 +137,34 @@ class Engine:
         return uc
 
     def _choose(self, native: bool | None) -> tuple[Callbacks, str]:
+        why_not = "not wanted"
+        if native is not False:
+            try:
+                from pyprobe.runtime.machine.native import Native
+
+                return Native(self), ""
+            except ImportError as error:
+                if native:
+                    raise
+                why_not = f"the extension was not built: {error}"
         from pyprobe.runtime.machine.twin import Twin
 
-        return Twin(self), "not built yet"
+        return Twin(self), why_not
+
+    def function(self, name: str) -> int:
+        """For the callbacks: the address of a function of libunicorn."""
+        return self._api.address(name)
 
     def _install(self) -> None:
         api, callbacks, uc = self._api, self.callbacks, self._uc
         api.hook_add(uc, unicorn.HOOK_TLB_FILL, callbacks.fill, callbacks.user)
         api.hook_add(uc, unicorn.HOOK_BLOCK, callbacks.block, callbacks.user)
         self._syscall_interrupt: int | None = None
-        self._call_syscall = ctypes.CFUNCTYPE(None, c_void_p, c_void_p)(callbacks.syscall)
+        self._call_syscall = ctypes.PYFUNCTYPE(None, c_void_p, c_void_p)(callbacks.syscall)
         self._hook_python(unicorn.HOOK_INTR, _INTERRUPT(self._interrupt))
         self.arch.setup(self)
         invalidate = api.address(self.arch.invalidate_symbol)
+        self._invalidate: Callable[[int, int, int], object]
         if invalidate:
             self._invalidate = ctypes.PYFUNCTYPE(None, c_void_p, c_uint64, c_uint64)(invalidate)
         else:
@@ -388,33 +403,22 @@ class Engine:
             all exact points together should be few. Targets of jumps, calls and returns do not need it.
         """
         points = space.points
-        if not exact:
-            points.blocks[address] = callback
-            self.callbacks.planted(points, address, callback)
-            return
-        if address not in points.exact:
-            handle, users = self._hooks.get(address, (0, 0))
-            if not users:
-                handle = self._api.hook_add(self._uc, unicorn.HOOK_CODE, self.callbacks.code, self.callbacks.user, address, address)
-            self._hooks[address] = (handle, users + 1)
+        where = points.exact if exact else points.blocks
+        if exact and address not in where:
+            if address not in self._hooks:
+                # Hooks stay: one that no space uses costs a lookup, and nobody has to count the spaces that fork and exit.
+                self._hooks.add(address)
+                self._api.hook_add(self._uc, unicorn.HOOK_CODE, self.callbacks.code, self.callbacks.user, address, address)
             self.flush_translations(space, address, address + 1)
-        points.exact[address] = callback
+        where[address] = callback
+        self.callbacks.planted(points, address, exact, callback)
 
     def pull(self, space: AddressSpace, address: int) -> None:
         """Undo `plant`; nothing happens where nothing is planted."""
         points = space.points
-        if points.blocks.pop(address, None) is not None:
-            self.callbacks.planted(points, address, None)
-        if points.exact.pop(address, None) is not None:
-            self._release_hook(address)
-
-    def _release_hook(self, address: int) -> None:
-        handle, users = self._hooks[address]
-        if users > 1:
-            self._hooks[address] = (handle, users - 1)
-        else:
-            del self._hooks[address]
-            self.library.uc_hook_del(self._uc, handle)
+        for where, exact in ((points.blocks, False), (points.exact, True)):
+            if where.pop(address, None) is not None:
+                self.callbacks.planted(points, address, exact, None)
 
     # running
 

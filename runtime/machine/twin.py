@@ -43,8 +43,8 @@ class Twin:
         self._blocks = points.blocks
         self._exact = points.exact
 
-    def planted(self, points: Points, address: int, callback: Callable[[], object] | None) -> None:
-        """A point was added, changed or (None) removed in `points`."""
+    def planted(self, points: Points, address: int, exact: bool, callback: Callable[[], object] | None) -> None:
+        """A point was added, changed or (None) removed in `points`; the dictionaries say it all."""
 
     def _block(self, uc: int, address: int, size: int, user: int) -> None:
         engine = self._engine

@@ -80,7 +80,7 @@ def end_process(k: Kernel, process: Process, task: Task, status: int) -> None:
     process.exit_status = status
     k.last_comm[process.pid] = task.comm
     for timer in (*process.itimers.values(), *process.posix_timers.values()):
-        k.cancel_timer(timer)
+        timer.cancel(k)
     process.itimers.clear()
     process.posix_timers.clear()
     process.files.release(k)

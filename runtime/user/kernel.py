@@ -33,6 +33,7 @@ from pyprobe.runtime.user.words import U32, U64
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.engine import Context
+    from pyprobe.runtime.user.syscalls.futex import Waiter
     from pyprobe.runtime.user.vfs.stdio import Stream
 
 MACHINES = {"x86_64": X86_64, "arm64": ARM64}
@@ -136,7 +137,7 @@ class Kernel:
         self.crashes: list[Crash] = []
         self.unknown_syscalls: dict[str, int] = {}
         self.last_comm: dict[int, bytes] = {}  # of processes whose last thread has ended
-        self.futexes: dict[tuple[object, int], list[object]] = {}
+        self.futexes: dict[tuple[object, int], list[Waiter]] = {}
         self.guest_timers = 0  # timers of the guest that are pending in the clock
         self.stop_requested = False
         self.on_image: list[Callable[[AddressSpace], None]] = []
@@ -151,6 +152,7 @@ class Kernel:
         self._loaded: Task | None = None  # whose registers the engine holds
         self._tables: dict[str, dict[int, Syscall]] = {}
         self._table: dict[int, Syscall] = {}
+        self.turn_began = 0  # when the current task's turn began, ns since boot
         self.memory_exhausted = False
         self.scheduler = Scheduler(self)
         self.syscalls = SyscallTable()
@@ -282,7 +284,7 @@ class Kernel:
     def _turn(self, task: Task) -> None:
         """Let one task run until it waits, ends or has had its quantum."""
         self.current = task
-        began = self.clock.now()
+        began = self.turn_began = self.clock.now()
         quantum: Timer | None = None
         try:
             if task.process.group_exit is not None:
@@ -562,10 +564,6 @@ class Kernel:
         registers = {name: engine.get(name) for name in REPORTED_REGISTERS[task.process.arch]}
         address = int.from_bytes(info.rest[:8], "little") if info.code in (1, 2) else 0
         self.crashes.append(Crash(task, info.signo, info.code, address, registers))
-
-    def cancel_timer(self, timer: Any) -> None:
-        """A timer of the guest is not wanted any more."""
-        timer.cancel(self)
 
     def announce_images(self, space: AddressSpace) -> None:
         """Tell who asked that executable file mappings have appeared in a space."""

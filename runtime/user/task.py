@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from pyprobe.runtime.machine.memory import AddressSpace
     from pyprobe.runtime.user.signals import SigAction, SigInfo
     from pyprobe.runtime.user.syscall_table import Syscall
-    from pyprobe.runtime.user.vfs import FileTable, FsContext
+    from pyprobe.runtime.user.timers import GuestTimer
+    from pyprobe.runtime.user.vfs.table import FileTable, FsContext
 
 COMM_LENGTH = 15  # TASK_COMM_LEN without the terminator
 INFINITY = (1 << 64) - 1  # RLIM_INFINITY
@@ -115,16 +116,16 @@ class Process:
         self.no_new_privs = False
         self.keep_caps = False
         self.parent_death_signal = 0
-        self.itimers: dict[int, object] = {}  # setitimer(2)'s and alarm's
-        self.posix_timers: dict[int, object] = {}
+        self.itimers: dict[int, GuestTimer] = {}  # setitimer(2)'s and alarm's
+        self.posix_timers: dict[int, GuestTimer] = {}
         self.nice = 0
         self.personality = 0
         self.ctty: object = None  # controlling terminal
 
     @property
     def ppid(self) -> int:
-        """The parent's pid; 0 for the first process."""
-        return self.parent.pid if self.parent else 0
+        """The parent's pid; 1, an init that is not shown, for those without one."""
+        return self.parent.pid if self.parent else 1
 
     @property
     def leader(self) -> Task | None:
