@@ -104,6 +104,8 @@ class PipeFile(OpenFile):
 
     def read(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
         pipe = self.pipe
+        if not views:
+            return 0
         if pipe.data:
             return pipe.take(views)
         if not pipe.writers:
@@ -113,6 +115,8 @@ class PipeFile(OpenFile):
 
     def write(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
         pipe = self.pipe
+        if not views:
+            return 0
         total = sum(map(len, views))
         done: int = t.restart.get("written", 0)  # type: ignore[assignment]  # what this call has put before it blocked
         if not pipe.readers:

@@ -76,6 +76,8 @@ class HostStream(OpenFile):
         return found[0][1] if found else 0
 
     def read(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
+        if not views:
+            return 0
         if not self._ready(POLLIN):
             self.wait_flags()
             raise Block(lambda: False, host=((self.descriptor, POLLIN),), why="input from outside")
@@ -88,6 +90,8 @@ class HostStream(OpenFile):
             raise Errno(error.errno or errno.EIO) from None
 
     def write(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
+        if not views:
+            return 0
         try:
             return os.writev(self.descriptor, views[: os.sysconf("SC_IOV_MAX")])
         except BlockingIOError:

@@ -6,23 +6,32 @@ import errno
 from typing import TYPE_CHECKING, Final
 
 from pyprobe.runtime.user.errors import Errno
-from pyprobe.runtime.user.vfs import procfs, sysfs
+from pyprobe.runtime.user.vfs import attributes, namei, names, procfs, readwrite, sysfs
+from pyprobe.runtime.user.vfs import open as opening
 from pyprobe.runtime.user.vfs.abi import (
     ANON_INODE_FS_MAGIC,
+    AT_EMPTY_PATH,
     AT_FDCWD,
+    AT_SYMLINK_NOFOLLOW,
+    O_LARGEFILE,
+    O_RDONLY,
+    O_RDWR,
     OVERLAYFS_SUPER_MAGIC,
     PIPEFS_MAGIC,
     SOCKFS_MAGIC,
     TMPFS_MAGIC,
+    X_OK,
     makedev,
 )
 from pyprobe.runtime.user.vfs.content import Disk
 from pyprobe.runtime.user.vfs.devices import Devices, populate
 from pyprobe.runtime.user.vfs.host import HostLayer
 from pyprobe.runtime.user.vfs.inode import Dentry, FileSystem, Inode
+from pyprobe.runtime.user.vfs.locks import Locks
+from pyprobe.runtime.user.vfs.permission import check
 from pyprobe.runtime.user.vfs.stdio import Stream, open_stream
 from pyprobe.runtime.user.vfs.table import FileTable, FsContext
-from pyprobe.runtime.user.vfs.tree import Directory, TreeFileSystem
+from pyprobe.runtime.user.vfs.tree import Directory, Regular, TreeFileSystem
 from pyprobe.runtime.user.vfs.walk import Walk
 from pyprobe.runtime.user.words import s32
 
@@ -32,9 +41,12 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.task import Task
     from pyprobe.runtime.user.vfs.openfile import OpenFile
 
+#: Modules with kernel functions: imported here, so that whoever has a Vfs has them all.
+KERNEL_FUNCTIONS: Final = (attributes, namei, opening, readwrite)
+
 DISK_LIMIT: Final = 1 << 30
 #: Device numbers of the mounts, in the order in which a small Linux system would have mounted them.
-ROOT_DEV, DEV_DEV, PROC_DEV, SYS_DEV, PIPE_DEV, SOCK_DEV, ANON_DEV = (makedev(0, n) for n in (30, 5, 21, 20, 13, 8, 14))
+ROOT_DEV, DEV_DEV, PROC_DEV, SYS_DEV, PIPE_DEV, SOCK_DEV, ANON_DEV, SHM_DEV = (makedev(0, n) for n in (30, 5, 21, 20, 13, 8, 14, 1))
 
 
 class Vfs:
@@ -56,10 +68,12 @@ class Vfs:
         self.boot = now
         self.rootfs = TreeFileSystem("overlay", ROOT_DEV, OVERLAYFS_SUPER_MAGIC, self.host, self.disk, memory)
         self.devfs = TreeFileSystem("devtmpfs", DEV_DEV, TMPFS_MAGIC, self.host, self.disk, memory)
+        self.shmfs = TreeFileSystem("tmpfs", SHM_DEV, TMPFS_MAGIC, self.host, self.disk, memory)
         self.pipefs = FileSystem("pipefs", PIPE_DEV, PIPEFS_MAGIC)
         self.sockfs = FileSystem("sockfs", SOCK_DEV, SOCKFS_MAGIC)
         self.anonfs = FileSystem("anon_inodefs", ANON_DEV, ANON_INODE_FS_MAGIC)
         self.devices = Devices()
+        self.locks = Locks()
 
         status = self.host.root_status
         top = Directory(self.rootfs, self.rootfs.hashed(self.host.root, b""), status.st_mode, status.st_mtime_ns)
@@ -81,9 +95,25 @@ class Vfs:
         """Let go of the host's files."""
         self.host.close()
 
-    def context(self, cwd: bytes = b"/", umask: int = 0o022) -> FsContext:
-        """Root, working directory and umask of a first process; a `cwd` that does not exist becomes `/`."""
-        return FsContext(self.root, self.root, umask)
+    def enter(self, k: Kernel, t: Task, cwd: bytes = b"/", umask: int = 0o022) -> None:
+        """Give a first process its root, working directory and umask.
+
+        Raises:
+            Errno: `cwd` cannot be reached, or is no directory; the process then stands in the root directory.
+        """
+        t.process.fs = FsContext(self.root, self.root, umask)
+        at = self.find(k, t, cwd)
+        if not at.require().is_directory:
+            raise Errno(errno.ENOTDIR)
+        t.process.fs.cwd = at
+
+    def identity(self, path: bytes) -> tuple[int, int]:
+        """(device, inode number) of the file at a path as it was when it was mapped; (0, 0) if nobody looked at it by that path."""
+        at: Dentry | None = self.root
+        for name in path.split(b"/"):
+            if name and at is not None:
+                at = at.children.get(name)
+        return (at.inode.fs.dev, at.inode.ino) if at is not None and at.inode is not None else (0, 0)
 
     def stdio(self, k: Kernel, streams: tuple[Stream, Stream, Stream] = (0, 1, 2)) -> FileTable:
         """Descriptors 0, 1 and 2 of a first process."""
@@ -122,7 +152,42 @@ class Vfs:
         """
         return self.walk(k, t, descriptor, path).find(path, follow=follow)
 
-    def open(self, k: Kernel, t: Task, path: bytes, flags: int, mode: int = 0, *, descriptor: int = AT_FDCWD) -> OpenFile:
-        """A new open file, which belongs to the caller: what the kernel itself opens (programs to run)."""
-        file: OpenFile = k.do_filp_open(descriptor, path, flags, mode)
+    def memfd(self, k: Kernel, t: Task, name: bytes, *, close_on_exec: bool) -> int:
+        """A descriptor of a new file that lives in memory and has no name (memfd_create(2)).
+
+        Raises:
+            Errno: EMFILE.
+        """
+        inode = names.anonymous(k, self.shmfs, 0o777)
+        inode.uid, inode.gid = t.cred.fsuid, t.cred.fsgid
+        dentry = Dentry(None, b"/memfd:" + name + b" (deleted)", inode)
+        file = inode.open(k, t, dentry, O_RDWR | O_LARGEFILE)
+        return opening.install(t, file, close_on_exec=close_on_exec)
+
+    def open_exec(self, k: Kernel, t: Task, descriptor: int, path: bytes, flags: int) -> OpenFile:
+        """Open a program to be run (do_open_execat); the caller releases it.
+
+        flags: AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW.
+
+        Raises:
+            Errno: EACCES: no regular file, or not executable; as open(2).
+        """
+        if flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW):
+            raise Errno(errno.EINVAL)
+        if not path and flags & AT_EMPTY_PATH:
+            dentry = self.start(t, descriptor, path)
+        else:
+            dentry = self.walk(k, t, descriptor, path).find(path, follow=not flags & AT_SYMLINK_NOFOLLOW)
+        inode = dentry.require()
+        if inode.is_symlink:
+            raise Errno(errno.ELOOP)
+        if not inode.is_regular or not isinstance(inode, Regular):
+            raise Errno(errno.EACCES)
+        check(t, inode, X_OK)
+        file = inode.open(k, t, dentry, O_RDONLY)
+        try:
+            k.vfs_open(dentry, file)
+        except Errno:
+            file.release(k)
+            raise
         return file
