@@ -12,12 +12,13 @@ from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.functions import kernel_function
 from pyprobe.runtime.user.signals import SIG_DFL, SIG_IGN, Sig, SigInfo, force
 from pyprobe.runtime.user.task import COMM_LENGTH, RLIMIT_STACK
-from pyprobe.runtime.user.vfs.abi import AT_FDCWD, S_IFMT, S_IFREG, X_OK
+from pyprobe.runtime.user.vfs.abi import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_NOFOLLOW, O_RDONLY, S_IFMT, S_IFREG, X_OK
 from pyprobe.runtime.user.vfs.permission import check
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
     from pyprobe.runtime.user.task import Task
+    from pyprobe.runtime.user.vfs.inode import Inode
     from pyprobe.runtime.user.vfs.openfile import OpenFile
 
 MAX_SCRIPTS = 5  # interpreters that are scripts themselves, fs/exec.c
@@ -42,7 +43,7 @@ class Binprm:
 
     def open(self, k: Kernel, t: Task, path: bytes, dfd: int = AT_FDCWD, flags: int = 0) -> None:
         """Open what is to be executed (do_open_execat). Raises Errno."""
-        self.files.append(k.vfs.open_exec(k, t, dfd, path, flags))
+        self.files.append(open_exec(k, t, path, dfd, flags))
 
     def close(self, k: Kernel) -> None:
         """Give back the open files."""
@@ -53,7 +54,26 @@ class Binprm:
 
 def check_executable(k: Kernel, t: Task, path: bytes) -> None:
     """Raise Errno unless execve would accept the file: regular, with permission to execute."""
-    inode = k.vfs.find(k, t, path).require()
+    _check_inode(t, k.vfs.find(k, t, path).require())
+
+
+def open_exec(k: Kernel, t: Task, path: bytes, dfd: int = AT_FDCWD, flags: int = 0) -> OpenFile:
+    """Open what is to be executed (do_open_execat). Raises Errno."""
+    if not path and flags & AT_EMPTY_PATH:
+        file = t.process.files.get(dfd)
+        _check_inode(t, file.inode)
+        file.references += 1
+        return file
+    file = k.vfs.open(k, t, path, O_RDONLY | (O_NOFOLLOW if flags & AT_SYMLINK_NOFOLLOW else 0), descriptor=dfd)
+    try:
+        _check_inode(t, file.inode)
+    except Errno:
+        file.release(k)
+        raise
+    return file
+
+
+def _check_inode(t: Task, inode: Inode) -> None:
     if inode.mode & S_IFMT != S_IFREG:
         raise Errno(EACCES)
     check(t, inode, X_OK)
