@@ -1,13 +1,12 @@
 """What a machine offers to probes, told without starting it: its kernel's functions, tracepoints and types, and where its files are.
 
-Listing, checking and wildcards work from this. `UserMachine` describes the emulated Linux from the tables of `runtime.user`.
+Listing, checking and wildcards work from this. `UserDescription` describes the emulated Linux from the tables of `runtime.user`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from importlib.resources import files
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -57,7 +56,7 @@ class Description(Protocol):
         """The symbols of a file that `targets` has found. Raises ElfError when it is gone or damaged since."""
 
 
-class UserMachine:
+class UserDescription:
     """The emulated Linux of `runtime.user`."""
 
     module = "vmlinux"
@@ -104,5 +103,7 @@ class UserMachine:
 
     @cached_property
     def historic(self) -> Mapping[str, str]:
+        from importlib.resources import files
+
         lines = files("pyprobe.stdlib").joinpath("historic_names.tsv").read_text().splitlines()
         return {old: new for old, new, *_ in (line.split("\t") for line in lines if line and not line.startswith("#"))}

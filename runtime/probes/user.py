@@ -8,14 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from pyprobe.lang.attachpoint import AttachPoint, PointError
 from pyprobe.lang.typesys import Record
 from pyprobe.runtime.machine import disassembly
 from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.machine.elf import ElfError, Symbol
-from pyprobe.runtime.machine.memory import X
 from pyprobe.runtime.machine.symbols import Image
 from pyprobe.runtime.probes.base import (
     AttachError,
@@ -241,7 +239,6 @@ class UserPoints:
         self.targets: dict[tuple[int, int], Target] = {}
         self._by_path: dict[bytes, Target | None] = {}
         self._returns: dict[str, Returns] = {}
-        self._planted: WeakKeyDictionary[AddressSpace, dict[int, bool]] = WeakKeyDictionary()
         machine.on_image.append(self._announced)
 
     def target(self, path: str, image: Image) -> Target:
@@ -265,26 +262,19 @@ class UserPoints:
         """Paths of targets that no process has mapped, sorted."""
         return sorted(t.path for t in self.targets.values() if not t.mapped)
 
-    def _announced(self, space: AddressSpace) -> None:
-        """Executable mappings have appeared in a space: plant what belongs there, pull what lies where its file no longer is."""
-        wanted: dict[int, tuple[Handler, bool]] = {}
-        for vma in space.vmas():
-            if vma.prot & X and vma.path:
-                target = self._target_of(vma)
-                if target is not None:
-                    target.mapped = True
-                    self._collect(target, vma, wanted)
-        planted = self._planted.setdefault(space, {})
-        engine = self.machine.current.process.engine if self.machine.current else None
-        if engine is None:
+    def _announced(self, space: AddressSpace, vma: Vma) -> None:
+        """A file has been mapped executable: plant what belongs there, pull what was left by another mapping at these addresses."""
+        target = self._target_of(vma)
+        wanted = self._points(target, vma) if target else {}
+        points = space.points
+        stale = [a for a in (*points.blocks, *points.exact) if vma.start <= a < vma.end and a not in wanted]
+        if not stale and not wanted:
             return
-        for address in [a for a in planted if a not in wanted]:
+        engine = self.machine.engine_for(target.image.arch if target else self.machine.arch)
+        for address in stale:
             engine.pull(space, address)
-            del planted[address]
         for address, (callback, exact) in wanted.items():
-            if address not in planted:
-                engine.plant(space, address, callback, exact=exact)
-                planted[address] = exact
+            engine.plant(space, address, callback, exact=exact)
 
     def _target_of(self, vma: Vma) -> Target | None:
         path = vma.path
@@ -296,13 +286,17 @@ class UserPoints:
             self._by_path[path] = target
         return self._by_path[path]
 
-    def _collect(self, target: Target, vma: Vma, wanted: dict[int, tuple[Handler, bool]]) -> None:
+    def _points(self, target: Target, vma: Vma) -> dict[int, tuple[Handler, bool]]:
+        """Address to callback, and whether the point is exact, for what the mapping shows of the file."""
+        target.mapped = True
         if target.callbacks is None:
             target.callbacks = {offset: self._callback(target, spot) for offset, spot in target.spots.items()}
         first, last = vma.file_offset, vma.file_offset + vma.end - vma.start
-        for offset, callback in target.callbacks.items():
-            if first <= offset < last:
-                wanted[vma.start + offset - first] = callback, target.spots[offset].exact
+        return {
+            vma.start + offset - first: (callback, target.spots[offset].exact)
+            for offset, callback in target.callbacks.items()
+            if first <= offset < last
+        }
 
     def _callback(self, target: Target, spot: Spot) -> Handler:
         handlers = [*spot.handlers]

@@ -17,7 +17,7 @@ from pyprobe.runtime.machine.targets import TargetResolver
 from pyprobe.runtime.probes import BY_NAME, PROVIDERS
 from pyprobe.runtime.probes.base import Listed, matcher
 from pyprobe.runtime.probes.ctext import opaque
-from pyprobe.runtime.probes.description import UserMachine
+from pyprobe.runtime.probes.description import UserDescription
 
 if TYPE_CHECKING:
     from pyprobe.runtime.probes.description import Description
@@ -57,7 +57,7 @@ class MachineWorld:
             path = find_command(targets, program) if program else ""
             targets.command = path
             targets.arch = arch or program_arch(targets, path) or targets.arch
-            machine = UserMachine(targets.arch, targets)
+            machine = UserDescription(targets.arch, targets)
         self.machine = machine
         self.arch = machine.arch
 
