@@ -74,7 +74,6 @@ class UserDescription:
     @cached_property
     def _kernel(self) -> Kernel:
         """Stands in for a kernel where only the tables of its functions and tracepoints are asked for."""
-        import pyprobe.runtime.user.kernel  # its modules hold the marked functions
         from pyprobe.runtime.user.syscall_table import SyscallTable
 
         return cast("Kernel", SimpleNamespace(syscalls=SyscallTable()))
