@@ -11,24 +11,15 @@ from typing import Any
 
 from pyprobe.lang import nodes as n
 from pyprobe.lang.attachpoint import AttachPoint
-from pyprobe.lang.lexer import Token, is_builtin
+from pyprobe.lang.lexer import Mistake, Token, is_builtin
 from pyprobe.lang.literals import LiteralError, integer, string
 from pyprobe.lang.source import Span
 
 Values = list[Any]
 Action = Callable[[Values, Span], Any]
 
+ADDRESS_OF = "address-of operator (&) can only be used on a map or variable"
 IMMUTABLE = "Tuples and records are immutable once created. Consider creating a new value and assigning it instead."
-
-
-class Mistake(Exception):
-    """A syntax error found while building: its message and the offsets of the text it is about (an empty stretch stands for the word there)."""
-
-    def __init__(self, message: str, start: int, end: int) -> None:
-        super().__init__(message)
-        self.message = message
-        self.start = start
-        self.end = end
 
 
 # ---- terminals: how a token's text becomes its value, once the parser takes it
@@ -292,10 +283,8 @@ def unary(v: Values, s: Span) -> n.Unary:
     return n.Unary(op=v[0].text, operand=v[1], span=s)
 
 
-def address_of(v: Values, s: Span) -> n.Unary:
-    if not isinstance(v[1], n.Variable | n.Map | n.MapAccess):
-        raise Mistake("address-of operator (&) can only be used on a map or variable", v[1].span.start, v[1].span.end)
-    return n.Unary(op="&", operand=v[1], span=s)
+def address_of_variable(v: Values, s: Span) -> n.Unary:
+    return n.Unary(op="&", operand=n.Variable(name=v[1].value, span=place(v[1], s)), span=s)
 
 
 def pre_increment(v: Values, s: Span) -> n.Increment:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 
-from pyprobe.lang.lexer import LAYOUT
+from pyprobe.lang.lexer import LAYOUT, after_layout
 
-_LAYOUT = re.compile(LAYOUT, re.S)
 _TAG = re.compile(r"(?:struct|union|enum)(?![A-Za-z0-9_])")
 _LINE = re.compile(r"#(?:\\\r?\n|/\*(?>.*?\*/|.*\Z)|[^\n])*", re.S)
 _PIECE = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"?|'(?:[^'\\\n]|\\.)*'?|//[^\n]*|/\*(?>.*?\*/|.*\Z)|[^\"'/]|/", re.S)
@@ -83,9 +82,3 @@ def _balanced(text: str, opening: int) -> int:
             if not expected:
                 return piece.end()
     return len(text)
-
-
-def after_layout(text: str, start: int) -> int:
-    """The offset of the first thing at or after `start` that is neither white space nor a comment."""
-    match = _LAYOUT.match(text, start)
-    return match.end() if match else start

@@ -24,7 +24,9 @@ _LAYOUT = re.compile(LAYOUT, re.S)
 _COMMENT = re.compile(r"//[^\n]*|/\*(?:.*?\*/|.*\Z)", re.S)
 _PLACE = re.compile(r"[$@]?[A-Za-z_][A-Za-z0-9_]*|[0-9][A-Za-z0-9_.]*|\$[0-9]+|.", re.S)
 _TYPE_NAME = re.compile(rf"(?:(?:struct|union|enum)(?![A-Za-z0-9_]){LAYOUT})?([A-Za-z_][A-Za-z0-9_]*)", re.S)
-_TYPE_SUFFIX = re.compile(rf"{LAYOUT}(?:\*|\[{LAYOUT}(?:[0-9][A-Za-z0-9_]*|[A-Za-z_][A-Za-z0-9_]*)?{LAYOUT}\])", re.S)
+_POINTER = re.compile(LAYOUT + r"\*", re.S)
+_BRACKET = re.compile(LAYOUT + r"\[" + LAYOUT, re.S)
+_SIZE = re.compile(r"[0-9][A-Za-z0-9_]*|([A-Za-z_][A-Za-z0-9_]*)")
 _OPENING = re.compile(LAYOUT + r"\(", re.S)
 _CAST_END = re.compile(rf"{LAYOUT}\){LAYOUT}[0-9$@\"(\-!~*&A-Za-z_]", re.S)
 _OPERAND_END = re.compile(LAYOUT + r"[),]", re.S)
@@ -32,6 +34,16 @@ _NAMED = re.compile(rf"\({LAYOUT}([A-Za-z_][A-Za-z0-9_]*){LAYOUT}=(?!=)", re.S)
 _ASSIGNED = re.compile(LAYOUT + r"=(?!=)", re.S)
 _BODY_FOLLOWS = re.compile(rf"/{LAYOUT}(?:\{{|(?<=[ \t\r\n])<)", re.S)
 _TOKENS_WITH_PARENS = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"?|//[^\n]*|/\*(?:.*?\*/|.*\Z)|[()]", re.S)
+
+class Mistake(Exception):
+    """A syntax error found while building: its message and the offsets of the text it is about (an empty stretch stands for the word there)."""
+
+    def __init__(self, message: str, start: int, end: int) -> None:
+        super().__init__(message)
+        self.message = message
+        self.start = start
+        self.end = end
+
 
 class Token:
     """One terminal: its name, its text and the offset where it begins; literals get their `value` when the parser takes them."""
@@ -135,7 +147,7 @@ class Lexer:
             named = _NAMED.match(self.text, start)
             if named and not is_builtin(named[1]):
                 return "RECORD_OPEN"
-            end = type_end(self.text, _after_layout(self.text, start + 1))
+            end = type_end(self.text, after_layout(self.text, start + 1))
             if end and _CAST_END.match(self.text, end):
                 return "CAST_OPEN"
         return "LPAR"
@@ -196,9 +208,25 @@ def type_end(text: str, start: int) -> int:
         end = _closing(text, opening.end()) if opening else 0
         if not end:
             return 0
-    while suffix := _TYPE_SUFFIX.match(text, end):
-        end = suffix.end()
-    return end
+    while True:
+        if suffix := _POINTER.match(text, end):
+            end = suffix.end()
+        elif suffix := _BRACKET.match(text, end):
+            end = _size_end(text, suffix.end())
+        else:
+            return end
+
+
+def _size_end(text: str, start: int) -> int:
+    """Where the brackets of an array type end. A name before a `[` is taken for a type here, so only a number may stand between them."""
+    end = start
+    if size := _SIZE.match(text, start):
+        if size[1]:
+            raise Mistake(f"invalid integer suffix '{size[1]}'", *size.span())
+        end = after_layout(text, size.end())
+    if text[end : end + 1] != "]":
+        raise Mistake("expected ']'", end, end)
+    return end + 1
 
 
 def _closing(text: str, start: int) -> int:
@@ -211,6 +239,7 @@ def _closing(text: str, start: int) -> int:
     return 0
 
 
-def _after_layout(text: str, start: int) -> int:
+def after_layout(text: str, start: int) -> int:
+    """The offset of the first thing at or after `start` that is neither white space nor a comment."""
     match = _LAYOUT.match(text, start)
     return match.end() if match else start

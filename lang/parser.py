@@ -11,9 +11,9 @@ from typing import Any
 
 from pyprobe.lang import actions, csection
 from pyprobe.lang import nodes as n
-from pyprobe.lang.actions import FLAT, Action, Mistake
+from pyprobe.lang.actions import FLAT, Action
 from pyprobe.lang.diagnostics import Diagnostics
-from pyprobe.lang.lexer import Lexer, Token
+from pyprobe.lang.lexer import Lexer, Mistake, Token, after_layout
 from pyprobe.lang.source import Source, Span
 from pyprobe.lang.tables import END_OF_TEXT, Tables, load
 
@@ -31,6 +31,7 @@ AFTER = {
     ("IMPORT", "STRING"): "expected ';' after import",
     ("MACRO",): "expected macro name",
     ("FN",): "expected function name",
+    ("RETURN",): "expected expression",
 }
 # What to say otherwise: the first of these sequences of terminals that could have come decides.
 EXPECTED = [
@@ -56,7 +57,6 @@ EXPECTED = [
     (["RBRACE"], "expected '}'"),
     ([END_OF_TEXT], "unexpected input"),
 ]
-OPENING = frozenset(["LPAR", "LBRACE", "LBRACKET", "CONDITION_OPEN", "CAST_OPEN", "RECORD_OPEN", "ANGLE_OPEN"])
 MAP_DECLARATION = "root-level let statements need to be map declarations, e.g. let @a = hash(2);"
 
 
@@ -175,7 +175,7 @@ class _Parser:
         elif terminal in ("ASSIGN", "COMPOUND"):
             self._check_target(token)
         elif terminal == "POINT" and (end := csection.definition_end(self.source.text, token.start)):
-            end = csection.after_layout(self.source.text, end)
+            end = after_layout(self.source.text, end)
             raise Mistake("C definitions must appear before probes and functions", token.start, end)
         if len(self.states) > MAX_STACK:
             raise Mistake(f"nested too deeply (more than {MAX_DEPTH} levels)", *self.lexer.place(token.start))
@@ -186,11 +186,15 @@ class _Parser:
         self.depths.append(0)
 
     def _check_target(self, token: Token) -> None:
-        """Refuse an assignment to something that only looks like an expression, before its right side is read."""
+        """Refuse an assignment to something that is no place at all, before its right side is read."""
         target = self.values[-1]
         if not isinstance(target, n.Expr):
-            return
-        if not isinstance(target, n.Variable | n.Map | n.MapAccess | n.FieldAccess | n.TupleAccess | n.Index) or target.span.start != self.starts[-1]:
+            return  # the `=` of a declaration
+        whole = target
+        if token.terminal == "ASSIGN":  # elements and fields get a message of their own, once the whole assignment is known
+            while isinstance(target, n.FieldAccess | n.TupleAccess | n.Index):
+                target = target.base
+        if not isinstance(target, n.Variable | n.Map | n.MapAccess) or whole.span.start != self.starts[-1]:
             raise self._unexpected(token.start)
 
     # ---- what could come
@@ -222,12 +226,15 @@ class _Parser:
 
     def _unexpected(self, offset: int, terminal: str = "") -> Mistake:
         """The error for the text at `offset`, which cannot come."""
-        offset = self._leave_ternary(offset)
         start, end = self.lexer.place(offset)
         before = tuple(v.terminal if isinstance(v, Token) else "" for v in self.values[-2:])
         if before[-1:] == ("LET",) and self._viable("MAP"):
             return Mistake(MAP_DECLARATION, self.starts[-1], self.ends[-1])
         message = AFTER.get(before[-1:]) or AFTER.get(before)
+        if before[-1:] == ("LET",) and self.source.text[start:end].startswith("$"):
+            message = "expected identifier after '$'"
+        if before[-1:] == ("AMPERSAND",) and not self._viable("COUNT"):
+            message = actions.ADDRESS_OF
         if message is None and self._viable("NAME") and any(isinstance(v, Token) and v.terminal == "CONFIG" for v in self.values):
             message = "expected string, int, boolean, or ident" if self._viable("TRUE") else "expected config key"
         if message is None and terminal == END_OF_TEXT and self._viable("RBRACE") and not self._viable("SEMICOLON"):
@@ -235,21 +242,6 @@ class _Parser:
         if message is None:
             message = next((text for terminals, text in EXPECTED if self._viable(*terminals)), "unexpected input")
         return Mistake(message, start, end)
-
-    def _leave_ternary(self, offset: int) -> int:
-        """Where the error lies: text that never becomes `c ? a : b` is wrong from its `?` on, so the stack goes back to there."""
-        if self._viable("SEMICOLON") or self._viable("RPAR") or self._viable("RBRACKET") or self._viable("RBRACE"):
-            return offset
-        for position in range(len(self.values) - 1, 0, -1):
-            value = self.values[position]
-            if isinstance(value, Token):
-                if value.terminal == "QUESTION":
-                    for stack in (self.states, self.values, self.starts, self.ends, self.depths):
-                        del stack[position + (stack is self.states) :]
-                    return value.start
-                if value.terminal in OPENING:
-                    break
-        return offset
 
 
 def _rules(tables: Tables) -> list[tuple[str, int, Action | None, int]]:
