@@ -169,6 +169,11 @@ class Rules:
         self.truth = truth
 
 
+def operand(text: str) -> str:
+    """An expression that an attribute is taken of: `1.real` is no Python."""
+    return f"({text})" if text.isalnum() and text[0].isdigit() else text
+
+
 def placed(node: Placed, span: Span) -> Placed:
     """A node made here, with the place in the script that it stands for."""
     node.span = span
