@@ -22,6 +22,7 @@ from pyprobe.runtime.user import exit as exit_module
 from pyprobe.runtime.user import faults, functions, signals
 from pyprobe.runtime.user.abi import ABIS, SIGCONTEXT_ARM64, SIGCONTEXT_X86_64
 from pyprobe.runtime.user.errors import Block, Errno, ExecFailure, TaskGone
+from pyprobe.runtime.user.images import Images
 from pyprobe.runtime.user.loader import FileZone
 from pyprobe.runtime.user.scheduler import QUANTUM_NS, Scheduler, StopRun
 from pyprobe.runtime.user.signals import Sig, SigInfo
@@ -140,7 +141,8 @@ class Kernel:
         self.futexes: dict[tuple[object, int], list[Waiter]] = {}
         self.guest_timers = 0  # timers of the guest that are pending in the clock
         self.stop_requested = False
-        self.on_image: list[Callable[[AddressSpace], None]] = []
+        self.images_seen = Images()
+        self.on_image = self.images_seen.callbacks
         self._cred = Credentials(uid, gid)
         self._native = native
         self._next_pid = FIRST_PID
@@ -219,12 +221,12 @@ class Kernel:
         task = Task(pid, process, engine.new_context(), self._cred.copy())
         task.comm = b"pyprobe"
         process.threads[pid] = task
-        process.fs = self.vfs.context(cwd)
         self.processes[pid] = process
         self.tasks[pid] = task
         self.first = self.first or process
         self.current = task
         try:
+            process.fs = self.vfs.context(cwd)
             path = self._search(task, argv[0], env)
             self.do_execveat_common(-100, path, tuple(argv), tuple(env), 0)
         except Errno as error:
@@ -391,7 +393,7 @@ class Kernel:
     def _dispatch(self, task: Task, syscall: Syscall, arguments: Sequence[int]) -> int | None:
         """Do a system call for the current task; None: it waits (`task.parked`) or is gone. Errors are negative numbers."""
         task.syscall = syscall
-        task.syscall_arguments = arguments
+        task.syscall_arguments = tuple(arguments)
         call = syscall.call
         if call is None:
             self.unknown_syscalls[syscall.name] = self.unknown_syscalls.get(syscall.name, 0) + 1
@@ -566,9 +568,8 @@ class Kernel:
         self.crashes.append(Crash(task, info.signo, info.code, address, registers))
 
     def announce_images(self, space: AddressSpace) -> None:
-        """Tell who asked that executable file mappings have appeared in a space."""
-        for callback in self.on_image:
-            callback(space)
+        """Tell who asked (`on_image`) of the executable file mappings that have appeared in a space."""
+        self.images_seen.announce(space)
 
 
 def exec_message(name: bytes, errno: int) -> str:
