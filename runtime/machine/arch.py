@@ -25,6 +25,7 @@ class Arch:
     initial: values a fresh CPU gets.
     invalidate_symbol: the internal function of libunicorn that drops the translations of a physical range.
     setup: installs the architecture's own hooks; called once the CPU state was looked for.
+    entered: called in a syscall instruction before anybody looks at the registers; state.pc is behind the instruction.
     trapped: called when the guest trapped, with the exception's number.
     """
 
@@ -44,4 +45,5 @@ class Arch:
     initial: dict[str, int]
     invalidate_symbol: str
     setup: Callable[[Engine], None]
+    entered: Callable[[Engine], None]
     trapped: Callable[[Engine, int], None]

@@ -122,6 +122,7 @@ class Engine:
         if self.cpu_state_found:
             self._words_of = {name: c_uint64.from_address(self.cpu_state + offset) for name, offset in arch.state.items()}
         self._arguments = [self._reader(name) for name in (arch.number, *arch.arguments)]
+        self._entered = arch.entered
         self._pending_at: int | None = None
         self._install()
         for name, value in arch.initial.items():
@@ -531,6 +532,7 @@ class Engine:
     def enter(self) -> bool:
         """For the syscall callback: whether to go on in the guest."""
         try:
+            self._entered(self)
             go_on = self.on_syscall()
             self._refresh()
             return go_on

@@ -106,6 +106,12 @@ def _refuse_rdrand(engine: Engine) -> None:
         ctypes.c_uint64.from_address(engine.cpu_state + at + 8).value &= ~_RDRAND
 
 
+def _entered(engine: Engine) -> None:
+    """What the instruction itself does (Intel SDM, SYSCALL) and the emulator leaves out: a program can see it."""
+    engine.set("rcx", engine.state.pc)
+    engine.set("r11", engine.get("flags"))
+
+
 def _trapped(engine: Engine, number: int) -> None:
     """The emulator believes that an exception is still being delivered, and would make the next one a double fault."""
     if number in _CONTRIBUTORY:
@@ -148,5 +154,6 @@ X86_64 = Arch(
     initial={"mxcsr": 0x1F80, "fpcw": 0x37F},  # what the kernel gives a new process
     invalidate_symbol="tb_invalidate_phys_range_x86_64",
     setup=_setup,
+    entered=_entered,
     trapped=_trapped,
 )
