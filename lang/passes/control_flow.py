@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
+from pyprobe.lang.lexer import LAYOUT
 from pyprobe.lang.nodes import (
     Binary,
     Block,
@@ -24,6 +26,7 @@ from pyprobe.lang.nodes import (
 )
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import children
+from pyprobe.lang.source import Span
 
 
 def run(unit: Unit) -> None:
@@ -122,7 +125,20 @@ class _Flow:
             if self._gives_value is None:
                 self._gives_value = jump.value is not None
             elif self._gives_value != (jump.value is not None):
-                self._diagnostics.error("Return value used in loop is inconsistent", jump.span)
+                self._diagnostics.error("Return value used in loop is inconsistent", _whole(jump))
 
     def _refuse(self, kind: str, place: str, node: Node) -> None:
-        self._diagnostics.error(f"'{kind}' statement is not allowed in a {place}", node.span)
+        span = _whole(node) if isinstance(node, Jump) else node.span
+        self._diagnostics.error(f"'{kind}' statement is not allowed in a {place}", span)
+
+
+def _whole(jump: Jump) -> Span:
+    """The place of a jump as messages show it: with the semicolon, or with the blanks before the brace that ends the block."""
+    span = jump.span
+    if not span.source.text or span.text.endswith(";"):
+        return span
+    after = _BEHIND.match(span.source.text, span.end)
+    return Span(span.source, span.start, after.end() if after else span.end, span.outer)
+
+
+_BEHIND = re.compile(rf"{LAYOUT};?", re.S)

@@ -133,12 +133,11 @@ class _Folder:
         if not isinstance(left, (Integer, Boolean)) or not isinstance(right, (Integer, Boolean)):
             return node
         a, b = int(left.value), int(right.value)
-        if node.op in _LOGIC:
-            return Boolean(value=_LOGIC[node.op](a, b), span=node.span)
         if min(a, b) < 0 and max(a, b) > HIGH:
             return self._error(node)
-        if node.op in _COMPARE:
-            return Boolean(value=_COMPARE[node.op](a, b), span=node.span)
+        truth = _LOGIC.get(node.op) or _COMPARE.get(node.op)
+        if truth is not None:
+            return Boolean(value=truth(a, b), span=node.span)
         value = _arithmetic(node.op, a, b)
         if value is None or not LOW <= value <= MOST:
             return self._error(node)
@@ -246,7 +245,7 @@ _RULES: dict[type[Node], Callable[[_Folder, Any], Node]] = {
     Call: _Folder.call,
 }
 
-_LOGIC: dict[str, Callable[[int, int], bool]] = {
+_LOGIC: dict[str, Callable[..., bool]] = {
     "&&": lambda a, b: bool(a) and bool(b),
     "||": lambda a, b: bool(a) or bool(b),
 }

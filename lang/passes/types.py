@@ -49,7 +49,8 @@ class UnknownType(Exception):
     """A type name that nothing defines; `name` is as written, with its keyword."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f'Cannot resolve unknown type "{name}"')
+        enum = name.removeprefix("enum ")
+        super().__init__(f"Unknown enum: {enum}" if enum != name else f'Cannot resolve unknown type "{name}"')
         self.name = name
 
 

@@ -69,12 +69,14 @@ class Body:
 class Unit:
     """A script being compiled. Passes read and change it in the order of `lang.passes.PASSES`."""
 
-    def __init__(self, script: Script, source: Source, world: World, options: Options | None = None) -> None:
+    def __init__(
+        self, script: Script, source: Source, world: World, options: Options | None = None, diagnostics: Diagnostics | None = None
+    ) -> None:
         self.script = script
         self.source = source
         self.world = world
         self.options = options or Options()
-        self.diagnostics = Diagnostics()
+        self.diagnostics = diagnostics if diagnostics is not None else Diagnostics()
         self.config = Config()
         self.types = TypeTable(world)
         self.bodies: list[Body] = []  # from the expansion of attach points on; until then bodies are the script's
