@@ -59,6 +59,7 @@ PASSES: tuple[Pass, ...] = (
     ("calls", calls.run),
     ("typenames", typenames.run),
     ("mapdecls", mapdecls.run),
+    ("words", identifiers.unknown),
     ("infer", infer.run),
     ("check", check.run),
     ("lower", lower.run),
