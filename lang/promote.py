@@ -145,11 +145,6 @@ def settle(t: Type) -> Type:
     return t
 
 
-def same(a: Type, b: Type) -> bool:
-    """Whether two types are equal and equally flexible: nothing was learned."""
-    return a is b or (a == b and type(a) is type(b) and not isinstance(a, (Tuple, Record))) or (a == b and join(a, b) is a)
-
-
 # ---- integers
 
 
@@ -173,7 +168,8 @@ def wide(t: Type) -> Integer:
 def arithmetic(left: Type, right: Type) -> Integer:
     """The result type of `+ * / % & | ^` on whole numbers (and what counts as such)."""
     if isinstance(left, Flexible) != isinstance(right, Flexible):
-        return wide(right if isinstance(left, Flexible) else left)
+        other = right if isinstance(left, Flexible) else left
+        return wide(other) if is_integer(other) or other is BOOL else INT64
     return INT64 if is_signed(left) or is_signed(right) else UINT64
 
 

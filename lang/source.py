@@ -53,10 +53,6 @@ class Span:
         """The stretch from the start of this span to the end of another one of the same source."""
         return Span(self.source, self.start, max(self.end, other.end), self.outer)
 
-    def stripped(self) -> Span:
-        """The stretch without white space at its end."""
-        return Span(self.source, self.start, self.start + len(self.text.rstrip()), self.outer)
-
     @property
     def text(self) -> str:
         return self.source.text[self.start : self.end]

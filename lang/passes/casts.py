@@ -27,14 +27,16 @@ def readable(t: Type) -> Type:
     return wide(t) if isinstance(t, Aggregate) and t.castable else t
 
 
-def convert(node: n.Expr, to: Type, diagnostics: Diagnostics | None) -> n.Expr:
+def convert(node: n.Expr, to: Type, diagnostics: Diagnostics | None, source: Type = NONE) -> n.Expr:
     """The expression with its value converted to type `to` (a final one). Warns where an integer may change; no warning without
-    diagnostics."""
+    diagnostics, nor where `source` (the type as inferred) was that of a literal whose sign may adapt."""
     t = node.type
+    if isinstance(source, Flexible):
+        diagnostics = None
     if t is to or to is NONE:
         return node
     if isinstance(to, Integer) and isinstance(node, n.Integer):
-        if diagnostics is not None and not to.low <= node.value <= to.high:
+        if diagnostics is not None and not node.flexible and not holds(to, t):
             _warn(node, t, to, diagnostics)
         node.value = to.wrap(node.value)
         node.type = to

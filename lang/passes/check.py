@@ -77,19 +77,19 @@ class Checker:
 
     def key(self, name: str, node: n.Expr) -> n.Expr:
         """A key, converted to the type that the map's keys have."""
-        checked = self.expr(node)
-        checked = self.read(checked)
-        return convert(checked, self.map_key(name), self.diagnostics)
+        return self.store(node, self.map_key(name))
 
     def read(self, node: n.Expr) -> n.Expr:
         """An aggregation read as an integer, where it can be; other expressions as they are."""
         return convert(node, readable(node.type), None) if isinstance(node.type, Aggregate) else node
 
     def store(self, value: n.Expr, to: Type) -> n.Expr:
-        """A checked value, converted to the type of the place it is assigned to."""
+        """A value, checked and converted to the type of the place it is assigned to."""
+        source = value.type
+        value = self.expr(value)
         if isinstance(value.type, Aggregate) and isinstance(to, Aggregate):
             return value
-        return convert(self.read(value), to, self.diagnostics)
+        return convert(self.read(value), to, self.diagnostics, source)
 
 
 # ---- statements
@@ -115,7 +115,7 @@ def _assign(check: Checker, node: n.Assign) -> Result:
         node.op = ""
     if isinstance(target, n.Variable):
         target.type = final(check.inference.variable(target).type)
-        node.value = check.store(check.expr(node.value), target.type)
+        node.value = check.store(node.value, target.type)
         return node
     if isinstance(target, n.MapAccess):
         name = target.map.name
@@ -126,7 +126,7 @@ def _assign(check: Checker, node: n.Assign) -> Result:
     target.type = check.map_value(name)
     if isinstance(target.type, Aggregate):
         return _aggregate(check, node)
-    node.value = check.store(check.expr(node.value), target.type)
+    node.value = check.store(node.value, target.type)
     return node
 
 
@@ -163,7 +163,7 @@ def _let(check: Checker, node: n.Let) -> Result:
     if state.type is NONE:
         check.error("Could not resolve the type of this variable", node.variable.span)
     if node.value is not None:
-        node.value = check.store(check.expr(node.value), node.variable.type)
+        node.value = check.store(node.value, node.variable.type)
     return node
 
 
@@ -189,8 +189,8 @@ def _unroll(check: Checker, node: n.Unroll) -> Result:
 
 def _for_range(check: Checker, node: n.ForRange) -> Result:
     node.variable.type = final(check.inference.variable(node.variable).type)
-    node.start = convert(check.expr(node.start), node.variable.type, check.diagnostics)
-    node.end = convert(check.expr(node.end), node.variable.type, check.diagnostics)
+    node.start = check.store(node.start, node.variable.type)
+    node.end = check.store(node.end, node.variable.type)
     node.body = check.block(node.body)
     return node
 

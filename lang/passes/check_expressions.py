@@ -12,7 +12,6 @@ from pyprobe.lang.passes.check_calls import call
 from pyprobe.lang.passes.constant import constant, constant_boolean
 from pyprobe.lang.passes.infer_expressions import COMPARISONS, LOGICAL
 from pyprobe.lang.promote import integer, is_integer, join, kind, meeting, wide
-from pyprobe.lang.source import Span
 from pyprobe.lang.typesys import (
     BOOL,
     INT64,
@@ -125,7 +124,7 @@ def _binary(check: Checker, node: n.Binary) -> n.Expr:
     elif isinstance(left, Pointer) or isinstance(right, Pointer):
         pass  # inference has refused what cannot be
     elif whole_left and whole_right:
-        _arithmetic(check, node)
+        _arithmetic(check, node, left, right)
     elif _same_family(left, right):
         _unusable(check, node, left, right)
     else:
@@ -143,17 +142,17 @@ def _logical_side(check: Checker, node: n.Expr) -> n.Expr:
     return check.read(checked)
 
 
-def _arithmetic(check: Checker, node: n.Binary) -> None:
+def _arithmetic(check: Checker, node: n.Binary, left: Type, right: Type) -> None:
     to = node.type
     if to is BOOL:
         return
-    node.left = convert(check.read(node.left), to, check.diagnostics)
+    node.left = convert(check.read(node.left), to, check.diagnostics, left)
     if node.op in ("<<", ">>"):
         node.right = check.read(node.right)
         if isinstance(node.right, n.Integer):
             node.right = convert(node.right, to, None)
     else:
-        node.right = convert(check.read(node.right), to, check.diagnostics)
+        node.right = convert(check.read(node.right), to, check.diagnostics, right)
 
 
 def _same_family(left: Type, right: Type) -> bool:
@@ -169,7 +168,7 @@ def _comparison(check: Checker, node: n.Binary, left: Type, right: Type, whole: 
         if left is BOOL and right is BOOL:
             return
         common = meeting(wide(left) if left is BOOL else left, wide(right) if right is BOOL else right)
-        _both_to(check, node, common)
+        _both_to(check, node, common, left, right)
     elif isinstance(left, Pointer) and isinstance(right, Pointer):
         return
     elif isinstance(left, Pointer) and is_integer(right):
@@ -190,23 +189,23 @@ def _comparison(check: Checker, node: n.Binary, left: Type, right: Type, whole: 
         if common is None:
             _mismatch(check, node, left, right)
         else:
-            _both_to(check, node, common)
+            _both_to(check, node, common, left, right)
 
 
-def _both_to(check: Checker, node: n.Binary, common: Type | None) -> None:
+def _both_to(check: Checker, node: n.Binary, common: Type | None, left: Type, right: Type) -> None:
     if common is None:
         return
     to = final(common)
-    node.left = convert(check.read(node.left), to, check.diagnostics)
-    node.right = convert(check.read(node.right), to, check.diagnostics)
+    node.left = convert(check.read(node.left), to, check.diagnostics, left)
+    node.right = convert(check.read(node.right), to, check.diagnostics, right)
 
 
 def _ternary(check: Checker, node: n.Ternary) -> n.Expr:
     node.condition = check.condition(node.condition, node.span)
     to = final(readable(node.type))
     if node.then is not None:
-        node.then = convert(check.read(check.expr(node.then)), to, check.diagnostics)
-    node.orelse = convert(check.read(check.expr(node.orelse)), to, check.diagnostics)
+        node.then = check.store(node.then, to)
+    node.orelse = check.store(node.orelse, to)
     node.type = to
     return node
 
@@ -293,7 +292,7 @@ def _cast(check: Checker, node: n.Cast) -> n.Expr:
     if node.spec is None or source is NONE:
         return node
     if source == target and not isinstance(source, (Pointer, Struct)):
-        check.warning(f"Unnecessary cast: expression is already of type {target}", _parentheses(node))
+        check.warning(f"Unnecessary cast: expression is already of type {target}", node.span)
     elif not _castable(check, node, source, target):
         return node
     if isinstance(source, Aggregate):
@@ -302,10 +301,6 @@ def _cast(check: Checker, node: n.Cast) -> n.Expr:
     if isinstance(target, Integer) and isinstance(node.operand, n.Integer):
         return n.Integer(value=target.wrap(node.operand.value), flexible=False, type=target, span=node.span)
     return node
-
-
-def _parentheses(node: n.Cast) -> Span:
-    return Span(node.span.source, node.span.start, node.operand.span.start, node.span.outer).stripped()
 
 
 def _castable(check: Checker, node: n.Cast, source: Type, target: Type) -> bool:

@@ -62,7 +62,8 @@ class Inference:
         self.changed = False
         self.seeding = False
         self.reporting = False
-        self.waiting = False  # a comptime condition could not be decided yet
+        self._misfits: dict[tuple[int, int, str], tuple[str, bool]] = {}
+        self._findings: list[tuple[int, Diagnostic]] = []
 
     # ---- the loop
 
@@ -77,6 +78,7 @@ class Inference:
         self.reporting = True
         self._round()
         self.reporting = False
+        self.diagnostics.items += [found for _, found in sorted(self._findings, key=lambda f: f[0])]
 
     def enter(self, index: int) -> Body:
         """Make a body the current one: its variables are the ones that `variable()` finds."""
@@ -99,9 +101,13 @@ class Inference:
 
     # ---- state
 
-    def error(self, message: str, span: Span) -> Diagnostic | None:
-        """Record an error, in the last round only."""
-        return self.diagnostics.error(message, span) if self.reporting else None
+    def error(self, message: str, span: Span, rank: int = 1) -> Diagnostic | None:
+        """Record an error, in the last round only. Errors of a lower rank are shown before others."""
+        if not self.reporting:
+            return None
+        found = Diagnostic("error", message, span)
+        self._findings.append((rank, found))
+        return found
 
     def warning(self, message: str, span: Span) -> Diagnostic | None:
         """Record a warning, in the last round only."""
@@ -136,7 +142,8 @@ class Inference:
         try:
             return self.unit.types.resolve(spec, self.expr)
         except UnknownType as unknown:
-            self.error(str(unknown), spec.span)
+            name = unknown.name
+            self.error(f"Unknown enum: {name.removeprefix('enum ')}" if name.startswith("enum ") else str(unknown), spec.span)
             return NONE
 
     # ---- expressions
@@ -177,7 +184,7 @@ class Inference:
             return
         if state.declared:
             if not _fits_declared(state.type, found):
-                self._mismatch(f"${node.name}", "variable", found, state.type, span)
+                self._mismatch(f"${node.name}", "variable", found, state.type, span, 2)
             return
         joined = join(state.type, found)
         if joined is None:
@@ -212,7 +219,7 @@ class Inference:
             if differing:
                 self.error(differing, span)
             else:
-                self._mismatch(state.name, "map", found, state.value, span)
+                self._mismatch(state.name, "map", found, state.value, value.span if isinstance(value, n.Call) else span)
         elif joined is not state.value:
             state.value = joined
             self.changed = True
@@ -231,7 +238,8 @@ class Inference:
         if unreadable and (found is NONE or joined is None):
             self.error(f"Value '{unreadable}' cannot be used as a map key.", span)
         elif joined is None:
-            self.error(
+            self._misfit(
+                "key",
                 f"Argument mismatch for {state.name}: trying to access with arguments: '{found}' when map expects arguments: '{state.key}'",
                 span,
             )
@@ -239,8 +247,15 @@ class Inference:
             state.key = joined
             self.changed = True
 
-    def _mismatch(self, name: str, what: str, found: Type, known: Type, span: Span) -> None:
-        self.error(f"Type mismatch for {name}: trying to assign value of type '{found}' when {what} already has a type '{known}'", span)
+    def _mismatch(self, name: str, what: str, found: Type, known: Type, span: Span, rank: int = 1) -> None:
+        message = f"Type mismatch for {name}: trying to assign value of type '{found}' when {what} already has a type '{known}'"
+        self._misfit(what, message, span, rank)
+
+    def _misfit(self, what: str, message: str, span: Span, rank: int = 1) -> None:
+        """Types that do not fit together now never will; the message tells the types as they were when this first showed. What literals
+        alone show comes first."""
+        message, seeded = self._misfits.setdefault((span.start, span.end, what), (message, self.seeding))
+        self.error(message, span, rank - 1 if seeded and rank == 1 else rank)
 
 
 _COPY = (

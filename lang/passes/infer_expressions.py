@@ -90,6 +90,11 @@ def _enum_constant(ctx: Inference, node: n.EnumConstant) -> Type:
     return found[1] if found is not None else UINT64
 
 
+def _identifier(ctx: Inference, node: n.Identifier) -> Type:
+    ctx.error(f"Unknown identifier: '{node.name}'", node.span)
+    return NONE
+
+
 def _builtin(ctx: Inference, node: n.Builtin) -> Type:
     known = BUILTINS[node.name].type
     if known is not None:
@@ -567,6 +572,7 @@ RULES: dict[type[n.Node], Callable[..., Type]] = {
     n.String: _string,
     n.Boolean: _boolean,
     n.EnumConstant: _enum_constant,
+    n.Identifier: _identifier,
     n.Builtin: _builtin,
     n.Variable: _variable,
     n.Map: read_scalar,
