@@ -25,7 +25,11 @@ def run(unit: Unit) -> None:
 
 
 def _parse(unit: Unit, point: AttachPoint) -> list[AttachPoint]:
-    return parse_point(point.text, point.span, unit.options.params, unit.diagnostics)
+    before = len(unit.diagnostics.items)
+    parsed = parse_point(point.text, point.span, unit.options.params, unit.diagnostics)
+    if not parsed and len(unit.diagnostics.items) == before:
+        unit.diagnostics.error("No attach points for probe", point.span)
+    return parsed
 
 
 def _twice(unit: Unit, point: AttachPoint, first: AttachPoint) -> None:

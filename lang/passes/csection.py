@@ -20,7 +20,7 @@ def run(unit: Unit) -> None:
             unit.script.c_section,
             unit.world.arch,
             unit.types.named,
-            include_paths=options.include_paths,
+            include_paths=options.include_dirs,
             include_files=options.include_files,
         )
     except cdecl.CError as e:
