@@ -59,8 +59,8 @@ PASSES: tuple[Pass, ...] = (
     ("calls", calls.run),
     ("typenames", typenames.run),
     ("mapdecls", mapdecls.run),
-    ("words", identifiers.unknown),
     ("infer", infer.run),
+    ("words", identifiers.unknown),
     ("check", check.run),
     ("lower", lower.run),
 )

@@ -1,6 +1,6 @@
 """Programs and the diagnostics they must give, as text: tests/lang/check/*.txt.
 
-A case is `== program` on one line (`\\n` stands for a newline, a preceding `-- words` line gives positional parameters and `-- NAME=value`
+A case is `== program` on one line (`␤` stands for a newline, a preceding `-- words` line gives positional parameters and `-- NAME=value`
 lines the environment), followed by the header lines of its diagnostics. All errors that are listed must be the first ones that are
 reported, in this order; warnings and hints that are listed must be among those reported. A program without errors lists none.
 """
@@ -22,7 +22,7 @@ WORDS = ("ERROR: ", "WARNING: ", "HINT: ")
 class Case:
     def __init__(self, file: Path, line: int, program: str, words: list[str]) -> None:
         self.name = f"{file.stem}:{line}"
-        self.program = program.replace("\\n", "\n")
+        self.program = program.replace("␤", "\n")
         self.environ = dict(word.split("=", 1) for word in words if word.startswith("BPFTRACE_"))
         self.params = [word for word in words if not word.startswith("BPFTRACE_")]
         self.lines: list[str] = []
