@@ -61,6 +61,7 @@ def convert(node: n.Expr, to: Type, diagnostics: Diagnostics | None, source: Typ
 
 def _warn(node: n.Expr, t: Type, to: Type, diagnostics: Diagnostics) -> None:
     diagnostics.warning(
-        f"Expression of type: {t} being cast to type: {to}. This may cause unexpected results. Use an explicit cast to suppress this warning.",
+        f"Expression of type: {t} being cast to type: {to}. This may cause unexpected results. "
+        "Use an explicit cast to suppress this warning.",
         node.span,
     )

@@ -11,15 +11,15 @@ from collections.abc import Callable
 
 from pyprobe.lang import nodes as n
 from pyprobe.lang.diagnostics import Diagnostic, Diagnostics
-from pyprobe.lang.passes import check_calls, check_expressions
+from pyprobe.lang.passes import check_expressions
 from pyprobe.lang.passes.casts import convert, final, readable
-from pyprobe.lang.passes.infer import Inference, MapState
+from pyprobe.lang.passes.infer import Inference
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import copy
 from pyprobe.lang.source import Span
-from pyprobe.lang.typesys import BOOL, NONE, VOID, Aggregate, Enum, Integer, Pointer, String, Type
+from pyprobe.lang.typesys import BOOL, NONE, VOID, Aggregate, Enum, Integer, Pointer, String, Tuple, Type
 
-UNROLL_MOST = 100
+UNUSABLE_KEYS = (VOID,)
 
 
 class Checker:
@@ -75,9 +75,17 @@ class Checker:
     def map_value(self, name: str) -> Type:
         return final(self.inference.map(name).value)
 
-    def key(self, name: str, node: n.Expr) -> n.Expr:
+    def key(self, name: str, node: n.Expr, span: Span) -> n.Expr:
         """A key, converted to the type that the map's keys have."""
-        return self.store(node, self.map_key(name))
+        t = node.type
+        stored = self.store(node, self.map_key(name))
+        if isinstance(t, Tuple):
+            inner = next((e for e in t.elements if isinstance(e, Aggregate) and not e.castable), None)
+            if inner is not None:
+                self.error(f"{inner} cannot be part of a map key", span)
+        elif t in UNUSABLE_KEYS:
+            self.error(f"Invalid map key type: {t}", span)
+        return stored
 
     def read(self, node: n.Expr) -> n.Expr:
         """An aggregation read as an integer, where it can be; other expressions as they are."""
@@ -119,7 +127,7 @@ def _assign(check: Checker, node: n.Assign) -> Result:
         return node
     if isinstance(target, n.MapAccess):
         name = target.map.name
-        target.key = check.key(name, target.key)
+        target.key = check.key(name, target.key, target.span)
         target.map.type = check.map_value(name)
     else:
         name = target.name
@@ -174,16 +182,9 @@ def _while(check: Checker, node: n.While) -> Result:
 
 
 def _unroll(check: Checker, node: n.Unroll) -> Result:
-    count = node.count
+    """The body as often as was written; that the number is a constant within bounds was checked long before."""
     body = check.block(node.body)
-    if not isinstance(count, n.Integer):
-        check.error("invalid unroll value", count.span)
-        return []
-    if count.value < 1:
-        check.error("unroll minimum value is 1", node.span)
-    elif count.value > UNROLL_MOST:
-        check.error(f"unroll maximum value is {UNROLL_MOST}", node.span)
-    times = min(max(1, count.value), UNROLL_MOST)
+    times = node.count.value if isinstance(node.count, n.Integer) else 1
     return [n.ExprStatement(expr=copy(body) if i else body, span=node.span) for i in range(times)]
 
 
@@ -244,6 +245,3 @@ def run(unit: Unit) -> None:
         if body.block.result is not None:
             body.block.statements.append(n.ExprStatement(expr=body.block.result, span=body.block.result.span))
             body.block.result = None
-
-
-__all__ = ["Checker", "MapState", "check_calls", "run"]

@@ -48,7 +48,7 @@ _NUMERIC = (Integer, Enum)
 
 
 def _map_access(check: Checker, node: n.MapAccess) -> n.Expr:
-    node.key = check.key(node.map.name, node.key)
+    node.key = check.key(node.map.name, node.key, node.span)
     node.type = check.map_value(node.map.name)
     node.map.type = node.type
     return node
@@ -180,7 +180,7 @@ def _comparison(check: Checker, node: n.Binary, left: Type, right: Type, whole: 
             check.error(f"The {node.op} operator cannot be used on arrays.", node.span)
         elif left != right:
             check.error("Only arrays of same size support comparison operators.", node.span)
-    elif not _same_family(left, right) or left in _SYMBOLIC and left != right:
+    elif not _same_family(left, right) or (left in _SYMBOLIC and left != right):
         _mismatch(check, node, left, right)
     elif node.op not in ("==", "!="):
         _unusable(check, node, left, right)
@@ -317,11 +317,12 @@ def _castable(check: Checker, node: n.Cast, source: Type, target: Type) -> bool:
     elif target is BOOL:
         good = number or isinstance(source, (Pointer, String)) or (isinstance(source, Aggregate) and source.castable)
     elif isinstance(target, Pointer):
-        good = number and source is not BOOL or isinstance(source, (Pointer, Array)) or (isinstance(source, Aggregate) and source.castable)
+        good = isinstance(source, (Integer, Enum, Pointer, Array)) or (isinstance(source, Aggregate) and source.castable)
     elif isinstance(target, Array):
-        good = _to_array(check, node, source, target)
-        if good is None:
+        fits = _to_array(check, node, source, target)
+        if fits is None:
             return False
+        good = fits
     elif isinstance(target, String):
         good = isinstance(source, String) and target.size >= source.size
     elif target is USERNAME:
@@ -333,7 +334,7 @@ def _castable(check: Checker, node: n.Cast, source: Type, target: Type) -> bool:
         return False
     if not good:
         check.error(f'Cannot cast from "{source}" to "{target}"', node.span)
-    return bool(good)
+    return good
 
 
 def _to_array(check: Checker, node: n.Cast, source: Type, target: Array) -> bool | None:
@@ -351,6 +352,9 @@ def _to_array(check: Checker, node: n.Cast, source: Type, target: Array) -> bool
 
 
 def _tuple(check: Checker, node: n.Tuple) -> n.Expr:
+    for item in node.items:
+        if isinstance(item.type, Aggregate) and item.type.function in ("hist", "lhist", "tseries"):
+            check.error(f"Map type {item.type} cannot exist inside a tuple.", item.span)
     node.items = [check.read(check.expr(item)) for item in node.items]
     node.type = Tuple(tuple(item.type for item in node.items)) if node.items else NONE
     return node

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from pyprobe.lang import nodes as n
 from pyprobe.lang.diagnostics import Diagnostic
-from pyprobe.lang.passes.infer_expressions import IMMEDIATE, RULES, read_element, read_scalar
+from pyprobe.lang.passes.infer_expressions import IMMEDIATE, RULES
 from pyprobe.lang.passes.types import UnknownType
 from pyprobe.lang.passes.unit import Body, Unit
 from pyprobe.lang.promote import join, wide
@@ -131,11 +131,10 @@ class Inference:
         """Note that a map is used with or without a key; the first use decides."""
         if state.scalar is None:
             state.scalar = scalar
-        elif state.scalar != scalar and self.reporting:
+        elif state.scalar != scalar:
             with_key, without = "with an explicit key (non-scalar map)", "without an explicit key (scalar map)"
             now, before = (without, with_key) if scalar else (with_key, without)
-            article = "a map" if scalar else "a map"
-            self.error(f"{state.name} used as {article} {now}, previously used {before}", span)
+            self.error(f"{state.name} used as a map {now}, previously used {before}", span, 0)
 
     def resolve(self, spec: n.TypeSpec) -> Type:
         """The type that is written; an unknown name is an error and has type NONE."""
@@ -230,10 +229,6 @@ class Inference:
         if isinstance(found, Aggregate):
             unreadable = str(found)
             found = wide(found) if found.castable else NONE
-        elif isinstance(found, Tuple):
-            inner = next((t for t in found.elements if isinstance(t, Aggregate) and not t.castable), None)
-            if inner is not None:
-                self.error(f"{inner} cannot be part of a map key", span)
         joined = join(state.key, found)
         if unreadable and (found is NONE or joined is None):
             self.error(f"Value '{unreadable}' cannot be used as a map key.", span)
@@ -440,9 +435,6 @@ _STATEMENTS: dict[type[n.Node], Callable[..., None]] = {
     n.Discard: _discard,
     n.ImportStatement: _nothing,
 }
-
-__all__ = ["Inference", "MapState", "VariableState", "read_element", "read_scalar", "run"]
-
 
 def run(unit: Unit) -> None:
     """Infer all types; the result is kept in the unit for the checks."""
