@@ -13,9 +13,10 @@ from pyprobe.lang import nodes as n
 from pyprobe.lang.diagnostics import Diagnostic, Diagnostics
 from pyprobe.lang.passes import check_expressions
 from pyprobe.lang.passes.casts import convert, final, readable
-from pyprobe.lang.passes.infer import Inference
+from pyprobe.lang.passes.infer import Inference, compound_span
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import copy
+from pyprobe.lang.promote import kind
 from pyprobe.lang.source import Span
 from pyprobe.lang.typesys import BOOL, NONE, VOID, Aggregate, Enum, Integer, Pointer, String, Tuple, Type
 
@@ -64,7 +65,7 @@ class Checker:
         before = node.type
         checked = self.expr(node)
         if not (isinstance(before, (Integer, Enum, Pointer)) or before is BOOL or isinstance(node, n.String)):
-            self.error(f"Invalid condition: {'string' if isinstance(before, String) else before}", span)
+            self.error(f"Invalid condition: {kind(before)}", span)
         if isinstance(checked, n.String):
             return n.Boolean(value=bool(checked.value), type=BOOL, span=checked.span)
         return checked
@@ -118,7 +119,7 @@ def _expression(check: Checker, node: n.ExprStatement) -> Result:
 def _assign(check: Checker, node: n.Assign) -> Result:
     target = node.target
     if node.op:
-        node.value = n.Binary(op=node.op.rstrip("="), left=_read_of(target), right=node.value, span=node.span, op_span=node.span)
+        node.value = n.Binary(op=node.op.rstrip("="), left=copy(target), right=node.value, span=compound_span(node))
         check.inference.expr(node.value)
         node.op = ""
     if isinstance(target, n.Variable):
@@ -136,10 +137,6 @@ def _assign(check: Checker, node: n.Assign) -> Result:
         return _aggregate(check, node)
     node.value = check.store(node.value, target.type)
     return node
-
-
-def _read_of(target: n.Variable | n.Map | n.MapAccess) -> n.Expr:
-    return copy(target)
 
 
 def _aggregate(check: Checker, node: n.Assign) -> Result:
@@ -168,15 +165,16 @@ def _discard(check: Checker, node: n.Discard) -> Result:
 def _let(check: Checker, node: n.Let) -> Result:
     state = check.inference.variable(node.variable)
     node.variable.type = final(state.type)
-    if state.type is NONE:
-        check.error("Could not resolve the type of this variable", node.variable.span)
     if node.value is not None:
         node.value = check.store(node.value, node.variable.type)
     return node
 
 
 def _while(check: Checker, node: n.While) -> Result:
-    node.condition = check.condition(node.condition, node.span)
+    if isinstance(node.condition.type, String):  # unlike elsewhere, any string has a truth here
+        node.condition = n.Cast(spec=None, operand=check.expr(node.condition), type=BOOL, span=node.condition.span)
+    else:
+        node.condition = check.condition(node.condition, node.span)
     node.body = check.block(node.body)
     return node
 

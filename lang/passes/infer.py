@@ -19,7 +19,7 @@ from pyprobe.lang.passes.types import UnknownType
 from pyprobe.lang.passes.unit import Body, Unit
 from pyprobe.lang.promote import join, wide
 from pyprobe.lang.source import NOWHERE, Span
-from pyprobe.lang.typesys import FLEXIBLE, NONE, VOID, Aggregate, Array, Enum, Flexible, Integer, String, Tuple, Type
+from pyprobe.lang.typesys import FLEXIBLE, NONE, VOID, Aggregate, Array, Enum, Integer, String, Tuple, Type
 
 _ROUNDS = 24  # no sane program needs more than a handful; types that contain themselves never settle
 
@@ -136,13 +136,16 @@ class Inference:
             now, before = (without, with_key) if scalar else (with_key, without)
             self.error(f"{state.name} used as a map {now}, previously used {before}", span, 0)
 
-    def resolve(self, spec: n.TypeSpec) -> Type:
-        """The type that is written; an unknown name is an error and has type NONE."""
+    def resolve(self, spec: n.TypeSpec, span: Span | None = None) -> Type:
+        """The type that is written; an unknown name is an error and has type NONE. An unknown enum is reported at `span`."""
         try:
             return self.unit.types.resolve(spec, self.expr)
         except UnknownType as unknown:
             name = unknown.name
-            self.error(f"Unknown enum: {name.removeprefix('enum ')}" if name.startswith("enum ") else str(unknown), spec.span)
+            if name.startswith("enum "):
+                self.error(f"Unknown enum: {name.removeprefix('enum ')}", span or spec.span)
+            else:
+                self.error(str(unknown), spec.span)
             return NONE
 
     # ---- expressions
@@ -154,7 +157,7 @@ class Inference:
         if rule is None:
             return node.type
         found = rule(self, node)
-        if self.seeding and kind not in IMMEDIATE:
+        if self.seeding and (kind not in IMMEDIATE or (isinstance(node, n.Cast) and isinstance(node.spec, n.TypeOf))):
             found = NONE
         node.type = found
         return found
@@ -281,10 +284,8 @@ def _differing_parameters(known: Type, found: Type) -> str:
 
 
 def _fits_declared(declared: Type, found: Type) -> bool:
-    """Whether a value may be assigned to a variable of a declared type: a literal has to fit, other integers are converted."""
+    """Whether a value may be assigned to a variable of a declared type: all integers can be converted."""
     if isinstance(declared, Integer) and isinstance(found, (Integer, Enum)):
-        if isinstance(found, Flexible):
-            return found.size <= declared.size
         return True
     if isinstance(declared, String) and isinstance(found, String):
         return found.size <= declared.size
@@ -322,8 +323,8 @@ def _assign(self: Inference, node: n.Assign) -> None:
 
 def _check_literal(self: Inference, variable: VariableState, value: n.Integer, name: str, span: Span) -> None:
     declared = variable.type
-    if isinstance(declared, Integer) and not isinstance(value.type, Flexible) and not declared.low <= value.value <= declared.high:
-        self._mismatch(f"${name}", "variable", value.type, declared, span)
+    if isinstance(declared, Integer) and not declared.low <= value.value <= declared.high:
+        self._mismatch(f"${name}", "variable", value.type, declared, span, 2)
 
 
 def _compound(self: Inference, node: n.Assign) -> Type:
@@ -336,12 +337,18 @@ def _compound(self: Inference, node: n.Assign) -> Type:
         state.read = True
         before = state.value
     target.type = before
-    span = node.span
-    both = n.Binary(op=node.op.rstrip("="), left=target, right=node.value, span=span, op_span=span)
+    both = n.Binary(op=node.op.rstrip("="), left=target, right=node.value, span=compound_span(node))
     if isinstance(target, n.Variable) and self.variable(target).declared and isinstance(before, Integer):
         self.expr(both)
         return before
     return self.expr(both)
+
+
+def compound_span(node: n.Assign) -> Span:
+    """Where messages about the operation in `x op= e` point: from the operator on."""
+    start, end = node.target.span.end, node.value.span.end
+    text = node.span.source.text[start:end]
+    return Span(node.span.source, start + len(text) - len(text.lstrip()), end, node.span.outer)
 
 
 def _let(self: Inference, node: n.Let) -> None:
@@ -349,7 +356,7 @@ def _let(self: Inference, node: n.Let) -> None:
     if node.spec is not None:
         declared = self.resolve(node.spec)
         if isinstance(declared, Aggregate):
-            self.error(f"Invalid variable declaration type: {declared}", node.span)
+            self.error(f"Invalid variable declaration type: {declared}", node.spec.span)
         elif declared is not NONE and not state.declared:
             state.declared = not (isinstance(declared, String) and not declared.size)
             joined = declared if state.declared or state.type is NONE else join(state.type, declared)

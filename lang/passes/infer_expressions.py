@@ -356,7 +356,7 @@ def _index(ctx: Inference, node: n.Index) -> Type:
     if isinstance(base, String):
         return INT8
     if isinstance(base, Tuple):
-        if isinstance(node.index, n.Integer):
+        if isinstance(node.index, n.Integer) and node.index.value >= 0:
             return _element(ctx, base, node.index.value, node.span)
         ctx.error("Array-style access for tuples only valid for integer literals", node.span)
     elif base is not NONE:
@@ -371,9 +371,12 @@ def _cast(ctx: Inference, node: n.Cast) -> Type:
     operand = ctx.expr(node.operand)
     if node.spec is None:
         return node.type
-    target = ctx.resolve(node.spec)
-    if isinstance(target, Array) and not target.count and operand.size and target.element.size:
-        return Array(target.element, max(1, operand.size // target.element.size))
+    target = ctx.resolve(node.spec, node.span)
+    if isinstance(target, Array) and not target.count and target.element.size:
+        if operand is NONE:
+            return NONE
+        whole = not operand.size % target.element.size
+        return Array(target.element, operand.size // target.element.size if whole else 0)
     if isinstance(target, String) and not target.size:
         return operand if isinstance(operand, String) else String(max(1, operand.size))
     if isinstance(target, Pointer) and target.space is None:
