@@ -107,7 +107,7 @@ class Session:
         probes = self._chosen(program.probes)
         clock = Clock(self.settings.epoch_ns if self.settings.epoch_ns is not None else EPOCH_NS, real=self.settings.real_clock)
         machine = make_machine(self.settings, self.world, clock, probes)
-        names = MachineNames(machine)
+        names = MachineNames(machine.machine)
         renderer = Renderer(program.config, names, clock)
         writer = JsonOutput if self.settings.format == "json" else TextOutput
         output: Output = writer(self.out, self.err, renderer, buffering=self.settings.buffering, warnings=self.settings.warnings)
@@ -115,7 +115,7 @@ class Session:
             MapStore(program),
             output,
             program.config,
-            memory=MachineMemory(machine),
+            memory=MachineMemory(machine.machine),
             clock=clock,
             names=names,
             seed=self.settings.seed,
@@ -125,7 +125,7 @@ class Session:
             run_command=run_command,
         )
         context.on_exit = machine.stop
-        attachments = Attachments(machine, self.world.machine, unsafe=self.settings.unsafe)
+        attachments = Attachments(machine.machine, self.world.machine, unsafe=self.settings.unsafe)
         run = Run(self.settings, program, probes, machine, context, attachments, output)
         previous = {number: signal.signal(number, run.interrupted) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
