@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from pyprobe.cli import FAILED, INTERNAL, OK, RUN_FAILED, colours, say_error, show
-from pyprobe.options import Options, UsageError
+from pyprobe.options import FOREIGN_STAGES, Options, UsageError
 
 if TYPE_CHECKING:
     from pyprobe.lang.program import Program
@@ -83,7 +83,7 @@ def compile_text(options: Options, world: MachineWorld, name: str, text: str, pa
             environ=dict(os.environ),
             include_dirs=options.include_dirs,
             include_files=options.include_files,
-            dump=set(options.debug),
+            dump=set(options.debug) - set(FOREIGN_STAGES),
             diagnostics=diagnostics,
         )
     except CompileError as error:
@@ -103,15 +103,15 @@ def run_program(options: Options, name: str, text: str, parameters: list[str]) -
     if not program.probes:
         print("No probes to attach")
         return FAILED
-    return run_compiled(settings, program)
+    return run_compiled(settings, world, program)
 
 
-def run_compiled(settings: Settings, program: Program) -> int:
+def run_compiled(settings: Settings, world: MachineWorld, program: Program) -> int:
     """Run a checked program; failures of the run are one line on stderr."""
     from pyprobe.runtime.session import RunError, Session
 
     try:
-        return Session(settings).run(program)
+        return Session(settings, world).run(program)
     except RunError as error:
         sys.stdout.flush()
         say_error(str(error))

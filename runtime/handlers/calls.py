@@ -259,6 +259,10 @@ def _bswap(c: Compiler, node: nodes.Call) -> Code:
 # ---- addresses, network, time
 
 
+def _syscall_name(c: Compiler, node: nodes.Call) -> Code:
+    return plain(functions.syscall_namer(c.context.arch), "syscall_name")(c, node)
+
+
 def _ntop(c: Compiler, node: nodes.Call) -> Code:
     source = argument(node, len(node.args) - 1)
     given = source.type
@@ -331,7 +335,7 @@ CALLS: dict[str, Callable[[Compiler, nodes.Call], Code]] = {
     "memcmp": _memcmp,
     "strerror": plain(functions.strerror, "strerror"),
     "signal_name": plain(functions.signal_name, "signal_name"),
-    "syscall_name": plain(functions.syscall_name, "syscall_name"),
+    "syscall_name": _syscall_name,
     "kptr": _same,
     "uptr": _same,
     "is_err": _is_err,

@@ -18,7 +18,7 @@ enum { R = 1, W = 2, X = 4, EXECUTED = 32, SHARED = 64 }; /* memory.py */
 enum { MEM_READ = 16 };                                   /* uc_mem_type */
 
 struct state { /* state.py */
-    uint64_t pc, block, size, fired, stopping, left, fills, fill_limit;
+    uint64_t pc, block, size, fired, stopping, left, fills, grow_at, growth;
 };
 
 struct words { /* ClockWords of clock.py */
@@ -30,7 +30,13 @@ struct tlb_entry { /* uc_tlb_entry */
     uint32_t perms;
 };
 
-/* A hash table from addresses to callables: open addressing, linear probing, at most a quarter full. */
+/*
+ * A hash table from addresses to callables: open addressing, linear probing, at most a quarter full. In front of it stands a
+ * filter, one counter for a class of addresses, because almost every block that is looked up has no probe.
+ */
+
+#define FILTER 2048
+#define STICKY UINT8_MAX /* a counter that reached this is not counted down any more */
 
 struct slot {
     uint64_t address;
@@ -43,7 +49,13 @@ typedef struct {
     uint64_t mask;
     unsigned shift;
     Py_ssize_t used;
+    uint8_t filter[FILTER];
 } Table;
+
+static inline unsigned class_of(uint64_t address)
+{
+    return (address ^ address >> 11) & (FILTER - 1);
+}
 
 static inline uint64_t home(const Table *table, uint64_t address)
 {
@@ -84,6 +96,15 @@ static void place(Table *table, uint64_t address, PyObject *callback)
     table->slots[i].callback = callback;
 }
 
+static void count(Table *table, uint64_t address)
+{
+    uint8_t *counter = &table->filter[class_of(address)];
+
+    if (*counter != STICKY)
+        ++*counter;
+    table->used++;
+}
+
 static PyObject *Table_set(PyObject *self, PyObject *args)
 {
     Table *table = (Table *)self;
@@ -113,7 +134,7 @@ static PyObject *Table_set(PyObject *self, PyObject *args)
         PyMem_Free(old);
     }
     place(table, address, Py_NewRef(callback));
-    table->used++;
+    count(table, address);
     Py_RETURN_NONE;
 }
 
@@ -141,6 +162,8 @@ static PyObject *Table_delete(PyObject *self, PyObject *arg)
     }
     table->slots[i].callback = NULL;
     table->used--;
+    if (table->filter[class_of(address)] != STICKY)
+        table->filter[class_of(address)]--;
     Py_DECREF(old);
     Py_RETURN_NONE;
 }
@@ -170,7 +193,7 @@ static PyObject *Table_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
             return NULL;
         }
         place(table, address, Py_NewRef(value));
-        table->used++;
+        count(table, address);
     }
     return (PyObject *)table;
 }
@@ -272,9 +295,9 @@ static void call(Core *core, PyObject *callback)
     Py_DECREF(callback);
 }
 
-static void on_block(void *uc, uint64_t address, uint32_t size, void *user)
+/* A block at which something happens: the deadline, a probe, or coming back to where the run was stopped. */
+static __attribute__((noinline)) void on_special_block(void *uc, uint64_t address, uint32_t size, Core *core)
 {
-    Core *core = user;
     struct state *state = core->state;
     PyObject *callback;
 
@@ -303,6 +326,23 @@ static void on_block(void *uc, uint64_t address, uint32_t size, void *user)
     state->block = address;
     state->size = size;
     core->words->now += size;
+}
+
+/* Called for every block that executes: no register is saved and nothing called on the usual way through. */
+static void on_block(void *uc, uint64_t address, uint32_t size, void *user)
+{
+    Core *core = user;
+    struct state *state = core->state;
+    struct words *words = core->words;
+    uint64_t now = words->now;
+
+    if (__builtin_expect(now >= words->deadline || core->blocks->filter[class_of(address)] || state->fired != NOWHERE, 0)) {
+        on_special_block(uc, address, size, core);
+        return;
+    }
+    state->block = address;
+    state->size = size;
+    words->now = now + size;
 }
 
 static void on_code(void *uc, uint64_t address, uint32_t size, void *user)
@@ -365,9 +405,9 @@ static bool on_fill(void *uc, uint64_t address, int kind, struct tlb_entry *resu
     uint64_t entry;
     uint32_t rights;
 
-    if (++state->fills > state->fill_limit) {
-        state->fills = 0;
-        state->fill_limit = 2 * state->fill_limit < LAST_GROWTH ? 2 * state->fill_limit : LAST_GROWTH;
+    if (++state->fills > state->grow_at) {
+        state->growth = 2 * state->growth < LAST_GROWTH ? 2 * state->growth : LAST_GROWTH;
+        state->grow_at = state->fills + state->growth;
         core->ctl(uc, core->tlb_flush);
     }
     entry = lookup(core, address >> 12);

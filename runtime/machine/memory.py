@@ -109,21 +109,24 @@ class Points:
 
     blocks: for addresses where a block of code begins (every target of a jump, call or return).
     exact: for addresses anywhere.
-    tables: the extension's own form of the two, or None.
+    tables: the extension's own form of the two, or None; shared: a fork uses the same tables until one of the two changes.
     """
 
-    __slots__ = ("blocks", "exact", "tables")
+    __slots__ = ("blocks", "exact", "shared", "tables")
 
     def __init__(self) -> None:
         self.blocks: dict[int, Callable[[], object]] = {}
         self.exact: dict[int, Callable[[], object]] = {}
         self.tables: Any = None
+        self.shared = False
 
     def copy(self) -> Points:
         """The points of a forked child."""
         new = Points()
         new.blocks.update(self.blocks)
         new.exact.update(self.exact)
+        new.tables = self.tables
+        new.shared = self.shared = True
         return new
 
 

@@ -30,17 +30,26 @@ class Native:
             miss=engine.miss,
             fail=engine.fail,
         )
+        self._pages: dict[int, int] = {}
+        self._points: Points | None = None
         self.block, self.code, self.fill, self.syscall, self.user = self._core.addresses()
 
     def activate(self, pages: dict[int, int], points: Points) -> None:
         """Page table and probe points of the current space."""
         if points.tables is None:
             points.tables = Table(points.blocks), Table(points.exact)
+            points.shared = False
+        self._pages, self._points = pages, points
         self._core.activate(pages, *points.tables)
 
     def planted(self, points: Points, address: int, exact: bool, callback: Callable[[], object] | None) -> None:
         """A point was added, changed or (None) removed in `points`."""
         if points.tables is None:
+            return
+        if points.shared:
+            points.tables = None
+            if points is self._points:
+                self.activate(self._pages, points)
             return
         table = points.tables[exact]
         if callback is None:

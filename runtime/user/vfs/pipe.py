@@ -55,13 +55,12 @@ class Pipe:
     def take(self, views: Views) -> int:
         """Move bytes from the front into `views`."""
         done = 0
-        with memoryview(self.data) as source:
-            for view in views:
-                piece = source[done : done + len(view)]
-                view[: len(piece)] = piece
-                done += len(piece)
-                if len(piece) < len(view):
-                    break
+        for view in views:
+            piece = self.data[done : done + len(view)]
+            view[: len(piece)] = piece
+            done += len(piece)
+            if len(piece) < len(view):
+                break
         del self.data[:done]
         return done
 
