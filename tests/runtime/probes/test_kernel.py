@@ -76,7 +76,7 @@ def test_wildcards_are_sorted(trace):
     world = MachineWorld()
     names = [p.name for p in world.matches(point("kprobe:vfs_*"))]
     assert names == sorted(names) and "kprobe:vfs_read" in names
-    assert [p.name for p in world.matches(point("kprobe:v*:vfs_rea*"))][0] == "kprobe:vmlinux:vfs_read"
+    assert next(p.name for p in world.matches(point("kprobe:v*:vfs_rea*"))) == "kprobe:vmlinux:vfs_read"
     assert [p.name for p in world.matches(point("kprobe:vmlinux:vfs_read"))] == ["kprobe:vmlinux:vfs_read"]
     assert list(world.matches(point("kprobe:nomodule*:vfs_read"))) == []
     assert list(world.matches(point("kprobe:[v]fs_*"))) == []
