@@ -60,10 +60,10 @@ def matches(machine: Description, point: AttachPoint) -> list[AttachPoint]:
         return [point.copy(target=shown, function=f) for f in machine.functions if wanted(f) and traceable(f)]
     if name in machine.functions:
         return [point.copy(target=shown)]
-    today = machine.historic.get(name)
-    if today in machine.functions:
+    today = machine.today(name)
+    if today is not None:
         return [point.copy(target=shown, function=today, written=name)]
-    near = get_close_matches(name, [*machine.functions, *machine.historic], n=3, cutoff=0.7)
+    near = get_close_matches(name, machine.functions, n=3, cutoff=0.7)
     hints = [f"Did you mean {' or '.join(near)}?"] if near else []
     raise PointError(f"No matches for {point.provider} {f'{module}:' if module else ''}{name}.", *hints, REAL)
 

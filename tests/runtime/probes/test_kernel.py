@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 
 import pytest
 
@@ -130,6 +132,19 @@ def test_descriptions_agree_with_the_machine(arch):
 
 def test_historic_names_lead_to_functions():
     world = MachineWorld()
-    for name in ("do_fork", "_do_fork"):
+    for name, today in {
+        "do_fork": "kernel_clone",
+        "_do_fork": "kernel_clone",
+        "sys_read": "__x64_sys_read",
+        "do_execve": "do_execveat_common",
+    }.items():
         (found,) = world.matches(point(f"kprobe:{name}"))
-        assert (found.function, found.written, found.name) == ("kernel_clone", name, f"kprobe:{name}")
+        assert (found.function, found.written, found.name) == (today, name, f"kprobe:{name}")
+
+
+def test_a_fresh_process_lists_all_functions():
+    """The tables are complete whatever has been imported before."""
+    code = "from pyprobe.runtime.probes.world import MachineWorld; print(*MachineWorld().machine.functions)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == list(MachineWorld().machine.functions)
+    assert {"do_exit", "kernel_clone", "vfs_read"} <= set(done.stdout.split())
