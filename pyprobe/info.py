@@ -26,7 +26,7 @@ def _columns(entries: list[tuple[str, str]]) -> str:
 def text() -> str:
     """The whole report, ending in a newline."""
     from pyprobe.runtime.machine.engine import native_status
-    from pyprobe.runtime.probes import PROVIDERS
+    from pyprobe.runtime.probes import BY_NAME
     from pyprobe.version import VERSION
 
     native, why_not = native_status()
@@ -35,5 +35,5 @@ def text() -> str:
         f"System\n  OS: {uname.system} {uname.release} {uname.version}\n  Arch: {uname.machine}\n  Python: {sys.version.split()[0]}\n\n"
         f"Build\n  version: v{VERSION}\n" + "".join(f"  {p}: {_version(p)}\n" for p in PACKAGES) + "\n"
         f"Machine\n  native extension: {'yes' if native else f'no ({why_not})'}\n  user machine: x86_64\n\n"
-        f"Probe types\n{_columns([(name, 'yes') for name in PROVIDERS])}\n"
+        f"Probe types\n{_columns([(name, 'yes') for name in BY_NAME])}\n"
     )

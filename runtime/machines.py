@@ -38,6 +38,9 @@ class Machine(Protocol):
     def report(self, *, verbose: bool) -> Iterable[str]:
         """Lines about how the run went: crashes, what was missing."""
 
+    def figures(self) -> list[tuple[str, str]]:
+        """What --stats shows of the machine: names and values."""
+
 
 class UserRun:
     """The user machine with its program."""
@@ -84,6 +87,14 @@ class UserRun:
             for name, count in self.machine.unknown_syscalls.items():
                 yield f"system call {name} is unknown to the emulated kernel: ENOSYS, {count} times"
 
+    def figures(self) -> list[tuple[str, str]]:
+        k = self.machine
+        engines = ", ".join(f"{name} ({'native' if e.native else 'plain'} callbacks)" for name, e in k.engines.items())
+        return [
+            ("virtual time, ns", str(k.clock.now())),
+            ("engine", engines),
+        ]
+
 
 class IdleRun:
     """A machine in which only time passes."""
@@ -104,6 +115,9 @@ class IdleRun:
 
     def report(self, *, verbose: bool) -> Iterable[str]:
         return ()
+
+    def figures(self) -> list[tuple[str, str]]:
+        return [("virtual time, ns", str(self.machine.clock.now()))]
 
 
 def make_machine(settings: Settings, world: MachineWorld, clock: Clock, probes: list[ProbeBody]) -> Machine:
