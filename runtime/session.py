@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pyprobe.lang.program import ProbeBody, Program
 from pyprobe.runtime.context import RuntimeContext
-from pyprobe.runtime.handlers import Handler, HandlerFault, compile_probe
+from pyprobe.runtime.handlers import Handler, compile_probe
 from pyprobe.runtime.machine.clock import EPOCH_NS, Clock
 from pyprobe.runtime.machines import Machine, MachineMemory, MachineNames, make_machine
 from pyprobe.runtime.maps import MapStore
 from pyprobe.runtime.output.base import Output
 from pyprobe.runtime.output.json import JsonOutput
 from pyprobe.runtime.output.text import TextOutput
-from pyprobe.runtime.probes import Attachments, AttachError
+from pyprobe.runtime.probes import AttachError, Attachments
 from pyprobe.runtime.values import Renderer
 
 if TYPE_CHECKING:
@@ -242,7 +242,9 @@ class Run:
         reason = "\n".join(error.reasons)
         wish = self.program.config.missing_probes
         if wish == "error":
-            raise RunError(f"{reason}\nERROR: Unable to attach probe: {probe.name}. If this is expected, set the 'missing_probes' config variable to 'warn'.")
+            raise RunError(
+                f"{reason}\nERROR: Unable to attach probe: {probe.name}. If this is expected, set the 'missing_probes' config variable to 'warn'."
+            )
         if wish == "warn" and self.settings.warnings:
             self.output.write_error(f"WARNING: {reason}\nWARNING: Unable to attach probe: {probe.name}. Skipping.\n".encode())
 
