@@ -71,6 +71,7 @@ class Settings:
         output: str | None = None,
         probe_filter: str | None = None,
         colour: bool = False,
+        show_source: bool = False,
     ) -> None:
         self.command = command
         self.environ = environ or {}
@@ -90,6 +91,7 @@ class Settings:
         self.output = output
         self.probe_filter = probe_filter
         self.colour = colour
+        self.show_source = show_source
 
 
 class Session:
@@ -250,6 +252,8 @@ class Run:
 
     def _handler(self, probe: ProbeBody, binding: Binding) -> Handler:
         handler = compile_probe(probe, self.program, binding, self.context)
+        if self.settings.show_source:
+            print(f"# {probe.name}\n{handler.source}")
         if self.settings.verbose:
             self.output.write_error(f"Attaching '{probe.name}' probe\n".encode())
         return counted(handler, self.hits, probe.name) if self.settings.stats else handler
