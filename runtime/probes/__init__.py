@@ -46,7 +46,8 @@ class Attachments:
 
     def warnings(self) -> list[str]:
         """What to tell at the end of the run: targets that nothing mapped, so that their probes could not fire."""
-        return [f"uprobe target '{path}' was not mapped by any process: its probes could not fire" for path in (self._user.unmapped() if self._user else ())]
+        unmapped = self._user.unmapped() if self._user else []
+        return [f"uprobe target '{path}' was not mapped by any process: its probes could not fire" for path in unmapped]
 
 
 __all__ = ["BY_NAME", "PROVIDERS", "AttachError", "Attachments", "Provider"]

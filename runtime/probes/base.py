@@ -48,8 +48,11 @@ class Listed:
 class Provider(Protocol):
     """One kind of probe. `names` are its long names; `kernel`: whether a pattern without a provider includes it."""
 
-    names: tuple[str, ...]
-    kernel: bool
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    @property
+    def kernel(self) -> bool: ...
 
     def listing(self, machine: Description, name: str, parts: list[str]) -> Iterable[Listed]:
         """What `-l name:parts...` shows, sorted; parts may hold `*`, missing ones count as `*`."""

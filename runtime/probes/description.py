@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from importlib import import_module
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -48,9 +49,8 @@ class Description(Protocol):
     def symbols(self) -> Mapping[str, int]:
         """The addresses of the kernel's symbols."""
 
-    @property
-    def historic(self) -> Mapping[str, str]:
-        """Names that functions had in earlier kernels, to today's names."""
+    def today(self, name: str) -> str | None:
+        """What the function is called in this kernel that had a name in an earlier one; None if there is none."""
 
     def image(self, path: str) -> Image:
         """The symbols of a file that `targets` has found. Raises ElfError when it is gone or damaged since."""
@@ -74,7 +74,7 @@ class UserDescription:
     @cached_property
     def _kernel(self) -> Kernel:
         """Stands in for a kernel where only the tables of its functions and tracepoints are asked for."""
-        import pyprobe.runtime.user.kernel  # its modules hold the marked functions
+        import_module("pyprobe.runtime.user.kernel")  # it and what it imports hold the marked functions
         from pyprobe.runtime.user.syscall_table import SyscallTable
 
         return cast("Kernel", SimpleNamespace(syscalls=SyscallTable()))
@@ -102,8 +102,23 @@ class UserDescription:
         return self._functions.addresses
 
     @cached_property
-    def historic(self) -> Mapping[str, str]:
+    def _historic(self) -> list[tuple[str, str]]:
         from importlib.resources import files
 
         lines = files("pyprobe.stdlib").joinpath("historic_names.tsv").read_text().splitlines()
-        return {old: new for old, new, *_ in (line.split("\t") for line in lines if line and not line.startswith("#"))}
+        rows = [line.split("\t") for line in lines if line and not line.startswith("#")]
+        prefix = {"x86_64": "x64", "arm64": "arm64"}[self.arch]
+        return [(row[0], row[1].replace("ARCH", prefix)) for row in rows]
+
+    def today(self, name: str) -> str | None:
+        for old, new in self._historic:
+            head, star, tail = old.partition("*")
+            if star and len(name) > len(head) + len(tail) and name.startswith(head) and name.endswith(tail):
+                found = new.replace("*", name[len(head) : len(name) - len(tail)])
+            elif name == old:
+                found = new
+            else:
+                continue
+            if found in self.functions:
+                return found
+        return None

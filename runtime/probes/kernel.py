@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyprobe.lang.attachpoint import AttachPoint, PointError
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 names = ("kprobe", "kretprobe")
 kernel = True
 
-REAL = "This is the emulated kernel, which has only the functions that `-l 'kprobe:*'` shows. With --kernel a real one runs, with all of its own."
+REAL = "This is the emulated kernel, whose functions `-l 'kprobe:*'` shows. With --kernel a real one runs, with all of its own."
 
 
 def listing(machine: Description, name: str, parts: list[str]) -> Iterable[Listed]:
@@ -34,7 +35,7 @@ def listing(machine: Description, name: str, parts: list[str]) -> Iterable[Liste
     wanted = matcher(parts[-1] if parts else "*")
     for function, prototype in machine.functions.items():
         if wanted(function) and traceable(function):
-            yield Listed(f"{name}:{shown}{function}", lambda p=prototype: parameters(p))
+            yield Listed(f"{name}:{shown}{function}", partial(parameters, prototype))
 
 
 def parameters(prototype: Prototype) -> list[str]:
@@ -59,10 +60,10 @@ def matches(machine: Description, point: AttachPoint) -> list[AttachPoint]:
         return [point.copy(target=shown, function=f) for f in machine.functions if wanted(f) and traceable(f)]
     if name in machine.functions:
         return [point.copy(target=shown)]
-    today = machine.historic.get(name)
-    if today in machine.functions:
+    today = machine.today(name)
+    if today is not None:
         return [point.copy(target=shown, function=today, written=name)]
-    near = get_close_matches(name, [*machine.functions, *machine.historic], n=3, cutoff=0.7)
+    near = get_close_matches(name, machine.functions, n=3, cutoff=0.7)
     hints = [f"Did you mean {' or '.join(near)}?"] if near else []
     raise PointError(f"No matches for {point.provider} {f'{module}:' if module else ''}{name}.", *hints, REAL)
 
@@ -79,7 +80,7 @@ class KernelBinding(TaskBinding):
         self.function = function
 
     def special(self, name: str, literals: tuple[Any, ...]) -> Bound | None:
-        function = {"_function": self.function}
+        function: dict[str, object] = {"_function": self.function}
         if name == "arg" and self.kind == "kprobe":
             return self._argument(literals[0])
         if name == "retval" and self.kind == "kretprobe":
@@ -92,7 +93,9 @@ class KernelBinding(TaskBinding):
 
     def _argument(self, number: int) -> Bound:
         """Arguments that the prototype does not have would be leftovers in registers: 0 here."""
-        return Bound(f"_function.args[{number}]", {"_function": self.function}) if number < len(self.function.parameters) else Bound("0", {})
+        if number >= len(self.function.parameters):
+            return Bound("0", {})
+        return Bound(f"_function.args[{number}]", {"_function": self.function})
 
     def _register(self, name: str) -> Bound:
         """The registers that a call of the function defines; the others, which hold the kernel's own values, are 0."""

@@ -151,7 +151,7 @@ class Returns:
         if not done:
             return
         stack = done[0].stack
-        frames[:] = [f for f in frames if not (f.sp == sp and f.address == pc or (f.sp < sp and f.stack == stack != OTHER))]
+        frames[:] = [f for f in frames if not ((f.sp == sp and f.address == pc) or (f.sp < sp and f.stack == stack != OTHER))]
         for frame in done:
             self.function = frame.function
             frame.handler()

@@ -24,8 +24,19 @@ kernel = False
 PID = 999  # the id below the first program's
 COMM = b"pyprobe"
 
-_VALUES: dict[str, object] = {"pid": PID, "tid": PID, "uid": 0, "gid": 0, "username": 0, "ppid": 0, "comm": COMM, "usermode": 1, "curtask": 0,
-                              "kstack": (0,), "ustack": (PID,)}  # fmt: skip
+_VALUES: dict[str, object] = {
+    "pid": PID,
+    "tid": PID,
+    "uid": 0,
+    "gid": 0,
+    "username": 0,
+    "ppid": 0,
+    "comm": COMM,
+    "usermode": 1,
+    "curtask": 0,
+    "kstack": (0,),
+    "ustack": (PID,),
+}
 
 
 def listing(machine: Description, name: str, parts: list[str]) -> Iterable[Listed]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from functools import partial
+from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
 from pyprobe.lang.attachpoint import AttachPoint
@@ -28,7 +30,7 @@ def listing(machine: Description, name: str, parts: list[str]) -> Iterable[Liste
     in_category, wanted = matcher(category), matcher(event)
     for (c, e), fields in machine.tracepoints.items():
         if in_category(c) and wanted(e):
-            yield Listed(f"{name}:{c}:{e}", lambda f=fields: [declaration(*field) for field in f])
+            yield Listed(f"{name}:{c}:{e}", partial(starmap, declaration, fields))
 
 
 def matches(machine: Description, point: AttachPoint) -> list[AttachPoint]:

@@ -22,12 +22,27 @@ from pyprobe.runtime.probes.description import UserDescription
 if TYPE_CHECKING:
     from pyprobe.runtime.probes.description import Description
 
-SHORT = {"k": "kprobe", "kr": "kretprobe", "u": "uprobe", "ur": "uretprobe", "t": "tracepoint", "i": "interval", "p": "profile", "f": "fentry",
-         "fr": "fexit", "kfunc": "fentry", "kretfunc": "fexit", "U": "usdt", "rt": "rawtracepoint", "s": "software", "h": "hardware",
-         "w": "watchpoint", "it": "iter"}  # fmt: skip
+SHORT = {
+    "f": "fentry",
+    "fr": "fexit",
+    "h": "hardware",
+    "i": "interval",
+    "it": "iter",
+    "k": "kprobe",
+    "kfunc": "fentry",
+    "kr": "kretprobe",
+    "kretfunc": "fexit",
+    "p": "profile",
+    "rt": "rawtracepoint",
+    "s": "software",
+    "t": "tracepoint",
+    "u": "uprobe",
+    "U": "usdt",
+    "ur": "uretprobe",
+    "w": "watchpoint",
+}
 """Short names of providers; these are case-sensitive, long ones are not."""
 
-KNOWN = frozenset(SHORT.values())
 MAX_SCRIPTS = 4  # how many `#!` lines to follow from a command to its program
 
 
@@ -72,7 +87,9 @@ class MachineWorld:
         if point.provider in ("uprobe", "uretprobe") and "*" not in point.target and found:
             files = self.machine.targets.resolve(point.target)
             if len(files) > 1:
-                self.warnings.append((f"attaching to {point.provider} target file '{files[0]}' but matched {len(files)} binaries", point.span))
+                self.warnings.append(
+                    (f"attaching to {point.provider} target file '{files[0]}' but matched {len(files)} binaries", point.span)
+                )
         return found
 
     def args(self, point: AttachPoint) -> Record | None:

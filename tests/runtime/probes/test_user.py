@@ -35,7 +35,10 @@ def test_tail_calls_return_once_for_every_function(compiled, trace, probed):
     """even(10) and odd(7) call each other by jumps: each call returns, all at the same instruction."""
     program = compiled("calls.c", "-O2")
     calls = {"even": 6 + 4, "odd": 5 + 4}
-    run = trace([program, "1"], *((f"{kind}:{program}:{f}", "retval" if kind == "uretprobe" else "pid") for kind in ("uprobe", "uretprobe") for f in probed))
+    run = trace(
+        [program, "1"],
+        *((f"{kind}:{program}:{f}", "retval" if kind == "uretprobe" else "pid") for kind in ("uprobe", "uretprobe") for f in probed),
+    )
     names = [e[0] for e in run.events]
     for f in probed:
         assert names.count(f"uprobe:{program}:{f}") == names.count(f"uretprobe:{program}:{f}") == calls[f]
@@ -44,7 +47,12 @@ def test_tail_calls_return_once_for_every_function(compiled, trace, probed):
 
 def test_longjmp_drops_frames(compiled, trace):
     program = compiled("calls.c")
-    run = trace([program, "1"], (f"uprobe:{program}:jumper", ("arg", 0)), (f"uretprobe:{program}:jumper",), (f"uretprobe:{program}:guarded", "retval"))
+    run = trace(
+        [program, "1"],
+        (f"uprobe:{program}:jumper", ("arg", 0)),
+        (f"uretprobe:{program}:jumper",),
+        (f"uretprobe:{program}:guarded", "retval"),
+    )
     assert run.names() == ["jumper", "guarded", "jumper", "jumper", "guarded", "jumper", "jumper", "jumper", "guarded"]
     assert [e[1] for e in run.events if e[0].endswith("guarded")] == [7, 7, 7]
     assert not [e for e in run.events if e[0].startswith("uretprobe") and e[0].endswith("jumper")]
@@ -76,8 +84,11 @@ def test_cxx_exceptions(compiled, trace):
     program = compiled("exceptions.cc")
     run = trace(
         [program],
-        (f"uprobe:{program}:thrower", ("arg", 0)), (f"uretprobe:{program}:thrower",), (f"uretprobe:{program}:catcher", "retval"), (f"uretprobe:{program}:plain", "retval"),
-    )  # fmt: skip
+        (f"uprobe:{program}:thrower", ("arg", 0)),
+        (f"uretprobe:{program}:thrower",),
+        (f"uretprobe:{program}:catcher", "retval"),
+        (f"uretprobe:{program}:plain", "retval"),
+    )
     assert run.out == native_output(program)
     assert [e[1] for e in run.events if e[0].endswith("catcher")] == [101, 101, 101]
     assert [e[1] for e in run.events if e[0].endswith("plain")] == [1, 2, 3]
@@ -86,7 +97,9 @@ def test_cxx_exceptions(compiled, trace):
 
 def test_threads_and_signals_on_another_stack(compiled, trace):
     program = compiled("threads.c", "-pthread")
-    run = trace([program], (f"uprobe:{program}:work", "tid"), (f"uretprobe:{program}:work", "tid"), (f"uretprobe:{program}:interrupted", "retval"))
+    run = trace(
+        [program], (f"uprobe:{program}:work", "tid"), (f"uretprobe:{program}:work", "tid"), (f"uretprobe:{program}:interrupted", "retval")
+    )
     assert run.out == native_output(program)
     entries = [e[1] for e in run.events if e[0].startswith("uprobe")]
     returns = [e[1] for e in run.events if e[0] == f"uretprobe:{program}:work"]
@@ -98,11 +111,20 @@ def test_threads_and_signals_on_another_stack(compiled, trace):
 def test_libraries_and_forked_processes(compiled, trace):
     library = compiled("library.c", "-shared", "-fPIC", output="libsum.so")
     program = compiled("library.c", "-DLIBRARY_USER", str(library), f"-Wl,-rpath,{library.parent}", output="user")
-    run = trace([program], (f"uprobe:{library}:library_add", ("arg", 0), ("arg", 1), "pid"), (f"uretprobe:{library}:library_add", "retval", "pid"))
+    run = trace(
+        [program], (f"uprobe:{library}:library_add", ("arg", 0), ("arg", 1), "pid"), (f"uretprobe:{library}:library_add", "retval", "pid")
+    )
     assert run.out == native_output(program)
     assert [e[1:] for e in run.events] == [
-        (0, 10, 1000), (10, 1000), (1, 10, 1000), (11, 1000), (2, 10, 1000), (12, 1000), (4, 4, 1001), (8, 1001),
-    ]  # fmt: skip
+        (0, 10, 1000),
+        (10, 1000),
+        (1, 10, 1000),
+        (11, 1000),
+        (2, 10, 1000),
+        (12, 1000),
+        (4, 4, 1001),
+        (8, 1001),
+    ]
 
 
 def test_libc_by_name(compiled, trace):
@@ -117,7 +139,9 @@ def test_wildcards_expand_in_order_and_probes_fire_in_source_order(compiled, tra
     run = trace([program, "1"], (f"uprobe:{program}:leaf", "probe"), (f"uprobe:{program}:le*", "pid"), (f"uprobe:{program}:leaf", "tid"))
     assert [e[1] for e in run.events] == [f"uprobe:{program}:leaf".encode(), 1000, 1000]
     world = MachineWorld([str(program).encode()])
-    assert [p.function for p in world.matches(point(f"uprobe:{program}:*"))] == sorted({p.function for p in world.matches(point(f"uprobe:{program}:*"))})
+    assert [p.function for p in world.matches(point(f"uprobe:{program}:*"))] == sorted(
+        {p.function for p in world.matches(point(f"uprobe:{program}:*"))}
+    )
     assert list(world.matches(point(f"uprobe:{program}:[l]*"))) == []
 
 
@@ -129,7 +153,12 @@ def test_offsets_and_addresses(compiled, trace):
     image = Image.open(str(program))
     rec = image.function("rec")
     starts = [i.address for i in instructions("x86_64", image.code(rec), 0)]
-    run = trace([program, "2"], (f"uprobe:{program}:rec+{starts[1]}",), (point(f"uprobe:{program}:", address=rec.address),), (f"uprobe:{program}:rec+0",))
+    run = trace(
+        [program, "2"],
+        (f"uprobe:{program}:rec+{starts[1]}",),
+        (point(f"uprobe:{program}:", address=rec.address),),
+        (f"uprobe:{program}:rec+0",),
+    )
     assert run.names() == [f"{rec.address}", "rec", f"rec+{starts[1]}"] * 3
     middle = next(n for n in range(rec.size) if n not in starts)
     with pytest.raises(AttachError, match=rf"Could not add uprobe into middle of instruction: .*:rec\+{middle}"):
@@ -138,13 +167,18 @@ def test_offsets_and_addresses(compiled, trace):
         trace([program], (f"uprobe:{program}:rec+{rec.size}",))
     with pytest.raises(AttachError, match="Could not resolve address"):
         trace([program], (point(f"uprobe:{program}:", address=1 << 40),))
-    with pytest.raises(AttachError, match="Could not determine instruction boundary for uprobe:.*:10 "):
+    with pytest.raises(AttachError, match=r"Could not determine instruction boundary for uprobe:.*:10 "):
         trace([program], (point(f"uprobe:{program}:", address=10),))
 
 
 def test_a_function_that_is_fallen_into(compiled, trace):
     program = compiled("fallthrough.c")
-    run = trace([program], (f"uprobe:{program}:second", ("arg", 0)), (f"uretprobe:{program}:second", "retval"), (f"uretprobe:{program}:first", "retval"))
+    run = trace(
+        [program],
+        (f"uprobe:{program}:second", ("arg", 0)),
+        (f"uretprobe:{program}:second", "retval"),
+        (f"uretprobe:{program}:first", "retval"),
+    )
     assert run.out == b"12 11\n"
     # `first` runs into `second`: both end in one return, as with a tail call
     assert sorted(e[1] for e in run.events if e[0].startswith("uprobe")) == [1, 2]
@@ -158,8 +192,9 @@ def test_func_uaddr_and_ustack(compiled, trace):
     image = Image.open(str(program))
     run = trace(
         [program, "2"],
-        (f"uprobe:{program}:rec", "func", ("uaddr", "counter"), ("ustack", "bpftrace", 127)), (f"uretprobe:{program}:rec", "func"),
-    )  # fmt: skip
+        (f"uprobe:{program}:rec", "func", ("uaddr", "counter"), ("ustack", "bpftrace", 127)),
+        (f"uretprobe:{program}:rec", "func"),
+    )
     entry = next(e for e in run.events if e[0].startswith("uprobe"))
     (address, pid), counter, stack = entry[1:]
     bias = address - image.function("rec").address
@@ -174,7 +209,12 @@ def test_func_uaddr_and_ustack(compiled, trace):
 
 def test_arm64(compiled, trace):
     program = compiled("calls.c", "-static", arch="arm64")
-    run = trace([program, "3"], (f"uprobe:{program}:rec", ("arg", 0)), (f"uretprobe:{program}:rec", "retval"), (f"uretprobe:{program}:guarded", "retval"))
+    run = trace(
+        [program, "3"],
+        (f"uprobe:{program}:rec", ("arg", 0)),
+        (f"uretprobe:{program}:rec", "retval"),
+        (f"uretprobe:{program}:guarded", "retval"),
+    )
     assert [e[1] for e in run.events] == [3, 2, 1, 0, 0, 1, 3, 6, 7, 7, 7]
     program = compiled("calls.c", "-static", "-O2", arch="arm64")
     run = trace([program, "1"], (f"uretprobe:{program}:even", "retval"), (f"uretprobe:{program}:odd", "retval"))
