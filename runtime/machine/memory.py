@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from pyprobe.runtime.machine.physical import PAGE, PAGE_MASK, Backing, OutOfMemory, PhysicalMemory
 
@@ -108,21 +109,24 @@ class Points:
 
     blocks: for addresses where a block of code begins (every target of a jump, call or return).
     exact: for addresses anywhere.
-    table: the engine's own form of `blocks`, or None.
+    tables: the extension's own form of the two, or None; shared: a fork uses the same tables until one of the two changes.
     """
 
-    __slots__ = ("blocks", "exact", "table")
+    __slots__ = ("blocks", "exact", "shared", "tables")
 
     def __init__(self) -> None:
         self.blocks: dict[int, Callable[[], object]] = {}
         self.exact: dict[int, Callable[[], object]] = {}
-        self.table: object = None
+        self.tables: Any = None
+        self.shared = False
 
     def copy(self) -> Points:
         """The points of a forked child."""
         new = Points()
         new.blocks.update(self.blocks)
         new.exact.update(self.exact)
+        new.tables = self.tables
+        new.shared = self.shared = True
         return new
 
 

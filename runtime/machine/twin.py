@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from ctypes import POINTER, c_bool, c_int, c_uint32, c_uint64, c_void_p
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from pyprobe.runtime.machine.memory import EXECUTED, SHARED, W, X
 from pyprobe.runtime.machine.physical import PAGE_MASK
@@ -18,6 +18,9 @@ from pyprobe.runtime.machine.unicorn import CTL_TLB_FLUSH, MEM_READ
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.engine import Engine
     from pyprobe.runtime.machine.memory import Points
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 BLOCK = ctypes.CFUNCTYPE(None, c_void_p, c_uint64, c_uint32, c_void_p)
 FILL = ctypes.CFUNCTYPE(c_bool, c_void_p, c_uint64, c_int, POINTER(c_uint64), c_void_p)
@@ -32,10 +35,27 @@ class Twin:
         self._blocks: dict[int, Callable[[], object]] = {}
         self._exact: dict[int, Callable[[], object]] = {}
         self._pages: dict[int, int] = {}
-        self._keep = (BLOCK(self._block), BLOCK(self._code), FILL(self._fill), SYSCALL(self._syscall))
+        self._keep = (
+            BLOCK(self._guarded(self._block)),
+            BLOCK(self._guarded(self._code)),
+            FILL(self._guarded(self._fill)),
+            SYSCALL(self._guarded(self._syscall)),
+        )
         addresses = [ctypes.cast(function, c_void_p).value or 0 for function in self._keep]
         self.block, self.code, self.fill, self.syscall = addresses
         self.user = 0
+
+    def _guarded(self, function: Callable[P, T]) -> Callable[P, T | None]:
+        """An exception that Ctrl-C raises anywhere in a callback must not get lost in ctypes."""
+
+        def call(*arguments: P.args, **keywords: P.kwargs) -> T | None:
+            try:
+                return function(*arguments, **keywords)
+            except BaseException as error:
+                self._engine.fail(error)
+                return None
+
+        return call
 
     def activate(self, pages: dict[int, int], points: Points) -> None:
         """Page table and probe points of the current space."""
@@ -43,8 +63,8 @@ class Twin:
         self._blocks = points.blocks
         self._exact = points.exact
 
-    def planted(self, points: Points, address: int, callback: Callable[[], object] | None) -> None:
-        """A point was added, changed or (None) removed in `points`."""
+    def planted(self, points: Points, address: int, exact: bool, callback: Callable[[], object] | None) -> None:
+        """A point was added, changed or (None) removed in `points`; the dictionaries say it all."""
 
     def _block(self, uc: int, address: int, size: int, user: int) -> None:
         engine = self._engine
@@ -98,9 +118,9 @@ class Twin:
         state = engine.state
         access = 1 << kind - MEM_READ
         state.fills += 1
-        if state.fills > state.fill_limit:
-            state.fills = 0
-            state.fill_limit = min(2 * state.fill_limit, LAST_GROWTH)
+        if state.fills > state.grow_at:
+            state.growth = min(2 * state.growth, LAST_GROWTH)
+            state.grow_at = state.fills + state.growth
             engine.library.uc_ctl(c_void_p(uc), CTL_TLB_FLUSH)
         found = self._pages.get(address >> 12, 0)
         if not found & access or (access == X and not found & EXECUTED) or (access == W and found & SHARED):

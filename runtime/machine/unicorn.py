@@ -107,7 +107,9 @@ class Library:
         """uc_ctl with int arguments. Raises UnicornError."""
         self.check(self.library.uc_ctl(c_void_p(uc), c_int(control), *[c_int(a) for a in arguments]), "uc_ctl")
 
-    def hook_add(self, uc: int, kind: int, function: int, user: int = 0, begin: int = 1, end: int = 0, instruction: int | None = None) -> int:
+    def hook_add(
+        self, uc: int, kind: int, function: int, user: int = 0, begin: int = 1, end: int = 0, instruction: int | None = None
+    ) -> int:
         """Install the C function at address `function`; begin > end: for all addresses. Returns the handle of the hook."""
         handle = c_size_t()
         extra = [] if instruction is None else [c_int(instruction)]

@@ -1,0 +1,589 @@
+/*
+ * The engine's hot callbacks in C. Every rule here stands in twin.py too, in the same order; one set of tests runs both.
+ *
+ * libunicorn is not linked: the addresses of the two functions called are handed in at run time, so this builds with a C
+ * compiler and Python's headers alone, and against the limited API, so one build serves every Python from 3.11 on.
+ *
+ * The callbacks run inside uc_emu_start, which the engine calls without giving up the interpreter's lock.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define NOWHERE UINT64_MAX
+#define LAST_GROWTH (1u << 18)
+
+enum { R = 1, W = 2, X = 4, EXECUTED = 32, SHARED = 64 }; /* memory.py */
+enum { MEM_READ = 16 };                                   /* uc_mem_type */
+
+struct state { /* state.py */
+    uint64_t pc, block, size, fired, stopping, left, fills, grow_at, growth;
+};
+
+struct words { /* ClockWords of clock.py */
+    uint64_t now, deadline;
+};
+
+struct tlb_entry { /* uc_tlb_entry */
+    uint64_t paddr;
+    uint32_t perms;
+};
+
+/*
+ * A hash table from addresses to callables: open addressing, linear probing, at most a quarter full. In front of it stands a
+ * filter, one counter for a class of addresses, because almost every block that is looked up has no probe.
+ */
+
+#define FILTER 2048
+#define STICKY UINT8_MAX /* a counter that reached this is not counted down any more */
+
+struct slot {
+    uint64_t address;
+    PyObject *callback; /* NULL: free */
+};
+
+typedef struct {
+    PyObject_HEAD
+    struct slot *slots;
+    uint64_t mask;
+    unsigned shift;
+    Py_ssize_t used;
+    uint8_t filter[FILTER];
+} Table;
+
+static inline unsigned class_of(uint64_t address)
+{
+    return (address ^ address >> 11) & (FILTER - 1);
+}
+
+static inline uint64_t home(const Table *table, uint64_t address)
+{
+    return (address * UINT64_C(0x9E3779B97F4A7C15)) >> table->shift & table->mask;
+}
+
+static inline PyObject *table_get(const Table *table, uint64_t address)
+{
+    uint64_t i = home(table, address);
+
+    while (table->slots[i].callback) {
+        if (table->slots[i].address == address)
+            return table->slots[i].callback;
+        i = (i + 1) & table->mask;
+    }
+    return NULL;
+}
+
+static int table_allocate(Table *table, unsigned bits)
+{
+    table->slots = PyMem_Calloc((size_t)1 << bits, sizeof(struct slot));
+    if (!table->slots) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    table->mask = (UINT64_C(1) << bits) - 1;
+    table->shift = 64 - bits;
+    return 0;
+}
+
+static void place(Table *table, uint64_t address, PyObject *callback)
+{
+    uint64_t i = home(table, address);
+
+    while (table->slots[i].callback)
+        i = (i + 1) & table->mask;
+    table->slots[i].address = address;
+    table->slots[i].callback = callback;
+}
+
+static void count(Table *table, uint64_t address)
+{
+    uint8_t *counter = &table->filter[class_of(address)];
+
+    if (*counter != STICKY)
+        ++*counter;
+    table->used++;
+}
+
+static PyObject *Table_set(PyObject *self, PyObject *args)
+{
+    Table *table = (Table *)self;
+    unsigned long long address;
+    PyObject *callback;
+
+    if (!PyArg_ParseTuple(args, "KO", &address, &callback))
+        return NULL;
+    for (uint64_t i = home(table, address); table->slots[i].callback; i = (i + 1) & table->mask)
+        if (table->slots[i].address == address) {
+            PyObject *old = table->slots[i].callback;
+            table->slots[i].callback = Py_NewRef(callback);
+            Py_DECREF(old);
+            Py_RETURN_NONE;
+        }
+    if ((uint64_t)(table->used + 1) * 4 > table->mask + 1) {
+        struct slot *old = table->slots;
+        uint64_t n = table->mask + 1;
+
+        if (table_allocate(table, 64 - table->shift + 1) < 0) {
+            table->slots = old;
+            return NULL;
+        }
+        for (uint64_t i = 0; i < n; i++)
+            if (old[i].callback)
+                place(table, old[i].address, old[i].callback);
+        PyMem_Free(old);
+    }
+    place(table, address, Py_NewRef(callback));
+    count(table, address);
+    Py_RETURN_NONE;
+}
+
+static PyObject *Table_delete(PyObject *self, PyObject *arg)
+{
+    Table *table = (Table *)self;
+    uint64_t address = PyLong_AsUnsignedLongLong(arg), i, j;
+    PyObject *old;
+
+    if (PyErr_Occurred())
+        return NULL;
+    for (i = home(table, address); table->slots[i].callback; i = (i + 1) & table->mask)
+        if (table->slots[i].address == address)
+            break;
+    old = table->slots[i].callback;
+    if (!old)
+        Py_RETURN_NONE;
+    /* Close the gap, so that no search ends early: move up whoever may not be reached past it. */
+    for (j = (i + 1) & table->mask; table->slots[j].callback; j = (j + 1) & table->mask) {
+        uint64_t h = home(table, table->slots[j].address);
+        if (((j - h) & table->mask) >= ((j - i) & table->mask)) {
+            table->slots[i] = table->slots[j];
+            i = j;
+        }
+    }
+    table->slots[i].callback = NULL;
+    table->used--;
+    if (table->filter[class_of(address)] != STICKY)
+        table->filter[class_of(address)]--;
+    Py_DECREF(old);
+    Py_RETURN_NONE;
+}
+
+static PyObject *Table_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    PyObject *dict, *key, *value;
+    Py_ssize_t position = 0;
+    unsigned bits = 3;
+    Table *table;
+
+    if (!PyArg_ParseTuple(args, "O!", &PyDict_Type, &dict))
+        return NULL;
+    table = (Table *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
+    if (!table)
+        return NULL;
+    while ((Py_ssize_t)1 << bits < 4 * PyDict_Size(dict))
+        bits++;
+    if (table_allocate(table, bits) < 0) {
+        Py_DECREF(table);
+        return NULL;
+    }
+    while (PyDict_Next(dict, &position, &key, &value)) {
+        uint64_t address = PyLong_AsUnsignedLongLong(key);
+        if (PyErr_Occurred()) {
+            Py_DECREF(table);
+            return NULL;
+        }
+        place(table, address, Py_NewRef(value));
+        count(table, address);
+    }
+    return (PyObject *)table;
+}
+
+static int Table_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Table *table = (Table *)self;
+
+    Py_VISIT(Py_TYPE(self));
+    if (table->slots)
+        for (uint64_t i = 0; i <= table->mask; i++)
+            Py_VISIT(table->slots[i].callback);
+    return 0;
+}
+
+static int Table_clear(PyObject *self)
+{
+    Table *table = (Table *)self;
+
+    if (table->slots)
+        for (uint64_t i = 0; i <= table->mask; i++)
+            Py_CLEAR(table->slots[i].callback);
+    table->used = 0;
+    return 0;
+}
+
+static void Table_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+
+    PyObject_GC_UnTrack(self);
+    Table_clear(self);
+    PyMem_Free(((Table *)self)->slots);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef Table_methods[] = {
+    {"set", Table_set, METH_VARARGS, "set(address, callback): add or replace."},
+    {"delete", Table_delete, METH_O, "delete(address): remove if there."},
+    {NULL},
+};
+
+static PyType_Slot Table_slots[] = {
+    {Py_tp_doc, "Table({address: callback}): callables by address, for Core."},
+    {Py_tp_new, Table_new},
+    {Py_tp_dealloc, Table_dealloc},
+    {Py_tp_traverse, Table_traverse},
+    {Py_tp_clear, Table_clear},
+    {Py_tp_methods, Table_methods},
+    {0, NULL},
+};
+
+static PyType_Spec Table_spec = {
+    "pyprobe.runtime.machine._native.Table", sizeof(Table), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, Table_slots,
+};
+
+/* The callbacks of one engine. `user` of every hook is the Core. */
+
+typedef struct {
+    PyObject_HEAD
+    struct state *state;
+    struct words *words;
+    int (*emu_stop)(void *uc);
+    int (*ctl)(void *uc, int control, ...);
+    int tlb_flush; /* control word */
+    PyObject *attend, *enter, *miss, *fail;
+    PyObject *pages;
+    Table *blocks, *exact;
+} Core;
+
+static void failed(Core *core)
+{
+    PyObject *type, *value, *traceback, *result;
+
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (value && traceback)
+        PyException_SetTraceback(value, traceback);
+    result = PyObject_CallFunctionObjArgs(core->fail, value ? value : Py_None, NULL);
+    if (!result)
+        PyErr_WriteUnraisable(core->fail);
+    Py_XDECREF(result);
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(traceback);
+}
+
+static void call(Core *core, PyObject *callback)
+{
+    PyObject *result;
+
+    Py_INCREF(callback); /* it may pull itself */
+    result = PyObject_CallNoArgs(callback);
+    if (result)
+        Py_DECREF(result);
+    else
+        failed(core);
+    Py_DECREF(callback);
+}
+
+/* A block at which something happens: the deadline, a probe, or coming back to where the run was stopped. */
+static __attribute__((noinline)) void on_special_block(void *uc, uint64_t address, uint32_t size, Core *core)
+{
+    struct state *state = core->state;
+    PyObject *callback;
+
+    state->pc = address;
+    if (core->words->now >= core->words->deadline) {
+        call(core, core->attend);
+        if (state->stopping) {
+            core->emu_stop(uc);
+            return;
+        }
+    }
+    callback = table_get(core->blocks, address);
+    if (callback) {
+        if (state->fired != address) {
+            call(core, callback);
+            if (state->stopping) {
+                state->fired = address;
+                core->emu_stop(uc);
+                return;
+            }
+        }
+        state->fired = NOWHERE;
+    } else if (state->fired != address) {
+        state->fired = NOWHERE;
+    }
+    state->block = address;
+    state->size = size;
+    core->words->now += size;
+}
+
+/* Called for every block that executes: no register is saved and nothing called on the usual way through. */
+static void on_block(void *uc, uint64_t address, uint32_t size, void *user)
+{
+    Core *core = user;
+    struct state *state = core->state;
+    struct words *words = core->words;
+    uint64_t now = words->now;
+
+    if (__builtin_expect(now >= words->deadline || core->blocks->filter[class_of(address)] || state->fired != NOWHERE, 0)) {
+        on_special_block(uc, address, size, core);
+        return;
+    }
+    state->block = address;
+    state->size = size;
+    words->now = now + size;
+}
+
+static void on_code(void *uc, uint64_t address, uint32_t size, void *user)
+{
+    Core *core = user;
+    struct state *state = core->state;
+    PyObject *callback = table_get(core->exact, address);
+
+    if (!callback)
+        return;
+    if (state->fired == address) {
+        state->fired = NOWHERE;
+        return;
+    }
+    state->pc = address;
+    call(core, callback);
+    if (state->stopping) {
+        state->fired = address;
+        core->words->now -= state->block + state->size - address;
+        state->size = 0;
+        core->emu_stop(uc);
+    }
+}
+
+/* The page-table entry of a page, 0 without one. */
+static uint64_t lookup(Core *core, uint64_t page)
+{
+    PyObject *key = PyLong_FromUnsignedLongLong(page), *value;
+    uint64_t entry = 0;
+
+    if (key) {
+        value = PyDict_GetItemWithError(core->pages, key);
+        if (value)
+            entry = PyLong_AsUnsignedLongLong(value);
+        Py_DECREF(key);
+    }
+    if (PyErr_Occurred())
+        failed(core);
+    return entry;
+}
+
+static uint64_t missed(Core *core, uint64_t address, int access)
+{
+    PyObject *result = PyObject_CallFunction(core->miss, "Ki", (unsigned long long)address, access);
+    uint64_t entry = result ? PyLong_AsUnsignedLongLong(result) : 0;
+
+    Py_XDECREF(result);
+    if (PyErr_Occurred()) {
+        failed(core);
+        entry = 0;
+    }
+    return entry;
+}
+
+static bool on_fill(void *uc, uint64_t address, int kind, struct tlb_entry *result, void *user)
+{
+    Core *core = user;
+    struct state *state = core->state;
+    int access = 1 << (kind - MEM_READ);
+    uint64_t entry;
+    uint32_t rights;
+
+    if (++state->fills > state->grow_at) {
+        state->growth = 2 * state->growth < LAST_GROWTH ? 2 * state->growth : LAST_GROWTH;
+        state->grow_at = state->fills + state->growth;
+        core->ctl(uc, core->tlb_flush);
+    }
+    entry = lookup(core, address >> 12);
+    if (!(entry & access) || (access == X && !(entry & EXECUTED)) || (access == W && entry & SHARED)) {
+        entry = missed(core, address, access);
+        if (!entry)
+            return false;
+    }
+    rights = entry & (R | W | X);
+    if (entry & EXECUTED) {
+        if (rights & W)
+            rights |= X;
+    } else if (access != X) {
+        rights &= ~X;
+    }
+    if (entry & SHARED && access != W)
+        rights &= ~W;
+    result->paddr = entry & ~UINT64_C(0xfff);
+    result->perms = rights | access;
+    return true;
+}
+
+static void on_syscall(void *uc, void *user)
+{
+    Core *core = user;
+    struct state *state = core->state;
+    PyObject *go_on;
+
+    state->pc = state->block + state->size;
+    go_on = PyObject_CallNoArgs(core->enter);
+    if (!go_on)
+        failed(core);
+    if (go_on != Py_True)
+        state->left = 1;
+    Py_XDECREF(go_on);
+    if (state->left || state->stopping)
+        core->emu_stop(uc);
+}
+
+static PyObject *Core_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"state", "words", "emu_stop", "ctl", "tlb_flush", "attend", "enter", "miss", "fail", NULL};
+    unsigned long long state, words, emu_stop, ctl;
+    PyObject *attend, *enter, *miss, *fail;
+    int tlb_flush;
+    Core *core;
+
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "KKKKiOOOO", names, &state, &words, &emu_stop, &ctl, &tlb_flush, &attend,
+                                     &enter, &miss, &fail))
+        return NULL;
+    core = (Core *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
+    if (!core)
+        return NULL;
+    core->state = (struct state *)(uintptr_t)state;
+    core->words = (struct words *)(uintptr_t)words;
+    core->emu_stop = (int (*)(void *))(uintptr_t)emu_stop;
+    core->ctl = (int (*)(void *, int, ...))(uintptr_t)ctl;
+    core->tlb_flush = tlb_flush;
+    core->attend = Py_NewRef(attend);
+    core->enter = Py_NewRef(enter);
+    core->miss = Py_NewRef(miss);
+    core->fail = Py_NewRef(fail);
+    return (PyObject *)core;
+}
+
+static PyObject *Core_activate(PyObject *self, PyObject *args)
+{
+    Core *core = (Core *)self;
+    PyObject *pages, *blocks, *exact, *old[3];
+
+    if (!PyArg_ParseTuple(args, "O!OO", &PyDict_Type, &pages, &blocks, &exact))
+        return NULL;
+    old[0] = core->pages;
+    old[1] = (PyObject *)core->blocks;
+    old[2] = (PyObject *)core->exact;
+    core->pages = Py_NewRef(pages);
+    core->blocks = (Table *)Py_NewRef(blocks);
+    core->exact = (Table *)Py_NewRef(exact);
+    for (int i = 0; i < 3; i++)
+        Py_XDECREF(old[i]);
+    Py_RETURN_NONE;
+}
+
+static int Core_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Core *core = (Core *)self;
+
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(core->attend);
+    Py_VISIT(core->enter);
+    Py_VISIT(core->miss);
+    Py_VISIT(core->fail);
+    Py_VISIT(core->pages);
+    Py_VISIT(core->blocks);
+    Py_VISIT(core->exact);
+    return 0;
+}
+
+static int Core_clear(PyObject *self)
+{
+    Core *core = (Core *)self;
+
+    Py_CLEAR(core->attend);
+    Py_CLEAR(core->enter);
+    Py_CLEAR(core->miss);
+    Py_CLEAR(core->fail);
+    Py_CLEAR(core->pages);
+    Py_CLEAR(core->blocks);
+    Py_CLEAR(core->exact);
+    return 0;
+}
+
+static void Core_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+
+    PyObject_GC_UnTrack(self);
+    Core_clear(self);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
+static PyObject *Core_addresses(PyObject *self, PyObject *unused)
+{
+    return Py_BuildValue("KKKKK", (unsigned long long)(uintptr_t)on_block, (unsigned long long)(uintptr_t)on_code,
+                         (unsigned long long)(uintptr_t)on_fill, (unsigned long long)(uintptr_t)on_syscall,
+                         (unsigned long long)(uintptr_t)self);
+}
+
+static PyMethodDef Core_methods[] = {
+    {"activate", Core_activate, METH_VARARGS, "activate(pages, blocks, exact): page table and Tables of the current space."},
+    {"addresses", Core_addresses, METH_NOARGS, "Addresses of the block, code, fill and syscall callbacks, and their user data."},
+    {NULL},
+};
+
+static PyType_Slot Core_slots[] = {
+    {Py_tp_doc, "The callbacks of one engine; see twin.py."},
+    {Py_tp_new, Core_new},
+    {Py_tp_dealloc, Core_dealloc},
+    {Py_tp_traverse, Core_traverse},
+    {Py_tp_clear, Core_clear},
+    {Py_tp_methods, Core_methods},
+    {0, NULL},
+};
+
+static PyType_Spec Core_spec = {
+    "pyprobe.runtime.machine._native.Core", sizeof(Core), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, Core_slots,
+};
+
+static int add_type(PyObject *module, const char *name, PyType_Spec *spec)
+{
+    PyObject *type = PyType_FromSpec(spec);
+    int error;
+
+    if (!type)
+        return -1;
+    error = PyModule_AddObjectRef(module, name, type);
+    Py_DECREF(type);
+    return error;
+}
+
+static int execute(PyObject *module)
+{
+    return add_type(module, "Table", &Table_spec) < 0 || add_type(module, "Core", &Core_spec) < 0 ? -1 : 0;
+}
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, execute},
+    {0, NULL},
+};
+
+static PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, .m_name = "_native", .m_doc = "The engine's hot callbacks.", .m_slots = module_slots,
+};
+
+PyMODINIT_FUNC PyInit__native(void)
+{
+    return PyModuleDef_Init(&definition);
+}

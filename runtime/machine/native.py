@@ -1,0 +1,58 @@
+"""The engine's hot callbacks in C: the extension `_native`, dressed like `twin.Twin`."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pyprobe.runtime.machine._native import Core, Table
+from pyprobe.runtime.machine.unicorn import CTL_TLB_FLUSH
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.machine.engine import Engine
+    from pyprobe.runtime.machine.memory import Points
+
+
+class Native:
+    """Callbacks of one engine; see `Twin`."""
+
+    def __init__(self, engine: Engine) -> None:
+        address = engine.function
+        self._core = Core(
+            state=ctypes.addressof(engine.state),
+            words=ctypes.addressof(engine.words),
+            emu_stop=address("uc_emu_stop"),
+            ctl=address("uc_ctl"),
+            tlb_flush=CTL_TLB_FLUSH,
+            attend=engine.attend,
+            enter=engine.enter,
+            miss=engine.miss,
+            fail=engine.fail,
+        )
+        self._pages: dict[int, int] = {}
+        self._points: Points | None = None
+        self.block, self.code, self.fill, self.syscall, self.user = self._core.addresses()
+
+    def activate(self, pages: dict[int, int], points: Points) -> None:
+        """Page table and probe points of the current space."""
+        if points.tables is None:
+            points.tables = Table(points.blocks), Table(points.exact)
+            points.shared = False
+        self._pages, self._points = pages, points
+        self._core.activate(pages, *points.tables)
+
+    def planted(self, points: Points, address: int, exact: bool, callback: Callable[[], object] | None) -> None:
+        """A point was added, changed or (None) removed in `points`."""
+        if points.tables is None:
+            return
+        if points.shared:
+            points.tables = None
+            if points is self._points:
+                self.activate(self._pages, points)
+            return
+        table = points.tables[exact]
+        if callback is None:
+            table.delete(address)
+        else:
+            table.set(address, callback)
