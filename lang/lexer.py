@@ -104,7 +104,7 @@ class Lexer:
         elif terminal == "SLASH":
             if "PREDICATE_END" in accepted and _BODY_FOLLOWS.match(text, start):
                 terminal = "PREDICATE_END"
-        elif word == "<" and "ANGLE_OPEN" in accepted and text[start - 1] in " \t\r\n/":
+        elif word == "<" and "ANGLE_OPEN" in accepted and text[start - 1] in " \t\r\n":
             terminal = "ANGLE_OPEN"
         elif word[0] == ">" and ("ANGLE_CLOSE" in accepted or "END" in accepted) and self._closes(accepted, viable):
             terminal, word = "ANGLE_CLOSE", ">"
