@@ -94,6 +94,23 @@ def plain(digits: str, largest: int, text: str = "") -> int:
     return value
 
 
+def probe_number(text: str) -> int:
+    """A number in an attach point or on the command line, where binary digits and a sign are allowed too; raises LiteralError."""
+    negative = text.startswith("-")
+    body = text[negative:].rstrip("_")
+    if not re.match("[0-9]", body):
+        raise LiteralError(f"invalid integer: {text}", 0, len(text))
+    if re.fullmatch("0[bB][01_]+", body):
+        value = int(body[2:].replace("_", ""), 2)
+    else:
+        try:
+            value = integer(body)
+        except LiteralError as error:
+            message = error.message if error.message.startswith("overflow") else f"invalid trailing bytes: {text}"
+            raise LiteralError(message, 0, len(text)) from None
+    return -value if negative else value
+
+
 def string(text: str) -> bytes:
     """The bytes of a string literal, given with its quotes; raises LiteralError."""
     if len(text) < 2 or text[-1] != '"' or _open_at_end(text):

@@ -27,9 +27,10 @@ _BUILT = "grammar.json"
 class Tables:
     """What the parser needs.
 
-    `states[s]` maps a terminal to an action, n >= 0: shift to state n, n < 0: reduce by rule -n - 1; and a rule's name to the state after it.
-    `rules[r]` is (name of the rule, number of its symbols, name of its action). `starts` and `ends` are the first and last state for each start
-    symbol. `pattern` is one regular expression for all terminals that have a pattern, `keywords` maps words to their terminals.
+    `states[s]` maps a terminal to an action, n >= 0: shift to state n, n < 0: reduce by rule -n - 1; and a rule's name to the state
+    after it. `rules[r]` is (name of the rule, number of its symbols, name of its action). `starts` and `ends` are the first and last
+    state for each start symbol. `pattern` is one regular expression for all terminals that have a pattern, `keywords` maps words to
+    their terminals.
     """
 
     __slots__ = ("ends", "keywords", "pattern", "rules", "starts", "states")

@@ -130,6 +130,7 @@ class RuntimeContext:
         self.exit_code: int | None = None
         self.on_exit: Callable[[], None] = lambda: None
         self.halt: list[bool] = []
+        self.held = False
         self.pending: list[tuple[Callable[..., None], tuple[Any, ...]]] | None = None
         self.codes: dict[str, Any] = {}  # generated source -> compiled factory, shared by equal handlers
 
@@ -154,9 +155,25 @@ class RuntimeContext:
     # ---- order of events: an activation that prints or clears maps queues everything it causes until it ends
 
     def begin_queue(self) -> None:
-        self.pending = []
+        if not self.held:
+            self.pending = []
 
     def end_queue(self) -> None:
+        if not self.held:
+            self._carry_out()
+
+    def hold(self) -> None:
+        """Keep back all events of the handlers that queue (begin and end probes always do) until `release`: what begin probes print comes
+        after the line that says how many probes are attached, and clear() or print(@m) in one of them sees what all of them did."""
+        self.held = True
+        self.pending = []
+
+    def release(self) -> None:
+        """Carry out what was held back, in order."""
+        self.held = False
+        self._carry_out()
+
+    def _carry_out(self) -> None:
         queue, self.pending = self.pending, None
         for act, arguments in queue or ():
             act(*arguments)

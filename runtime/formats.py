@@ -6,54 +6,15 @@ of a value of several parts applies to its first part.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from pyprobe.lang.formats import Spec, parse
 from pyprobe.lang.typesys import Array, Buffer, Integer, Record, Stack, Struct, Tuple, Type
 from pyprobe.runtime.values import escaped
 
 if TYPE_CHECKING:
     from pyprobe.runtime.values import Renderer
-
-SPEC = re.compile(
-    rb"%(?P<flags>-?\+? ?#?0?)(?P<width>\d+|\*)?(?:\.(?:\d+|\*)?)?(?P<length>hh|h|ll|l|L|j|z|t)?(?P<conv>rx|rh|gr|[diuoxXcpsr])"
-    rb"|%\d*%"
-)
-_SIZES = {"": 4, "hh": 1, "h": 2}
-
-
-class Spec:
-    """One conversion of a format."""
-
-    __slots__ = ("conv", "flags", "length", "width")
-
-    def __init__(self, flags: str, width: int, length: str, conv: str) -> None:
-        self.flags = flags
-        self.width = width
-        self.length = length
-        self.conv = conv
-
-    @property
-    def size(self) -> int:
-        """Bytes that an integer conversion takes of its argument."""
-        return _SIZES.get(self.length, 8)
-
-
-def parse(fmt: bytes) -> list[bytes | Spec]:
-    """A format as literal stretches and conversions."""
-    parts: list[bytes | Spec] = []
-    at = 0
-    for match in SPEC.finditer(fmt):
-        parts.append(fmt[at : match.start()])
-        at = match.end()
-        if match["conv"] is None:
-            parts.append(b"%")
-            continue
-        flags, width, length, conv = ((match[name] or b"").decode() for name in ("flags", "width", "length", "conv"))
-        parts.append(Spec(flags, int(width) if width.isdigit() else 0, length, conv))
-    parts.append(fmt[at:])
-    return [part for part in parts if part]
 
 
 class Conversion:
@@ -84,20 +45,20 @@ def plan(fmt: bytes, types: list[Type], renderer: Renderer) -> tuple[bytes, list
 
 def convert(spec: Spec, t: Type, renderer: Renderer) -> Conversion:
     """The conversion of one argument of type `t`."""
-    if spec.conv in ("s", "r", "rx", "rh", "gr"):
+    if spec.letter in ("s", "r", "rx", "rh", "gr"):
         return _text(spec, t, renderer)
-    if spec.conv == "c":
+    if spec.letter == "c":
         return _padded(spec, lambda value: bytes((value & 0xFF,)))
-    if spec.conv == "p":
+    if spec.letter == "p":
         return _padded(spec, lambda value: b"0x%x" % (value & (1 << 64) - 1) if value else b"0")
-    signed = spec.conv in "di"
-    size = spec.size
-    letter = {"d": "d", "i": "d", "u": "d"}.get(spec.conv, spec.conv)
-    if not set(spec.flags) - {"-", " "}:
-        side = "-" if "-" in spec.flags else ""
+    signed = spec.letter in "di"
+    size = spec.bits // 8
+    letter = {"d": "d", "i": "d", "u": "d"}.get(spec.letter, spec.letter)
+    if not (spec.plus or spec.alternate or spec.zero):
+        side = "-" if spec.left else ""
         return Conversion(f"%{side}{spec.width or ''}{letter}".encode(), (size, signed))
-    plus = "+" if "+" in spec.flags and signed else ""
-    prefix = {"x": b"0x", "X": b"0X", "o": b"0"}.get(spec.conv, b"") if "#" in spec.flags else b""
+    plus = "+" if spec.plus and signed else ""
+    prefix = {"x": b"0x", "X": b"0X", "o": b"0"}.get(spec.letter, b"") if spec.alternate else b""
     digits = f"%{plus}{letter}".encode()
     made = _padded(spec, lambda value: (prefix if value else b"") + digits % value)
     made.integer = (size, signed)
@@ -105,34 +66,34 @@ def convert(spec: Spec, t: Type, renderer: Renderer) -> Conversion:
 
 
 def _pad(spec: Spec) -> Callable[[bytes], bytes]:
-    fill = b"0" if "0" in spec.flags else b" "
+    fill = b"0" if spec.zero else b" "
     width = spec.width
-    return (lambda text: text.ljust(width, fill)) if "-" in spec.flags else (lambda text: text.rjust(width, fill))
+    return (lambda text: text.ljust(width, fill)) if spec.left else (lambda text: text.rjust(width, fill))
 
 
 def _padded(spec: Spec, text: Callable[[Any], bytes]) -> Conversion:
     if not spec.width:
         return Conversion(b"%s", None, text)
-    if "0" in spec.flags:
+    if spec.zero:
         pad = _pad(spec)
         return Conversion(b"%s", None, lambda value: pad(text(value)))
-    return Conversion(f"%{'-' if '-' in spec.flags else ''}{spec.width}s".encode(), None, text)
+    return Conversion(f"%{'-' if spec.left else ''}{spec.width}s".encode(), None, text)
 
 
 def _text(spec: Spec, t: Type, renderer: Renderer) -> Conversion:
-    if spec.conv == "rx":
+    if spec.letter == "rx":
         return _padded(spec, lambda value: b"".join([b"\\x%02x" % b for b in value]))
-    if spec.conv == "rh":
+    if spec.letter == "rh":
         return _padded(spec, lambda value: b" ".join([b"%02x" % b for b in value]))
-    if spec.conv == "gr":
+    if spec.letter == "gr":
         from pyprobe.runtime.gfpflags import gfp_text
 
         return _padded(spec, gfp_text)
-    if spec.conv == "r" and isinstance(t, Buffer):
+    if spec.letter == "r" and isinstance(t, Buffer):
         return _padded(spec, escaped)
-    if isinstance(t, Integer) and not set(spec.flags) - {"-", "+", " "}:
-        plus = "+" if "+" in spec.flags and t.signed else ""
-        return Conversion(f"%{plus}{'-' if '-' in spec.flags else ''}{spec.width or ''}d".encode())
+    if isinstance(t, Integer) and not (spec.alternate or spec.zero):
+        plus = "+" if spec.plus and t.signed else ""
+        return Conversion(f"%{plus}{'-' if spec.left else ''}{spec.width or ''}d".encode())
     text = renderer.text(t)
     if isinstance(t, (Tuple, Record, Struct, Array, Stack)) and spec.width:
         return _first_part(spec, t, text)

@@ -109,9 +109,6 @@ class Renderer:
     def _compound_text(self, t: Tuple | Record | Struct | Array) -> Text:
         if isinstance(t, Tuple):
             parts = [self.text(e) for e in t.elements]
-            if len(parts) == 1:
-                only = parts[0]
-                return lambda value: b"(" + only(value[0]) + b",)"
             return lambda value: b"(" + b", ".join([part(v) for part, v in zip(parts, value, strict=True)]) + b")"
         if isinstance(t, Record):
             named = [(f".{name} = ".encode(), self.text(e)) for name, e in t.fields]

@@ -15,7 +15,7 @@ from pyprobe.lang.typesys import UINT64, Array, Buffer, Integer, Stack, String, 
 from pyprobe.runtime import functions
 from pyprobe.runtime.handlers import arithmetic, mapaccess, memory
 from pyprobe.runtime.handlers.arithmetic import limits, unsigned
-from pyprobe.runtime.handlers.compiler import Compiler, bare, placed
+from pyprobe.runtime.handlers.compiler import Compiler, bare, operand, placed
 from pyprobe.runtime.handlers.emitter import Code, number
 
 MISSING = object()
@@ -268,7 +268,7 @@ def _ntop(c: Compiler, node: nodes.Call) -> Code:
         family, code = number(0), c.expr(source)
     if isinstance(given, Integer):
         size = 4
-        value = Code(f"{arithmetic.fit(code, 4, False).text}.to_bytes(4, 'little')", depth=code.depth + 1)
+        value = Code(f"{operand(arithmetic.fit(code, 4, False).text)}.to_bytes(4, 'little')", depth=code.depth + 1)
     elif isinstance(given, String):
         size, value = given.size, Code(f"{code.text}.ljust({given.size}, b'\\0')", depth=code.depth)
     else:

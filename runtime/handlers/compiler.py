@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.maps import MapStorage
 
 Placed = TypeVar("Placed", bound=nodes.Node)
+HOLDING = frozenset({"begin", "end"})  # their events may be held back by the session, see RuntimeContext.hold
 QUEUEING = frozenset({"clear", "zero"})  # with print(@m): what acts on maps later than the statement that asks for it
 
 
@@ -138,7 +139,7 @@ class Compiler:
 
     def body(self) -> None:
         """Compile the probe's body."""
-        self.queues = any(acts_on_maps(n) for n in walk(self.probe.body))
+        self.queues = self.probe.point.provider in HOLDING or any(acts_on_maps(n) for n in walk(self.probe.body))
         self.emitter.span = self.probe.span
         if not self.queues:
             self.statements(self.probe.body.statements)
@@ -166,6 +167,11 @@ class Rules:
         self.expressions = expressions
         self.statements = statements
         self.truth = truth
+
+
+def operand(text: str) -> str:
+    """An expression that an attribute is taken of: `1.real` is no Python."""
+    return f"({text})" if text.isalnum() and text[0].isdigit() else text
 
 
 def placed(node: Placed, span: Span) -> Placed:

@@ -10,6 +10,8 @@ import keyword
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import BuiltinMethodType, MethodType
+from typing import Any
 
 from pyprobe.lang.source import Span
 from pyprobe.runtime.machine.bound import Bound
@@ -45,6 +47,13 @@ def number(value: int) -> Code:
     return Code(f"({text})" if value < 0 else text, value, value, stable=True)
 
 
+def _identity(thing: Any) -> Any:
+    """What makes two objects the same free name; a method is made anew each time it is looked up."""
+    if isinstance(thing, MethodType | BuiltinMethodType):
+        return id(thing.__self__), thing.__name__
+    return id(thing)
+
+
 class Emitter:
     """Collects the body of one handler."""
 
@@ -52,7 +61,7 @@ class Emitter:
         self.lines: list[str] = []
         self.spans: list[Span | None] = []
         self.objects: dict[str, object] = {}  # free names of the handler, in order of first use
-        self._names: dict[int, str] = {}
+        self._names: dict[Any, str] = {}
         self._taken = {"make", "handler", "blame", "error"}
         self._temporaries = 0
         self.indent = 0
@@ -86,7 +95,8 @@ class Emitter:
 
     def bind(self, thing: object, hint: str) -> str:
         """The free name under which `thing` is reached; the same object gets the same name."""
-        known = self._names.get(id(thing))
+        identity = _identity(thing)
+        known = self._names.get(identity)
         if known is not None:
             return known
         base = re.sub(r"\W", "_", hint)
@@ -97,7 +107,7 @@ class Emitter:
             count += 1
             name = f"{base}_{count}"
         self._taken.add(name)
-        self._names[id(thing)] = name
+        self._names[identity] = name
         self.objects[name] = thing
         return name
 

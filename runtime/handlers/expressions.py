@@ -9,7 +9,7 @@ from pyprobe.lang import nodes
 from pyprobe.lang.typesys import BOOL, Array, Enum, Integer, Pointer, Record, String, Tuple, Type
 from pyprobe.runtime.handlers import arithmetic, calls, mapaccess, memory
 from pyprobe.runtime.handlers.arithmetic import fit, fit_type, limits, unsigned
-from pyprobe.runtime.handlers.compiler import Compiler, bare, placed
+from pyprobe.runtime.handlers.compiler import Compiler, bare, operand, placed
 from pyprobe.runtime.handlers.emitter import Code, number
 
 DIVISION_BY_ZERO = "Divide or modulo by 0 detected. This can lead to unexpected results. 1 is being used as the result."
@@ -287,7 +287,7 @@ def convert(c: Compiler, code: Code, source: Type, target: Type) -> Code:
             return Code(f"{code.text}.ljust({target.size}, b'\\0')[:{target.size}]", depth=code.depth)
         if isinstance(source, Array):
             return code
-        return Code(f"{fit(code, target.size, False).text}.to_bytes({target.size}, 'little')", depth=code.depth + 1)
+        return Code(f"{operand(fit(code, target.size, False).text)}.to_bytes({target.size}, 'little')", depth=code.depth + 1)
     if isinstance(target, String) and isinstance(source, String) and target.size < source.size:
         return Code(f"{code.text}[:{target.size}]", depth=code.depth)
     if isinstance(target, (Tuple, Record)) and isinstance(source, (Tuple, Record)):

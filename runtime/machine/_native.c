@@ -18,7 +18,7 @@ enum { R = 1, W = 2, X = 4, EXECUTED = 32, SHARED = 64 }; /* memory.py */
 enum { MEM_READ = 16 };                                   /* uc_mem_type */
 
 struct state { /* state.py */
-    uint64_t pc, block, size, fired, stopping, left, fills, fill_limit;
+    uint64_t pc, block, size, fired, stopping, left, fills, grow_at, growth;
 };
 
 struct words { /* ClockWords of clock.py */
@@ -365,9 +365,9 @@ static bool on_fill(void *uc, uint64_t address, int kind, struct tlb_entry *resu
     uint64_t entry;
     uint32_t rights;
 
-    if (++state->fills > state->fill_limit) {
-        state->fills = 0;
-        state->fill_limit = 2 * state->fill_limit < LAST_GROWTH ? 2 * state->fill_limit : LAST_GROWTH;
+    if (++state->fills > state->grow_at) {
+        state->growth = 2 * state->growth < LAST_GROWTH ? 2 * state->growth : LAST_GROWTH;
+        state->grow_at = state->fills + state->growth;
         core->ctl(uc, core->tlb_flush);
     }
     entry = lookup(core, address >> 12);

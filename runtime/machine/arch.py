@@ -20,9 +20,12 @@ class Arch:
     state: where the general registers lie in libunicorn's CPU state, in bytes after the first one.
     magic: registers that lie one after the other at the beginning of `state`, for finding it.
     number, arguments, result: the syscall convention.
+    page_size_4k: the page size has to be set.
+    pc, sp: the names of these registers.
     initial: values a fresh CPU gets.
-    instruction_bytes: granularity of instruction addresses.
-    setup: installs the architecture's own hooks.
+    invalidate_symbol: the internal function of libunicorn that drops the translations of a physical range.
+    setup: installs the architecture's own hooks; called once the CPU state was looked for.
+    trapped: called when the guest trapped, with the exception's number.
     """
 
     name: str
@@ -41,3 +44,4 @@ class Arch:
     initial: dict[str, int]
     invalidate_symbol: str
     setup: Callable[[Engine], None]
+    trapped: Callable[[Engine, int], None]

@@ -63,4 +63,5 @@ ARM64 = Arch(
     initial={"cpacr_el1": 3 << 20},  # floating point is not trapped
     invalidate_symbol="tb_invalidate_phys_range_aarch64",
     setup=_setup,
+    trapped=lambda engine, number: None,
 )

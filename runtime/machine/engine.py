@@ -29,6 +29,8 @@ from pyprobe.runtime.machine.unicorn import Library, UnicornError
 
 INVALID_OPCODE, GENERAL_PROTECTION = 6, 13  # vectors of x86
 
+_INVALID_ADDRESS = 0x588  # uc_struct.invalid_addr: the fill callback is told the page only, and there is no function for the rest
+
 _INTERRUPT = ctypes.CFUNCTYPE(None, c_void_p, c_uint32, c_void_p)
 _INSTRUCTION = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p)
 
@@ -90,9 +92,12 @@ class Engine:
     on_syscall: called within the syscall instruction of the guest, registers readable; True to go on in the guest, False to
         leave `run`. Exceptions leave `run`.
     why_not: why the extension is not used, or "".
+    cpu_state: look for the emulator's CPU state, to read registers where they lie. Without it everything is slower, x86 code runs
+        in ring 0 and RDRAND is not refused. `cpu_state_found` tells; the attribute `cpu_state` is then the address of the first
+        general register.
     """
 
-    def __init__(self, arch: Arch, memory: PhysicalMemory, clock: Clock, *, native: bool | None = None) -> None:
+    def __init__(self, arch: Arch, memory: PhysicalMemory, clock: Clock, *, native: bool | None = None, cpu_state: bool = True) -> None:
         self.arch = arch
         self.memory = memory
         self.clock = clock
@@ -111,10 +116,14 @@ class Engine:
         self._uc = self._open()
         self.callbacks, self.why_not = self._choose(native)
         self.native = not self.why_not
-        self._install()
-        self._env = self._find_env()
-        self._words_of = {name: c_uint64.from_address(self._env + offset) for name, offset in arch.state.items()} if self._env else {}
+        self._words_of: dict[str, c_uint64] = {}
+        self.cpu_state = self._find_cpu_state() if cpu_state else 0
+        self.cpu_state_found = self.cpu_state != 0
+        if self.cpu_state_found:
+            self._words_of = {name: c_uint64.from_address(self.cpu_state + offset) for name, offset in arch.state.items()}
         self._arguments = [self._reader(name) for name in (arch.number, *arch.arguments)]
+        self._pending_at: int | None = None
+        self._install()
         for name, value in arch.initial.items():
             self.set(name, value)
         self.set(arch.pc, 0)
@@ -195,46 +204,46 @@ class Engine:
         """For an architecture's setup: the exception `number` is the syscall instruction."""
         self._syscall_interrupt = number
 
-    def _find_env(self) -> int:
+    def _find_cpu_state(self) -> int:
         """The address of the first general register in the CPU state of libunicorn, or 0.
 
         Found by content: registers are set to unlikely values, and these are looked for behind the pointers that the
         handle's structure holds. A second set of values must show up at the same place, which rules out stale copies.
         """
-        first, second = ([0x5A17_C0DE_0000_1111 * k + 0x1_0001 * i for i in range(1, 5)] for k in (1, 3))
-        old = [self._read(name) for name in self.arch.magic]
+        names = self.arch.magic
+        old = [self._read(name) for name in names]
+        tries = [[(0x5A17_C0DE_0000_1111 * k + 0x1_0001 * i) & NOWHERE for i in range(1, 5)] for k in (1, 3, 1)]
+        pattern = struct.pack("<4Q", *tries[0])
         found = 0
+        self._write_all(names, tries[0])
+        handle = self.peek(self._uc, 4096)
+        for (pointer,) in dict.fromkeys(struct.iter_unpack("<Q", handle[: len(handle) & ~7])):
+            if pointer < 0x10000 or pointer >> 47 or pointer & 7:
+                continue
+            at = self.peek(pointer, 0x10000).find(pattern)
+            if at >= 0 and all(self._shows(pointer + at, values) for values in tries[1:]):
+                found = pointer + at
+                break
+        self._write_all(names, old)
+        return found
+
+    def _write_all(self, names: tuple[str, ...], values: list[int]) -> None:
+        for name, value in zip(names, values, strict=True):
+            self._write(name, value)
+
+    def _shows(self, address: int, values: list[int]) -> bool:
+        self._write_all(self.arch.magic, values)
+        return self.peek(address, 8 * len(values)) == struct.pack(f"<{len(values)}Q", *values)
+
+    @staticmethod
+    def peek(address: int, size: int) -> bytes:
+        """Memory of this very process, as much as there is; b"" where there is none."""
         try:
             with open("/proc/self/mem", "rb", buffering=0) as mem:
-
-                def peek(address: int, size: int) -> bytes:
-                    try:
-                        mem.seek(address)
-                        return mem.read(size)
-                    except (OSError, ValueError, OverflowError):
-                        return b""
-
-                def matches(address: int, values: list[int]) -> bool:
-                    for name, value in zip(self.arch.magic, values, strict=True):
-                        self._write(name, value)
-                    return peek(address, 32) == struct.pack("<4Q", *(v & NOWHERE for v in values))
-
-                for name, value in zip(self.arch.magic, first, strict=True):
-                    self._write(name, value)
-                pattern = struct.pack("<4Q", *(v & NOWHERE for v in first))
-                handle = peek(self._uc, 4096)
-                for pointer in dict.fromkeys(struct.unpack(f"<{len(handle) // 8}Q", handle[: len(handle) // 8 * 8])):
-                    if pointer < 0x10000 or pointer >> 47 or pointer & 7:
-                        continue
-                    at = peek(pointer, 0x10000).find(pattern)
-                    if at >= 0 and matches(pointer + at, second) and matches(pointer + at, first):
-                        found = pointer + at
-                        break
-        except OSError:
-            found = 0
-        for name, value in zip(self.arch.magic, old, strict=True):
-            self._write(name, value)
-        return found
+                mem.seek(address)
+                return mem.read(size)
+        except (OSError, ValueError, OverflowError):
+            return b""
 
     # registers
 
@@ -281,6 +290,10 @@ class Engine:
         if number == self.arch.registers[self.arch.pc]:
             return Bound("_engine_state.pc", {"_engine_state": self.state})
         return Bound(f"_register_{number}()", {f"_register_{number}": lambda: self._read(name)})
+
+    def get_by_api(self, name: str) -> int:
+        """A register as libunicorn's function gives it; for tests and for where the CPU state is not found."""
+        return self._read(name)
 
     def syscall_arguments(self) -> tuple[int, ...]:
         """The number and the six arguments of the syscall that is being made, unsigned."""
@@ -335,6 +348,28 @@ class Engine:
         self.library.uc_context_reg_write(context.handle, self.arch.registers[name], byref(self._word))
         if self.arch.registers[name] == self.arch.registers[self.arch.pc]:
             context.pc = value & NOWHERE
+
+    def forget_exception(self, number: int) -> None:
+        """For an architecture's `trapped`: the exception `number` is handled, nothing is being delivered any more.
+
+        The word that says so has no name in the interface. It is the one that was -1 in the fresh CPU and holds `number` now.
+        """
+        now = self._new_context()
+        if self._pending_at is None:
+            size = self.library.uc_context_size(self._uc)
+            fresh, current = ctypes.string_at(self._pristine.handle, size), ctypes.string_at(now.handle, size)
+            none, pending = b"\xff" * 4, struct.pack("<i", number)
+            found = [at for at in range(0, size - 3, 4) if fresh[at : at + 4] == none and current[at : at + 4] == pending]
+            if len(found) != 1:
+                return
+            self._pending_at = found[0]
+        ctypes.memset(now.handle + self._pending_at, 0xFF, 4)
+        self.restore(now)
+
+    @property
+    def misses(self) -> int:
+        """Misses of the translation buffer so far."""
+        return self.state.fills
 
     # memory
 
@@ -391,6 +426,7 @@ class Engine:
                 entry |= EXECUTED
             return entry
         except BaseException as error:
+            self._fault = (address, access)
             self.fail(error)
             return 0
 
@@ -435,23 +471,29 @@ class Engine:
             state.left = 0
             error = self.library.uc_emu_start(self._uc, state.pc, 0, 0, 0)
             state.pc = self._read(self.arch.pc)
-            stop = self._reason(error)
             if self._error is not None:
                 raised, self._error = self._error, None
                 state.stopping = 0
+                if self._fault is not None and self._fault[1] != X:
+                    self._rewind()
                 raise raised
+            stop = self._reason(error)
             if stop is not None:
                 return stop
 
     def _reason(self, error: int) -> Stop | None:
         state = self.state
         if self._fault is not None:
-            address, access = self._fault
+            page, access = self._fault
             if access != X:
                 self._rewind()
+            address = c_uint64.from_address(self._uc + _INVALID_ADDRESS).value
+            if address & PAGE_MASK & NOWHERE != page:
+                address = page
             return Stop(StopKind.FAULT, address=address, access=access)
         if self._trap is not None:
             self._rewind()
+            self.arch.trapped(self, self._trap)
             return Stop(StopKind.TRAP, number=self._trap)
         if error == unicorn.ERR_INSN_INVALID:
             self._rewind()
@@ -516,3 +558,7 @@ class Engine:
             self.memory.forget_code.remove(self._forget)
             self.library.uc_close(self._uc)
             self._uc = 0
+
+    def __del__(self) -> None:
+        if getattr(self, "_uc", 0):
+            self.close()

@@ -6,7 +6,7 @@ import ctypes
 
 NOWHERE = (1 << 64) - 1  # no address
 
-FIRST_GROWTH = 600  # fills until the translation buffer is first given the chance to grow
+FIRST_GROWTH = 600  # misses until the translation buffer is first given the chance to grow
 LAST_GROWTH = 1 << 18
 
 
@@ -18,7 +18,8 @@ class State(ctypes.Structure):
     fired: the address whose probe has fired though its instruction has not executed yet, because the run was stopped there.
     stopping: the run ends at the next beginning of a block.
     left: the run ended in a syscall.
-    fills, fill_limit: misses of the translation buffer since it was last flushed to grow, and how many make it due.
+    fills: misses of the translation buffer so far. grow_at: when it is flushed next, which is its only chance to grow;
+    growth: how many misses later the time after.
     """
 
     _fields_ = [
@@ -29,7 +30,8 @@ class State(ctypes.Structure):
         ("stopping", ctypes.c_uint64),
         ("left", ctypes.c_uint64),
         ("fills", ctypes.c_uint64),
-        ("fill_limit", ctypes.c_uint64),
+        ("grow_at", ctypes.c_uint64),
+        ("growth", ctypes.c_uint64),
     ]
     pc: int
     block: int
@@ -38,7 +40,8 @@ class State(ctypes.Structure):
     stopping: int
     left: int
     fills: int
-    fill_limit: int
+    grow_at: int
+    growth: int
 
     def __init__(self) -> None:
-        super().__init__(fired=NOWHERE, fill_limit=FIRST_GROWTH)
+        super().__init__(fired=NOWHERE, grow_at=FIRST_GROWTH, growth=FIRST_GROWTH)

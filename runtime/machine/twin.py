@@ -98,9 +98,9 @@ class Twin:
         state = engine.state
         access = 1 << kind - MEM_READ
         state.fills += 1
-        if state.fills > state.fill_limit:
-            state.fills = 0
-            state.fill_limit = min(2 * state.fill_limit, LAST_GROWTH)
+        if state.fills > state.grow_at:
+            state.growth = min(2 * state.growth, LAST_GROWTH)
+            state.grow_at = state.fills + state.growth
             engine.library.uc_ctl(c_void_p(uc), CTL_TLB_FLUSH)
         found = self._pages.get(address >> 12, 0)
         if not found & access or (access == X and not found & EXECUTED) or (access == W and found & SHARED):

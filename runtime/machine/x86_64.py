@@ -6,6 +6,8 @@ convention is that of the System V ABI, AMD64 supplement, appendix A.2.1.
 
 from __future__ import annotations
 
+import ctypes
+import struct
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.arch import Arch
@@ -43,10 +45,78 @@ STATE = {
 }
 
 
+# CPUID, answered from this table so that a program sees one processor on every host: the Haswell model, less RDRAND (host
+# randomness), less the hypervisor bit, XSAVE without the AVX state. (leaf, subleaf) -> eax, ebx, ecx, edx; subleaf None: any.
+_BRAND = b"Intel Core Processor (Haswell)".ljust(48, b"\0")
+CPUID: dict[tuple[int, int | None], tuple[int, int, int, int]] = {
+    (0x0, None): (0xD, 0x756E_6547, 0x6C65_746E, 0x4965_6E69),
+    (0x1, None): (0x306C4, 0x800, 0x0ED8_2203, 0x078B_FBFD),
+    (0x2, None): (0x1, 0, 0, 0x2C_307D),
+    (0x4, 0): (0x121, 0x1C0_003F, 0x3F, 0x1),
+    (0x4, 1): (0x122, 0x1C0_003F, 0x3F, 0x1),
+    (0x4, 2): (0x143, 0x3C0_003F, 0xFFF, 0x1),
+    (0x5, None): (0, 0, 3, 0),
+    (0x6, None): (4, 0, 0, 0),
+    (0x7, 0): (0, 0x389, 0, 0),
+    (0xD, 0): (0x3, 0x240, 0x240, 0),
+    (0xD, 1): (0x1, 0, 0, 0),
+    (0x8000_0000, None): (0x8000_0008, 0x756E_6547, 0x6C65_746E, 0x4965_6E69),
+    (0x8000_0001, None): (0x306C4, 0, 0x21, 0x2810_0800),
+    **{(0x8000_0002 + i, None): struct.unpack("<4I", _BRAND[16 * i : 16 * i + 16]) for i in range(3)},
+    (0x8000_0005, None): (0x1FF_01FF, 0x1FF_01FF, 0x4002_0140, 0x4002_0140),
+    (0x8000_0006, None): (0, 0x4200_4200, 0x200_8140, 0),
+    (0x8000_0008, None): (0x3028, 0, 0, 0),
+}
+
+# The CPU state of the emulator (CPUX86State), for two things its interface has no function for. Offsets are in bytes from
+# the first general register, and nothing is touched unless the content is what it must be.
+_HFLAGS, _HF_CPL, _HF_CS64 = 176, 3, 1 << 15
+_FEATURES_END = 0x4000
+_FEATURE_WORDS = (0x078B_FBFD, 0xC6D8_2203)  # CPUID leaf 1, edx and ecx, as the decoder of instructions knows them
+_RDRAND = 1 << 30
+_USER_CS, _USER_DS = 0x33, 0x2B  # __USER_CS, __USER_DS of the kernel
+
+_CONTRIBUTORY = (0, 8, 10, 11, 12, 13)
+
+
 def _setup(engine: Engine) -> None:
     engine.hook_instruction(INS_SYSCALL, engine.callbacks.syscall)
+    engine.hook_instruction_skip(INS_CPUID, lambda: _cpuid(engine))
     engine.hook_instruction_skip(INS_RDTSC, lambda: _rdtsc(engine))
     engine.hook_instruction_skip(INS_RDTSCP, lambda: _rdtscp(engine))
+    engine.set("cs", _USER_CS)
+    engine.set("ss", _USER_DS)
+    if engine.cpu_state_found:
+        _drop_privileges(engine)
+        _refuse_rdrand(engine)
+
+
+def _drop_privileges(engine: Engine) -> None:
+    """Ring 3, so that `hlt`, `cli` and their like fault; the emulator starts in ring 0 and has no function to leave it."""
+    hflags = ctypes.c_uint32.from_address(engine.cpu_state + _HFLAGS)
+    if hflags.value & (_HF_CS64 | _HF_CPL) == _HF_CS64:
+        hflags.value |= _HF_CPL
+
+
+def _refuse_rdrand(engine: Engine) -> None:
+    """Make RDRAND undefined, as CPUID says it is; it would return the host's randomness."""
+    state = engine.peek(engine.cpu_state, _FEATURES_END)
+    at = state.find(struct.pack("<2Q", *_FEATURE_WORDS))
+    if at >= 0:
+        ctypes.c_uint64.from_address(engine.cpu_state + at + 8).value &= ~_RDRAND
+
+
+def _trapped(engine: Engine, number: int) -> None:
+    """The emulator believes that an exception is still being delivered, and would make the next one a double fault."""
+    if number in _CONTRIBUTORY:
+        engine.forget_exception(number)
+
+
+def _cpuid(engine: Engine) -> None:
+    leaf, subleaf = engine.get("rax") & 0xFFFF_FFFF, engine.get("rcx") & 0xFFFF_FFFF
+    answer = CPUID.get((leaf, None)) or CPUID.get((leaf, subleaf), (0, 0, 0, 0))
+    for name, value in zip(("rax", "rbx", "rcx", "rdx"), answer, strict=True):
+        engine.set(name, value)
 
 
 def _rdtsc(engine: Engine) -> None:
@@ -78,4 +148,5 @@ X86_64 = Arch(
     initial={"mxcsr": 0x1F80, "fpcw": 0x37F},  # what the kernel gives a new process
     invalidate_symbol="tb_invalidate_phys_range_x86_64",
     setup=_setup,
+    trapped=_trapped,
 )

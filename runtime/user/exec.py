@@ -186,6 +186,8 @@ def begin_new_exec(k: Kernel, bprm: Binprm, space: AddressSpace, elf: Elf) -> in
     process.files.exec(k)
     process.actions = {n: a for n, a in process.actions.items() if a.handler in (SIG_DFL, SIG_IGN)}
     process.has_execed = True
+    for timer in process.posix_timers.values():
+        timer.cancel(k)
     process.posix_timers.clear()
     process.dumpable = 1
     task.altstack = (0, 2, 0)

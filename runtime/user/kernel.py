@@ -219,12 +219,12 @@ class Kernel:
         task = Task(pid, process, engine.new_context(), self._cred.copy())
         task.comm = b"pyprobe"
         process.threads[pid] = task
-        process.fs = self.vfs.context(cwd)
         self.processes[pid] = process
         self.tasks[pid] = task
         self.first = self.first or process
         self.current = task
         try:
+            process.fs = self.vfs.context(cwd)
             path = self._search(task, argv[0], env)
             self.do_execveat_common(-100, path, tuple(argv), tuple(env), 0)
         except Errno as error:

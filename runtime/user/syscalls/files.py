@@ -6,7 +6,6 @@ import errno
 import struct
 from typing import TYPE_CHECKING
 
-
 from pyprobe.runtime.user.errors import Block, Errno
 from pyprobe.runtime.user.vfs.abi import (
     AT_FDCWD,

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 from pyprobe.runtime.user.errors import Block, Errno
 from pyprobe.runtime.user.vfs.abi import (
-    O_ACCMODE,
-    O_NONBLOCK,
     O_RDONLY,
     O_WRONLY,
     POLLERR,
@@ -192,7 +190,7 @@ class FifoFile(PipeFile):
 
     def on_open(self, k: Kernel, t: Task) -> None:
         pipe = self.pipe
-        if self.readable and self.writable or self.inode.fs is k.vfs.pipefs:
+        if (self.readable and self.writable) or self.inode.fs is k.vfs.pipefs:
             return
         if self.nonblocking:
             if self.writable and not pipe.readers:

@@ -251,7 +251,7 @@ def cmdline(k: Kernel, process: Process) -> bytes:
     if process.alive and end > start:
         try:
             return process.space.read(start, end - start)
-        except Exception:  # noqa: BLE001 - the program may have unmapped its stack
+        except Exception:
             return b""
     return b""
 

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Final
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final
 
 from pyprobe.runtime.user.errors import Errno
+from pyprobe.runtime.user.task import Credentials
 from pyprobe.runtime.user.vfs import attributes, namei, names, procfs, readwrite, sysfs
 from pyprobe.runtime.user.vfs import open as opening
 from pyprobe.runtime.user.vfs.abi import (
     ANON_INODE_FS_MAGIC,
-    AT_EMPTY_PATH,
     AT_FDCWD,
-    AT_SYMLINK_NOFOLLOW,
     O_LARGEFILE,
-    O_RDONLY,
     O_RDWR,
     OVERLAYFS_SUPER_MAGIC,
     PIPEFS_MAGIC,
     SOCKFS_MAGIC,
     TMPFS_MAGIC,
-    X_OK,
     makedev,
 )
 from pyprobe.runtime.user.vfs.content import Disk
@@ -28,10 +26,9 @@ from pyprobe.runtime.user.vfs.devices import Devices, populate
 from pyprobe.runtime.user.vfs.host import HostLayer
 from pyprobe.runtime.user.vfs.inode import Dentry, FileSystem, Inode
 from pyprobe.runtime.user.vfs.locks import Locks
-from pyprobe.runtime.user.vfs.permission import check
 from pyprobe.runtime.user.vfs.stdio import Stream, open_stream
 from pyprobe.runtime.user.vfs.table import FileTable, FsContext
-from pyprobe.runtime.user.vfs.tree import Directory, Regular, TreeFileSystem
+from pyprobe.runtime.user.vfs.tree import Directory, TreeFileSystem
 from pyprobe.runtime.user.vfs.walk import Walk
 from pyprobe.runtime.user.words import s32
 
@@ -95,17 +92,18 @@ class Vfs:
         """Let go of the host's files."""
         self.host.close()
 
-    def enter(self, k: Kernel, t: Task, cwd: bytes = b"/", umask: int = 0o022) -> None:
-        """Give a first process its root, working directory and umask.
+    def context(self, cwd: bytes = b"/", umask: int = 0o022) -> FsContext:
+        """Root, working directory and umask of a first process.
 
         Raises:
-            Errno: `cwd` cannot be reached, or is no directory; the process then stands in the root directory.
+            Errno: `cwd` cannot be reached, or is no directory.
         """
-        t.process.fs = FsContext(self.root, self.root, umask)
-        at = self.find(k, t, cwd)
-        if not at.require().is_directory:
+        context = FsContext(self.root, self.root, umask)
+        nobody: Any = SimpleNamespace(cred=Credentials(), process=SimpleNamespace(fs=context))  # there is no task yet
+        context.cwd = Walk(nobody, nobody, self.root).find(cwd)
+        if not context.cwd.require().is_directory:
             raise Errno(errno.ENOTDIR)
-        t.process.fs.cwd = at
+        return context
 
     def identity(self, path: bytes) -> tuple[int, int]:
         """(device, inode number) of the file at a path as it was when it was mapped; (0, 0) if nobody looked at it by that path."""
@@ -164,30 +162,11 @@ class Vfs:
         file = inode.open(k, t, dentry, O_RDWR | O_LARGEFILE)
         return opening.install(t, file, close_on_exec=close_on_exec)
 
-    def open_exec(self, k: Kernel, t: Task, descriptor: int, path: bytes, flags: int) -> OpenFile:
-        """Open a program to be run (do_open_execat); the caller releases it.
-
-        flags: AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW.
+    def open(self, k: Kernel, t: Task, path: bytes, flags: int, mode: int = 0, *, descriptor: int = AT_FDCWD) -> OpenFile:
+        """A new open file for the kernel itself (a program to run); the caller releases it.
 
         Raises:
-            Errno: EACCES: no regular file, or not executable; as open(2).
+            Errno: as open(2).
         """
-        if flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW):
-            raise Errno(errno.EINVAL)
-        if not path and flags & AT_EMPTY_PATH:
-            dentry = self.start(t, descriptor, path)
-        else:
-            dentry = self.walk(k, t, descriptor, path).find(path, follow=not flags & AT_SYMLINK_NOFOLLOW)
-        inode = dentry.require()
-        if inode.is_symlink:
-            raise Errno(errno.ELOOP)
-        if not inode.is_regular or not isinstance(inode, Regular):
-            raise Errno(errno.EACCES)
-        check(t, inode, X_OK)
-        file = inode.open(k, t, dentry, O_RDONLY)
-        try:
-            k.vfs_open(dentry, file)
-        except Errno:
-            file.release(k)
-            raise
+        file: OpenFile = k.do_filp_open(descriptor, path, opening.OpenHow(flags, mode))
         return file

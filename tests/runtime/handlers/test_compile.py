@@ -52,7 +52,7 @@ class Setup:
 
     def __init__(self, statements: list[n.Statement], maps: list[MapInfo]) -> None:
         body = n.Block(statements=statements, type=t.VOID, span=SPAN)
-        self.probe = ProbeBody(_begin(), body, 0, SPAN)
+        self.probe = ProbeBody(_point(), body, 0, SPAN)
         self.program = Program([self.probe], {m.name: m for m in maps}, Config())
         self.out, self.err = io.BytesIO(), io.BytesIO()
         machine = NoMachine()
@@ -72,9 +72,9 @@ class Setup:
         return self.out.getvalue().decode()
 
 
-def _begin() -> AttachPoint:
-    point = AttachPoint("begin")
-    point.provider = "begin"
+def _point() -> AttachPoint:
+    point = AttachPoint("uprobe:x:f")
+    point.provider = "uprobe"
     return point
 
 

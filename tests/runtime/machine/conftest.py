@@ -48,7 +48,10 @@ def _native_there() -> bool:
     return True
 
 
-CORES = [pytest.param(True, id="native", marks=pytest.mark.skipif(not _native_there(), reason="extension not built")), pytest.param(False, id="twin")]
+CORES = [
+    pytest.param(True, id="native", marks=pytest.mark.skipif(not _native_there(), reason="extension not built")),
+    pytest.param(False, id="twin"),
+]
 
 
 @pytest.fixture(params=CORES)
