@@ -1,8 +1,8 @@
 """For other programs: run a script and get what it printed.
 
-    import pyprobe
-    result = pyprobe.run('uprobe:libc:malloc { @ = count(); }', command=["ls", "/"])
-    print(result.output, result.status)
+import pyprobe
+result = pyprobe.run('uprobe:libc:malloc { @ = count(); }', command=["ls", "/"])
+print(result.output, result.status)
 """
 
 from __future__ import annotations

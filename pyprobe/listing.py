@@ -18,7 +18,10 @@ def run(options: Options) -> int:
     if not options.words or ":" in query or "*" in query:
         pass
     elif "/" in query or query.endswith((".pt", ".bt")):
-        print(f"WARNING: It appears that '{query}' is a filename but the file does not exist. Treating '{query}' as a search pattern.", file=sys.stderr)
+        print(
+            f"WARNING: It appears that '{query}' is a filename but the file does not exist. Treating '{query}' as a search pattern.",
+            file=sys.stderr,
+        )
     for line in lines(query, verbose=options.verbose > 0, command=options.cmd):
         print(line)
     return OK

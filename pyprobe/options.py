@@ -43,7 +43,9 @@ OPTIONS = (
     Option("h", "help", None, "flag", "", "show this text"),
     Option("V", "version", None, "flag", "", "show the version"),
     Option("", "info", None, "flag", "", "show what this installation has: libraries, the native extension, probe types"),
-    Option("c", "cmd", "COMMAND", "store", "PROGRAM TO TRACE", "run COMMAND in the emulated machine (split by shell quoting rules; `#!` works)"),
+    Option(
+        "c", "cmd", "COMMAND", "store", "PROGRAM TO TRACE", "run COMMAND in the emulated machine (split by shell quoting rules; `#!` works)"
+    ),
     Option("p", "pid", "PID", "store", "PROGRAM TO TRACE", "refused: the processes of this host are not in the emulated machine"),
     Option("", "env", "NAME=VALUE", "append", "PROGRAM TO TRACE", "set a variable in COMMAND's environment (repeatable)"),
     Option("o", "output", "FILE", "store", "OUTPUT", "write the script's output to FILE"),

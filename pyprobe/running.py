@@ -54,6 +54,7 @@ def settings_of(options: Options) -> Settings:
         output=options.output,
         probe_filter=options.probe_filter,
         colour=colours(),
+        show_source=not {"python", "all"}.isdisjoint(options.debug),
     )
 
 
@@ -62,6 +63,16 @@ def make_world(settings: Settings) -> MachineWorld:
     from pyprobe.runtime.probes.world import MachineWorld
 
     return MachineWorld(command=settings.command, environ=settings.environ, cwd=settings.cwd)
+
+
+def check_command(name: bytes, world: MachineWorld) -> None:
+    """Raises UsageError when there is no such program to start."""
+    targets = world.machine.targets
+    path = targets.host_path(targets.command) if targets.command else ""
+    if not path or not os.access(path, os.X_OK) or os.path.isdir(path):
+        shown = name.decode("utf-8", "backslashreplace")
+        why = "Permission denied" if path else "No such file or directory"
+        raise UsageError(f"Failed to fork child: Path '{shown}' does not exist or is not executable ({why})", prefix="ERROR: ")
 
 
 def compile_text(options: Options, world: MachineWorld, name: str, text: str, parameters: list[str]) -> tuple[Program | None, int]:
@@ -97,6 +108,8 @@ def run_program(options: Options, name: str, text: str, parameters: list[str]) -
     """Compile and run; the exit status of the command."""
     settings = settings_of(options)
     world = make_world(settings)
+    if settings.command is not None:
+        check_command(settings.command[0], world)
     program, status = compile_text(options, world, name, text, parameters)
     if program is None:
         return status

@@ -10,7 +10,6 @@ import os
 import select
 import signal
 import time
-
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from types import SimpleNamespace

@@ -6,7 +6,7 @@ machine in which only time passes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pyprobe.lang.program import ProbeBody

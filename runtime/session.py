@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pyprobe.lang.program import ProbeBody, Program
 from pyprobe.runtime.context import RuntimeContext
-from pyprobe.runtime.handlers import Handler, HandlerFault, compile_probe
+from pyprobe.runtime.handlers import Handler, compile_probe
 from pyprobe.runtime.machine.clock import EPOCH_NS, Clock
 from pyprobe.runtime.machines import Machine, MachineMemory, make_machine
 from pyprobe.runtime.maps import MapStore
 from pyprobe.runtime.output.base import Output
 from pyprobe.runtime.output.json import JsonOutput
 from pyprobe.runtime.output.text import TextOutput
-from pyprobe.runtime.probes import Attachments, AttachError
+from pyprobe.runtime.probes import AttachError, Attachments
 from pyprobe.runtime.symbolizer import Symbolizer
 from pyprobe.runtime.values import Renderer
 
@@ -72,6 +72,7 @@ class Settings:
         output: str | None = None,
         probe_filter: str | None = None,
         colour: bool = False,
+        show_source: bool = False,
     ) -> None:
         self.command = command
         self.environ = environ or {}
@@ -91,6 +92,7 @@ class Settings:
         self.output = output
         self.probe_filter = probe_filter
         self.colour = colour
+        self.show_source = show_source
 
 
 class Session:
@@ -243,12 +245,16 @@ class Run:
         reason = "\n".join(error.reasons)
         wish = self.program.config.missing_probes
         if wish == "error":
-            raise RunError(f"{reason}\nERROR: Unable to attach probe: {probe.name}. If this is expected, set the 'missing_probes' config variable to 'warn'.")
+            raise RunError(
+                f"{reason}\nERROR: Unable to attach probe: {probe.name}. If this is expected, set the 'missing_probes' config variable to 'warn'."
+            )
         if wish == "warn" and self.settings.warnings:
             self.output.write_error(f"WARNING: {reason}\nWARNING: Unable to attach probe: {probe.name}. Skipping.\n".encode())
 
     def _handler(self, probe: ProbeBody, binding: Binding) -> Handler:
         handler = compile_probe(probe, self.program, binding, self.context)
+        if self.settings.show_source:
+            print(f"# {probe.name}\n{handler.source}")
         if self.settings.verbose:
             self.output.write_error(f"Attaching '{probe.name}' probe\n".encode())
         return counted(handler, self.hits, probe.name) if self.settings.stats else handler
