@@ -139,6 +139,7 @@ X86_64 = Arch(
     page_size_4k=False,
     registers=REGISTERS,
     state=STATE,
+    state_pc=128,
     magic=("rax", "rcx", "rdx", "rbx"),
     number="rax",
     arguments=("rdi", "rsi", "rdx", "r10", "r8", "r9"),
@@ -148,5 +149,6 @@ X86_64 = Arch(
     initial={"mxcsr": 0x1F80, "fpcw": 0x37F},  # what the kernel gives a new process
     invalidate_symbol="tb_invalidate_phys_range_x86_64",
     setup=_setup,
+    syscall_traces=("rcx", "r11", "flags"),  # Intel SDM, SYSCALL; the emulator leaves it out, and a program can see it
     trapped=_trapped,
 )

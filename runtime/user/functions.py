@@ -114,6 +114,7 @@ class KernelFunctions:
             self._all[name] = KernelFunction(prototype, body)
             setattr(kernel, name, MethodType(body, kernel))
         for syscall in kernel.syscalls.implemented(arch):
+            assert syscall.handler is not None
             function = KernelFunction(f"long {SYSCALL_PREFIX[arch]}{syscall.function}(struct pt_regs * regs)", syscall.handler)
             self._all[function.name] = function
         names = sorted({*self._all, *(name for name, _ in ENTRY_FRAMES[arch])})

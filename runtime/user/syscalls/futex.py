@@ -5,7 +5,6 @@ from __future__ import annotations
 from errno import EAGAIN, EFAULT, EINVAL, ENOSYS, ESRCH, ETIMEDOUT
 from typing import TYPE_CHECKING
 
-
 from pyprobe.runtime.user.errors import Block, Errno
 from pyprobe.runtime.user.words import NANOSECONDS, U32, read_timespec, s32
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import time
+
 import pytest
 
 from pyprobe.runtime.machine.arch import Arch
@@ -193,6 +196,32 @@ def test_error_in_a_syscall(x86: Bench) -> None:
     assert x86.engine.get("pc") == CODE + LOOP.__len__() // 2
 
 
+def test_syscall_shows_its_traces(x86: Bench) -> None:
+    x86.engine.on_syscall = lambda: True
+    x86.load("31c0" "0f05" "90" "f4")  # xor eax, eax; syscall; nop; hlt
+    x86.run()
+    assert x86.engine.get("cx") == CODE + 4
+    assert x86.engine.get("r11") & 0x8D5 == 0x44
+
+
+def test_control_c_ends_an_endless_loop(x86: Bench) -> None:
+    def interrupted(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    old = signal.signal(signal.SIGALRM, interrupted)
+    try:
+        x86.load("ebfe")  # jmp to itself
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        start = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            x86.run()
+        assert time.monotonic() - start < 5
+        assert x86.engine.get("pc") == CODE
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+
+
 def test_fault_in_the_middle_of_a_block(x86: Bench) -> None:
     # nop x3; mov [DATA + 0x2000], rdi; nop; syscall
     x86.load("909090" "48893c2500206000" "90" "0f05")
@@ -312,6 +341,18 @@ def test_points_follow_fork_and_can_differ(x86: Bench) -> None:
     x86.engine.set("pc", CODE)
     x86.run()
     assert hits == ["child"] + ["exact", "both"] * 99 + ["exact"]
+    grandchild = child.fork()
+    x86.engine.activate(grandchild)
+    x86.engine.pull(grandchild, CODE)  # while it is active and shares its table
+    hits.clear()
+    x86.engine.set("pc", CODE)
+    x86.run()
+    assert hits == ["exact", "both"] * 99 + ["exact"]
+    hits.clear()
+    x86.engine.activate(child)
+    x86.engine.set("pc", CODE)
+    x86.run()
+    assert hits == ["child"] + ["exact", "both"] * 99 + ["exact"]
 
 
 def test_probe_may_pull_itself_and_plant_others(x86: Bench) -> None:
@@ -410,8 +451,8 @@ def test_time_stamp_counter_is_the_clock(x86: Bench) -> None:
         x86.engine.set("pc", CODE)
         assert x86.run() == SYSCALL
         assert before <= x86.engine.get("ax") <= x86.clock.now()
-    x86.load("0f01f9" "0f05")  # rdtscp
-    assert x86.run() == SYSCALL
+    x86.load("0f01f9" "cc")  # rdtscp
+    assert x86.run() == Stop(StopKind.TRAP, number=3)
     assert x86.engine.get("ax") <= x86.clock.now() and x86.engine.get("cx") == 0
 
 
@@ -419,8 +460,8 @@ def test_cpuid_offers_only_what_runs(x86: Bench) -> None:
     def cpuid(leaf: int) -> tuple[int, int, int, int]:
         x86.engine.set("ax", leaf)
         x86.engine.set("cx", 0)
-        x86.load("0fa2" "0f05")
-        assert x86.run() == SYSCALL
+        x86.load("0fa2" "cc")
+        assert x86.run() == Stop(StopKind.TRAP, number=3)
         eax, ebx, ecx, edx = (x86.engine.get(name) for name in ("ax", "bx", "cx", "dx"))
         return eax, ebx, ecx, edx
 
