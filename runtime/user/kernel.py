@@ -47,6 +47,7 @@ FIRST_PID = 1000
 
 PID_MAX = 32768  # kernel.pid_max's usual value: ids are used again from FIRST_PID after it
 TASK_LIMIT = 4096
+MEMORY_LIMIT = 2 << 30  # bytes that all processes and files in memory may use together
 Function = Callable[..., Any]
 
 
@@ -123,7 +124,7 @@ class Kernel:
         root: bytes = b"/",
         native: bool | None = None,
     ) -> None:
-        self.memory = memory if memory is not None else PhysicalMemory()
+        self.memory = memory if memory is not None else PhysicalMemory(MEMORY_LIMIT)
         self.clock = clock if clock is not None else Clock()
         self.vfs = Vfs(self.memory, self.clock.wall(), root=root)
         self.arch = arch
