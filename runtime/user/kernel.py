@@ -47,6 +47,7 @@ FIRST_PID = 1000
 
 PID_MAX = 32768  # kernel.pid_max's usual value: ids are used again from FIRST_PID after it
 TASK_LIMIT = 4096
+MEMORY_LIMIT = 2 << 30  # bytes that all processes and files in memory may use together
 Function = Callable[..., Any]
 
 
@@ -123,7 +124,7 @@ class Kernel:
         root: bytes = b"/",
         native: bool | None = None,
     ) -> None:
-        self.memory = memory if memory is not None else PhysicalMemory()
+        self.memory = memory if memory is not None else PhysicalMemory(MEMORY_LIMIT)
         self.clock = clock if clock is not None else Clock()
         self.vfs = Vfs(self.memory, self.clock.wall(), root=root)
         self.arch = arch
@@ -151,6 +152,7 @@ class Kernel:
         self._reload = False
         self._after: Callable[[], None] | None = None
         self._engine: Engine | None = None
+        self._quantum: Timer | None = None
         self._loaded: Task | None = None  # whose registers the engine holds
         self._tables: dict[str, dict[int, Syscall]] = {}
         self._table: dict[int, Syscall] = {}
@@ -287,7 +289,6 @@ class Kernel:
         """Let one task run until it waits, ends or has had its quantum."""
         self.current = task
         began = self.turn_began = self.clock.now()
-        quantum: Timer | None = None
         try:
             if task.process.group_exit is not None:
                 exit_module.end_task(self, task, task.process.group_exit)
@@ -297,14 +298,14 @@ class Kernel:
                 return
             self._enter(task)
             self._resched = False
-            if self.scheduler.contended:
-                quantum = self.clock.add(began + QUANTUM_NS, self._preempt)
+            self._quantum = self.clock.add(min(began + QUANTUM_NS, self.scheduler.next_deadline()), self._preempt)
             self._run_guest(task)
         except TaskGone:
             pass
         finally:
-            if quantum is not None:
-                self.clock.cancel(quantum)
+            if self._quantum is not None:
+                self.clock.cancel(self._quantum)
+                self._quantum = None
             task.cpu_time += self.clock.now() - began
             self.scheduler.switching_from(task)
             if not task.dead:
@@ -361,6 +362,12 @@ class Kernel:
         signals.force(self, task, info)
 
     def _preempt(self) -> None:
+        """The quantum is over, or a waiting task's time has come: let others run if there are any."""
+        self.scheduler.poll_host()
+        self.scheduler.wake()
+        if not self.scheduler.contended:
+            self._quantum = self.clock.add(min(self.clock.now() + QUANTUM_NS, self.scheduler.next_deadline()), self._preempt)
+            return
         self._resched = self._attention = True
         if self._engine is not None:
             self._engine.request_stop()
@@ -483,6 +490,8 @@ class Kernel:
         """A signal has become pending for the task: make it notice."""
         if task is self.current:
             self._attention = True
+            if task.syscall is None and self._engine is not None:  # a timer's, in the middle of guest code
+                self._engine.request_stop()
             return
         parked = task.parked
         if parked is None or not parked.block.interruptible:
