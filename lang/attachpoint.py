@@ -1,10 +1,15 @@
-"""Attach points: `provider:target:function...` cut out of the text by a small scanner, split, and checked provider by provider.
+"""Attach points: `provider:target:function...`, split into parts and checked as far as that needs no machine.
 
-The body's grammar never sees them, because nearly every character means something else there.
+The body's grammar never sees them, because nearly every character means something else there: the lexer cuts their texts out.
+Which parts a provider has is in `lang.providers`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from pyprobe.lang.diagnostics import Diagnostics
+from pyprobe.lang.literals import LiteralError, probe_number
 from pyprobe.lang.source import NOWHERE, Span
 
 
@@ -25,7 +30,26 @@ class AttachPoint:
     (`us`, `ms`, `s`, `hz`); `length` and `mode` belong to watchpoints; `alias` is the `name=` given by the author.
     """
 
-    __slots__ = ("address", "alias", "function", "language", "length", "line", "mode", "namespace", "offset", "provider", "rate", "span", "target", "text", "unit", "written")
+    __slots__ = (
+        "address",
+        "alias",
+        "function",
+        "language",
+        "length",
+        "line",
+        "mode",
+        "namespace",
+        "offset",
+        "pin",
+        "program",
+        "provider",
+        "rate",
+        "span",
+        "target",
+        "text",
+        "unit",
+        "written",
+    )
 
     def __init__(self, text: str, span: Span = NOWHERE) -> None:
         self.text = text
@@ -42,6 +66,8 @@ class AttachPoint:
         self.length = 0
         self.mode = ""
         self.line: tuple[str, int, int] | None = None  # (file, line, column) of BIN@FILE:LINE[:COL]
+        self.program = 0  # the BPF program id of fentry:bpf:ID:PROG
+        self.pin = ""  # where an iterator is pinned
         self.alias = ""
         self.written = ""  # the function as the script wrote it, where a historic name was resolved to today's
 
@@ -60,10 +86,115 @@ class AttachPoint:
         """The name that the `probe` builtin and messages show."""
         if self.alias:
             return self.alias
-        parts = [self.provider, self.unit or self.target, self.language, self.namespace]
+        parts = [self.provider, self.unit or self.target, self.language, self.namespace, str(self.program or "")]
         function = self.written or self.function
         if function:
             parts.append(f"{function}+{self.offset}" if self.offset else function)
         parts += [str(n) if n else "" for n in (self.address, self.rate, self.length)]
         parts.append(self.mode)
         return ":".join(p for p in parts if p)
+
+
+MAX_SUBSTITUTIONS = 100  # a parameter may name another one, or itself
+
+
+def parse_point(text: str, span: Span, params: Sequence[str], diagnostics: Diagnostics, *, user: bool = False) -> list[AttachPoint]:
+    """The attach points that one written text stands for: one, or several when its provider holds a wildcard.
+
+    `params` are the positional parameters; `user` says that a process was given, so that wildcards mean user-space providers and a
+    program's path may be left out. Errors go to `diagnostics`; the list is empty then.
+    """
+    from pyprobe.lang import providers
+
+    try:
+        alias, parts = split(text, params)
+        if not any(parts):
+            return []
+        if "*" in parts[0]:
+            return _every_provider(alias, parts, text, span, user)
+        return [_filled(providers.find(parts[0]), alias, parts[1:], text, span, user)]
+    except PointError as error:
+        for number, message in enumerate(error.message.split("\n")):
+            found = diagnostics.error(message, span)
+            if number == error.message.count("\n"):
+                found.hints += error.hints
+        return []
+
+
+def split(text: str, params: Sequence[str]) -> tuple[str, list[str]]:
+    """The alias and the parts of an attach point's text: cut at `:` and around `@`, quotes taken off, `$N` replaced and scanned again."""
+    parts = [""]
+    rest = list(reversed(text))
+    substitutions = 0
+    quoted = False
+    alias: str | None = None
+    while rest:
+        character = rest.pop()
+        if character == '"':
+            quoted = not quoted
+        elif quoted:
+            parts[-1] += rest.pop() if character == "\\" and rest else character
+        elif character == ":":
+            parts.append("")
+        elif character == "@":
+            parts += ["@", ""]
+        elif character == "=" and len(parts) == 1 and alias is None and rest:
+            alias, parts = parts[0], [""]
+        elif character == "$":
+            substitutions += 1
+            if substitutions > MAX_SUBSTITUTIONS:
+                raise PointError("positional parameters refer to each other without end")
+            rest += reversed(_parameter(rest, params))
+        else:
+            parts[-1] += character
+    return alias or "", parts
+
+
+def _parameter(rest: list[str], params: Sequence[str]) -> str:
+    """The text that replaces a `$`; takes the parameter's number off `rest`, which is in reverse."""
+    digits = ""
+    while rest and rest[-1] in "0123456789":
+        digits += rest.pop()
+    if not digits and rest and rest[-1] not in ':@"':
+        digits = rest.pop()
+    try:
+        number = probe_number(digits)
+    except LiteralError as error:
+        if not digits or digits.isdigit():
+            raise PointError(f"positional parameter is not valid: {error.message}") from None
+        number = 0
+    if number < 1:
+        raise PointError(
+            f"invalid trailing character for positional param: {digits}. "
+            f'Try quoting this entire part if this is intentional e.g. "${digits}".'
+        )
+    return params[number - 1] if number <= len(params) else ""
+
+
+def _filled(provider: str, alias: str, arguments: list[str], text: str, span: Span, user: bool) -> AttachPoint:
+    from pyprobe.lang import providers
+
+    point = AttachPoint(text, span)
+    point.alias = alias
+    point.provider = provider
+    providers.fill(point, arguments, user)
+    return point
+
+
+def _every_provider(alias: str, parts: list[str], text: str, span: Span, user: bool) -> list[AttachPoint]:
+    """The points of all providers that a provider with a wildcard matches and that can take these parts."""
+    from pyprobe.lang import providers
+
+    points: list[AttachPoint] = []
+    first: PointError | None = None
+    names = providers.matching(parts[0], user or (len(parts) > 1 and "/" in parts[1]))
+    for name in names:
+        try:
+            points.append(_filled(name, alias, parts[1:], text, span, user))
+        except PointError as error:
+            first = first or error
+    if not names:
+        raise PointError(f"No probe type matched for {parts[0]}")
+    if not points and first:
+        raise first
+    return points

@@ -6,38 +6,173 @@ from collections.abc import Callable
 from typing import Any
 
 
+class ConfigError(ValueError):
+    """A name or value that cannot be; the text is the whole message."""
+
+
 class Setting:
-    """One configuration value: its default and how text becomes a value (raises ValueError with the message to show)."""
+    """One configuration value: its default and how a written value (int, str or bool) becomes a value.
+
+    `parse` gets the value and the name as written, and raises ConfigError.
+    """
 
     __slots__ = ("default", "parse")
 
-    def __init__(self, default: Any, parse: Callable[[Any], Any]) -> None:
+    def __init__(self, default: Any, parse: Callable[[Any, str], Any]) -> None:
         self.default = default
         self.parse = parse
 
 
-class Config:
-    """The values in force. Attributes are the setting names; unknown names are an AttributeError."""
+def boolean(value: int | str | bool, name: str) -> bool:
+    """`1 true on yes` and `0 false off no` in any case; a number is true if it is not zero."""
+    if isinstance(value, str):
+        word = value.lower()
+        if word not in TRUE and word not in FALSE:
+            raise ConfigError(f"{name}: Invalid bool value: valid values are true, false, 1 or 0.")
+        return word in TRUE
+    return bool(value)
 
-    cpp_demangle: bool = True
-    lazy_symbolication: bool = True
-    print_maps_on_exit: bool = True
-    use_blazesym: bool = True
-    show_debug_info: bool = True
-    log_size: int = 1000000
-    max_bpf_progs: int = 1024
-    max_cat_bytes: int = 10240
-    max_map_keys: int = 4096
-    max_probes: int = 1024
-    max_strlen: int = 1024
-    on_stack_limit: int = 32
-    perf_rb_pages: int = 0
-    str_trunc_trailer: str = ".."
-    unstable_import_statement: str = "error"
-    unstable_tseries: str = "warn"
-    unstable_typeinfo: str = "error"
-    unstable_dw_ustack: str = "warn"
-    missing_probes: str = "error"
-    stack_mode: str = "bpftrace"
-    license: str = "GPL"
-    cache_user_symbols: str = "PER_PROGRAM"
+
+TRUE = ("1", "true", "on", "yes")
+FALSE = ("0", "false", "off", "no")
+LICENSES = ("Dual MIT/GPL", "Dual BSD/GPL", "Dual MPL/GPL", "GPL and additional rights", "GPL v2", "GPL")
+
+
+def number(value: int | str | bool, name: str) -> int:
+    """A non-negative number; text is read as a decimal number."""
+    if isinstance(value, str) and not (value.isascii() and value.lstrip("-").isdigit()):
+        raise ConfigError(f"{name}: expecting a number, got {value}")
+    return int(value) % (1 << 64)
+
+
+def text(value: int | str | bool, name: str) -> str:
+    return str(value)
+
+
+def license_name(value: int | str | bool, name: str) -> str:
+    if value not in LICENSES:
+        raise ConfigError(
+            f"Invalid value for license. Found: {value}. Valid values: {', '.join(LICENSES)}. Read more about BPF programs and "
+            "licensing: https://docs.kernel.org/bpf/bpf_licensing.html#using-bpf-programs-in-the-linux-kernel"
+        )
+    return str(value)
+
+
+def _choice(message: str, meanings: dict[str, str], *, any_case: bool = True) -> Callable[[Any, str], str]:
+    """A parser for one of some words; `meanings` maps each accepted spelling to the value."""
+
+    def parse(value: int | str | bool, name: str) -> str:
+        word = str(int(value)) if isinstance(value, bool) else str(value)
+        found = meanings.get(word.lower() if any_case else word)
+        if found is None:
+            raise ConfigError(f"{name}: {message}")
+        return found
+
+    return parse
+
+
+missing_probes = _choice(
+    "Invalid value for missing_probes: valid values are ignore, warn, and error.", {word: word for word in ("ignore", "warn", "error")}
+)
+stack_mode = _choice(
+    "Invalid value for stack_mode: valid values are bpftrace, raw, perf, and build_id.",
+    {word: word for word in ("bpftrace", "raw", "perf", "build_id")},
+    any_case=False,
+)
+symbol_cache = _choice(
+    "Invalid value for cache_user_symbols: valid values are PER_PID, PER_PROGRAM, and NONE.",
+    {"per_pid": "PER_PID", "per_program": "PER_PROGRAM", "none": "NONE", "0": "NONE", "1": "PER_PROGRAM"},
+)
+_stability = _choice(
+    "Invalid value for unstable config: valid values are enable, warn, and error.",
+    {word: word for word in ("enable", "warn", "error")} | dict.fromkeys(TRUE, "enable") | dict.fromkeys(FALSE, "error"),
+)
+
+
+def unstable(value: int | str | bool, name: str) -> str:
+    """`enable`, `warn` or `error`; a number or bool enables or forbids."""
+    return _stability(value, name) if isinstance(value, str) else ("enable" if value else "error")
+
+
+SETTINGS: dict[str, Setting] = {
+    "cache_user_symbols": Setting("PER_PROGRAM", symbol_cache),
+    "cpp_demangle": Setting(True, boolean),
+    "lazy_symbolication": Setting(True, boolean),
+    "license": Setting("GPL", license_name),
+    "log_size": Setting(1000000, number),
+    "max_bpf_progs": Setting(1024, number),
+    "max_cat_bytes": Setting(10240, number),
+    "max_map_keys": Setting(4096, number),
+    "max_probes": Setting(1024, number),
+    "max_strlen": Setting(1024, number),
+    "missing_probes": Setting("error", missing_probes),
+    "on_stack_limit": Setting(32, number),
+    "perf_rb_pages": Setting(0, number),
+    "print_maps_on_exit": Setting(True, boolean),
+    "show_debug_info": Setting(True, boolean),
+    "stack_mode": Setting("bpftrace", stack_mode),
+    "str_trunc_trailer": Setting("..", text),
+    "unstable_dw_ustack": Setting("warn", unstable),
+    "unstable_import_statement": Setting("error", unstable),
+    "unstable_tseries": Setting("warn", unstable),
+    "unstable_typeinfo": Setting("error", unstable),
+    "use_blazesym": Setting(True, boolean),
+}
+RENAMED = {"strlen": "max_strlen", "no_cpp_demangle": "cpp_demangle", "cat_bytes_max": "max_cat_bytes", "map_keys_max": "max_map_keys"}
+DEPRECATED = frozenset(
+    ("symbol_source", "max_type_res_iterations", "unstable_addr", "unstable_import", "unstable_macro", "unstable_map_decl")
+)
+ENVIRONMENT_ONLY = frozenset(("btf", "kernel_build", "kernel_source", "vmlinux"))
+PREFIX = "bpftrace_"
+
+
+class Config:
+    """The values in force. Attributes are the setting names; unknown names are an AttributeError.
+
+    `given` holds the names that were set, not left at their defaults.
+    """
+
+    cache_user_symbols: str
+    cpp_demangle: bool
+    lazy_symbolication: bool
+    license: str
+    log_size: int
+    max_bpf_progs: int
+    max_cat_bytes: int
+    max_map_keys: int
+    max_probes: int
+    max_strlen: int
+    missing_probes: str
+    on_stack_limit: int
+    perf_rb_pages: int
+    print_maps_on_exit: bool
+    show_debug_info: bool
+    stack_mode: str
+    str_trunc_trailer: str
+    unstable_dw_ustack: str
+    unstable_import_statement: str
+    unstable_tseries: str
+    unstable_typeinfo: str
+    use_blazesym: bool
+
+    def __init__(self) -> None:
+        self.given: set[str] = set()
+        for name, setting in SETTINGS.items():
+            setattr(self, name, setting.default)
+
+    def set(self, written: str, value: int | str | bool) -> str:
+        """Set the value of a name as written (any case, with or without `BPFTRACE_`). Returns a warning, or an empty string.
+
+        Raises ConfigError for an unknown name or a value it cannot have.
+        """
+        name = written.lower().removeprefix(PREFIX)
+        if name in DEPRECATED:
+            return f"{written} is deprecated and has no effect"
+        if name in ENVIRONMENT_ONLY:
+            raise ConfigError(f"{written}: can only be set as an environment variable")
+        today = RENAMED.get(name, name)
+        if today not in SETTINGS:
+            raise ConfigError(f"{written}: not a known configuration option")
+        setattr(self, today, SETTINGS[today].parse(value, written))
+        self.given.add(today)
+        return f"{written} has been renamed, please use {today}" if today != name else ""

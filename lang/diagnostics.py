@@ -15,14 +15,16 @@ Severity = Literal["error", "warning"]
 
 
 class Diagnostic:
-    """One finding. `span` is None for messages that have no place; `contexts` are further places with a message of their own."""
+    """One finding. `span` is None for messages that have no place; `contexts` are further places with a message of their own.
+    The text of a `plain` one is shown as it is, without `ERROR:`, as it comes from a program with a layout of its own."""
 
-    __slots__ = ("contexts", "hints", "message", "severity", "span")
+    __slots__ = ("contexts", "hints", "message", "plain", "severity", "span")
 
     def __init__(self, severity: Severity, message: str, span: Span | None = None) -> None:
         self.severity: Severity = severity
         self.message = message
         self.span = span
+        self.plain = False
         self.hints: list[str] = []
         self.contexts: list[tuple[Span, str]] = []
 
@@ -58,6 +60,12 @@ class Diagnostics:
             if old.severity == "warning" and old.message == message and _same(old.span, span):
                 return old
         return self._add(Diagnostic("warning", message, span))
+
+    def plain(self, message: str) -> Diagnostic:
+        """Add an error whose text is the whole line (or lines) to show."""
+        found = self.error(message)
+        found.plain = True
+        return found
 
     def _add(self, diagnostic: Diagnostic) -> Diagnostic:
         self.items.append(diagnostic)
@@ -102,7 +110,9 @@ def excerpt(span: Span) -> list[str]:
 def render(diagnostic: Diagnostic) -> str:
     """The diagnostic as the lines shown to a person: header, source with markers, contexts, hints; no final newline."""
     word = diagnostic.severity.upper()
-    if diagnostic.span is None:
+    if diagnostic.plain:
+        lines = [diagnostic.message]
+    elif diagnostic.span is None:
         lines = [f"{word}: {diagnostic.message}"]
     else:
         lines = _place(diagnostic.span, f"{word}: {diagnostic.message}")

@@ -2,7 +2,7 @@
 
 One class a construct, plain attributes, keyword construction: `Binary(op="+", left=a, right=b, span=s)`. Defaults are class
 attributes. The classes are made by a five-line base instead of `dataclasses`, because defining seventy dataclasses costs more
-than parsing a script. Passes rewrite trees in place or return replacements (see `lang.passes`); `children()` and `rebuild()` in
+than parsing a script. Passes rewrite trees in place or return replacements (see `lang.passes`); `children()` and `rewrite()` in
 `lang.passes.walk` are the one way to go through a tree.
 
 What is left after the last pass (the typed tree that `runtime.handlers` compiles) is listed in `lang.program`.
@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 
 @dataclass_transform(kw_only_default=True)
-class Node:
+class _Declared:
+    """Tells type checkers that subclasses are built from the attributes they declare."""
+
+
+class Node(_Declared):
     """Base of all nodes. `fields` names the attributes that a subclass declares, in order, `span` left out."""
 
     fields: ClassVar[tuple[str, ...]] = ()

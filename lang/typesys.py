@@ -108,6 +108,25 @@ UINT8, UINT16, UINT32, UINT64 = (Integer(n, False) for n in (1, 2, 4, 8))
 INTEGERS = {str(t): t for t in (INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64)}
 
 
+class Flexible(Integer):
+    """The type of a non-negative literal, and of what was made from such by assignment alone: signed, but it becomes unsigned where it
+    meets an unsigned type. Equal to the plain type; only promotion looks at the difference."""
+
+    __slots__ = ()
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size, True)
+        self._hash = hash((Integer, self.key))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Integer) and self.key == other.key
+
+    __hash__ = Integer.__hash__
+
+
+FLEXIBLE = {n: Flexible(n) for n in (1, 2, 4, 8)}
+
+
 class Enum(Type):
     """An enum; `names` maps a value to its first constant's name. `shown` is False for anonymous ones in messages."""
 
@@ -139,7 +158,7 @@ class String(Type):
 
 
 class Buffer(Type):
-    """`buffer[n]`: n bytes of content behind a 4 byte length."""
+    """At most `capacity` bytes of content behind a 4 byte length; its name `buffer[n]` counts both."""
 
     __slots__ = ("capacity",)
 
@@ -148,7 +167,7 @@ class Buffer(Type):
         self.capacity = capacity
 
     def __str__(self) -> str:
-        return f"buffer[{self.capacity}]"
+        return f"buffer[{self.size}]"
 
     @property
     def align(self) -> int:
@@ -156,7 +175,7 @@ class Buffer(Type):
 
 
 class Inet(Type):
-    """`inet[4]` or `inet[16]`: an address of n bytes in network order."""
+    """An IP address; the value is its 4 or 16 bytes in network order, `size` counts the family before it too."""
 
     __slots__ = ()
 
@@ -301,6 +320,7 @@ class Nanoseconds(Integer):
 
     def __init__(self, mode: str) -> None:
         super().__init__(8, False)
+        self._hash = hash((Integer, self.key))
         self.mode = mode
 
     def __eq__(self, other: object) -> bool:

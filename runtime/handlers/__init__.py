@@ -1,0 +1,63 @@
+"""Typed probe bodies become Python functions.
+
+`compile_probe` writes Python source for one body at one kind of attachment, compiles it and binds its free names. The source stays
+readable (`-d python` shows it) and every line of it knows its place in the script. Equal sources are compiled once.
+"""
+
+from __future__ import annotations
+
+import linecache
+from typing import Any, Protocol, cast
+
+from pyprobe.lang.program import ProbeBody, Program
+from pyprobe.runtime.binding import Binding
+from pyprobe.runtime.context import RuntimeContext
+from pyprobe.runtime.handlers import calls, expressions, printing, statements
+from pyprobe.runtime.handlers.compiler import Compiler, Rules
+from pyprobe.runtime.handlers.emitter import frame
+from pyprobe.runtime.handlers.fault import HandlerFault, blamer
+
+__all__ = ["Handler", "HandlerFault", "compile_probe"]
+
+calls.STATEMENTS.update(printing.STATEMENTS)
+RULES = Rules(expressions.EXPRESSIONS, statements.STATEMENTS, expressions.truth)
+
+
+class Handler(Protocol):
+    """A compiled probe body: called without arguments when its event fires, gives what the body returns. `source` is its Python."""
+
+    source: str
+    probe: ProbeBody
+
+    def __call__(self) -> Any: ...
+
+
+def compile_probe(body: ProbeBody, program: Program, binding: Binding, context: RuntimeContext) -> Handler:
+    """The handler of one probe body where `binding` says how its event is reached.
+
+    Raises HandlerFault when the body cannot be compiled, which is a fault of ours: the checker let it pass.
+    """
+    compiler = Compiler(body, binding, context, RULES)
+    try:
+        compiler.body()
+    except Exception as error:
+        raise HandlerFault(compiler.emitter.span, error) from error
+    emitter = compiler.emitter
+    source, spans = frame(emitter)
+    known = context.codes.get(source)
+    if known is None:
+        filename = f"<pyprobe handler {len(context.codes) + 1}>"
+        try:
+            code = compile(source, filename, "exec")
+        except (SyntaxError, RecursionError, MemoryError) as error:
+            raise HandlerFault(body.span, error) from error
+        linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+        scope: dict[str, Any] = {}
+        exec(code, scope)
+        known = context.codes[source] = (filename, scope["make"])
+    filename, make = known
+    names = {**emitter.objects, "blame": blamer(filename, spans)}
+    handler = cast(Handler, make(**names))
+    handler.source = source
+    handler.probe = body
+    return handler

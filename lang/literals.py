@@ -1,0 +1,153 @@
+"""What integer and string literals mean, and what is wrong with those that mean nothing.
+
+`LiteralError` says where inside the literal the fault lies, so that the message can point at it.
+"""
+
+from __future__ import annotations
+
+import re
+
+UNITS = {
+    "ns": 1,
+    "us": 1_000,
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "m": 60 * 1_000_000_000,
+    "h": 3_600 * 1_000_000_000,
+    "d": 86_400 * 1_000_000_000,
+}
+# The largest value that each C suffix allows. Capital letters pass the scanner but not the conversion.
+SUFFIXES = {"u": 2**32 - 1, "l": 2**63 - 1, "ll": 2**63 - 1, "ul": 2**64 - 1, "ull": 2**64 - 1}
+LARGEST = 2**64 - 1
+
+_DIGITS = re.compile(r"0[xX][0-9A-Fa-f_]*|[0-9][0-9_]*(?:[eE][0-9_]+)?")
+_EXPONENT = re.compile(r"([0-9]+)[eE]([1-9][0-9]*)")
+_UNIT = re.compile(r"ns|us|ms|[smhd]")
+_C_SUFFIX = re.compile(r"(?i:ull|ul|u|ll|l)")
+_SIMPLE_ESCAPES = {"n": b"\n", "t": b"\t", "r": b"\r", '"': b'"', "\\": b"\\"}
+_ESCAPE = re.compile(r"\\(?:[0-7]{1,3}|[xX][0-9A-Fa-f]{1,2}|.)?")
+
+
+class LiteralError(ValueError):
+    """A literal that cannot be: the message and the offsets in the literal's text that it is about."""
+
+    def __init__(self, message: str, start: int, end: int) -> None:
+        super().__init__(message)
+        self.message = message
+        self.start = start
+        self.end = end
+
+
+def integer(text: str) -> int:
+    """The value of an integer or duration literal (nanoseconds); raises LiteralError."""
+    digits = _DIGITS.match(text)
+    if digits is None:
+        raise LiteralError(f"invalid integer: {text}", 0, len(text))
+    end = digits.end()
+    suffix = text[end:]
+    if not suffix:
+        return plain(text, LARGEST)
+    if digits[0][-1] == "_":
+        raise LiteralError("trailing underscore in integer literal", end - 1, end)
+    if unit := _UNIT.match(suffix):
+        rest = suffix[unit.end() :]
+        if rest:
+            raise LiteralError(f"invalid integer suffix '{rest}'", end + unit.end(), len(text))
+        value = plain(digits[0], LARGEST) * UNITS[unit[0]]
+        if value > LARGEST:
+            raise LiteralError(f"overflow error, maximum value is {LARGEST}: {text}", 0, len(text))
+        return value
+    if not _C_SUFFIX.fullmatch(suffix):
+        raise LiteralError(f"invalid integer suffix '{suffix}'", end, len(text))
+    if suffix not in SUFFIXES:
+        raise LiteralError(f"invalid trailing bytes: {text}", 0, len(text))
+    return plain(digits[0], SUFFIXES[suffix], text)
+
+
+def plain(digits: str, largest: int, text: str = "") -> int:
+    """The value of digits without a suffix; `text` is what messages show (the digits unless given)."""
+    text = text or digits
+    whole = (0, len(text))
+    if digits[-1:] == "_":
+        raise LiteralError("trailing underscore in integer literal", len(digits) - 1, len(digits))
+    number = digits.replace("_", "")
+    if number[:2] in ("0x", "0X"):
+        if len(number) == 2:
+            raise LiteralError("invalid integer: ", *whole)
+        value = int(number[2:], 16)
+    elif "e" in number or "E" in number:
+        scientific = _EXPONENT.fullmatch(number)
+        if not scientific:
+            raise LiteralError(f"invalid trailing bytes: {text}", *whole)
+        if len(scientific[1]) != 1 or scientific[1] == "0":
+            raise LiteralError(f"coefficient part of scientific literal must be 1-9: {text}", *whole)
+        exponent = min(int(scientific[2][:9]), 100)  # far beyond what fits, and cheap to compute
+        value = int(scientific[1]) * 10**exponent
+    elif number[0] == "0" and len(number) > 1:
+        if not re.fullmatch("[0-7]+", number):
+            raise LiteralError(f"invalid trailing bytes: {text}", *whole)
+        value = int(number, 8)
+    else:
+        value = int(number) if len(number) < 40 else LARGEST + 1
+    if value > largest:
+        raise LiteralError(f"overflow error, maximum value is {largest}: {text}", *whole)
+    return value
+
+
+def probe_number(text: str) -> int:
+    """A number in an attach point or on the command line, where binary digits and a sign are allowed too; raises LiteralError."""
+    negative = text.startswith("-")
+    body = text[negative:].rstrip("_")
+    if not re.match("[0-9]", body):
+        raise LiteralError(f"invalid integer: {text}", 0, len(text))
+    if re.fullmatch("0[bB][01_]+", body):
+        value = int(body[2:].replace("_", ""), 2)
+    else:
+        try:
+            value = integer(body)
+        except LiteralError as error:
+            message = error.message if error.message.startswith("overflow") else f"invalid trailing bytes: {text}"
+            raise LiteralError(message, 0, len(text)) from None
+    return -value if negative else value
+
+
+def string(text: str) -> bytes:
+    """The bytes of a string literal, given with its quotes; raises LiteralError."""
+    if len(text) < 2 or text[-1] != '"' or _open_at_end(text):
+        raise LiteralError("unterminated string", len(text) + 1, len(text) + 1)  # what follows the end of the line
+    if "\\" not in text:
+        return text[1:-1].encode("utf-8", "surrogateescape")
+    parts: list[bytes] = []
+    position = 1
+    while True:
+        start = text.find("\\", position, -1)
+        if start < 0:
+            parts.append(text[position:-1].encode("utf-8", "surrogateescape"))
+            return b"".join(parts)
+        parts.append(text[position:start].encode("utf-8", "surrogateescape"))
+        match = _ESCAPE.match(text, start)
+        assert match is not None  # the pattern begins with the backslash that was found
+        position = match.end()
+        parts.append(_escaped(match[0][1:], start, position))
+
+
+def _escaped(code: str, start: int, end: int) -> bytes:
+    """The byte that an escape (without its backslash) stands for."""
+    if code in _SIMPLE_ESCAPES:
+        return _SIMPLE_ESCAPES[code]
+    if code[0] in "01234567":
+        value = int(code, 8)
+        if value > 255:
+            raise LiteralError(f"octal escape sequence out of range '\\{code}'", start, end)
+        return bytes([value])
+    if code[0] in "xX":
+        if len(code) == 1:
+            raise LiteralError("invalid hex escape sequence", start + 2, start + 3)
+        return bytes([int(code[1:], 16)])
+    raise LiteralError(f"invalid escape character '\\{code}'", start + 1, start + 2)
+
+
+def _open_at_end(text: str) -> bool:
+    """Whether the last quote is escaped."""
+    backslashes = len(text) - 1 - len(text[:-1].rstrip("\\"))
+    return backslashes % 2 == 1

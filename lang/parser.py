@@ -1,0 +1,261 @@
+"""Source text to a `Script`: a shift-reduce loop over the tables that Lark made of the grammar.
+
+The loop keeps its stacks as lists and builds nodes as it reduces, so nesting costs no Python recursion. At the first error it
+stops and says what was expected, which it finds by asking the tables which terminals could have come next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pyprobe.lang import actions, csection
+from pyprobe.lang import nodes as n
+from pyprobe.lang.actions import FLAT, Action
+from pyprobe.lang.diagnostics import Diagnostics
+from pyprobe.lang.lexer import Lexer, Mistake, Token, after_layout
+from pyprobe.lang.source import Source, Span
+from pyprobe.lang.tables import END_OF_TEXT, Tables, load
+
+MAX_DEPTH = 200  # levels of the tree; later passes walk it recursively, and generated code nests as deep
+MAX_STACK = 4 * MAX_DEPTH  # symbols that wait on the parser's stack: an early end for text that only opens brackets
+
+# What to say when the tokens before the error decide it alone.
+AFTER = {
+    ("LET",): "expected variable after 'let'",
+    ("FOR",): "expected variable in for loop",
+    ("ELSE",): "expected '{' or 'if' after 'else'",
+    ("DOT",): "expected field name after '.'",
+    ("ARROW",): "expected field name after '->'",
+    ("IMPORT",): "expected string after 'import'",
+    ("IMPORT", "STRING"): "expected ';' after import",
+    ("MACRO",): "expected macro name",
+    ("FN",): "expected function name",
+    ("RETURN",): "expected expression",
+}
+# What to say otherwise: the first of these sequences of terminals that could have come decides.
+EXPECTED = [
+    (["SEMICOLON"], "expected ';'"),
+    (["COUNT"], "expected expression"),
+    (["RBRACKET"], "expected ']'"),
+    (["VARIABLE", "COLON", "MAP"], "expected variable in for loop"),
+    (["VARIABLE", "COLON"], "expected variable in function argument"),
+    (["VARIABLE"], "expected macro argument ($var, @map, or identifier)"),
+    (["NUMBER", "RPAR"], "expected positive integer for map declaration max entries"),
+    (["RPAR"], "expected ')'"),
+    (["RANGE"], "expected map or range in for loop"),
+    (["PREDICATE_END"], "expected '/' to close predicate"),
+    (["POINT"], "expected attach point"),
+    (["LBRACE"], "expected '{'"),
+    (["LPAR"], "expected '('"),
+    (["STRUCT"], "expected type name"),
+    (["NAME", "LPAR"], "expected map type name"),
+    (["NAME"], "expected identifier"),
+    (["COLON"], "expected ':'"),
+    (["COMMA"], "expected ','"),
+    (["ASSIGN"], "expected '='"),
+    (["RBRACE"], "expected '}'"),
+    ([END_OF_TEXT], "unexpected input"),
+]
+MAP_DECLARATION = "root-level let statements need to be map declarations, e.g. let @a = hash(2);"
+
+
+def parse(source: Source, diagnostics: Diagnostics) -> n.Script | None:
+    """Parse a whole program; None after an error, which is then in `diagnostics`."""
+    begin = csection.script_start(source.text)
+    end = csection.section_end(source.text, begin)
+    parser = _Parser(source, end)
+    entries = parser.run("script", diagnostics)
+    if entries is None:
+        return None
+    whole = Span(source, 0, len(source.text))
+    script = n.Script(c_section=source.text[begin:end], config=None, imports=[], items=[], c_section_start=begin, span=whole)
+    script.comments = parser.lexer.comments
+    return script if _sort(entries, script, diagnostics) else None
+
+
+def parse_expression(source: Source, diagnostics: Diagnostics) -> n.Expr | None:
+    """Parse a text that is one expression and nothing else (the body of a C macro)."""
+    result: n.Expr | None = _Parser(source, 0).run("expression", diagnostics)
+    return result
+
+
+def _sort(entries: list[Any], script: n.Script, diagnostics: Diagnostics) -> bool:
+    """Put the entries of the body where they belong in the script; False when the order of sections is broken."""
+    for entry in entries:
+        if isinstance(entry, n.Item):
+            script.items.append(entry)
+        elif isinstance(entry, n.Import):
+            if script.items:
+                keyword = Span(entry.span.source, entry.span.start, entry.span.start + len("import"))
+                diagnostics.error("syntax: root imports must appear before probes and functions", keyword)
+                return False
+            script.imports.append(entry)
+        else:
+            keyword, span, settings = entry
+            if script.items or script.config is not None:
+                what = "config must appear before probes and functions" if script.items else "duplicate config block"
+                diagnostics.error(f"syntax: {what}", keyword)
+                return False
+            script.config = settings
+            script.config_span = span
+    return True
+
+
+class _Parser:
+    """One parse. `states`, `values`, `starts`, `ends` and `depths` are one stack, kept as five lists."""
+
+    def __init__(self, source: Source, begin: int) -> None:
+        self.source = source
+        self.tables = load()
+        self.lexer = Lexer(self.tables, source.text, begin)
+        self.states: list[int] = []  # one longer than the others: the start state is no symbol's
+        self.values: list[Any] = []
+        self.starts: list[int] = []
+        self.ends: list[int] = []
+        self.depths: list[int] = []
+
+    def run(self, start: str, diagnostics: Diagnostics) -> Any:
+        """Parse from a start symbol; its value, or None after reporting an error."""
+        try:
+            return self._loop(start)
+        except Mistake as mistake:
+            first, last = mistake.start, mistake.end
+            if first == last:
+                first, last = self.lexer.place(first)
+            diagnostics.error(f"syntax: {mistake.message}", Span(self.source, first, last))
+            return None
+
+    def _loop(self, start: str) -> Any:
+        states, values, starts, ends, depths = self.states, self.values, self.starts, self.ends, self.depths
+        table = self.tables.states
+        rules = _rules(self.tables)
+        final = self.tables.ends[start]
+        next_token = self.lexer.next
+        states.append(self.tables.starts[start])
+        token: Token | None = None
+        while True:
+            row = table[states[-1]]
+            if token is None:
+                token = next_token(row, self._viable)
+            action = row.get(token.terminal)
+            if action is None:
+                if states[-1] == final and token.terminal == END_OF_TEXT:
+                    return values[-1]
+                token = self._without_semicolon(token)
+                continue
+            if action >= 0:
+                self._take(token, action)
+                token = None
+                continue
+            name, length, act, grows = rules[-action - 1]
+            if length == 1 and act is None:  # passes its only value on
+                states[-1] = table[states[-2]][name]
+                continue
+            if length:
+                span = Span(self.source, starts[-length], ends[-1])
+                value = values[-length:]
+                depth = max(depths[-length:]) + grows
+                del states[-length:], values[-length:], starts[-length:], ends[-length:], depths[-length:]
+            else:
+                span = Span(self.source, token.start, token.start)
+                value, depth = [], 0
+            if depth > MAX_DEPTH:
+                raise Mistake(f"nested too deeply (more than {MAX_DEPTH} levels)", *self.lexer.place(span.start))
+            states.append(table[states[-1]][name])
+            values.append(act(value, span) if act else value[0])
+            starts.append(span.start)
+            ends.append(span.end)
+            depths.append(depth)
+
+    def _take(self, token: Token, state: int) -> None:
+        """Shift a token: work out its value and push it."""
+        terminal = token.terminal
+        if terminal in actions.VALUES:
+            token.value = actions.VALUES[terminal](token)
+        elif terminal in ("ASSIGN", "COMPOUND"):
+            self._check_target(token)
+        elif terminal == "POINT" and (end := csection.definition_end(self.source.text, token.start)):
+            end = after_layout(self.source.text, end)
+            raise Mistake("C definitions must appear before probes and functions", token.start, end)
+        if len(self.states) > MAX_STACK:
+            raise Mistake(f"nested too deeply (more than {MAX_DEPTH} levels)", *self.lexer.place(token.start))
+        self.states.append(state)
+        self.values.append(token)
+        self.starts.append(token.start)
+        self.ends.append(token.end)
+        self.depths.append(0)
+
+    def _check_target(self, token: Token) -> None:
+        """Refuse an assignment to something that is no place at all, before its right side is read."""
+        target = self.values[-1]
+        if not isinstance(target, n.Expr):
+            return  # the `=` of a declaration
+        whole = target
+        if token.terminal == "ASSIGN":  # elements and fields get a message of their own, once the whole assignment is known
+            while isinstance(target, n.FieldAccess | n.TupleAccess | n.Index):
+                target = target.base
+        if not isinstance(target, n.Variable | n.Map | n.MapAccess) or whole.span.start != self.starts[-1]:
+            raise self._unexpected(token.start)
+
+    # ---- what could come
+
+    def _viable(self, *terminals: str) -> bool:
+        """Whether these terminals, one after the other, could come next."""
+        table, rules = self.tables.states, self.tables.rules
+        states = list(self.states)
+        for terminal in terminals:
+            while True:
+                action = table[states[-1]].get(terminal)
+                if action is None:
+                    return terminal == END_OF_TEXT and states[-1] in self.tables.ends.values()
+                if action >= 0:
+                    states.append(action)
+                    break
+                name, length, _ = rules[-action - 1]
+                if length:
+                    del states[-length:]
+                states.append(table[states[-1]][name])
+        return True
+
+    def _without_semicolon(self, token: Token) -> Token:
+        """The token to go on with where this one cannot come: the empty END if a `;` may be missing here. Raises the error otherwise."""
+        if "END" in self.tables.states[self.states[-1]] and (self._viable("END", token.terminal) or self._viable("END", "POINT")):
+            self.lexer.position = token.start
+            return Token("END", "", token.start)
+        raise self._unexpected(token.start, token.terminal)
+
+    def _unexpected(self, offset: int, terminal: str = "") -> Mistake:
+        """The error for the text at `offset`, which cannot come."""
+        start, end = self.lexer.place(offset)
+        before = tuple(v.terminal if isinstance(v, Token) else "" for v in self.values[-2:])
+        if before[-1:] == ("LET",) and self._viable("MAP"):
+            return Mistake(MAP_DECLARATION, self.starts[-1], self.ends[-1])
+        message = AFTER.get(before[-1:]) or AFTER.get(before)
+        if before[-1:] == ("LET",) and self.source.text[start:end].startswith("$"):
+            message = "expected identifier after '$'"
+        if before[-1:] == ("AMPERSAND",) and not self._viable("COUNT"):
+            message = actions.ADDRESS_OF
+        if message is None and self._viable("NAME") and any(isinstance(v, Token) and v.terminal == "CONFIG" for v in self.values):
+            message = "expected string, int, boolean, or ident" if self._viable("TRUE") else "expected config key"
+        if message is None and terminal == END_OF_TEXT and self._viable("RBRACE") and not self._viable("SEMICOLON"):
+            message = "expected '}'"
+        if message is None:
+            message = next((text for terminals, text in EXPECTED if self._viable(*terminals)), "unexpected input")
+        return Mistake(message, start, end)
+
+
+def _rules(tables: Tables) -> list[tuple[str, int, Action | None, int]]:
+    """The rules with their actions (None for one that only passes its value on) and the levels that each adds to the tree."""
+    cached: list[tuple[str, int, Action | None, int]] | None = _bound.get(id(tables))
+    if cached is None:
+        cached = [(name, length, _action(action), 0 if action in FLAT else 1) for name, length, action in tables.rules]
+        _bound[id(tables)] = cached
+    return cached
+
+
+def _action(name: str) -> Callable[..., Any] | None:
+    return None if name == "first" else getattr(actions, name)
+
+
+_bound: dict[int, list[tuple[str, int, Action | None, int]]] = {}

@@ -1,0 +1,272 @@
+"""Calls, as far as they can be judged without types: how many arguments, literals where they must be, where aggregations may stand,
+unsafe functions. Builtins that take a word (`nsecs(tai)`, `kstack(perf, 3)`) become Builtin nodes here, reg() as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pyprobe.lang import nodes as n
+from pyprobe.lang.diagnostics import Diagnostics
+from pyprobe.lang.passes.unit import Unit
+from pyprobe.lang.passes.walk import rewrite
+from pyprobe.lang.signatures import BUILTINS, FUNCTIONS, PROBE_TYPES, STACK_MODES, STACK_MOST, TIMESTAMP_MODES, Signature
+from pyprobe.lang.typesys import BOOL, NONE
+
+_WORDS = {0: "no arguments", 1: "one argument"}
+
+
+def _count(number: int) -> str:
+    return _WORDS.get(number, f"{number} arguments")
+
+
+def count_message(name: str, least: int, most: int | None, given: int) -> str:
+    """The message where a call has the wrong number of arguments, else an empty string."""
+    if least == most and given != least:
+        return f"{name}() requires {_count(least)} ({given} provided)"
+    if given < least:
+        return f"{name}() requires at least {_count(least)} ({given} provided)"
+    if most is not None and given > most:
+        return f"{name}() takes up to {_count(most)} ({given} provided)"
+    return ""
+
+
+class _Calls:
+    """One walk over all blocks. `loose` are the aggregations not yet seen on the right side of a map assignment."""
+
+    def __init__(self, unit: Unit) -> None:
+        self.unit = unit
+        self.diagnostics: Diagnostics = unit.diagnostics
+        self.loose: dict[int, n.Call] = {}
+        self.provider = ""
+
+    def change(self, node: n.Node) -> n.Node:
+        if isinstance(node, n.Call):
+            return self.call(node)
+        if isinstance(node, n.Assign) and not node.op and not isinstance(node.target, n.Variable):
+            value: n.Expr | None = node.value
+            while isinstance(value, n.Block):
+                value = value.result
+            self.loose.pop(id(value), None)
+        return node
+
+    def call(self, node: n.Call) -> n.Expr:
+        signature = FUNCTIONS.get(node.name)
+        if node.name in BUILTINS and (signature is None or not node.args):
+            return self.builtin(node)
+        if signature is None:
+            self.diagnostics.error(f"Unknown function: '{node.name}'", node.span)
+            return node
+        if signature.mode == "aggregate":
+            self.loose[id(node)] = node
+        if not self.counts(node, signature):
+            return node
+        if signature.providers is not None and self.provider not in signature.providers:
+            self.unavailable(node)
+            return node
+        if signature.unsafe and not self.unit.options.unsafe:
+            text = (
+                f"{node.name}() is unsafe. To use you need the --unsafe flag"
+                if signature.library
+                else f"{node.name}() is an unsafe function being used in safe mode"
+            )
+            self.diagnostics.error(text, node.span)
+        check = _CHECKS.get(node.name)
+        message = check(node.args, node.name) if check is not None else ""
+        if message:
+            self.diagnostics.error(message, node.span)
+        elif signature.later:
+            self.diagnostics.error(f"{node.name}() is not supported yet", node.span)
+        elif node.name == "reg" and isinstance(node.args[0], n.String):
+            return self.register(node, node.args[0].value.decode(errors="replace"))
+        return node
+
+    def placement(self) -> None:
+        """What is left in `loose` stands where no aggregation may; that comes before anything else that is wrong with these calls."""
+        for node in self.loose.values():
+            same = [d for d in self.diagnostics.items if d.span is node.span]
+            for other in same:
+                self.diagnostics.items.remove(other)
+            self.diagnostics.error(f"{node.name}() must be assigned directly to a map", node.span)
+
+    def unavailable(self, node: n.Call) -> None:
+        if node.name.startswith("signal"):
+            text = f"{node.name}() can not be used for this probetype {PROBE_TYPES.get(self.provider, self.provider)}"
+        else:
+            text = f'{node.name} can not be used with "{self.provider}" probes'
+        self.diagnostics.error(text, node.span)
+
+    def counts(self, node: n.Call, signature: Signature) -> bool:
+        given = len(node.args)
+        message = count_message(node.name, signature.least, signature.most, given)
+        if not message:
+            return True
+        if signature.library or node.name in BUILTINS:
+            self.mismatch(node, signature.least if given < signature.least else len(signature.params))
+        else:
+            self.diagnostics.error(message, node.span)
+        return False
+
+    def mismatch(self, node: n.Call, expected: int) -> None:
+        self.diagnostics.error(f"Call to {node.name}() has arguments that do not match any definition.", node.span).context(
+            node.span,
+            f"The closest definition of {node.name}() has a different number of arguments. Expected: {expected} but got {len(node.args)}",
+        )
+
+    def register(self, node: n.Call, name: str) -> n.Expr:
+        known = self.unit.world.registers()
+        if known and name not in known:
+            self.diagnostics.error(f"'{name}' is not a valid register on this architecture ({self.unit.world.arch})", node.span)
+        return n.Builtin(name="reg", args=(name,), span=node.span)
+
+    def builtin(self, node: n.Call) -> n.Expr:
+        """A builtin value written as a call."""
+        known = BUILTINS[node.name]
+        words: tuple[object, ...] = ()
+        if node.args and not known.words:
+            self.mismatch(node, 0)
+        elif node.args:
+            words = self.stack(node) if "perf" in known.words else self.word(node)
+        return n.Builtin(name=node.name, args=words, span=node.span)
+
+    def word(self, node: n.Call) -> tuple[object, ...]:
+        """The one word that pid, tid and nsecs take."""
+        name, first = node.name, node.args[0]
+        message = count_message(name, 0, 1, len(node.args))
+        if message:
+            self.diagnostics.error(message, node.span)
+        elif name == "nsecs":
+            if isinstance(first, n.Identifier) and first.name in TIMESTAMP_MODES:
+                return (first.name,)
+            if isinstance(first, n.Identifier):
+                self.diagnostics.error(f"Invalid timestamp mode: {first.name}", first.span)
+            else:
+                self.diagnostics.error(f"nsecs() only supports timestamp_mode arguments ({_literal_kind(first)} provided)", node.span)
+        elif isinstance(first, n.Identifier):
+            if first.name in BUILTINS[name].words:
+                return (first.name,)
+            self.diagnostics.error(f"Invalid PID namespace mode: {first.name} (expects: curr_ns or init)", first.span)
+        else:
+            self.diagnostics.error(f"{name}() only supports curr_ns and init as the argument", node.span)
+        return ()
+
+    def stack(self, node: n.Call) -> tuple[object, ...]:
+        """Mode and limit of a stack, each optional."""
+        name, args = node.name, list(node.args)
+        message = count_message(name, 0, 2, len(args))
+        if message:
+            self.diagnostics.error(message, node.span)
+            return ()
+        found: list[object] = []
+        if isinstance(args[0], n.Identifier):
+            mode = args.pop(0)
+            assert isinstance(mode, n.Identifier)
+            if mode.name not in STACK_MODES:
+                valid = "Invalid value for stack_mode: valid values are bpftrace, raw, perf, and build_id."
+                self.diagnostics.error(f"Error parsing stack mode: {name}: {valid}", mode.span)
+                return ()
+            if mode.name == "build_id" and name == "kstack":
+                self.diagnostics.error("'build_id' stack mode can only be used for ustack", node.span)
+            found.append(mode.name)
+        elif len(args) == 2:
+            self.diagnostics.error("Expected stack mode as first argument", node.span)
+            args.pop(0)
+        if args:
+            limit = args[0]
+            if not isinstance(limit, n.Integer) or limit.value < 0:
+                self.diagnostics.error(f"{name}: invalid limit value", node.span)
+            elif limit.value > STACK_MOST:
+                self.diagnostics.error(f"{name}([int limit]): limit shouldn't exceed {STACK_MOST}, {limit.value} given", node.span)
+            else:
+                found.append(limit.value)
+        return tuple(found)
+
+
+# ---- checks of one function each: the message, or an empty string
+
+Args = list[n.Expr | n.TypeSpec]
+
+
+def _literal_kind(arg: n.Node) -> str:
+    return "string" if isinstance(arg, n.String) else "bool" if isinstance(arg, n.Boolean) or getattr(arg, "type", NONE) is BOOL else "int"
+
+
+def _hist(args: Args, name: str) -> str:
+    if len(args) == 2:
+        bits = args[1]
+        if isinstance(bits, n.Integer) and not 0 <= bits.value <= 5:
+            return f"{name}: bits {bits.value % (1 << 64)} must be 0..5"
+        if not isinstance(bits, n.Integer):
+            return f"{name}: invalid bits value, must be a non-negative literal"
+    return ""
+
+
+def _natural(arg: n.Node) -> int | None:
+    return arg.value if isinstance(arg, n.Integer) and arg.value >= 0 else None
+
+
+def _lhist(args: Args, name: str) -> str:
+    values = [_natural(arg) for arg in args[1:]]
+    for word, value in zip(("min", "max", "step"), values, strict=True):
+        if value is None:
+            return f"{name}: invalid {word} value (must be non-negative literal)"
+    low, high, step = (v or 0 for v in values)
+    if step < 1:
+        return f"{name}() step must be >= 1 ({step} provided)"
+    buckets = (high - low) // step
+    if low > high or high == low:
+        return f"{name}() min must be less than max (provided min {low} and max {high})"
+    if buckets > 1000:
+        return f"{name}() too many buckets, must be <= 1000 (would need {buckets})"
+    if high - low < step:
+        return f"{name}() step is too large for the given range (provided step {step} for range {high - low})"
+    return ""
+
+
+_TSERIES = ("avg", "max", "min", "sum")
+
+
+def _tseries(args: Args, name: str) -> str:
+    interval, number = _natural(args[1]), _natural(args[2])
+    if interval is None:
+        return f"{name}: invalid interval_ns value (must be non-negative literal)"
+    if number is None:
+        return f"{name}: invalid num_intervals value (must be non-negative literal)"
+    if interval < 1:
+        return f"{name}() interval_ns must be >= 1 ({interval} provided)"
+    if number < 1:
+        return f"{name}() num_intervals must be >= 1 ({number} provided)"
+    if number >= 1000000:
+        return f"{name}() num_intervals must be < 1000000 ({number} provided)"
+    if len(args) == 4:
+        word = args[3]
+        text = word.value.decode(errors="replace") if isinstance(word, n.String) else ""
+        if text not in _TSERIES:
+            return f'{name}() expects one of the following aggregation functions: {", ".join(_TSERIES)} ("{text}" provided)'
+    return ""
+
+
+def _strncmp(args: Args, name: str) -> str:
+    return "" if _natural(args[2]) is not None else f"Builtin {name} requires a non-negative literal"
+
+
+def _pton(args: Args, name: str) -> str:
+    return "" if isinstance(args[0], n.String) else f"{name}() expects an string literal at the first argument"
+
+
+_CHECKS: dict[str, Callable[[Args, str], str]] = {
+    "hist": _hist,
+    "lhist": _lhist,
+    "tseries": _tseries,
+    "strncmp": _strncmp,
+    "pton": _pton,
+}
+
+
+def run(unit: Unit) -> None:
+    """Check every call of every block."""
+    calls = _Calls(unit)
+    for body in unit.bodies:
+        calls.provider = body.point.provider
+        rewrite(body.block, calls.change)
+    calls.placement()

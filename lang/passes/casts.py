@@ -1,0 +1,67 @@
+"""Conversions that the language makes by itself, written into the tree: as a literal of the other type, or as a Cast without a spec."""
+
+from __future__ import annotations
+
+from pyprobe.lang import nodes as n
+from pyprobe.lang.diagnostics import Diagnostics
+from pyprobe.lang.promote import holds, settle, wide
+from pyprobe.lang.typesys import NONE, Aggregate, Enum, Flexible, Integer, Pointer, Record, String, Tuple, Type
+
+_COMPOUND = (Flexible, Tuple, Record, Pointer)
+
+
+def final(t: Type) -> Type:
+    """The type as the runtime sees it: no flexible literals, and aggregations inside a tuple are their current value."""
+    if not isinstance(t, _COMPOUND):
+        return t
+    t = settle(t)
+    if isinstance(t, Tuple) and any(isinstance(e, (Aggregate, Tuple)) for e in t.elements):
+        return Tuple(tuple(readable(final(e)) for e in t.elements))
+    if isinstance(t, Record) and any(isinstance(e, (Aggregate, Tuple)) for _, e in t.fields):
+        return Record(tuple((name, readable(final(e))) for name, e in t.fields))
+    return t
+
+
+def readable(t: Type) -> Type:
+    """What reading a map value gives: an aggregation that can be read is an integer."""
+    return wide(t) if isinstance(t, Aggregate) and t.castable else t
+
+
+def convert(node: n.Expr, to: Type, diagnostics: Diagnostics | None, source: Type = NONE) -> n.Expr:
+    """The expression with its value converted to type `to` (a final one). Warns where an integer may change; no warning without
+    diagnostics, nor where `source` (the type as inferred) was that of a literal whose sign may adapt."""
+    t = node.type
+    if isinstance(source, Flexible) and to.size >= t.size:
+        diagnostics = None
+    if t is to or to is NONE:
+        return node
+    if isinstance(to, Integer) and isinstance(node, n.Integer):
+        if diagnostics is not None and not node.flexible and not holds(to, t):
+            _warn(node, t, to, diagnostics)
+        node.value = to.wrap(node.value)
+        node.type = to
+        return node
+    if isinstance(to, String) and isinstance(node, n.String):
+        node.type = to
+        return node
+    if isinstance(to, Tuple) and isinstance(node, n.Tuple):
+        node.items = [convert(item, e, diagnostics) for item, e in zip(node.items, to.elements, strict=True)]
+        node.type = to
+        return node
+    if isinstance(to, Record) and isinstance(node, n.Record) and [name for name, _ in node.items] == [name for name, _ in to.fields]:
+        node.items = [(name, convert(item, e, diagnostics)) for (name, item), (_, e) in zip(node.items, to.fields, strict=True)]
+        node.type = to
+        return node
+    if t == to:
+        return node
+    if isinstance(to, Integer) and isinstance(t, (Integer, Enum)) and diagnostics is not None and not holds(to, t):
+        _warn(node, t, to, diagnostics)
+    return n.Cast(spec=None, operand=node, type=to, span=node.span)
+
+
+def _warn(node: n.Expr, t: Type, to: Type, diagnostics: Diagnostics) -> None:
+    diagnostics.warning(
+        f"Expression of type: {t} being cast to type: {to}. This may cause unexpected results. "
+        "Use an explicit cast to suppress this warning.",
+        node.span,
+    )

@@ -1,0 +1,245 @@
+"""The last look at every expression, with all types known: what is still wrong is reported, conversions are written into the tree, and
+what only mattered to the compiler is replaced by what it means (sizeof by a number, `x += e` by `x = x + e`).
+
+The tree is rebuilt bottom-up; the functions return the replacement of the node they get. Expressions are in `check_expressions`,
+calls in `check_calls`; here are the statements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pyprobe.lang import nodes as n
+from pyprobe.lang.diagnostics import Diagnostic, Diagnostics
+from pyprobe.lang.passes import check_expressions
+from pyprobe.lang.passes.casts import convert, final, readable
+from pyprobe.lang.passes.infer import Inference, compound_span
+from pyprobe.lang.passes.unit import Unit
+from pyprobe.lang.passes.walk import copy
+from pyprobe.lang.promote import kind
+from pyprobe.lang.source import Span
+from pyprobe.lang.typesys import BOOL, NONE, VOID, Aggregate, Enum, Integer, Pointer, String, Tuple, Type
+
+UNUSABLE_KEYS = (VOID,)
+
+
+class Checker:
+    """What the checks share: the unit, what inference found, and the way down the tree."""
+
+    def __init__(self, unit: Unit, inference: Inference) -> None:
+        self.unit = unit
+        self.inference = inference
+        self.config = unit.config
+        self.diagnostics: Diagnostics = unit.diagnostics
+
+    def error(self, message: str, span: Span) -> Diagnostic:
+        return self.diagnostics.error(message, span)
+
+    def warning(self, message: str, span: Span) -> Diagnostic:
+        return self.diagnostics.warning(message, span)
+
+    def expr(self, node: n.Expr) -> n.Expr:
+        """Check an expression; the result has a final type."""
+        rule = check_expressions.RULES.get(type(node))
+        if rule is not None:
+            node = rule(self, node)
+        node.type = final(node.type)
+        return node
+
+    def block(self, block: n.Block) -> n.Block:
+        statements: list[n.Statement] = []
+        for statement in block.statements:
+            found = _STATEMENTS[type(statement)](self, statement)
+            if isinstance(found, list):
+                statements += found
+            else:
+                statements.append(found)
+        block.statements = statements
+        if block.result is not None:
+            block.result = self.expr(block.result)
+        block.type = final(block.type)
+        return block
+
+    def condition(self, node: n.Expr, span: Span) -> n.Expr:
+        """A condition: whole numbers, bools and pointers have a truth; a string only where it is a constant."""
+        before = node.type
+        checked = self.expr(node)
+        if not (isinstance(before, (Integer, Enum, Pointer)) or before is BOOL or isinstance(node, n.String)):
+            self.error(f"Invalid condition: {kind(before)}", span)
+        if isinstance(checked, n.String):
+            return n.Boolean(value=bool(checked.value), type=BOOL, span=checked.span)
+        return checked
+
+    def map_key(self, name: str) -> Type:
+        return final(self.inference.map(name).key)
+
+    def map_value(self, name: str) -> Type:
+        return final(self.inference.map(name).value)
+
+    def key(self, name: str, node: n.Expr, span: Span) -> n.Expr:
+        """A key, converted to the type that the map's keys have."""
+        t = node.type
+        stored = self.store(node, self.map_key(name))
+        if isinstance(t, Tuple):
+            inner = next((e for e in t.elements if isinstance(e, Aggregate) and not e.castable), None)
+            if inner is not None:
+                self.error(f"{inner} cannot be part of a map key", span)
+        elif t in UNUSABLE_KEYS:
+            self.error(f"Invalid map key type: {t}", span)
+        return stored
+
+    def read(self, node: n.Expr) -> n.Expr:
+        """An aggregation read as an integer, where it can be; other expressions as they are."""
+        return convert(node, readable(node.type), None) if isinstance(node.type, Aggregate) else node
+
+    def store(self, value: n.Expr, to: Type) -> n.Expr:
+        """A value, checked and converted to the type of the place it is assigned to."""
+        source = value.type
+        value = self.expr(value)
+        if isinstance(value.type, Aggregate) and isinstance(to, Aggregate):
+            return value
+        return convert(self.read(value), to, self.diagnostics, source)
+
+
+# ---- statements
+
+Result = n.Statement | list[n.Statement]
+
+
+def _expression(check: Checker, node: n.ExprStatement) -> Result:
+    node.expr = check.expr(node.expr)
+    expr = node.expr
+    if expr.type is not NONE and expr.type is not VOID and not isinstance(expr, (n.Increment, n.If, n.Block)):
+        check.warning("Return value discarded.", expr.span)
+    if isinstance(expr, n.Call) and expr.name == "exit":
+        return [node, n.Jump(kind="return", span=node.span)]
+    return node
+
+
+def _assign(check: Checker, node: n.Assign) -> Result:
+    target = node.target
+    if node.op:
+        node.value = n.Binary(op=node.op.rstrip("="), left=copy(target), right=node.value, span=compound_span(node))
+        check.inference.expr(node.value)
+        node.op = ""
+    if isinstance(target, n.Variable):
+        target.type = final(check.inference.variable(target).type)
+        node.value = check.store(node.value, target.type)
+        return node
+    if isinstance(target, n.MapAccess):
+        name = target.map.name
+        target.key = check.key(name, target.key, target.span)
+        target.map.type = check.map_value(name)
+    else:
+        name = target.name
+    target.type = check.map_value(name)
+    if isinstance(target.type, Aggregate):
+        return _aggregate(check, node)
+    node.value = check.store(node.value, target.type)
+    return node
+
+
+def _aggregate(check: Checker, node: n.Assign) -> Result:
+    """`@x = { statements; count() }` becomes the statements and the plain assignment."""
+    before: list[n.Statement] = []
+    value = node.value
+    while isinstance(value, n.Block) and value.result is not None:
+        result = value.result
+        value.result = None
+        value.type = VOID
+        before += check.block(value).statements
+        value = result
+    node.value = value = check.expr(value)
+    if isinstance(value, n.Call):
+        value.type = node.target.type
+    if not before:
+        return node
+    return n.ExprStatement(expr=n.Block(statements=[*before, node], type=VOID, span=node.span), span=node.span)
+
+
+def _discard(check: Checker, node: n.Discard) -> Result:
+    node.value = check.expr(node.value)
+    return node
+
+
+def _let(check: Checker, node: n.Let) -> Result:
+    state = check.inference.variable(node.variable)
+    node.variable.type = final(state.type)
+    if node.value is not None:
+        node.value = check.store(node.value, node.variable.type)
+    return node
+
+
+def _while(check: Checker, node: n.While) -> Result:
+    if isinstance(node.condition.type, String):  # unlike elsewhere, any string has a truth here
+        node.condition = n.Cast(spec=None, operand=check.expr(node.condition), type=BOOL, span=node.condition.span)
+    else:
+        node.condition = check.condition(node.condition, node.span)
+    node.body = check.block(node.body)
+    return node
+
+
+def _unroll(check: Checker, node: n.Unroll) -> Result:
+    """The body as often as was written; that the number is a constant within bounds was checked long before."""
+    body = check.block(node.body)
+    times = node.count.value if isinstance(node.count, n.Integer) else 1
+    return [n.ExprStatement(expr=copy(body) if i else body, span=node.span) for i in range(times)]
+
+
+def _for_range(check: Checker, node: n.ForRange) -> Result:
+    node.variable.type = final(check.inference.variable(node.variable).type)
+    node.start = check.store(node.start, node.variable.type)
+    node.end = check.store(node.end, node.variable.type)
+    node.body = check.block(node.body)
+    return node
+
+
+def _for_map(check: Checker, node: n.ForMap) -> Result:
+    node.map.type = check.map_value(node.map.name)
+    node.variable.type = final(check.inference.variable(node.variable).type)
+    node.body = check.block(node.body)
+    return node
+
+
+def _jump(check: Checker, node: n.Jump) -> Result:
+    if node.value is not None:
+        given = node.value.type
+        node.value = check.expr(node.value)
+        if not isinstance(given, (Integer, Enum)):
+            check.error(f"Probe return values can only be integers. Found {given}", node.value.span)
+    return node
+
+
+def _import(check: Checker, node: n.ImportStatement) -> Result:
+    check.error(
+        "Import statements that are not at the top level are primarily for the standard library. "
+        "If this is functionality you need, please file an issue to explain why.",
+        node.span,
+    )
+    return []
+
+
+_STATEMENTS: dict[type[n.Node], Callable[..., Result]] = {
+    n.ExprStatement: _expression,
+    n.Assign: _assign,
+    n.Discard: _discard,
+    n.Let: _let,
+    n.While: _while,
+    n.Unroll: _unroll,
+    n.ForRange: _for_range,
+    n.ForMap: _for_map,
+    n.Jump: _jump,
+    n.ImportStatement: _import,
+}
+
+
+def run(unit: Unit) -> None:
+    """Check and convert all bodies."""
+    assert unit.inference is not None
+    checker = Checker(unit, unit.inference)
+    for index in range(len(unit.bodies)):
+        body = unit.inference.enter(index)
+        body.block = checker.block(body.block)
+        if body.block.result is not None:
+            body.block.statements.append(n.ExprStatement(expr=body.block.result, span=body.block.result.span))
+            body.block.result = None

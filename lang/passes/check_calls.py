@@ -1,0 +1,398 @@
+"""The checks of calls that need types: kinds of arguments, formats, what can be printed; and calls that mean something simpler.
+
+Most functions are checked by their entry in `lang.signatures` alone. Where upstream words a refusal in its own way, `_REFUSALS` has the
+text; where more is to be done, `_SPECIAL` has a function.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pyprobe.lang import formats
+from pyprobe.lang import nodes as n
+from pyprobe.lang.passes.casts import convert
+from pyprobe.lang.passes.constant import PREDICATES
+from pyprobe.lang.promote import kind, wide
+from pyprobe.lang.signatures import FUNCTIONS, Param, Signature
+from pyprobe.lang.typesys import (
+    BOOL,
+    INT64,
+    NONE,
+    UINT64,
+    VOID,
+    Aggregate,
+    Array,
+    Enum,
+    Integer,
+    Nanoseconds,
+    Pointer,
+    Stack,
+    String,
+    Type,
+)
+
+if TYPE_CHECKING:
+    from pyprobe.lang.passes.check import Checker
+
+_FORMATTED = frozenset({"printf", "errorf", "warnf", "debugf", "cat", "system", "fail"})
+
+_ADDRESS_ONLY = "{name}() expects an integer or pointer argument"
+_REFUSALS = {
+    ("str", 0): "{name}() expects a string, integer or a pointer type as first argument ({type} provided)",
+    ("buf", 0): "{name}() expects an integer, string, or array argument but saw {kind}",
+    ("ksym", 0): _ADDRESS_ONLY,
+    ("usym", 0): _ADDRESS_ONLY,
+    ("join", 0): "() only supports int or pointer arguments ({kind} provided)",
+    ("bswap", 0): "{name}() only supports integer arguments ({kind} provided)",
+    ("kptr", 0): "{name}() only supports integer or pointer arguments ({kind} provided)",
+    ("uptr", 0): "{name}() only supports integer or pointer arguments ({kind} provided)",
+    ("ntop", 0): "{name}() expects an integer or array argument, got {kind}",
+    ("ntop", 1): "{name}() expects an integer or array argument, got {kind}",
+    ("strlen", 0): "string-like values must be either strings, arrays or pointers",
+    ("strcap", 0): "string-like values must be either strings, arrays or pointers",
+    ("strerror", 0): 'Cannot cast from "{type}" to "int32"',
+}
+"""Own wordings for an argument of the wrong kind, by function and position."""
+
+
+def call(check: Checker, node: n.Call) -> n.Expr:
+    """Check a call and convert its arguments; the result may be something simpler."""
+    signature = FUNCTIONS[node.name]
+    types = [arg.type if isinstance(arg, n.Expr) else NONE for arg in node.args]
+    predicate = PREDICATES.get(node.name)
+    if predicate is not None:
+        return _boolean(node, predicate(types[0]))
+    if node.name in _SPECIAL_FIRST:
+        return _SPECIAL_FIRST[node.name](check, node)
+    given = list(node.args)
+    node.args = [
+        check.expr(arg) if isinstance(arg, n.Expr) and not _is_whole_map(arg, position, signature) else arg
+        for position, arg in enumerate(node.args)
+    ]
+    if not _arguments(check, node, signature, given, types):
+        return node
+    special = _SPECIAL.get(node.name)
+    return special(check, node, types) if special is not None else node
+
+
+def _boolean(node: n.Call, value: bool) -> n.Expr:
+    return n.Boolean(value=value, type=BOOL, span=node.span)
+
+
+def _is_whole_map(arg: n.Node, position: int, signature: Signature) -> bool:
+    return position == 0 and isinstance(arg, n.Map) and (signature.params[0].kinds[:1] == ("map",) or signature.name in ("print", "len"))
+
+
+def _arguments(check: Checker, node: n.Call, signature: Signature, given: list[n.Expr | n.TypeSpec], types: list[Type]) -> bool:
+    """Every argument against its parameter; False after an error."""
+    good = True
+    for position, (param, arg, t) in enumerate(zip(signature.params, given, types, strict=False)):
+        message = _refusal(param, node.name, position, arg, t)
+        if message:
+            check.error(message, arg.span if "map" in param.kinds else node.span)
+            good = False
+            if node.name != "strftime":
+                break
+        elif isinstance(arg, n.Expr) and signature.mode == "aggregate" and not param.literal:
+            node.args[position] = convert(_expression(node, position), param.to or wide(t), None)
+    return good
+
+
+def _expression(node: n.Call, position: int) -> n.Expr:
+    arg = node.args[position]
+    assert isinstance(arg, n.Expr)
+    return arg
+
+
+def _refusal(param: Param, name: str, position: int, arg: n.Node, t: Type) -> str:
+    """Why this argument cannot be there, or an empty string."""
+    kinds = param.kinds
+    if kinds[:1] == ("map",):
+        if isinstance(arg, n.Map) or (name == "delete" and isinstance(arg, n.MapAccess)):
+            return ""
+        return f"{name}() expects a map argument"
+    if "any" in kinds or "variable" in kinds or "type" in kinds or t is NONE:
+        return ""
+    if param.literal:
+        if isinstance(arg, (n.Integer, n.String, n.Boolean)) and kind(arg.type) in kinds:
+            return ""
+        if name in ("hist", "lhist", "tseries"):
+            return ""  # judged without types before
+        return f"{name}() expects a {kinds[0]} literal ({kind(t)} provided)"
+    if kind(t) in kinds:
+        return ""
+    text = _REFUSALS.get((name, position), f"{name}() only supports {' or '.join(kinds)} arguments ({{kind}} provided)")
+    return text.format(name=name, kind=kind(t), type=t)
+
+
+# ---- functions with more to check
+
+Special = Callable[["Checker", n.Call, list[Type]], n.Expr]
+
+
+def _format(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
+    text = node.args[0]
+    assert isinstance(text, n.String)
+    message = formats.count_error(text.value, len(node.args) - 1)
+    if message:
+        check.error(message, node.span)
+        return node
+    for spec, t in zip(formats.specs(text.value), types[1:], strict=True):
+        message = spec.refuses(t)
+        if message:
+            check.error(message, node.span)
+    if node.name == "fail":
+        check.error(text.value.decode(errors="replace"), node.span)
+    node.args = [arg if not isinstance(arg, n.Expr) or isinstance(arg, n.Map) else check.read(arg) for arg in node.args]
+    return node
+
+
+def _print(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
+    first, t = node.args[0], types[0]
+    if isinstance(first, n.Map):
+        first.type = check.map_value(first.name)
+        if len(node.args) > 1 and isinstance(first.type, Aggregate) and first.type.function == "stats":
+            check.warning("print()'s top and div arguments are ignored when used on stats() maps.", node.span)
+        return node
+    if len(node.args) > 1:
+        check.error(f"Non-map print() only takes 1 argument, {len(node.args)} found", node.span)
+    elif t is NONE:
+        check.error("none type passed to print() is not printable", node.span)
+    elif isinstance(t, Aggregate) and not t.castable and isinstance(first, n.MapAccess) and t.function != "stats":
+        check.error(f"Map type {t} cannot print the value of individual keys. You must print the whole map.", node.span)
+    elif isinstance(first, n.Builtin) and first.name == "args" and check.inference.body.point.provider == "tracepoint":
+        point = check.inference.body.point
+        check.error(f"struct tracepoint:{point.target}:{point.function}_args type passed to print() is not printable", node.span)
+    if isinstance(node.args[0], n.Expr):
+        node.args[0] = check.read(node.args[0])
+    return node
+
+
+def _keyed(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
+    """has_key, find and delete: the key as the map has it; `delete(@m[k])` is `delete(@m, k)`."""
+    first = node.args[0]
+    if isinstance(first, n.MapAccess):
+        node.args[:1] = [first.map, first.key]
+    elif len(node.args) > 1 and isinstance(first, n.Map):
+        node.args[1] = convert(check.read(_expression(node, 1)), check.map_key(first.name), check.diagnostics)
+    if isinstance(node.args[0], n.Map):
+        node.args[0].type = check.map_value(node.args[0].name)
+    return node
+
+
+def _whole_map(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
+    if isinstance(node.args[0], n.Map):
+        node.args[0].type = check.map_value(node.args[0].name)
+    return node
+
+
+def _len(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
+    first = node.args[0]
+    if isinstance(first, n.Map):
+        state = check.inference.map(first.name)
+        if state.scalar:
+            check.error("call to len() expects a map with explicit keys (non-scalar map)", node.span)
+        first.type = check.map_value(first.name)
+    elif not isinstance(types[0], Stack):
+        check.error("call to len() expects a map, ustack, or kstack", node.span)
+    return node
+
+
+def _is_scalar(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
+    first = node.args[0]
+    return _boolean(node, isinstance(first, n.Map) and check.inference.map(first.name).scalar is not False)
+
+
+def _length(check: Checker, node: n.Call, types: list[Type]) -> bool:
+    """The optional second argument of str and buf; False after an error."""
+    if len(node.args) < 2:
+        return True
+    length = node.args[1]
+    most = check.config.max_strlen
+    if isinstance(length, n.Integer):
+        if length.value < 0:
+            check.error(f"{node.name}cannot use negative length ({length.value})", node.span)
+            return False
+        if node.name == "str" and length.value + 1 > most:
+            shortened = f"will be shortened to {most} bytes (see BPFTRACE_MAX_STRLEN)"
+            check.warning(f"length param ({length.value}) is too long and {shortened}", node.span)
+    return True
+
+
+def _str(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
+    first = node.args[0]
+    if not _length(check, node, types):
+        return node
+    if isinstance(first, n.Integer):
+        node.args[0] = n.String(value=str(first.value).encode(), type=String(len(str(first.value)) + 1), span=first.span)
+    first, length = node.args[0], node.args[1] if len(node.args) == 2 else None
+    if isinstance(first, n.String) and (length is None or isinstance(length, n.Integer)):
+        text = first.value if length is None else first.value[: length.value]
+        return n.String(value=text, type=node.type, span=node.span)
+    return node
+
+
+def _buf(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
+    if len(node.args) == 1 and not isinstance(types[0], Array):
+        check.error(f"buf() expects a length argument for non-array type {kind(types[0])}", node.span)
+    else:
+        _length(check, node, types)
+    return node
+
+
+def _strftime(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
+    when = node.args[1]
+    if isinstance(when, n.Integer) and when.value < 0:
+        check.error("strftime() does not accept negative timestamps", node.span)
+    if isinstance(types[1], Nanoseconds) and types[1].mode == "monotonic":
+        check.error("strftime() can not take a monotonic timestamp", node.span)
+    return node
+
+
+def _kaddr(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
+    name = _text(node)
+    address = check.unit.world.kernel_symbol(name)
+    if address is None:
+        check.error(f"Failed to resolve kernel symbol: {name}", node.span)
+        return node
+    return n.Integer(value=address, flexible=False, type=UINT64, span=node.span)
+
+
+def _uaddr(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
+    name = _text(node)
+    found = check.unit.world.user_symbol(check.inference.body.point, name)
+    if found is None:
+        check.error(f"Could not resolve symbol: {check.inference.body.point.target}:{name}", node.span)
+        return node
+    size = found[1] if found[1] in (1, 2, 4, 8) else 8
+    node.type = Pointer(Integer(size, False), "user")
+    return node
+
+
+def _text(node: n.Call) -> str:
+    first = node.args[0]
+    return first.value.decode(errors="replace") if isinstance(first, n.String) else ""
+
+
+def _pton(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
+    try:
+        ipaddress.ip_address(_text(node))
+    except ValueError:
+        check.error(f"pton() expects a valid IPv4/IPv6 address, got {_text(node)}", node.span)
+    return node
+
+
+def _ntop(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
+    address = types[-1]
+    if not isinstance(address, (Integer, Enum)) and address.size not in (4, 16):
+        check.error("ntop() argument must be 4 or 16 bytes in size", node.span)
+    return node
+
+
+def _macaddr(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
+    if isinstance(node.args[0], n.String):
+        check.error("macaddr() does not support literal string arguments", node.span)
+    elif isinstance(types[0], (Array, String)) and types[0].size < 6:
+        check.error("macaddr() argument must be at least 6 bytes in size", node.span)
+    return node
+
+
+def _space(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
+    """kptr and uptr only say where a pointer points."""
+    return n.Cast(spec=None, operand=_expression(node, 0), type=node.type, span=node.span)
+
+
+def _string_pair(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
+    for t in types[:2]:
+        if not isinstance(t, String):
+            check.error(f"{node.name}() only supports string arguments ({kind(t)} provided)", node.span)
+            break
+    return node
+
+
+_SPECIAL: dict[str, Special] = {
+    **dict.fromkeys(_FORMATTED, _format),
+    "print": _print,
+    "clear": _whole_map,
+    "zero": _whole_map,
+    "has_key": _keyed,
+    "find": _keyed,
+    "delete": _keyed,
+    "len": _len,
+    "is_scalar": _is_scalar,
+    "str": _str,
+    "buf": _buf,
+    "strftime": _strftime,
+    "kaddr": _kaddr,
+    "uaddr": _uaddr,
+    "pton": _pton,
+    "ntop": _ntop,
+    "macaddr": _macaddr,
+    "kptr": _space,
+    "uptr": _space,
+}
+
+
+# ---- functions that are gone after the check
+
+
+def _assert(check: Checker, node: n.Call) -> n.Expr:
+    """`assert(c, m)`: unless c, errorf(m) and exit(1)."""
+    condition = check.condition(_expression(node, 0), node.span)
+    message = node.args[1]
+    if not isinstance(message, n.String):
+        check.error(f"assert() expects a string literal ({kind(_expression(node, 1).type)} provided)", node.span)
+        return node
+    text = b"assert failed: " + message.value.replace(b"%", b"%%")
+    words = n.String(value=text, type=String(len(text) + 1), span=message.span)
+    status = n.Integer(value=1, type=INT64, span=node.span)
+    failing: list[n.Statement] = [
+        n.ExprStatement(expr=n.Call(name="errorf", args=[words], type=VOID, span=node.span), span=node.span),
+        n.ExprStatement(expr=n.Call(name="exit", args=[status], type=VOID, span=node.span), span=node.span),
+        n.Jump(kind="return", span=node.span),
+    ]
+    return n.If(
+        condition=condition,
+        then=n.Block(statements=[], type=VOID, span=node.span),
+        orelse=n.Block(statements=failing, type=VOID, span=node.span),
+        type=VOID,
+        span=node.span,
+    )
+
+
+def _static_assert(check: Checker, node: n.Call) -> n.Expr:
+    from pyprobe.lang.passes.constant import constant_boolean  # only this rare function needs it
+
+    message = node.args[1]
+    truth = constant_boolean(_expression(node, 0), check.inference)
+    if truth is None:
+        check.error("Unable to resolve comptime expression", _expression(node, 0).span)
+    elif not truth and isinstance(message, n.String):
+        check.error(message.value.decode(errors="replace"), node.span)
+    return n.Block(statements=[], type=VOID, span=node.span)
+
+
+def _assert_str(check: Checker, node: n.Call) -> n.Expr:
+    if not isinstance(_expression(node, 0).type, String):
+        check.error("expected a string", node.span)
+    return n.Block(statements=[], type=VOID, span=node.span)
+
+
+def _is_literal(check: Checker, node: n.Call) -> n.Expr:
+    return _boolean(node, isinstance(node.args[0], (n.Integer, n.String, n.Boolean)))
+
+
+def _kernel_function(check: Checker, node: n.Call) -> n.Expr:
+    return _boolean(node, False)
+
+
+_SPECIAL_FIRST: dict[str, Callable[[Checker, n.Call], n.Expr]] = {
+    "assert": _assert,
+    "static_assert": _static_assert,
+    "assert_str": _assert_str,
+    "is_literal": _is_literal,
+    "kfunc_exist": _kernel_function,
+    "kfunc_allowed": _kernel_function,
+}

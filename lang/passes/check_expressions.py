@@ -1,0 +1,425 @@
+"""The checks and conversions of expressions, one small function a node class, in the table `RULES`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pyprobe.lang import nodes as n
+from pyprobe.lang.passes import infer_expressions as infer
+from pyprobe.lang.passes.casts import convert, final, readable
+from pyprobe.lang.passes.check_calls import call
+from pyprobe.lang.passes.constant import constant, constant_boolean
+from pyprobe.lang.passes.infer_expressions import COMPARISONS, LOGICAL
+from pyprobe.lang.promote import integer, is_integer, join, kind, meeting, wide
+from pyprobe.lang.typesys import (
+    BOOL,
+    INT64,
+    NONE,
+    UINT64,
+    USERNAME,
+    VOID,
+    Aggregate,
+    Array,
+    Enum,
+    Integer,
+    Pointer,
+    Record,
+    Simple,
+    Stack,
+    String,
+    Struct,
+    Tuple,
+    Type,
+)
+
+if TYPE_CHECKING:
+    from pyprobe.lang.passes.check import Checker
+
+_NUMERIC = (Integer, Enum)
+
+
+# ---- variables and maps
+
+
+def _map_access(check: Checker, node: n.MapAccess) -> n.Expr:
+    node.key = check.key(node.map.name, node.key, node.span)
+    node.type = check.map_value(node.map.name)
+    node.map.type = node.type
+    return node
+
+
+def _map(check: Checker, node: n.Map) -> n.Expr:
+    node.type = check.map_value(node.name)
+    return node
+
+
+def _variable(check: Checker, node: n.Variable) -> n.Expr:
+    node.type = final(check.inference.variable(node).type)
+    if node.type is NONE:
+        check.error("Could not resolve the type of this variable", node.span)
+    return node
+
+
+def _increment(check: Checker, node: n.Increment) -> n.Expr:
+    node.target = check.expr(node.target)
+    return node
+
+
+# ---- operators
+
+
+def _unary(check: Checker, node: n.Unary) -> n.Expr:
+    node.operand = check.expr(node.operand)
+    op, t = node.op, node.operand.type
+    if op == "&":
+        node.type = Pointer(t)
+    elif op in ("-", "~"):
+        if isinstance(t, Enum):
+            node.operand = convert(node.operand, UINT64, None)
+        elif isinstance(t, Integer) and t.signed:
+            node.operand = convert(node.operand, INT64, None)
+        elif isinstance(t, Integer) and t.size < 8:  # an unsigned one works in its own width
+            node.type = integer(t.size, False)
+            return convert(node, UINT64, None)
+    elif op == "*" and isinstance(t, _NUMERIC):
+        cell = Pointer(integer(t.size, False), infer.default_space(check.inference.body.point.provider))
+        node.operand = convert(node.operand, cell, None)
+        node.type = cell.to
+        return convert(node, UINT64, None)
+    elif op == "*" and isinstance(t, Pointer) and t.to is VOID:
+        check.error(f"Can not dereference pointer to \"{t.to}\"", node.span)
+    return node
+
+
+def _mismatch(check: Checker, node: n.Binary, left: Type, right: Type) -> None:
+    """Two sides that have nothing to do with each other. In arithmetic a number reads as the 64 bits it was widened to."""
+    if node.op not in COMPARISONS | LOGICAL:
+        left = node.type if isinstance(left, Integer) else left
+        right = node.type if isinstance(right, Integer) else right
+    error = check.error(f"Type mismatch for '{node.op}': comparing {left} with {right}", node.span)
+    error.context(node.left.span, f"left ({left})").context(node.right.span, f"right ({right})")
+
+
+def _unusable(check: Checker, node: n.Binary, left: Type, right: Type) -> None:
+    check.error(f"The {node.op} operator can not be used on expressions of types {left}, {right}", node.span)
+
+
+def _binary(check: Checker, node: n.Binary) -> n.Expr:
+    if node.op in LOGICAL:
+        return _logical(check, node)
+    left, right = node.left.type, node.right.type
+    node.left, node.right = check.expr(node.left), check.expr(node.right)
+    if left is NONE or right is NONE:
+        return node
+    whole_left, whole_right = is_integer(left) or left is BOOL, is_integer(right) or right is BOOL
+    if node.op in COMPARISONS:
+        _comparison(check, node, left, right, whole_left and whole_right)
+    elif isinstance(left, Pointer) or isinstance(right, Pointer):
+        pass  # inference has refused what cannot be
+    elif whole_left and whole_right:
+        _arithmetic(check, node, left, right)
+    elif isinstance(left, Array) and isinstance(right, Array):
+        check.error(f"The {node.op} operator cannot be used on arrays.", node.span)
+    elif _same_family(left, right):
+        _unusable(check, node, left, right)
+    else:
+        _mismatch(check, node, left, right)
+    return node
+
+
+def _logical(check: Checker, node: n.Binary) -> n.Expr:
+    left, right = node.left.type, node.right.type
+    node.left, node.right = check.read(check.expr(node.left)), check.read(check.expr(node.right))
+    if not all(is_integer(t) or isinstance(t, Pointer) or t is BOOL or t is NONE for t in (left, right)):
+        (_unusable if _same_family(left, right) else _mismatch)(check, node, left, right)
+    return node
+
+
+def _arithmetic(check: Checker, node: n.Binary, left: Type, right: Type) -> None:
+    to = node.type
+    if to is BOOL:
+        return
+    node.left = convert(check.read(node.left), to, check.diagnostics, left)
+    if node.op in ("<<", ">>"):
+        node.right = check.read(node.right)
+        if isinstance(node.right, n.Integer):
+            node.right = convert(node.right, to, None)
+    else:
+        node.right = convert(check.read(node.right), to, check.diagnostics, right)
+
+
+def _same_family(left: Type, right: Type) -> bool:
+    return kind(left) == kind(right) or (isinstance(left, Pointer) and isinstance(right, Pointer))
+
+
+_EXACT = (Simple, Stack, Struct)  # kinds whose values compare only with the very same type
+
+
+def _comparison(check: Checker, node: n.Binary, left: Type, right: Type, whole: bool) -> None:
+    if whole:
+        if left is BOOL and right is BOOL:
+            return
+        common = meeting(wide(left) if left is BOOL else left, wide(right) if right is BOOL else right)
+        _both_to(check, node, common, left, right)
+    elif isinstance(left, Pointer) and isinstance(right, Pointer):
+        return
+    elif isinstance(left, Pointer) and (is_integer(right) or right is BOOL):
+        node.right = convert(check.read(node.right), left, None)
+    elif isinstance(right, Pointer) and (is_integer(left) or left is BOOL):
+        node.left = convert(check.read(node.left), right, None)
+    elif isinstance(left, Pointer) or isinstance(right, Pointer):
+        _unusable(check, node, left, right)
+    elif isinstance(left, Array) and isinstance(right, Array):
+        if node.op not in ("==", "!="):
+            check.error(f"The {node.op} operator cannot be used on arrays.", node.span)
+        elif left != right:
+            check.error("Only arrays of same size support comparison operators.", node.span)
+    elif not _same_family(left, right) or (isinstance(left, _EXACT) and left != right):
+        _mismatch(check, node, left, right)
+    elif node.op not in ("==", "!="):
+        _unusable(check, node, left, right)
+    elif isinstance(left, (Tuple, Record)):
+        common = join(left, right)
+        if common is None:
+            _mismatch(check, node, left, right)
+        else:
+            _both_to(check, node, common, left, right)
+
+
+def _both_to(check: Checker, node: n.Binary, common: Type | None, left: Type, right: Type) -> None:
+    if common is None:
+        return
+    to = final(common)
+    node.left = convert(check.read(node.left), to, check.diagnostics, left)
+    node.right = convert(check.read(node.right), to, check.diagnostics, right)
+
+
+def _ternary(check: Checker, node: n.Ternary) -> n.Expr:
+    node.condition = check.condition(node.condition, node.span)
+    to = final(readable(node.type))
+    if node.then is not None:
+        node.then = check.store(node.then, to)
+    node.orelse = check.store(node.orelse, to)
+    node.type = to
+    return node
+
+
+def _if(check: Checker, node: n.If) -> n.Expr:
+    if node.comptime:
+        branch = node.then if constant_boolean(node.condition, check.inference) else node.orelse
+        return check.block(branch) if branch is not None else n.Block(statements=[], type=VOID, span=node.span)
+    node.condition = check.condition(node.condition, node.span)
+    node.then = check.block(node.then)
+    node.orelse = check.block(node.orelse) if node.orelse is not None else None
+    if node.type is VOID or node.type is NONE:
+        for branch in (node.then, node.orelse):
+            if branch is not None and branch.result is not None:
+                if branch.result.type is not VOID and branch.result.type is not NONE:
+                    check.warning("Return value discarded.", branch.result.span)
+                branch.statements.append(n.ExprStatement(expr=branch.result, span=branch.result.span))
+                branch.result = None
+                branch.type = VOID
+        return node
+    to = final(readable(node.type))
+    for branch in (node.then, node.orelse):
+        if branch is not None and branch.result is not None:
+            branch.result = convert(check.read(branch.result), to, check.diagnostics)
+            branch.type = to
+    node.type = to
+    return node
+
+
+def _block(check: Checker, node: n.Block) -> n.Expr:
+    return check.block(node)
+
+
+# ---- access
+
+
+def _field(check: Checker, node: n.FieldAccess) -> n.Expr:
+    node.base = _dereferenced(check.expr(node.base))
+    return node
+
+
+def _dereferenced(base: n.Expr) -> n.Expr:
+    """All but the last step of a chain of pointers made explicit: `p.f` on a pointer to a pointer reads the inner pointer first."""
+    while isinstance(base.type, Pointer) and isinstance(base.type.to, Pointer):
+        inner = base.type.to
+        space = inner.space or base.type.space
+        base = n.Unary(op="*", operand=base, type=Pointer(inner.to, space), span=base.span)
+    return base
+
+
+def _tuple_access(check: Checker, node: n.TupleAccess) -> n.Expr:
+    node.base = check.expr(node.base)
+    return node
+
+
+def _index(check: Checker, node: n.Index) -> n.Expr:
+    base, index = node.base.type, node.index
+    t = index.type
+    node.base = check.expr(node.base)
+    node.index = check.expr(index)
+    if isinstance(base, Tuple) and isinstance(index, n.Integer):
+        return n.TupleAccess(base=node.base, index=index.value, type=node.type, span=node.span)
+    good = isinstance(t, _NUMERIC) and not (isinstance(index, n.Integer) and index.value < 0)
+    if good and isinstance(t, Integer) and t.signed and type(t) is Integer:
+        good = False
+    if not good:
+        check.error(f"The array index operator [] only accepts non-negative integer indices. Got: {t}", node.span)
+    elif isinstance(base, Pointer) and not base.to.size:
+        check.error(f"The array index operator [] cannot be used on a pointer to an unsized type ({base}).", node.span)
+    elif isinstance(base, (Array, String)) and isinstance(index, n.Integer):
+        count = base.count if isinstance(base, Array) else base.size
+        if index.value >= count and not (isinstance(base, Array) and not count):
+            check.error(f"the index {index.value} is out of bounds for array of size {count}", node.span)
+    return node
+
+
+# ---- making values
+
+
+def _cast(check: Checker, node: n.Cast) -> n.Expr:
+    source = node.operand.type
+    node.operand = check.expr(node.operand)
+    node.type = target = final(node.type)
+    if node.spec is None or source is NONE:
+        return node
+    if isinstance(node.spec, n.NamedType) and isinstance(target, String) and not node.spec.size:
+        check.error(f'Cannot cast from "{source}" to "string"', node.span)
+        return node
+    if source == target and not isinstance(source, (Pointer, Struct)):
+        check.warning(f"Unnecessary cast: expression is already of type {target}", node.span)
+    elif not _castable(check, node, source, target):
+        return node
+    if isinstance(source, Aggregate):
+        node.operand = check.read(node.operand)
+    node.spec = None
+    if isinstance(target, Integer) and isinstance(node.operand, n.Integer):
+        return n.Integer(value=target.wrap(node.operand.value), flexible=False, type=target, span=node.span)
+    return node
+
+
+def _castable(check: Checker, node: n.Cast, source: Type, target: Type) -> bool:
+    """Whether the cast can be made; reports what is wrong with it."""
+    number = isinstance(source, (Integer, Enum)) or source is BOOL
+    good = False
+    if isinstance(target, Enum) and isinstance(node.operand, n.Integer) and node.operand.value not in target.names and target.names:
+        check.error(f"Enum: {target.name} doesn't contain a variant value of {node.operand.value}", node.span)
+        return False
+    if isinstance(target, (Integer, Enum)):
+        good = number or isinstance(source, Pointer) or (isinstance(source, Aggregate) and source.castable)
+        if isinstance(source, Array) and isinstance(source.element, Integer):
+            good = source.size == target.size
+    elif target is BOOL:
+        good = number or isinstance(source, (Pointer, String)) or (isinstance(source, Aggregate) and source.castable)
+    elif isinstance(target, Pointer):
+        good = number or isinstance(source, Pointer) or (isinstance(source, Aggregate) and source.castable)
+    elif isinstance(target, Array):
+        fits = _to_array(check, node, source, target)
+        if fits is None:
+            return False
+        good = fits
+    elif isinstance(target, String):
+        good = isinstance(source, String) and target.size >= source.size
+    elif target is USERNAME:
+        good = isinstance(source, (Integer, Enum))
+    elif isinstance(target, (Tuple, Record)):
+        good = join(source, target) is not None
+    elif isinstance(target, Struct):
+        check.error(f'Cannot cast from "{source}" to "{target}"', node.span)
+        return False
+    if not good:
+        check.error(f'Cannot cast from "{source}" to "{target}"', node.span)
+    return good
+
+
+def _to_array(check: Checker, node: n.Cast, source: Type, target: Array) -> bool | None:
+    """From a number or a string to an array of integers; None after an error of its own."""
+    if isinstance(source, Array):
+        return source == target
+    if isinstance(source, String):
+        return isinstance(target.element, Integer) and target.size == source.size
+    if not isinstance(source, (Integer, Enum)):
+        return False
+    if not target.count:
+        check.error("Cannot determine array size: the element size is incompatible with the cast integer size", node.span)
+        return None
+    return target.size == source.size or (source.size < target.size <= 8)
+
+
+def _tuple(check: Checker, node: n.Tuple) -> n.Expr:
+    for item in node.items:
+        if isinstance(item.type, Aggregate) and item.type.function in ("hist", "lhist", "tseries"):
+            check.error(f"Map type {item.type} cannot exist inside a tuple.", item.span)
+    node.items = [check.read(check.expr(item)) for item in node.items]
+    node.type = Tuple(tuple(item.type for item in node.items)) if node.items else NONE
+    return node
+
+
+def _record(check: Checker, node: n.Record) -> n.Expr:
+    node.items = [(name, check.read(check.expr(item))) for name, item in node.items]
+    node.type = Record(tuple((name, item.type) for name, item in node.items))
+    return node
+
+
+# ---- compile-time questions
+
+
+def _number(value: int, node: n.Expr) -> n.Expr:
+    return n.Integer(value=value, flexible=True, type=node.type, span=node.span)
+
+
+def _size_of(check: Checker, node: n.SizeOf) -> n.Expr:
+    return _number(infer.size_of(check.inference, node.operand), node)
+
+
+def _offset_of(check: Checker, node: n.OffsetOf) -> n.Expr:
+    return _number(infer.offset_of(check.inference, node) or 0, node)
+
+
+def _type_info(check: Checker, node: n.TypeInfo) -> n.Expr:
+    operand = node.operand
+    t = check.inference.resolve(operand) if isinstance(operand, n.TypeSpec) else infer.operand_type(check.inference, operand)
+    assert isinstance(node.type, Record)
+    types = [f for _, f in node.type.fields]
+    values: list[n.Expr] = [
+        n.Integer(value=0, type=final(types[0]), span=node.span),
+        n.String(value=kind(t).encode(), type=types[1], span=node.span),
+        n.String(value=str(t).encode(), type=types[2], span=node.span),
+    ]
+    return n.Record(items=list(zip(("btf_id", "base_type", "full_type"), values, strict=True)), type=final(node.type), span=node.span)
+
+
+def _comptime(check: Checker, node: n.Comptime) -> n.Expr:
+    value = constant(node.operand, check.inference)
+    if isinstance(value, bool):
+        return n.Boolean(value=value, type=BOOL, span=node.span)
+    if isinstance(value, bytes):
+        return n.String(value=value, type=node.type, span=node.span)
+    return n.Integer(value=value or 0, type=node.type, span=node.span)
+
+
+RULES: dict[type[n.Node], Callable[..., n.Expr]] = {
+    n.Map: _map,
+    n.MapAccess: _map_access,
+    n.Variable: _variable,
+    n.Increment: _increment,
+    n.Unary: _unary,
+    n.Binary: _binary,
+    n.Ternary: _ternary,
+    n.If: _if,
+    n.Block: _block,
+    n.FieldAccess: _field,
+    n.TupleAccess: _tuple_access,
+    n.Index: _index,
+    n.Cast: _cast,
+    n.Tuple: _tuple,
+    n.Record: _record,
+    n.Call: call,
+    n.SizeOf: _size_of,
+    n.OffsetOf: _offset_of,
+    n.TypeInfo: _type_info,
+    n.Comptime: _comptime,
+}

@@ -1,0 +1,144 @@
+"""Where `break`, `continue`, `return` and exit() may stand, and what can never be reached after them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from pyprobe.lang.lexer import LAYOUT
+from pyprobe.lang.nodes import (
+    Binary,
+    Block,
+    Call,
+    Expr,
+    ExprStatement,
+    ForMap,
+    ForRange,
+    Function,
+    If,
+    Jump,
+    Macro,
+    Node,
+    Probe,
+    Statement,
+    Ternary,
+    While,
+)
+from pyprobe.lang.passes.unit import Unit
+from pyprobe.lang.passes.walk import children
+from pyprobe.lang.source import Span
+
+
+def run(unit: Unit) -> None:
+    for item in unit.script.items:
+        if isinstance(item, Probe):
+            _Flow(unit, "probe").whole(item.body, item.predicate)
+        elif isinstance(item, Function):
+            _Flow(unit, "function").whole(item.body)
+        elif isinstance(item, Macro):
+            _Flow(unit, "macro").whole(item.body)
+
+
+class _Flow:
+    """The check of one probe, function or macro (`owner`). Every method that visits something answers whether control ends there."""
+
+    def __init__(self, unit: Unit, owner: str) -> None:
+        self._diagnostics = unit.diagnostics
+        self._owner = owner
+        self._loops: list[str] = []  # the kinds of the loops around, innermost last
+        self._gives_value: bool | None = None  # whether the first return inside a loop had a value
+
+    def whole(self, body: Block, predicate: Expr | None = None) -> None:
+        if predicate is not None:
+            self._any(predicate)
+        ended = self._statements(body)
+        if body.result is not None:
+            self._any(body.result)
+            if ended and self._owner == "probe":
+                self._diagnostics.warning("Unreachable statement.", body.span)
+
+    def _statements(self, block: Block) -> bool:
+        ended = False
+        never = False
+        for statement in block.statements:
+            if ended and self._owner == "probe":  # the first one after each jump is enough
+                self._diagnostics.warning("Unreachable statement.", statement.span)
+            ended = self._statement(statement)
+            never |= ended
+        return never
+
+    def _block(self, block: Block) -> bool:
+        ended = self._statements(block)
+        if block.result is None:
+            return ended
+        if ended and self._owner == "probe":
+            self._diagnostics.warning("Unreachable expression; block type is implicitly none.", block.result.span)
+            block.statements.append(ExprStatement(expr=block.result, span=block.result.span))
+            block.result = None
+            return True
+        return self._any(block.result)
+
+    def _statement(self, statement: Statement) -> bool:
+        if isinstance(statement, Jump):
+            self._jump(statement)
+            return True
+        if isinstance(statement, (While, ForRange, ForMap)):
+            kind = "while" if isinstance(statement, While) else "for"
+            ended = self._each(child for child in children(statement) if child is not statement.body)
+            self._loops.append(kind)
+            self._block(statement.body)
+            self._loops.pop()
+            return ended
+        return self._each(children(statement))
+
+    def _each(self, nodes: Iterable[Node]) -> bool:
+        """Visit all of them, also behind one that ends."""
+        return max([self._any(node) for node in nodes], default=False)
+
+    def _any(self, node: Node) -> bool:
+        if isinstance(node, Block):
+            return self._block(node)
+        if isinstance(node, Statement):
+            return self._statement(node)
+        if isinstance(node, (If, Ternary)):
+            first, *branches = [self._any(child) for child in children(node)]
+            return first or (len(branches) == 2 and all(branches))
+        if isinstance(node, Binary) and node.op in ("&&", "||"):
+            left, _ = self._any(node.left), self._any(node.right)
+            return left
+        inside = self._each(children(node))
+        if isinstance(node, Call) and node.name == "exit" and len(node.args) <= 1:
+            if "for" in self._loops and self._owner != "macro":
+                self._refuse("return", f"{self._loops[-1]}-loop", node)
+            return True
+        return inside
+
+    def _jump(self, jump: Jump) -> None:
+        if jump.value is not None:
+            self._any(jump.value)
+        if jump.kind != "return":
+            if not self._loops:
+                self._refuse(jump.kind, self._owner, jump)
+        elif self._owner == "macro":
+            self._refuse("return", f"{self._loops[-1]}-loop" if self._loops else "macro", jump)
+        elif self._loops:
+            if self._gives_value is None:
+                self._gives_value = jump.value is not None
+            elif self._gives_value != (jump.value is not None):
+                self._diagnostics.error("Return value used in loop is inconsistent", _whole(jump))
+
+    def _refuse(self, kind: str, place: str, node: Node) -> None:
+        span = _whole(node) if isinstance(node, Jump) else node.span
+        self._diagnostics.error(f"'{kind}' statement is not allowed in a {place}", span)
+
+
+def _whole(jump: Jump) -> Span:
+    """The place of a jump as messages show it: with the semicolon, or with the blanks before the brace that ends the block."""
+    span = jump.span
+    if not span.source.text or span.text.endswith(";"):
+        return span
+    after = _BEHIND.match(span.source.text, span.end)
+    return Span(span.source, span.start, after.end() if after else span.end, span.outer)
+
+
+_BEHIND = re.compile(rf"{LAYOUT};?", re.S)

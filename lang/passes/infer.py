@@ -1,0 +1,450 @@
+"""Type inference: the types of all expressions, as a fixed point over the whole program.
+
+A variable, a map's key and a map's value have the join of everything that is ever assigned to them, in any order and in any probe. The
+bodies are gone through until nothing changes. The first time through only values whose type shows by itself (literals, casts,
+builtins, calls) count, which decides what the other assignments are measured against. Only the last time through reports errors, when
+every type is known.
+
+The rules for expressions are in `infer_expressions`; here are the state, the statements and the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pyprobe.lang import nodes as n
+from pyprobe.lang.diagnostics import Diagnostic
+from pyprobe.lang.passes.infer_expressions import IMMEDIATE, RULES
+from pyprobe.lang.passes.types import UnknownType
+from pyprobe.lang.passes.unit import Body, Unit
+from pyprobe.lang.promote import join, wide
+from pyprobe.lang.source import NOWHERE, Span
+from pyprobe.lang.typesys import FLEXIBLE, NONE, VOID, Aggregate, Array, Enum, Integer, String, Tuple, Type
+
+_ROUNDS = 24  # no sane program needs more than a handful; types that contain themselves never settle
+
+
+class VariableState:
+    """What is known of one scratch variable. `declared`: a `let` fixed its type."""
+
+    __slots__ = ("declared", "span", "type")
+
+    def __init__(self, span: Span, type: Type = NONE, declared: bool = False) -> None:
+        self.span = span
+        self.type = type
+        self.declared = declared
+
+
+class MapState:
+    """What is known of one map. `scalar` is None until a use decides; `read`: its value is used somewhere."""
+
+    __slots__ = ("key", "name", "read", "scalar", "value")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.key: Type = NONE
+        self.value: Type = NONE
+        self.scalar: bool | None = None
+        self.read = False
+
+
+class Inference:
+    """The state of inference over one unit; also what the checks that follow ask for the types of variables and maps."""
+
+    def __init__(self, unit: Unit) -> None:
+        self.unit = unit
+        self.config = unit.config
+        self.diagnostics = unit.diagnostics
+        self.maps: dict[str, MapState] = {}
+        self._variables: list[dict[tuple[str, int], VariableState]] = [{} for _ in unit.bodies]
+        self.variables: dict[tuple[str, int], VariableState] = {}
+        self.body: Body = Body([], n.Block(statements=[]), 0, NOWHERE)
+        self.changed = False
+        self.seeding = False
+        self.reporting = False
+        self._misfits: dict[tuple[int, int, str], tuple[str, bool]] = {}
+        self._findings: list[tuple[int, Diagnostic]] = []
+
+    # ---- the loop
+
+    def solve(self) -> None:
+        """Find all types, then report what does not fit."""
+        self.seeding = True
+        self._round()
+        self.seeding = False
+        for _ in range(_ROUNDS):
+            if not self._round() and not self._give_defaults():
+                break
+        self.reporting = True
+        self._round()
+        self.reporting = False
+        self.diagnostics.items += [found for _, found in sorted(self._findings, key=lambda f: f[0])]
+
+    def enter(self, index: int) -> Body:
+        """Make a body the current one: its variables are the ones that `variable()` finds."""
+        self.body = self.unit.bodies[index]
+        self.variables = self._variables[index]
+        return self.body
+
+    def _round(self) -> bool:
+        self.changed = False
+        for index in range(len(self.unit.bodies)):
+            self.block(self.enter(index).block)
+        return self.changed
+
+    def _give_defaults(self) -> bool:
+        """Maps that are read but never get a value hold small integers; True if there was one."""
+        found = [m for m in self.maps.values() if m.read and m.value is NONE]
+        for state in found:
+            state.value = FLEXIBLE[1]
+        return bool(found)
+
+    # ---- state
+
+    def error(self, message: str, span: Span, rank: int = 1) -> Diagnostic | None:
+        """Record an error, in the last round only. Errors of a lower rank are shown before others."""
+        if not self.reporting:
+            return None
+        found = Diagnostic("error", message, span)
+        self._findings.append((rank, found))
+        return found
+
+    def warning(self, message: str, span: Span) -> Diagnostic | None:
+        """Record a warning, in the last round only."""
+        return self.diagnostics.warning(message, span) if self.reporting else None
+
+    def variable(self, node: n.Variable) -> VariableState:
+        """The state of the variable that a node names."""
+        key = (node.name, node.slot)
+        state = self.variables.get(key)
+        if state is None:
+            state = self.variables[key] = VariableState(node.span)
+        return state
+
+    def map(self, name: str) -> MapState:
+        state = self.maps.get(name)
+        if state is None:
+            state = self.maps[name] = MapState(name)
+        return state
+
+    def use(self, state: MapState, scalar: bool, span: Span) -> None:
+        """Note that a map is used with or without a key; the first use decides."""
+        if state.scalar is None:
+            state.scalar = scalar
+        elif state.scalar != scalar:
+            with_key, without = "with an explicit key (non-scalar map)", "without an explicit key (scalar map)"
+            now, before = (without, with_key) if scalar else (with_key, without)
+            self.error(f"{state.name} used as a map {now}, previously used {before}", span, 0)
+
+    def resolve(self, spec: n.TypeSpec, span: Span | None = None) -> Type:
+        """The type that is written; an unknown name is an error and has type NONE. An unknown enum is reported at `span`."""
+        try:
+            return self.unit.types.resolve(spec, self.expr)
+        except UnknownType as unknown:
+            name = unknown.name
+            if name.startswith("enum "):
+                self.error(f"Unknown enum: {name.removeprefix('enum ')}", span or spec.span)
+            else:
+                self.error(str(unknown), spec.span)
+            return NONE
+
+    # ---- expressions
+
+    def expr(self, node: n.Expr) -> Type:
+        """Infer the type of an expression and note it in the node."""
+        kind = type(node)
+        rule = RULES.get(kind)
+        if rule is None:
+            return node.type
+        found = rule(self, node)
+        if self.seeding and (kind not in IMMEDIATE or (isinstance(node, n.Cast) and isinstance(node.spec, n.TypeOf))):
+            found = NONE
+        node.type = found
+        return found
+
+    def block(self, block: n.Block) -> Type:
+        for statement in block.statements:
+            _STATEMENTS[type(statement)](self, statement)
+        return self.expr(block.result) if block.result is not None else VOID
+
+    # ---- assignments
+
+    def assign_variable(self, node: n.Variable, found: Type, span: Span, value: n.Expr | None) -> None:
+        """A value of type `found` is assigned to a variable by the statement at `span`."""
+        state = self.variable(node)
+        unreadable = ""
+        if isinstance(found, Aggregate):
+            unreadable = str(found)
+            found = wide(found) if found.castable else NONE
+        if found is VOID:
+            unreadable, found = "void", NONE
+        if found is NONE:
+            if unreadable:
+                self.error(f"Value '{unreadable}' cannot be assigned to a scratch variable.", span)
+            elif self.reporting and _is_empty(value):
+                self.error("Invalid expression for assignment", span)
+            return
+        if state.declared:
+            if not _fits_declared(state.type, found):
+                self._mismatch(f"${node.name}", "variable", found, state.type, span, 2)
+            return
+        joined = join(state.type, found)
+        if joined is None:
+            if unreadable:
+                self.error(f"Value '{unreadable}' cannot be assigned to a scratch variable.", span)
+            else:
+                self._mismatch(f"${node.name}", "variable", found, state.type, span)
+        elif joined is not state.type:
+            state.type = joined
+            self.changed = True
+
+    def assign_map(self, state: MapState, found: Type, span: Span, value: n.Expr | None) -> None:
+        """A value of type `found` is assigned to a map or one of its elements."""
+        if isinstance(found, Aggregate) and not _is_aggregation(value):
+            if not isinstance(state.value, (Integer, Enum)) or not found.castable:
+                error = self.error(_COPY.format(found, state.name, "retval" if found.function not in ("count",) else ""), span)
+                if error is not None and found.castable:
+                    source = value.span.text if value is not None else "@"
+                    error.hint(f"Add a cast to integer if you want the value of the aggregate, e.g. `{state.name} = (int64){source};`.")
+                return
+            found = wide(found)
+        if found is VOID:
+            self.error("Value 'void' cannot be assigned to a map.", span)
+            return
+        if found is NONE:
+            if self.reporting and _is_empty(value):
+                self.error("Invalid expression for assignment", span)
+            return
+        joined = join(state.value, found)
+        if joined is None:
+            differing = _differing_parameters(state.value, found)
+            if differing:
+                self.error(differing, span)
+            else:
+                self._mismatch(state.name, "map", found, state.value, value.span if isinstance(value, n.Call) else span)
+        elif joined is not state.value:
+            state.value = joined
+            self.changed = True
+
+    def assign_key(self, state: MapState, found: Type, span: Span) -> None:
+        """An element is reached with a key of type `found` by the expression at `span`."""
+        unreadable = ""
+        if isinstance(found, Aggregate):
+            unreadable = str(found)
+            found = wide(found) if found.castable else NONE
+        joined = join(state.key, found)
+        if unreadable and (found is NONE or joined is None):
+            self.error(f"Value '{unreadable}' cannot be used as a map key.", span)
+        elif joined is None:
+            self._misfit(
+                "key",
+                f"Argument mismatch for {state.name}: trying to access with arguments: '{found}' when map expects arguments: '{state.key}'",
+                span,
+            )
+        elif joined is not state.key:
+            state.key = joined
+            self.changed = True
+
+    def _mismatch(self, name: str, what: str, found: Type, known: Type, span: Span, rank: int = 1) -> None:
+        message = f"Type mismatch for {name}: trying to assign value of type '{found}' when {what} already has a type '{known}'"
+        self._misfit(what, message, span, rank)
+
+    def _misfit(self, what: str, message: str, span: Span, rank: int = 1) -> None:
+        """Types that do not fit together now never will; the message tells the types as they were when this first showed. What literals
+        alone show comes first."""
+        message, seeded = self._misfits.setdefault((span.start, span.end, what), (message, self.seeding))
+        self.error(message, span, rank - 1 if seeded and rank == 1 else rank)
+
+
+_COPY = (
+    "Map value '{0}' cannot be assigned from one map to another. The function that returns this type must be called directly e.g. "
+    "`{1} = {0.function}({2});`."
+)
+
+
+def _is_aggregation(value: n.Expr | None) -> bool:
+    while isinstance(value, n.Block) and value.result is not None:
+        value = value.result
+    return isinstance(value, n.Call)
+
+
+def _is_empty(value: n.Expr | None) -> bool:
+    return (isinstance(value, n.Tuple) and not value.items) or (isinstance(value, (n.Block, n.If)) and value.type is VOID)
+
+
+def _differing_parameters(known: Type, found: Type) -> str:
+    """Two histograms of different layout have an error of their own."""
+    if not isinstance(known, Aggregate) or not isinstance(found, Aggregate) or known.function != found.function:
+        return ""
+    return {
+        "hist": "Different bits in a single hist unsupported",
+        "lhist": "Different lhist bounds in a single map unsupported",
+        "tseries": "Different tseries bounds in a single map unsupported",
+    }.get(known.function, "")
+
+
+def _fits_declared(declared: Type, found: Type) -> bool:
+    """Whether a value may be assigned to a variable of a declared type: all integers can be converted."""
+    if isinstance(declared, Integer) and isinstance(found, (Integer, Enum)):
+        return True
+    if isinstance(declared, String) and isinstance(found, String):
+        return found.size <= declared.size
+    joined = join(declared, found)
+    return joined is not None and (joined == declared or not isinstance(joined, (Tuple, String, Array)))
+
+
+# ---- statements
+
+
+def _assign(self: Inference, node: n.Assign) -> None:
+    target = node.target
+    if isinstance(target, n.MapAccess):
+        state = self.map(target.map.name)
+        self.use(state, False, target.map.span)
+        self.assign_key(state, self.expr(target.key), target.span)
+        target.type = target.map.type = state.value
+    elif isinstance(target, n.Map):
+        state = self.map(target.name)
+        self.use(state, True, target.span)
+        target.type = state.value
+    if node.op:
+        found = _compound(self, node)
+    else:
+        found = self.expr(node.value)
+    if isinstance(target, n.Variable):
+        variable = self.variable(target)
+        if isinstance(node.value, n.Integer) and not node.op and variable.declared:
+            _check_literal(self, variable, node.value, target.name, node.span)
+        self.assign_variable(target, found, node.span, node.value)
+        target.type = variable.type
+    else:
+        self.assign_map(state, found, node.span, node.value)
+
+
+def _check_literal(self: Inference, variable: VariableState, value: n.Integer, name: str, span: Span) -> None:
+    declared = variable.type
+    if isinstance(declared, Integer) and not declared.low <= value.value <= declared.high:
+        self._mismatch(f"${name}", "variable", value.type, declared, span, 2)
+
+
+def _compound(self: Inference, node: n.Assign) -> Type:
+    """`x op= e` has the type of `x op e`."""
+    target = node.target
+    if isinstance(target, n.Variable):
+        before = self.variable(target).type
+    else:
+        state = self.map(target.name if isinstance(target, n.Map) else target.map.name)
+        state.read = True
+        before = state.value
+    target.type = before
+    both = n.Binary(op=node.op.rstrip("="), left=target, right=node.value, span=compound_span(node))
+    if isinstance(target, n.Variable) and self.variable(target).declared and isinstance(before, Integer):
+        self.expr(both)
+        return before
+    return self.expr(both)
+
+
+def compound_span(node: n.Assign) -> Span:
+    """Where messages about the operation in `x op= e` point: from the operator on."""
+    start, end = node.target.span.end, node.value.span.end
+    text = node.span.source.text[start:end]
+    return Span(node.span.source, start + len(text) - len(text.lstrip()), end, node.span.outer)
+
+
+def _let(self: Inference, node: n.Let) -> None:
+    state = self.variable(node.variable)
+    if node.spec is not None:
+        declared = self.resolve(node.spec)
+        if isinstance(declared, Aggregate):
+            self.error(f"Invalid variable declaration type: {declared}", node.spec.span)
+        elif declared is not NONE and not state.declared:
+            state.declared = not (isinstance(declared, String) and not declared.size)
+            joined = declared if state.declared or state.type is NONE else join(state.type, declared)
+            if joined is not None and joined != state.type:
+                state.type = joined
+                self.changed = True
+    if node.value is not None:
+        found = self.expr(node.value)
+        if isinstance(node.value, n.Integer) and state.declared:
+            _check_literal(self, state, node.value, node.variable.name, node.span)
+        self.assign_variable(node.variable, found, node.span, node.value)
+    node.variable.type = state.type
+
+
+def _while(self: Inference, node: n.While) -> None:
+    self.expr(node.condition)
+    self.block(node.body)
+
+
+def _unroll(self: Inference, node: n.Unroll) -> None:
+    self.expr(node.count)
+    self.block(node.body)
+
+
+def _for_range(self: Inference, node: n.ForRange) -> None:
+    start, end = self.expr(node.start), self.expr(node.end)
+    for word, bound, expr in (("start", start, node.start), ("end", end, node.end)):
+        if bound is not NONE and not isinstance(bound, (Integer, Enum)):
+            self.error(f"Loop range requires an integer for the {word} value", expr.span)
+    joined = join(start, end)
+    if isinstance(joined, (Integer, Enum)):
+        self.assign_variable(node.variable, joined, node.variable.span, None)
+    node.variable.type = self.variable(node.variable).type
+    self.block(node.body)
+
+
+def _for_map(self: Inference, node: n.ForMap) -> None:
+    state = self.map(node.map.name)
+    node.map.type = state.value
+    value = state.value
+    if state.scalar is True:
+        self.error(f"{node.map.name} has no explicit keys (scalar map), and cannot be used for iteration", node.map.span)
+    elif value is NONE:
+        self.error(f"Undefined map: {node.map.name}", node.map.span)
+    elif isinstance(value, Aggregate) and not value.castable:
+        self.error(f"Loop expression does not support type: {value}", node.map.span)
+    if value is not NONE and state.key is not NONE:
+        loop = self.variable(node.variable)
+        pair = Tuple((state.key, value))
+        if loop.type != pair or join(loop.type, pair) is not loop.type:
+            loop.type = pair
+            self.changed = True
+        node.variable.type = pair
+    self.block(node.body)
+
+
+def _jump(self: Inference, node: n.Jump) -> None:
+    if node.value is not None:
+        self.expr(node.value)
+
+
+def _expression(self: Inference, node: n.ExprStatement) -> None:
+    self.expr(node.expr)
+
+
+def _discard(self: Inference, node: n.Discard) -> None:
+    self.expr(node.value)
+
+
+def _nothing(self: Inference, node: n.Statement) -> None:
+    pass
+
+
+_STATEMENTS: dict[type[n.Node], Callable[..., None]] = {
+    n.Assign: _assign,
+    n.Let: _let,
+    n.While: _while,
+    n.Unroll: _unroll,
+    n.ForRange: _for_range,
+    n.ForMap: _for_map,
+    n.Jump: _jump,
+    n.ExprStatement: _expression,
+    n.Discard: _discard,
+    n.ImportStatement: _nothing,
+}
+
+def run(unit: Unit) -> None:
+    """Infer all types; the result is kept in the unit for the checks."""
+    inference = Inference(unit)
+    inference.solve()
+    unit.inference = inference

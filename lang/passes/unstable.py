@@ -1,0 +1,62 @@
+"""Features that are deprecated, gone, or not promised to stay: warnings and errors by the configuration's `unstable_` settings."""
+
+from __future__ import annotations
+
+import re
+
+from pyprobe.lang.nodes import Call, Identifier, ImportStatement, Node, TypeInfo, While
+from pyprobe.lang.passes.unit import Unit
+from pyprobe.lang.passes.walk import descend
+
+WHILE = "While loops are deprecated and may be removed in the future."
+WHILE_HINT = (
+    "For loops support ranges (e.g. `for ($x : $start..$end) { ... }`), and can be used in place of while. "
+    "These are more easily proven to be bounded by the verifier."
+)
+SARG = "sarg* is deleted. This was deprecated in v0.21 and was last available in v0.24."
+SARG_HINT = 'Use *(reg("sp") + <stack_offset>) instead.'
+IMPORT = (
+    "Import statements that are not at the top level are primarily for the standard library. If this is functionality you need, "
+    "please file an issue to explain why."
+)
+
+
+def run(unit: Unit) -> None:
+    warned: set[str] = set()
+    for item in unit.script.items:
+        for node in descend(item):
+            if isinstance(node, While):
+                unit.diagnostics.warning(WHILE, node.span).hints[:] = [WHILE_HINT]
+            elif isinstance(node, Identifier) and re.fullmatch(r"sarg\d+", node.name):
+                unit.diagnostics.error(SARG, node.span).hint(SARG_HINT)
+            elif isinstance(node, ImportStatement):
+                if unit.config.unstable_import_statement == "error":
+                    unit.diagnostics.error(IMPORT, node.span)
+            elif feature := _feature(node):
+                _check(unit, feature, node, warned)
+
+
+def _feature(node: Node) -> str:
+    """The setting, without its prefix, that governs the use of a node; empty for stable ones."""
+    if isinstance(node, TypeInfo):
+        return "typeinfo"
+    if isinstance(node, Call) and node.name in ("tseries", "dw_ustack"):
+        return node.name
+    return "dw_ustack" if isinstance(node, Identifier) and node.name == "dw_ustack" else ""
+
+
+def _check(unit: Unit, feature: str, node: Node, warned: set[str]) -> None:
+    setting = f"unstable_{feature}"
+    level = getattr(unit.config, setting)
+    if level == "error":
+        unit.diagnostics.error(
+            f"{feature} feature is not enabled by default. To enable this unstable feature, set the config flag to enable. "
+            f"{setting}=enable",
+            node.span,
+        )
+    elif level == "warn" and feature not in warned:
+        warned.add(feature)
+        unit.diagnostics.warning(
+            f"Script is using an unstable feature: {feature}. To prevent this warning you must explicitly enable it in the config "
+            f"e.g. {setting}=enable"
+        )

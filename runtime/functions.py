@@ -1,0 +1,219 @@
+"""What the script's functions do at run time: strings, memory, network addresses, names of numbers, and the calls that print.
+
+Everything here is plain Python on plain values. Functions that need the machine are made once per handler from the context.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pyprobe.lang.source import Span
+from pyprobe.runtime.names import ERRORS, SIGNALS, syscalls
+from pyprobe.runtime.times import format_time
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.context import Memory, RuntimeContext
+
+Fail = Callable[[], Any] | None
+
+# ---- reading memory
+
+
+def string_reader(memory: Memory, fail: Fail) -> Callable[[int, int], bytes]:
+    """The function that reads a NUL-terminated string of at most so many bytes; b"" when nothing can be read."""
+    read_string = memory.read_string
+
+    def read(address: int, limit: int) -> bytes:
+        if limit <= 0:
+            return b""
+        text = read_string(address, limit)
+        if text is None:
+            if fail is not None:
+                fail()
+            return b""
+        return text
+
+    return read
+
+
+def buffer_reader(memory: Memory, limit: int, fail: Fail) -> Callable[[int, int], bytes]:
+    """The function that reads so many bytes, at most `limit`; zeros when they cannot be read."""
+    read_bytes = memory.read
+
+    def read(address: int, size: int) -> bytes:
+        size = min(size, limit)
+        data = read_bytes(address, size) if size > 0 else b""
+        if data is None:
+            if fail is not None:
+                fail()
+            return bytes(size)
+        return data
+
+    return read
+
+
+def exact_reader(memory: Memory, size: int) -> Callable[[int], bytes]:
+    """The function that reads exactly `size` bytes; zeros when they cannot be read."""
+    read_bytes = memory.read
+
+    def read(address: int) -> bytes:
+        return read_bytes(address, size) or bytes(size)
+
+    return read
+
+
+# ---- strings
+
+
+def cut(text: bytes, length: int, limit: int) -> bytes:
+    """str(string, n) with n known only now: n counts the final NUL."""
+    return text[: max(0, min(length, limit) - 1)]
+
+
+def strstr(haystack: bytes, needle: bytes) -> int:
+    """Index of the needle; -2 (the kernel's -ENOENT) when there is none."""
+    at = haystack.find(needle)
+    return at if at >= 0 else -2
+
+
+def strcontains(haystack: bytes, needle: bytes) -> bool:
+    return needle in haystack
+
+
+def str_concat(a: bytes, b: bytes) -> bytes:
+    """Both strings, at most 1023 bytes."""
+    return (a + b)[:1023]
+
+
+def memcmp(a: bytes, b: bytes, count: int) -> int:
+    """Difference of the first bytes that differ."""
+    for x, y in zip(a[:count], b[:count], strict=False):
+        if x != y:
+            return x - y
+    return 0
+
+
+def _swapper(size: int) -> Callable[[int], int]:
+    def swap(value: int) -> int:
+        return int.from_bytes(value.to_bytes(size, "little"), "big")
+
+    return swap
+
+
+SWAP = {size: _swapper(size) for size in (2, 4, 8)}
+
+# ---- names of numbers
+
+
+def strerror(number: int) -> bytes:
+    """The C library's text for an error number; its sign does not matter."""
+    return ERRORS.get(abs(number), "Unknown error").encode()
+
+
+def signal_name(number: int) -> bytes:
+    """The C library's description of a signal."""
+    if number == 0:
+        return b"Unknown signal 0"
+    return SIGNALS.get(number, "N/A").encode()
+
+
+def syscall_namer(arch: str) -> Callable[[int], bytes]:
+    """syscall_name() for an architecture."""
+    return lambda number: syscalls(arch).get(number, "Unknown syscall").encode()
+
+
+# ---- network
+
+
+def pton(text: bytes) -> bytes:
+    """An IPv4 or IPv6 address as bytes in network order. Raises OSError on anything else (the checker has looked)."""
+    return socket.inet_pton(socket.AF_INET6 if b":" in text else socket.AF_INET, text.decode())
+
+
+def address_of_family(family: int, address: bytes) -> bytes:
+    """ntop(af, address): AF_INET is 2, AF_INET6 is 10 on Linux."""
+    return address[:4] if family == 2 else address[:16].ljust(16, b"\0") if family == 10 else address
+
+
+# ---- calls that print
+
+
+def messenger(context: RuntimeContext, kind: str, span: Span) -> Callable[[bytes], None]:
+    """errorf() or warnf() at one place."""
+
+    def message(text: bytes) -> None:
+        if kind == "errorf":
+            context.failures += 1
+        context.output.message(kind, span, text)
+
+    return message
+
+
+def time_printer(context: RuntimeContext, fmt: bytes) -> Callable[[], None]:
+    """time(format) of at most 63 bytes, like the buffer it is formatted into."""
+
+    def print_time() -> None:
+        text = format_time(fmt, context.clock.wall(), context.output.renderer.tz)
+        context.output.time(text if len(text) < 64 else b"")
+
+    return print_time
+
+
+def joiner(memory: Memory, separator: bytes) -> Callable[[int], bytes]:
+    """join(): up to 16 strings of up to 1023 bytes from a NULL-terminated array of pointers; it stops at the first empty one."""
+
+    def joined(array: int) -> bytes:
+        parts: list[bytes] = []
+        for i in range(16):
+            pointer = memory.read(array + 8 * i, 8)
+            if pointer is None:
+                break
+            text = memory.read_string(int.from_bytes(pointer, "little"), 1023)
+            if not text:
+                break
+            parts.append(text)
+        return separator.join(parts)
+
+    return joined
+
+
+def cat(context: RuntimeContext) -> Callable[[bytes], None]:
+    """cat(): the beginning of a file."""
+    limit = context.config.max_cat_bytes
+
+    def show(path: bytes) -> None:
+        try:
+            data = (context.read_file or _host_file)(path, limit)
+        except OSError as error:
+            reason = os.strerror(error.errno or 0)
+            context.output.error(b"failed to open file '%s' (%s)" % (path, reason.encode()))
+            return
+        context.output.cat(data)
+
+    return show
+
+
+def _host_file(path: bytes, limit: int) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(limit)
+
+
+def system(context: RuntimeContext) -> Callable[[bytes], None]:
+    """system(): a shell command whose output is shown."""
+
+    def run(command: bytes) -> None:
+        data, status = (context.run_command or _host_command)(command)
+        context.output.system(data)
+        if status:
+            context.output.error(b"command exited with code %d (Invalid argument)" % status)
+
+    return run
+
+
+def _host_command(command: bytes) -> tuple[bytes, int]:
+    done = subprocess.run(["sh", "-c", command], stdout=subprocess.PIPE, check=False)
+    return done.stdout, done.returncode

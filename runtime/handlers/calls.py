@@ -1,0 +1,400 @@
+"""Functions and builtin values in generated code: one table from name to the rule that compiles a call.
+
+What a function does at run time is in `runtime.functions`; here it is only decided what is passed to it, and what can be worked out
+while the handler is compiled. Calls that print are in `runtime.handlers.printing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from pyprobe.lang import nodes
+from pyprobe.lang.passes.infer_expressions import default_space
+from pyprobe.lang.typesys import UINT64, Array, Buffer, Integer, Pointer, Stack, String, Timestamp, Type
+from pyprobe.runtime import functions
+from pyprobe.runtime.handlers import arithmetic, mapaccess, memory
+from pyprobe.runtime.handlers.arithmetic import limits, unsigned
+from pyprobe.runtime.handlers.compiler import Compiler, bare, operand, placed
+from pyprobe.runtime.handlers.emitter import Code, number
+
+MISSING = object()
+
+
+def call(c: Compiler, node: nodes.Call) -> Code:
+    """A call as an expression."""
+    rule = CALLS.get(node.name)
+    if rule is not None:
+        return rule(c, node)
+    statement = STATEMENTS.get(node.name)
+    if statement is None:
+        raise NotImplementedError(f"function {node.name}")
+    statement(c, node)
+    return Code("None", stable=True)
+
+
+def arguments(c: Compiler, node: nodes.Call, at: int = 0) -> list[Code]:
+    """The compiled arguments from number `at` on."""
+    return c.operands([a for a in node.args[at:] if isinstance(a, nodes.Expr)])
+
+
+def argument(node: nodes.Call, at: int) -> nodes.Expr:
+    """An argument that must be an expression."""
+    found = node.args[at]
+    assert isinstance(found, nodes.Expr)
+    return found
+
+
+def literal(node: nodes.Call, at: int, default: Any = None) -> Any:
+    """The value of an argument that must be a literal; `default` when it is not given."""
+    if at >= len(node.args):
+        return default
+    found: Any = node.args[at]
+    while isinstance(found, nodes.Cast):
+        found = found.operand
+    return found.value
+
+
+def _typed(text: str, t: Type, depth: int = 1) -> Code:
+    low, high = limits(t)
+    return Code(text, low, high, depth=depth)
+
+
+def plain(function: Callable[..., Any], hint: str) -> Callable[[Compiler, nodes.Call], Code]:
+    """The rule for a function that takes its arguments' values and gives a value of the call's type."""
+
+    def rule(c: Compiler, node: nodes.Call) -> Code:
+        codes = arguments(c, node)
+        depth = max((code.depth for code in codes), default=0) + 1
+        return _typed(f"{c.bind(function, hint)}({', '.join(bare(code.text) for code in codes)})", node.type, depth)
+
+    return rule
+
+
+# ---- maps
+
+
+def _delete(c: Compiler, node: nodes.Call) -> Code:
+    p = _element(c, node)
+    missing = c.bind(MISSING, "MISSING")
+    return Code(f"({c.bind(p.storage.data.pop, p.data + '_pop')}({bare(p.key.text)}, {missing}) is not {missing})", 0, 1, depth=2)
+
+
+def _delete_statement(c: Compiler, node: nodes.Call) -> None:
+    p = _element(c, node)
+    c.emitter.emit(f"{c.bind(p.storage.data.pop, p.data + '_pop')}({bare(p.key.text)}, None)")
+
+
+def _element(c: Compiler, node: nodes.Call) -> mapaccess.Place:
+    """The element that has_key, find and delete name by a map and a key; delete's old form names it by indexing."""
+    first = node.args[0]
+    if isinstance(first, nodes.MapAccess):
+        return mapaccess.place(c, first, touch=False)
+    assert isinstance(first, nodes.Map)
+    if len(node.args) > 1 and c.storage(first).keyed:
+        return mapaccess.place(c, placed(nodes.MapAccess(map=first, key=argument(node, 1)), node.span), touch=False)
+    return mapaccess.place(c, first, touch=False)
+
+
+def _has_key(c: Compiler, node: nodes.Call) -> Code:
+    p = _element(c, node)
+    return Code(f"({p.key.text} in {p.data})", 0, 1, depth=p.key.depth + 1)
+
+
+def _find(c: Compiler, node: nodes.Call) -> Code:
+    p = _element(c, node)
+    target = node.args[2]
+    assert isinstance(target, nodes.Variable)
+    missing, found, stored = c.bind(MISSING, "MISSING"), c.emitter.temporary(), c.emitter.temporary()
+    c.emitter.emit(f"{stored} = {c.bind(p.storage.data.get, p.data + '_get')}({bare(p.key.text)}, {missing})")
+    c.emitter.emit(f"{found} = {stored} is not {missing}")
+    with c.emitter.block(f"if {found}:"):
+        value = mapaccess.stored_as_value(c, stored, p.storage.value)
+        c.emitter.emit(f"{c.variable(target)} = {bare(value.text)}")
+    return Code(found, 0, 1, stable=True)
+
+
+def _len(c: Compiler, node: nodes.Call) -> Code:
+    first = node.args[0]
+    if isinstance(first, nodes.Map):
+        return Code(f"len({c.bind(c.storage(first).data, 'm' + first.name.replace('@', '_'))})", 0, 1 << 62, depth=1)
+    code = c.expr(argument(node, 0))
+    if isinstance(argument(node, 0).type, Stack):
+        return Code(f"(len({code.text}) - 1)", 0, 1 << 20, depth=code.depth + 2)
+    return Code(f"len({code.text})", 0, 1 << 62, depth=code.depth + 1)
+
+
+# ---- ending
+
+
+def _exit(c: Compiler, node: nodes.Call) -> None:
+    code = c.expr(argument(node, 0)) if node.args else number(0)
+    c.effect(c.context.request_exit, "request_exit", bare(code.text))
+    c.emitter.emit("return")
+
+
+# ---- memory and strings
+
+
+def _helper_failure(c: Compiler, node: nodes.Call, suffix: str, source: Type) -> Any:
+    """What to call when a read fails; None unless such warnings are wanted and it is known which memory is read."""
+    point = c.probe.point
+    space = source.space if isinstance(source, Pointer) else default_space(point.provider, point.target)
+    if not c.context.verbose_helpers or space is None:
+        return None
+    helper = "_".join(part for part in ("probe_read", space, suffix) if part)
+    return c.emitter.objects[c.helper_error(node.span, memory.BAD_ADDRESS, helper, -14, None)]
+
+
+def _str(c: Compiler, node: nodes.Call) -> Code:
+    source, t = argument(node, 0), node.type
+    size = t.size if isinstance(t, String) else c.context.config.max_strlen
+    given = source.type
+    if isinstance(source, nodes.Integer):
+        return c.constant(b"%d" % source.value, "text")
+    if isinstance(given, (String, Array, Buffer)):
+        return _string_of(c, node, given, size)
+    if len(node.args) == 1:
+        address = unsigned(c.expr(source))
+        most: str | int = size
+    else:
+        address, count = c.operands([source, argument(node, 1)])
+        address = unsigned(address)
+        length = unsigned(count)
+        limit = c.context.config.max_strlen
+        most = f"min({bare(length.text)}, {limit})" if length.constant is None else min(length.constant, limit)
+    reader = functions.string_reader(c.context.memory, _helper_failure(c, node, "str", source.type))
+    if len(node.args) == 1:
+        return Code(f"{c.bind(reader, 'read_string')}({bare(address.text)}, {most})", depth=address.depth + 1)
+    last = most - 1 if isinstance(most, int) else f"{most} - 1"  # an explicit length counts the final NUL
+    return Code(f"{c.bind(reader, 'read_string')}({bare(address.text)}, {last})", depth=address.depth + 1)
+
+
+def _string_of(c: Compiler, node: nodes.Call, given: Type, size: int) -> Code:
+    """str() of what already is bytes: a string passes through, at most cut to the length."""
+    source = argument(node, 0)
+    if len(node.args) == 1:
+        code = c.expr(source)
+        return code if isinstance(given, String) else Code(f"{code.text}.split(b'\\0', 1)[0]", depth=code.depth)
+    text, count = c.operands([source, argument(node, 1)])
+    if isinstance(source, nodes.String) and count.constant is not None:
+        return c.constant(source.value.split(b"\0", 1)[0][: max(0, count.constant)], "text")
+    cut = c.bind(functions.cut, "cut")
+    return Code(f"{cut}({bare(text.text)}, {bare(unsigned(count).text)}, {c.context.config.max_strlen})", depth=text.depth + 1)
+
+
+def _buf(c: Compiler, node: nodes.Call) -> Code:
+    source, t = argument(node, 0), node.type
+    limit = t.capacity if isinstance(t, Buffer) else c.context.config.max_strlen - 4
+    given = source.type
+    if isinstance(given, Buffer):
+        return c.expr(source)
+    if isinstance(given, (Array, String)):
+        codes = arguments(c, node)
+        if isinstance(given, String):
+            data = Code(f"{codes[0].text}.ljust({given.size}, b'\\0')", depth=codes[0].depth)
+        else:
+            data = codes[0]
+        if len(codes) == 1:
+            return Code(f"{data.text}[:{min(limit, given.size)}]", depth=data.depth)
+        return Code(f"{data.text}[:min({bare(unsigned(codes[1]).text)}, {limit})]", depth=data.depth + 1)
+    address, count = c.operands([source, argument(node, 1)])
+    reader = functions.buffer_reader(c.context.memory, limit, _helper_failure(c, node, "", source.type))
+    return Code(f"{c.bind(reader, 'read_buffer')}({bare(unsigned(address).text)}, {bare(unsigned(count).text)})", depth=address.depth + 1)
+
+
+def _strlen(c: Compiler, node: nodes.Call) -> Code:
+    source = argument(node, 0)
+    code = c.expr(source)
+    if isinstance(source.type, String):
+        return Code(f"len({bare(code.text)})", 0, 1 << 30, depth=code.depth + 1)
+    if isinstance(source.type, Array):
+        return Code(f"len({code.text}.split(b'\\0', 1)[0])", 0, 1 << 30, depth=code.depth + 1)
+    reader = functions.string_reader(c.context.memory, None)
+    return Code(f"len({c.bind(reader, 'read_string')}({bare(code.text)}, {c.context.config.max_strlen}))", 0, 1 << 30, depth=code.depth + 2)
+
+
+def _strcap(c: Compiler, node: nodes.Call) -> Code:
+    t = argument(node, 0).type
+    if isinstance(t, String):
+        return number(t.size)
+    return number(t.count) if isinstance(t, Array) else _strlen(c, node)
+
+
+def _strncmp(c: Compiler, node: nodes.Call) -> Code:
+    a, b = c.operands([argument(node, 0), argument(node, 1)])
+    count = min(literal(node, 2), argument(node, 0).type.size, argument(node, 1).type.size)
+    text = f"({a.text}[:{count}] != {b.text}[:{count}])"
+    return Code(f"int({bare(text)})", 0, 1, depth=max(a.depth, b.depth) + 1)
+
+
+def _memcmp(c: Compiler, node: nodes.Call) -> Code:
+    a, b, n = c.operands([argument(node, 0), argument(node, 1), argument(node, 2)])
+    one, other = (_bytes_of(c, argument(node, i).type, code, n) for i, code in enumerate((a, b)))
+    return Code(f"{c.bind(functions.memcmp, 'memcmp')}({one}, {other}, {bare(n.text)})", -255, 255, depth=max(a.depth, b.depth) + 2)
+
+
+def _bytes_of(c: Compiler, t: Type, code: Code, n: Code) -> str:
+    if isinstance(t, String):
+        return f"{code.text}.ljust({t.size}, b'\\0')"
+    if isinstance(t, Integer) or (t.size == 8 and not isinstance(t, (Array, Buffer))):
+        reader = functions.buffer_reader(c.context.memory, c.context.config.max_strlen, None)
+        return f"{c.bind(reader, 'read_buffer')}({bare(unsigned(code).text)}, {bare(n.text)})"
+    return code.text
+
+
+def _is_err(c: Compiler, node: nodes.Call) -> Code:
+    code = unsigned(c.expr(argument(node, 0)))
+    return Code(f"({code.text} >= {(1 << 64) - 4095:#x})", 0, 1, depth=code.depth + 1)
+
+
+def _same(c: Compiler, node: nodes.Call) -> Code:
+    return c.expr(argument(node, 0))
+
+
+def _bswap(c: Compiler, node: nodes.Call) -> Code:
+    size = argument(node, 0).type.size
+    code = arithmetic.fit(c.expr(argument(node, 0)), size, False)
+    if size == 1:
+        return code
+    return _typed(f"{c.bind(functions.SWAP[size], 'bswap')}({bare(code.text)})", Integer(size, False), code.depth + 1)
+
+
+# ---- addresses, network, time
+
+
+def _syscall_name(c: Compiler, node: nodes.Call) -> Code:
+    return plain(functions.syscall_namer(c.context.arch), "syscall_name")(c, node)
+
+
+def _ntop(c: Compiler, node: nodes.Call) -> Code:
+    source = argument(node, len(node.args) - 1)
+    given = source.type
+    if len(node.args) == 2:
+        family, code = c.operands([argument(node, 0), source])
+    else:
+        family, code = number(0), c.expr(source)
+    if isinstance(given, Integer):
+        size = 4
+        value = Code(f"{operand(arithmetic.fit(code, 4, False).text)}.to_bytes(4, 'little')", depth=code.depth + 1)
+    elif isinstance(given, String):
+        size, value = given.size, Code(f"{code.text}.ljust({given.size}, b'\\0')", depth=code.depth)
+    else:
+        size, value = given.size, code
+    if family.constant == 0:
+        return value
+    return Code(f"{c.bind(functions.address_of_family, 'address')}({family.text}, {value.text})", depth=value.depth + size)
+
+
+def _pton(c: Compiler, node: nodes.Call) -> Code:
+    return c.constant(functions.pton(literal(node, 0)), "address")
+
+
+def _macaddr(c: Compiler, node: nodes.Call) -> Code:
+    given = argument(node, 0).type
+    code = c.expr(argument(node, 0))
+    if isinstance(given, (Array, Buffer)):
+        return Code(f"{code.text}[:6]", depth=code.depth)
+    if isinstance(given, String):
+        return Code(f"{code.text}.ljust(6, b'\\0')[:6]", depth=code.depth)
+    reader = functions.exact_reader(c.context.memory, 6)
+    return Code(f"{c.bind(reader, 'read_6')}({bare(unsigned(code).text)})", depth=code.depth + 1)
+
+
+def _strftime(c: Compiler, node: nodes.Call) -> Code:
+    mode = node.type.mode if isinstance(node.type, Timestamp) else "boot"
+    code = c.expr(argument(node, 1))
+    return Code(f"({mode!r}, {c.constant(literal(node, 0)).text}, {bare(code.text)})", depth=code.depth + 1)
+
+
+def _usym(c: Compiler, node: nodes.Call) -> Code:
+    code = unsigned(c.expr(argument(node, 0)))
+    return Code(f"({bare(code.text)}, {c.emitter.bound(c.binding.builtin('pid'))})", depth=code.depth + 1)
+
+
+def _reg(c: Compiler, node: nodes.Call) -> Code:
+    name = literal(node, 0)
+    return _typed(c.emitter.bound(c.binding.builtin("reg", name.decode())), UINT64)
+
+
+def _from_binding(c: Compiler, node: nodes.Call) -> Code:
+    """A call that the event itself answers (`uaddr`, `kaddr` of a module...), with literal arguments."""
+    literals = [v.decode() if isinstance(v, bytes) else v for v in (literal(node, i) for i in range(len(node.args)))]
+    return _typed(c.emitter.bound(c.binding.builtin(node.name, *literals)), node.type)
+
+
+CALLS: dict[str, Callable[[Compiler, nodes.Call], Code]] = {
+    "delete": _delete,
+    "has_key": _has_key,
+    "find": _find,
+    "len": _len,
+    "str": _str,
+    "buf": _buf,
+    "strlen": _strlen,
+    "strcap": _strcap,
+    "strncmp": _strncmp,
+    "strstr": plain(functions.strstr, "strstr"),
+    "strcontains": plain(functions.strcontains, "strcontains"),
+    "str_concat": plain(functions.str_concat, "str_concat"),
+    "memcmp": _memcmp,
+    "strerror": plain(functions.strerror, "strerror"),
+    "signal_name": plain(functions.signal_name, "signal_name"),
+    "syscall_name": _syscall_name,
+    "kptr": _same,
+    "uptr": _same,
+    "is_err": _is_err,
+    "bswap": _bswap,
+    "ntop": _ntop,
+    "pton": _pton,
+    "macaddr": _macaddr,
+    "strftime": _strftime,
+    "ksym": _same,
+    "usym": _usym,
+    "reg": _reg,
+    "kaddr": _from_binding,
+    "uaddr": _from_binding,
+    "percpu_kaddr": _from_binding,
+    "cgroup_path": _same,
+}
+
+STATEMENTS: dict[str, Callable[[Compiler, nodes.Call], None]] = {
+    "delete": _delete_statement,
+    "exit": _exit,
+}
+"""Calls that need statements; `runtime.handlers.printing` adds those that print."""
+
+
+# ---- builtin values that no event is needed for
+
+
+def _clock(mode: str) -> Callable[[Compiler], Code]:
+    def rule(c: Compiler) -> Code:
+        clock = c.context.clock
+        return Code(f"{c.bind(clock.now if mode in ('boot', 'monotonic') else clock.wall, 'now')}()", 0, arithmetic.MASK, depth=1)
+
+    return rule
+
+
+def _nsecs(c: Compiler, node: nodes.Builtin) -> Code:
+    return _clock(str(node.args[0]) if node.args else "boot")(c)
+
+
+def _elapsed(c: Compiler, node: nodes.Builtin) -> Code:
+    return Code(f"{c.bind(c.context.elapsed, 'elapsed')}()", 0, arithmetic.MASK, depth=1)
+
+
+def _rand(c: Compiler, node: nodes.Builtin) -> Code:
+    return Code(f"{c.bind(partial(c.context.rng.getrandbits, 32), 'rand')}()", 0, (1 << 32) - 1, depth=1)
+
+
+def _probe(c: Compiler, node: nodes.Builtin) -> Code:
+    return c.constant(c.probe.name.encode(), "probe_name")
+
+
+BUILTINS: dict[str, Callable[[Compiler, nodes.Builtin], Code]] = {
+    "nsecs": _nsecs,
+    "elapsed": _elapsed,
+    "rand": _rand,
+    "probe": _probe,
+}

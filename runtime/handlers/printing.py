@@ -1,0 +1,117 @@
+"""Calls whose work is done by the output: printf, print, time, join, cat, system, clear, zero, errorf, warnf."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pyprobe.lang import nodes
+from pyprobe.lang.typesys import Type
+from pyprobe.runtime import formats, functions
+from pyprobe.runtime.handlers import arithmetic
+from pyprobe.runtime.handlers.calls import argument, literal
+from pyprobe.runtime.handlers.compiler import Compiler, bare
+from pyprobe.runtime.handlers.emitter import Code
+
+
+def formatted(c: Compiler, node: nodes.Call) -> str:
+    """The expression that gives the bytes of a format with its arguments."""
+    values = [a for a in node.args[1:] if isinstance(a, nodes.Expr)]
+    template, conversions = formats.plan(literal(node, 0), [shown_type(c, v) for v in values], c.context.output.renderer)
+    if not conversions:
+        return c.constant(template % (), "text").text
+    codes = c.operands(values)
+    parts = [_converted(c, code, how) for code, how in zip(codes, conversions, strict=True)]
+    return f"{template!r} % ({', '.join(parts)}{',' if len(parts) == 1 else ''})"
+
+
+def shown_type(c: Compiler, value: nodes.Expr) -> Type:
+    """The type that decides how a value is shown."""
+    return value.type
+
+
+def _converted(c: Compiler, code: Code, how: formats.Conversion) -> str:
+    if how.integer is not None:
+        code = arithmetic.fit(code, *how.integer)
+    if how.apply is not None:
+        return f"{c.bind(how.apply, 'show')}({bare(code.text)})"
+    return bare(code.text)
+
+
+def _printf(c: Compiler, node: nodes.Call) -> None:
+    c.effect(c.context.output.printf, "printf", formatted(c, node))
+
+
+def _message(kind: str) -> Callable[[Compiler, nodes.Call], None]:
+    def rule(c: Compiler, node: nodes.Call) -> None:
+        text = formatted(c, node)
+        c.effect(functions.messenger(c.context, kind, node.span), kind, text)
+
+    return rule
+
+
+def _print(c: Compiler, node: nodes.Call) -> None:
+    first = argument(node, 0)
+    output = c.context.output
+    if isinstance(first, nodes.Map):
+        storage = c.bind(c.storage(first), "map" + first.name.replace("@", "_"))
+        c.effect(output.map, "print_map", storage, str(literal(node, 1, 0)), str(literal(node, 2, 0)))
+        return
+    code = c.expr(first)
+    show = output.value(first.type)
+    c.effect(show, "print_value", bare(code.text))
+
+
+def _clear(c: Compiler, node: nodes.Call) -> None:
+    first = node.args[0]
+    assert isinstance(first, nodes.Map)
+    c.effect(c.storage(first).data.clear, "clear", *())
+
+
+def _zero(c: Compiler, node: nodes.Call) -> None:
+    first = node.args[0]
+    assert isinstance(first, nodes.Map)
+    c.effect(c.storage(first).zero, "zero", *())
+
+
+def _time(c: Compiler, node: nodes.Call) -> None:
+    fmt = literal(node, 0, b"%H:%M:%S\n")
+    c.effect(functions.time_printer(c.context, fmt), "print_time")
+
+
+def _join(c: Compiler, node: nodes.Call) -> None:
+    code = arithmetic.unsigned(c.expr(argument(node, 0)))
+    separator = literal(node, 1, b" ")
+    joiner = c.bind(functions.joiner(c.context.memory, separator), "joined")
+    c.effect(c.context.output.join, "join", f"{joiner}({bare(code.text)})")
+
+
+def _cat(c: Compiler, node: nodes.Call) -> None:
+    c.effect(functions.cat(c.context), "cat", formatted(c, node))
+
+
+def _system(c: Compiler, node: nodes.Call) -> None:
+    c.effect(functions.system(c.context), "system", formatted(c, node))
+
+
+def _assert(c: Compiler, node: nodes.Call) -> None:
+    """errorf() and exit(1) unless the condition holds."""
+    with c.emitter.block(f"if not {bare(c.rules.truth(c, argument(node, 0)).text)}:"):
+        text = c.constant(b"assert failed: " + literal(node, 1), "text").text
+        c.effect(functions.messenger(c.context, "errorf", node.span), "errorf", text)
+        c.effect(c.context.request_exit, "request_exit", "1")
+        c.emitter.emit("return")
+
+
+STATEMENTS: dict[str, Callable[[Compiler, nodes.Call], None]] = {
+    "printf": _printf,
+    "errorf": _message("errorf"),
+    "warnf": _message("warnf"),
+    "print": _print,
+    "clear": _clear,
+    "zero": _zero,
+    "time": _time,
+    "join": _join,
+    "cat": _cat,
+    "system": _system,
+    "assert": _assert,
+}

@@ -1,0 +1,96 @@
+"""Machine code as instructions: boundaries inside a function, where code falls through, listings for people.
+
+Capstone does the decoding; it is imported when something is decoded first (60 ms).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.machine.symbols import Image
+
+ALIGNMENT = {"x86_64": 1, "arm64": 4}
+LONGEST = {"x86_64": 15, "arm64": 4}  # bytes of the longest instruction
+
+# Mnemonics after which execution does not go on with the next instruction, beyond Capstone's groups of jumps and returns
+_ENDS = {"x86_64": frozenset({"call", "jmp", "ljmp", "notrack jmp", "bnd jmp", "ret", "retf", "iretq", "hlt", "ud0", "ud1", "ud2", "int3"}),
+         "arm64": frozenset({"bl", "blr", "b", "br", "ret", "eret", "udf", "brk", "hlt", "braa", "brab", "retaa", "retab"})}  # fmt: skip
+_PADDING = {"x86_64": frozenset({"nop", "int3", "endbr64", "data16", "xchg"}), "arm64": frozenset({"nop", "udf", "bti"})}
+
+
+class Instruction:
+    """`address`, raw `code` and its text."""
+
+    __slots__ = ("address", "code", "mnemonic", "operands")
+
+    def __init__(self, address: int, code: bytes, mnemonic: str, operands: str) -> None:
+        self.address = address
+        self.code = code
+        self.mnemonic = mnemonic
+        self.operands = operands
+
+    def __str__(self) -> str:
+        return f"{self.mnemonic} {self.operands}".rstrip()
+
+
+@cache
+def _decoder(arch: str) -> Any:
+    import capstone
+
+    if arch == "arm64":
+        return capstone.Cs(capstone.CS_ARCH_ARM64, capstone.CS_MODE_ARM)
+    return capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
+
+
+def instructions(arch: str, code: bytes, address: int) -> Iterator[Instruction]:
+    """The instructions of `code`, which begins at `address`. Bytes that are no instruction come as `.byte` (x86) or `.word` (arm64)."""
+    decoder, at, step = _decoder(arch), 0, ALIGNMENT[arch]
+    while at < len(code):
+        for _, size, mnemonic, operands in decoder.disasm_lite(code[at:], address + at):
+            yield Instruction(address + at, code[at : at + size], mnemonic, operands)
+            at += size
+        if at < len(code):
+            raw = code[at : at + step]
+            yield Instruction(address + at, raw, ".byte" if step == 1 else ".word", f"{int.from_bytes(raw, 'little'):#0{2 + 2 * step}x}")
+            at += step
+
+
+def is_boundary(arch: str, code: bytes, offset: int) -> bool:
+    """Whether an instruction begins at `offset` in a function whose machine code is `code`."""
+    if arch == "arm64":
+        return offset % 4 == 0
+    return any(i.address == offset for i in instructions(arch, code[: offset + LONGEST[arch]], 0))
+
+
+def falls_through(arch: str, code: bytes) -> bool:
+    """Whether execution can run off the end of `code` into what follows it: its last instruction that is no padding does not leave.
+
+    A call at the end is one that never returns: compilers leave no other there, and what follows a call that does return begins a
+    translation block anyway.
+    """
+    last = None
+    for i in instructions(arch, code, 0):
+        if i.mnemonic not in _PADDING[arch]:
+            last = i
+    return last is not None and last.mnemonic not in _ENDS[arch]
+
+
+def listing(
+    arch: str, code: bytes, address: int, current: int, *, before: int = 5, after: int = 5, image: Image | None = None
+) -> list[str]:
+    """Lines of disassembly around `current`, which is marked with an arrow.
+
+    `code` should begin at an instruction (a function's start); `image`, whose addresses must then be the given ones, names functions.
+    """
+    found = list(instructions(arch, code, address))
+    place = next((n for n, i in enumerate(found) if i.address + len(i.code) > current), len(found))
+    lines = []
+    for i in found[max(0, place - before) : place + after + 1]:
+        function = image.at(i.address) if image else None
+        name = f"<{function.name}+{i.address - function.address}>" if function else ""
+        arrow = "=>" if i.address <= current < i.address + len(i.code) else "  "
+        lines.append(f"{arrow} {i.address:#x} {name + ': ' if name else ''}{i}")
+    return lines

@@ -1,0 +1,137 @@
+"""The end of threads and processes, and what their parents learn (kernel/exit.c)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyprobe.runtime.machine.memory import MemoryFault
+from pyprobe.runtime.user.errors import TaskGone
+from pyprobe.runtime.user.functions import kernel_function
+from pyprobe.runtime.user.signals import (
+    CLD_CONTINUED,
+    CLD_EXITED,
+    CLD_KILLED,
+    CLD_STOPPED,
+    SA_NOCLDSTOP,
+    SA_NOCLDWAIT,
+    SIG_IGN,
+    Sig,
+    SigInfo,
+    action_of,
+    send_to_process,
+)
+from pyprobe.runtime.user.syscalls.futex import exit_robust_list, futex_wake
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from pyprobe.runtime.user.kernel import Kernel
+    from pyprobe.runtime.user.task import Process, Task
+
+DEFAULT_PRIORITY = 120  # of task_struct.prio for nice 0
+
+
+@kernel_function("void do_group_exit(int exit_code)")
+def do_group_exit(k: Kernel, code: int) -> NoReturn:
+    """End the current process with a wait(2) status word."""
+    task = k.current
+    assert task is not None
+    k.begin_group_exit(task.process, code)
+    k.do_exit(task.process.group_exit)
+    raise AssertionError("do_exit returned")
+
+
+@kernel_function("void do_exit(long code)")
+def do_exit(k: Kernel, code: int) -> NoReturn:
+    """End the current thread; with the last one the process ends, with status word `code`, or that of its group's exit."""
+    task = k.current
+    assert task is not None
+    end_task(k, task, code)
+    raise TaskGone
+
+
+def end_task(k: Kernel, task: Task, code: int) -> None:
+    """The work of do_exit for any task, running or not."""
+    process = task.process
+    last = len(process.threads) == 1
+    tp = k.tracepoints.sched_process_exit
+    if tp.callbacks:
+        tp.fire(task.comm.ljust(16, b"\0"), task.tid, DEFAULT_PRIORITY + process.nice, int(last))
+    task.dead = True
+    try:
+        if task.robust_list:
+            exit_robust_list(k, task)
+        if task.clear_child_tid and process.space.users + len(process.threads) > 2:
+            process.space.put_u32(task.clear_child_tid, 0)
+            futex_wake(k, process.space, task.clear_child_tid, 1)
+    except MemoryFault:
+        pass  # its memory is its own affair
+    process.threads.pop(task.tid, None)
+    k.tasks.pop(task.tid, None)
+    process.cpu_time += task.cpu_time
+    k.scheduler.forget(task)
+    if last:
+        end_process(k, process, task, process.group_exit if process.group_exit is not None else code)
+
+
+
+def end_process(k: Kernel, process: Process, task: Task, status: int) -> None:
+    """The last thread is gone: give everything back, tell the parent."""
+    process.exit_status = status
+    k.last_comm[process.pid] = task.comm
+    for timer in (*process.itimers.values(), *process.posix_timers.values()):
+        timer.cancel(k)
+    process.itimers.clear()
+    process.posix_timers.clear()
+    process.files.release(k)
+    process.fs.release()
+    k.release_vfork(process)
+    k.leave_space(process)
+    for child in list(process.children.values()):
+        reparent(k, child)
+    process.children.clear()
+    parent = process.parent
+    if parent is None or not parent.alive:
+        if process is not k.first:
+            k.reap(process)
+        return
+    ignored = action_of(parent, Sig.CHLD)
+    if process.exit_signal:
+        notify_parent(k, process, task)
+    if process.exit_signal == Sig.CHLD and (ignored.handler == SIG_IGN or ignored.flags & SA_NOCLDWAIT):
+        k.reap(process)
+
+
+def notify_parent(k: Kernel, process: Process, task: Task) -> None:
+    """Send the signal that tells of a child's end (do_notify_parent)."""
+    status = process.exit_status
+    assert status is not None and process.parent is not None
+    signo = status & 0x7F
+    info = SigInfo.child(
+        process.exit_signal, CLD_KILLED if signo else CLD_EXITED, process, task.uid, signo or status >> 8
+    )
+    send_to_process(k, process.parent, info)
+
+
+def notify_stop(k: Kernel, process: Process, *, continued: bool) -> None:
+    """Tell the parent that a child was stopped or continued."""
+    parent = process.parent
+    if parent is None or not parent.alive or action_of(parent, Sig.CHLD).flags & SA_NOCLDSTOP:
+        return
+    code, status = (CLD_CONTINUED, Sig.CONT) if continued else (CLD_STOPPED, process.stopped)
+    leader = process.leader or next(iter(process.threads.values()))
+    send_to_process(k, parent, SigInfo.child(Sig.CHLD, code, process, leader.uid, status))
+
+
+def reparent(k: Kernel, child: Process) -> None:
+    """Its parent is gone: the nearest subreaper takes it, or else the init this machine does not show."""
+    new = child.parent
+    while new is not None and not (new.alive and new.child_subreaper):
+        new = new.parent
+    child.parent = new
+    if new is not None:
+        new.children[child.pid] = child
+    if child.parent_death_signal and child.alive:
+        send_to_process(k, child, SigInfo(child.parent_death_signal))
+    if not child.alive and new is None:
+        k.reap(child)

@@ -1,0 +1,597 @@
+"""The emulated Linux kernel: it owns the memory, the tasks and the files of one machine, and runs them.
+
+The work itself lies in the modules beside this one, named as in Linux: fork.py, exec.py, exit.py, signals.py, scheduler.py, vfs/ and
+the system calls in syscalls/.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Sequence
+from errno import EACCES, EAGAIN, EFAULT, EINTR, EINVAL, ELIBBAD, ENOENT, ENOEXEC, ENOMEM, ENOSYS
+from typing import TYPE_CHECKING, Any
+
+from pyprobe.runtime.machine.arm64 import ARM64
+from pyprobe.runtime.machine.clock import Clock, Timer
+from pyprobe.runtime.machine.engine import Engine, StopKind
+from pyprobe.runtime.machine.memory import AddressSpace, MemoryFault, OutOfMemory, PhysicalMemory
+from pyprobe.runtime.machine.x86_64 import X86_64
+from pyprobe.runtime.user import exec as exec_module
+from pyprobe.runtime.user import exit as exit_module
+from pyprobe.runtime.user import faults, functions, signals
+from pyprobe.runtime.user.abi import ABIS, SIGCONTEXT_ARM64, SIGCONTEXT_X86_64
+from pyprobe.runtime.user.errors import Block, Errno, ExecFailure, TaskGone
+from pyprobe.runtime.user.images import Images
+from pyprobe.runtime.user.loader import FileZone
+from pyprobe.runtime.user.scheduler import QUANTUM_NS, Scheduler, StopRun
+from pyprobe.runtime.user.signals import Sig, SigInfo
+from pyprobe.runtime.user.syscall_table import Syscall, SyscallTable
+from pyprobe.runtime.user.task import Credentials, Parked, Process, Task
+from pyprobe.runtime.user.tracepoints import Tracepoints
+from pyprobe.runtime.user.vfs.vfs import Vfs
+from pyprobe.runtime.user.words import U32, U64
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.machine.engine import Context
+    from pyprobe.runtime.user.syscalls.futex import Waiter
+    from pyprobe.runtime.user.vfs.stdio import Stream
+
+MACHINES = {"x86_64": X86_64, "arm64": ARM64}
+REPORTED_REGISTERS = {"x86_64": SIGCONTEXT_X86_64, "arm64": SIGCONTEXT_ARM64}
+DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+ERESTARTSYS = 512  # include/linux/errno.h: never seen by programs, but by tracers
+
+FIRST_PID = 1000
+"""The first program's process id; each new task gets the next one."""
+
+PID_MAX = 32768  # kernel.pid_max's usual value: ids are used again from FIRST_PID after it
+TASK_LIMIT = 4096
+Function = Callable[..., Any]
+
+
+class Crash:
+    """A process that a signal ended: for the report of the run. registers: by name, as they were."""
+
+    def __init__(self, task: Task, signo: int, code: int, address: int, registers: dict[str, int]) -> None:
+        self.pid = task.pid
+        self.tid = task.tid
+        self.comm = task.comm
+        self.signal = signo
+        self.code = code
+        self.address = address
+        self.registers = registers
+
+
+class Kernel:
+    """One emulated Linux.
+
+    root: the host's directory that is its `/`. arch: the architecture whose functions and tracepoints are offered; programs of
+    the others run too when `architectures` names them. seed: of every random number the guest gets.
+    clock, memory: made with their defaults if not given.
+    """
+
+    # the kernel's functions, bound to this kernel or, while probes are attached, to wrappers; see functions.py
+    kernel_clone: Function
+    wake_up_new_task: Function
+    do_exit: Function
+    do_group_exit: Function
+    do_execveat_common: Function
+    bprm_execve: Function
+    load_elf_binary: Function
+    begin_new_exec: Function
+    do_mmap: Function
+    do_munmap: Function
+    do_send_sig_info: Function
+    get_signal: Function
+    hrtimer_nanosleep: Function
+    do_filp_open: Function
+    do_sys_openat2: Function
+    vfs_open: Function
+    vfs_read: Function
+    vfs_readv: Function
+    vfs_write: Function
+    vfs_writev: Function
+    vfs_statx: Function
+    vfs_getattr: Function
+    vfs_unlink: Function
+    vfs_rmdir: Function
+    vfs_mkdir: Function
+    vfs_rename: Function
+    vfs_symlink: Function
+    vfs_link: Function
+    vfs_create: Function
+    iterate_dir: Function
+    filp_close: Function
+    do_pipe2: Function
+    tcp_connect: Function
+    inet_csk_accept: Function
+    tcp_sendmsg: Function
+    tcp_recvmsg: Function
+
+    def __init__(
+        self,
+        *,
+        memory: PhysicalMemory | None = None,
+        clock: Clock | None = None,
+        arch: str = "x86_64",
+        architectures: tuple[str, ...] = ("x86_64",),
+        seed: int = 0,
+        uid: int = 0,
+        gid: int = 0,
+        task_limit: int = TASK_LIMIT,
+        root: bytes = b"/",
+        native: bool | None = None,
+    ) -> None:
+        self.memory = memory if memory is not None else PhysicalMemory()
+        self.clock = clock if clock is not None else Clock()
+        self.vfs = Vfs(self.memory, self.clock.wall(), root=root)
+        self.arch = arch
+        self.architectures = architectures
+        self.rng = random.Random(seed)
+        self.task_limit = task_limit
+        self.engines: dict[str, Engine] = {}
+        self.processes: dict[int, Process] = {}
+        self.tasks: dict[int, Task] = {}
+        self.current: Task | None = None
+        self.first: Process | None = None
+        self.crashes: list[Crash] = []
+        self.unknown_syscalls: dict[str, int] = {}
+        self.last_comm: dict[int, bytes] = {}  # of processes whose last thread has ended
+        self.futexes: dict[tuple[object, int], list[Waiter]] = {}
+        self.guest_timers = 0  # timers of the guest that are pending in the clock
+        self.stop_requested = False
+        self.images_seen = Images()
+        self.on_image = self.images_seen.callbacks
+        self._cred = Credentials(uid, gid)
+        self._native = native
+        self._next_pid = FIRST_PID
+        self._attention = False
+        self._resched = False
+        self._reload = False
+        self._after: Callable[[], None] | None = None
+        self._engine: Engine | None = None
+        self._quantum: Timer | None = None
+        self._loaded: Task | None = None  # whose registers the engine holds
+        self._tables: dict[str, dict[int, Syscall]] = {}
+        self._table: dict[int, Syscall] = {}
+        self.turn_began = 0  # when the current task's turn began, ns since boot
+        self.memory_exhausted = False
+        self.scheduler = Scheduler(self)
+        self.syscalls = SyscallTable()
+        self.functions = functions.KernelFunctions(self, arch)
+        self.tracepoints = Tracepoints(self, arch)
+        self.zone = FileZone(*ABIS[arch].file_zone)
+
+    # engines and registers
+
+    def engine_for(self, arch: str) -> Engine:
+        """The one engine of an architecture, made when its first program is loaded."""
+        engine = self.engines.get(arch)
+        if engine is None:
+            engine = self.engines[arch] = Engine(MACHINES[arch], self.memory, self.clock, native=self._native)
+            engine.on_syscall = self._on_syscall
+            self._tables[arch] = self.syscalls.table(arch)
+        return engine
+
+    def start_program(self, task: Task, pc: int, sp: int) -> None:
+        """Give a task the registers a new program starts with."""
+        engine = task.process.engine
+        context = engine.new_context()
+        engine.context_set(context, engine.arch.pc, pc)
+        engine.context_set(context, engine.arch.sp, sp)
+        task.context = context
+        task.result = None
+        if task is self.current:
+            self._reload = self._attention = True
+
+    def copy_registers(self, task: Task, sp: int, tls: int | None) -> Context:
+        """The current task's registers for a child that returns 0 from the same system call; sp 0: the same stack."""
+        engine = task.process.engine
+        context = engine.new_context()
+        engine.save(context)
+        engine.context_set(context, engine.arch.result, 0)
+        if sp:
+            engine.context_set(context, engine.arch.sp, sp)
+        if tls is not None:
+            engine.context_set(context, "tls", tls)
+        return context
+
+    # starting
+
+    def spawn(
+        self,
+        argv: Sequence[bytes],
+        env: Sequence[bytes] = (),
+        cwd: bytes = b"/",
+        stdio: tuple[Stream, Stream, Stream] = (0, 1, 2),
+    ) -> Process:
+        """Make the first process. argv[0] is searched in the PATH of `env` (KEY=VALUE strings) if it has no slash.
+
+        stdio: for descriptors 0, 1 and 2 a host descriptor, bytes to read, or a function that takes what is written.
+        Raises ExecFailure with a message for the user.
+        """
+        if not argv:
+            raise ExecFailure("no command", EINVAL)
+        pid = self.new_pid()
+        engine = self.engine_for(self.arch)
+        process = Process(pid, None, AddressSpace(self.memory), engine)
+        process.arch = self.arch
+        process.files = self.vfs.stdio(self, stdio)
+        process.start_time = self.clock.now()
+        task = Task(pid, process, engine.new_context(), self._cred.copy())
+        task.comm = b"pyprobe"
+        process.threads[pid] = task
+        self.processes[pid] = process
+        self.tasks[pid] = task
+        self.first = self.first or process
+        self.current = task
+        try:
+            process.fs = self.vfs.context(cwd)
+            path = self._search(task, argv[0], env)
+            self.do_execveat_common(-100, path, tuple(argv), tuple(env), 0)
+        except Errno as error:
+            raise ExecFailure(exec_message(argv[0], error.errno), error.errno) from None
+        finally:
+            self.current = None
+            self._reload = self._attention = False
+        self.scheduler.add(task)
+        return process
+
+    def _search(self, task: Task, name: bytes, env: Sequence[bytes]) -> bytes:
+        if b"/" in name:
+            return name
+        path = next((entry[5:] for entry in env if entry.startswith(b"PATH=")), DEFAULT_PATH)
+        failure = ENOENT
+        for folder in path.split(b":"):
+            candidate = (folder or b".") + b"/" + name
+            try:
+                exec_module.check_executable(self, task, candidate)
+            except Errno as error:
+                failure = EACCES if error.errno == EACCES else failure
+                continue
+            return candidate
+        raise Errno(failure)
+
+    def new_pid(self) -> int:
+        """A process id nobody has. Raises Errno(EAGAIN)."""
+        for _ in range(PID_MAX):
+            pid = self._next_pid
+            self._next_pid = pid + 1 if pid + 1 < PID_MAX else FIRST_PID
+            if pid not in self.tasks and pid not in self.processes:
+                return pid
+        raise Errno(EAGAIN)
+
+    # running
+
+    def run(self) -> int:
+        """Run until the first process has ended; its exit status as a shell shows it (128 + n for signal n).
+
+        Raises Deadlock when every task waits for nothing, and what callbacks of probes raise.
+        """
+        first = self.first
+        assert first is not None
+        try:
+            while first.exit_status is None and not self.stop_requested:
+                self._turn(self.scheduler.next())
+        except StopRun:
+            pass
+        return shell_status(first.exit_status) if first.exit_status is not None else 0
+
+    def stop(self) -> None:
+        """End the run as soon as possible."""
+        self.stop_requested = self._attention = True
+        for engine in self.engines.values():
+            engine.request_stop()
+
+    def _turn(self, task: Task) -> None:
+        """Let one task run until it waits, ends or has had its quantum."""
+        self.current = task
+        began = self.turn_began = self.clock.now()
+        try:
+            if task.process.group_exit is not None:
+                exit_module.end_task(self, task, task.process.group_exit)
+                return
+            self.scheduler.switched(task)
+            if task.parked is not None and not self._retry(task):
+                return
+            self._enter(task)
+            self._resched = False
+            self._quantum = self.clock.add(min(began + QUANTUM_NS, self.scheduler.next_deadline()), self._preempt)
+            self._run_guest(task)
+        except TaskGone:
+            pass
+        finally:
+            if self._quantum is not None:
+                self.clock.cancel(self._quantum)
+                self._quantum = None
+            task.cpu_time += self.clock.now() - began
+            self.scheduler.switching_from(task)
+            if not task.dead:
+                if self._engine is not None and self._loaded is task:
+                    self._engine.save(task.context)
+                if task.parked is None:
+                    self.scheduler.add(task)
+                else:
+                    self.scheduler.park(task)
+            self._loaded = None
+            self.current = None
+
+    def _enter(self, task: Task) -> None:
+        """Load the task into the engine."""
+        process = task.process
+        engine = self._engine = process.engine
+        self._table = self._tables[process.arch]
+        engine.activate(process.space)
+        engine.restore(task.context)
+        self._loaded = task
+        self._reload = False
+        if task.result is not None:
+            engine.set_result(task.result & U64)
+            task.result = None
+
+    def _run_guest(self, task: Task) -> None:
+        while True:
+            if signals.has_deliverable(task) or task.interrupted is not None or task.saved_mask is not None:
+                signals.deliver(self, task)
+            if task.process.stopped or self.stop_requested or (self._resched and self.scheduler.contended):
+                return
+            self._attention = False
+            try:
+                stop = task.process.engine.run()
+            except OutOfMemory:
+                self.out_of_memory(task)
+                continue
+            if task.dead:
+                raise TaskGone
+            if self._reload:
+                self._enter(task)
+            elif self._after is not None:
+                after, self._after = self._after, None
+                after()
+            if stop.kind is StopKind.FAULT:
+                self._fault(task, faults.memory_signal(task.process.space, stop.address, stop.access), stop.address)
+            elif stop.kind is StopKind.TRAP:
+                self._fault(task, faults.trap_signal(task.process.arch, stop.number, task.process.engine.get("pc")), 0)
+            elif task.parked is not None:
+                return
+
+    def _fault(self, task: Task, info: SigInfo, address: int) -> None:
+        task.fault_address = address
+        signals.force(self, task, info)
+
+    def _preempt(self) -> None:
+        """The quantum is over, or a waiting task's time has come: let others run if there are any."""
+        self.scheduler.poll_host()
+        self.scheduler.wake()
+        if not self.scheduler.contended:
+            self._quantum = self.clock.add(min(self.clock.now() + QUANTUM_NS, self.scheduler.next_deadline()), self._preempt)
+            return
+        self._resched = self._attention = True
+        if self._engine is not None:
+            self._engine.request_stop()
+
+    def yield_cpu(self) -> None:
+        """The current task lets others run."""
+        self._resched = self._attention = True
+
+    def after_syscall(self, action: Callable[[], None]) -> None:
+        """Have `action` done when the current system call has left the engine, its result set: it may change any register."""
+        self._after = action
+        self._attention = True
+
+    # system calls
+
+    def _on_syscall(self) -> bool:
+        engine, task = self._engine, self.current
+        assert engine is not None and task is not None
+        number, *arguments = engine.syscall_arguments()
+        syscall = self._table.get(number & U32)
+        if syscall is None or self.syscalls.traced:
+            result = self._traced_syscall(task, number & U32, syscall, arguments)
+        else:
+            result = self._dispatch(task, syscall, arguments)
+        if result is None:
+            return False
+        engine.set_result(result)
+        return not self._attention
+
+    def _dispatch(self, task: Task, syscall: Syscall, arguments: Sequence[int]) -> int | None:
+        """Do a system call for the current task; None: it waits (`task.parked`) or is gone. Errors are negative numbers."""
+        task.syscall = syscall
+        task.syscall_arguments = tuple(arguments)
+        call = syscall.call
+        if call is None:
+            self.unknown_syscalls[syscall.name] = self.unknown_syscalls.get(syscall.name, 0) + 1
+            return -ENOSYS
+        try:
+            result = call(self, task, *arguments[: syscall.arity])
+        except Errno as error:
+            result = -error.errno
+        except MemoryFault:
+            result = -EFAULT
+        except Block as block:
+            task.parked = Parked(syscall, tuple(arguments), block)
+            return None
+        except OutOfMemory:
+            self.out_of_memory(task)
+            result = -ENOMEM
+        except TaskGone:
+            return None
+        if task.restart or task.suspended:
+            task.restart.clear()
+            task.suspended.clear()
+        task.syscall = None
+        return result
+
+    def _traced_syscall(self, task: Task, number: int, syscall: Syscall | None, arguments: Sequence[int]) -> int | None:
+        tracepoints = self.tracepoints
+        if tracepoints.sys_enter.callbacks:
+            tracepoints.sys_enter.fire(number, tuple(arguments))
+        if syscall is None:
+            self.unknown_syscalls[str(number)] = self.unknown_syscalls.get(str(number), 0) + 1
+            result: int | None = -ENOSYS
+        else:
+            if syscall.enter.callbacks:
+                syscall.enter.fire(number, *arguments[: len(syscall.parameters)])
+            result = self._dispatch(task, syscall, arguments)
+        if result is not None:
+            self._syscall_exit(number, syscall, result)
+        return result
+
+    def _syscall_exit(self, number: int, syscall: Syscall | None, result: int) -> None:
+        if self.tracepoints.sys_exit.callbacks:
+            self.tracepoints.sys_exit.fire(number, result)
+        if syscall is not None and syscall.exit.callbacks:
+            syscall.exit.fire(number, result)
+
+    def _retry(self, task: Task) -> bool:
+        """Execute a parked task's system call again; whether the task can go on."""
+        parked = task.parked
+        assert parked is not None
+        task.parked = None
+        result = self._dispatch(task, parked.syscall, parked.arguments)
+        if result is None:
+            return False
+        if self.syscalls.traced:
+            self._syscall_exit(parked.syscall.number, parked.syscall, result)
+        task.result = result
+        return True
+
+    def finish_interrupted(self, task: Task, restart: bool) -> None:
+        """A signal took the current task out of a wait: make the call again, or let it fail with EINTR."""
+        parked, task.interrupted = task.interrupted, None
+        assert parked is not None
+        engine = task.process.engine
+        result: int | None = None
+        try:
+            if parked.block.interrupted is not None:
+                result = parked.block.interrupted()
+        except Errno as error:
+            result = -error.errno
+        if result is None:
+            result = -ERESTARTSYS if restart else -EINTR
+        task.restart.clear()
+        task.suspended.clear()
+        task.syscall = None
+        if self.syscalls.traced:
+            self._syscall_exit(parked.syscall.number, parked.syscall, result)
+        if result == -ERESTARTSYS:
+            arch = engine.arch
+            engine.set(arch.result, parked.syscall.number if arch.result == arch.number else parked.arguments[0])
+            engine.set(arch.pc, engine.get(arch.pc) - ABIS[task.process.arch].syscall_length)
+        else:
+            engine.set_result(result & U64)
+
+    # signals and ends, for the modules that do their work
+
+    def signal_wake(self, task: Task, signo: int) -> None:
+        """A signal has become pending for the task: make it notice."""
+        if task is self.current:
+            self._attention = True
+            if task.syscall is None and self._engine is not None:  # a timer's, in the middle of guest code
+                self._engine.request_stop()
+            return
+        parked = task.parked
+        if parked is None or not parked.block.interruptible:
+            return
+        if not task.wake_signal:
+            task.interrupted, task.parked = parked, None
+        self.scheduler.unpark(task)
+
+    def broken_pipe(self, task: Task) -> None:
+        """SIGPIPE for a task that writes where nobody reads."""
+        self.do_send_sig_info(Sig.PIPE, SigInfo.from_user(Sig.PIPE, task), task, 0)
+
+    def stop_process(self, process: Process, signo: int) -> None:
+        """Job control: no thread runs until SIGCONT."""
+        process.stopped = signo
+        process.stop_reported = False
+        process.continued = False
+        self._attention = True
+        exit_module.notify_stop(self, process, continued=False)
+
+    def continue_process(self, process: Process) -> None:
+        """SIGCONT's effect, which comes whatever the signal's action."""
+        if process.stopped:
+            process.stopped = 0
+            process.continued = True
+            for task in process.threads.values():
+                if task.parked is None:
+                    self.scheduler.unpark(task)
+            exit_module.notify_stop(self, process, continued=True)
+
+    def begin_group_exit(self, process: Process, code: int) -> None:
+        """Every thread of the process ends as soon as it would run, with this wait(2) status word."""
+        if process.group_exit is None:
+            process.group_exit = code
+            process.stopped = 0
+        self._attention = True
+        for task in process.threads.values():
+            self.scheduler.unpark(task)
+
+    def end_other_threads(self, task: Task) -> None:
+        """exec ends the process's other threads; the one that goes on takes the leader's id (de_thread)."""
+        process = task.process
+        for other in list(process.threads.values()):
+            if other is not task:
+                exit_module.end_task(self, other, 0)
+        if task.tid != process.pid:
+            del process.threads[task.tid], self.tasks[task.tid]
+            task.tid = process.pid
+            process.threads[task.tid] = self.tasks[task.tid] = task
+
+    def leave_space(self, process: Process) -> None:
+        """The process no longer uses its memory."""
+        space = process.space
+        space.users -= 1
+        if space.users == 0:
+            space.destroy()
+
+    def release_vfork(self, process: Process) -> None:
+        """Let a parent that waits in vfork go on."""
+        done, process.vfork_done = process.vfork_done, None
+        if done is not None:
+            done()
+
+    def reap(self, process: Process) -> None:
+        """Forget a dead process."""
+        self.processes.pop(process.pid, None)
+        self.last_comm.pop(process.pid, None)
+        if process.parent is not None:
+            process.parent.children.pop(process.pid, None)
+
+    def out_of_memory(self, task: Task) -> None:
+        """The machine's memory is used up: the task that asked for more is killed."""
+        self.memory_exhausted = True
+        self.begin_group_exit(task.process, Sig.KILL)
+
+    def note_death(self, task: Task, info: SigInfo) -> None:
+        """Remember how a signal ended the current task's process."""
+        if info.signo not in signals.CORE_BY_DEFAULT:
+            return
+        engine = task.process.engine
+        registers = {name: engine.get(name) for name in REPORTED_REGISTERS[task.process.arch]}
+        address = int.from_bytes(info.rest[:8], "little") if info.code in (1, 2) else 0
+        self.crashes.append(Crash(task, info.signo, info.code, address, registers))
+
+    def announce_images(self, space: AddressSpace) -> None:
+        """Tell who asked (`on_image`) of the executable file mappings that have appeared in a space."""
+        self.images_seen.announce(space)
+
+
+def exec_message(name: bytes, errno: int) -> str:
+    """Why a command cannot be started, as a shell would say it."""
+    shown = name.decode(errors="backslashreplace")
+    special = {
+        ENOENT: "no such file, or its interpreter is missing",
+        EACCES: "permission denied (not an executable file?)",
+        ENOEXEC: "not a program this machine can run (damaged, or for another processor)",
+        ELIBBAD: "its interpreter is damaged or for another processor",
+    }
+    return f"{shown}: {special.get(errno) or os.strerror(errno)}"
+
+
+def shell_status(word: int) -> int:
+    """A wait(2) status word as a shell's exit status."""
+    return 128 + (word & 0x7F) if word & 0x7F else word >> 8 & 0xFF

@@ -1,0 +1,191 @@
+"""Who runs next: one CPU, round robin, and a clock that jumps when there is nothing to do.
+
+A task runs until it has to wait, or for a quantum of virtual time while others are ready, so the order depends on the guest alone.
+Only input from the host can change it: that is asked for when no task can run, and waited for really.
+"""
+
+from __future__ import annotations
+
+import select
+from collections import deque
+from typing import TYPE_CHECKING
+
+from pyprobe.runtime.machine.clock import NEVER
+from pyprobe.runtime.user.functions import kernel_function
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.user.kernel import Kernel
+    from pyprobe.runtime.user.task import Task
+
+QUANTUM_NS = 4_000_000  # virtual time a task may run while others are ready; CFS gives a few milliseconds too
+HOST_SLICE_MS = 200  # between two looks at what else may have happened, while waiting for the host
+
+# task states as sched_switch shows them
+TASK_RUNNING, TASK_INTERRUPTIBLE, TASK_STOPPED, EXIT_ZOMBIE = 0, 1, 4, 0x20
+IDLE = (b"swapper/0", 0)
+IDLE_PRIORITY = NORMAL_PRIORITY = 120
+
+
+class Deadlock(Exception):
+    """Every task waits, and nothing can ever wake one; the message lists who waits for what."""
+
+
+class Scheduler:
+    """The run queue and the parked tasks of one machine."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+        self._ready: deque[Task] = deque()
+        self._parked: dict[Task, None] = {}  # in the order they began to wait
+        self._tried: dict[Task, int] = {}  # tasks whose wait has no test of its own: the turn of their last try
+        self._turn = 0  # counts the turns tasks had
+        self.previous: tuple[bytes, int, int, int] = (*IDLE, IDLE_PRIORITY, TASK_RUNNING)
+
+    def add(self, task: Task) -> None:
+        """Make a task ready to run, after the others."""
+        self._ready.append(task)
+
+    def add_first(self, task: Task) -> None:
+        """Make a task the next one to run."""
+        self._ready.appendleft(task)
+
+    def park(self, task: Task) -> None:
+        """Keep a task that waits (`task.parked`), or whose process is stopped."""
+        self._parked[task] = None
+        self._tried[task] = self._turn
+
+    def unpark(self, task: Task) -> None:
+        """Make a waiting task ready, whatever it waits for."""
+        if task in self._parked:
+            del self._parked[task]
+            self._tried.pop(task, None)
+            self._ready.append(task)
+
+    def forget(self, task: Task) -> None:
+        """The task is dead."""
+        self._parked.pop(task, None)
+        self._tried.pop(task, None)
+
+    @property
+    def contended(self) -> bool:
+        """Does somebody else want the CPU?"""
+        return bool(self._ready)
+
+    def next(self) -> Task:
+        """The task whose turn it is; waits for it if need be. Raises Deadlock."""
+        self._turn += 1
+        while True:
+            self.wake()
+            while self._ready:
+                task = self._ready.popleft()
+                if task.dead:
+                    continue
+                if task.process.stopped and task.process.group_exit is None:
+                    self.park(task)
+                    continue
+                return task
+            self._idle()
+
+    def next_deadline(self) -> int:
+        """When the first waiting task must be woken, in ns since boot; NEVER if none."""
+        deadlines = [t.parked.block.deadline for t in self._parked if t.parked is not None and not t.process.stopped]
+        return min((d for d in deadlines if d is not None), default=NEVER)
+
+    def poll_host(self) -> None:
+        """Wake the tasks that wait for the host and need not any more."""
+        waiting = [t for t in self._parked if t.parked is not None and t.parked.block.host]
+        if waiting:
+            self._poll(waiting, 0)
+
+    def _poll(self, waiting: list[Task], milliseconds: int) -> bool:
+        poll = select.poll()
+        masks: dict[int, int] = {}
+        for task in waiting:
+            for fd, mask in task.parked.block.host if task.parked is not None else ():
+                masks[fd] = masks.get(fd, 0) | mask
+        for fd, mask in masks.items():
+            poll.register(fd, mask)
+        fds = {fd for fd, _ in poll.poll(milliseconds)}
+        for task in waiting:
+            if task.parked is not None and any(fd in fds for fd, _ in task.parked.block.host):
+                self.unpark(task)
+        return bool(fds)
+
+    def wake(self) -> None:
+        """Make ready the tasks whose wait is over."""
+        now = self._k.clock.now()
+        for task in list(self._parked):
+            parked = task.parked
+            if task.process.stopped and task.process.group_exit is None:
+                continue
+            if parked is None:
+                self.unpark(task)
+                continue
+            block = parked.block
+            if block.ready is not None:
+                awake = bool(block.ready())
+            else:
+                awake = self._tried[task] != self._turn
+            if awake or (block.deadline is not None and block.deadline <= now):
+                self.unpark(task)
+
+    def _idle(self) -> None:
+        """Nothing is ready: let time pass until something may be."""
+        k = self._k
+        waiting = [t for t in self._parked if t.parked is not None and not t.process.stopped]
+        deadline = min(self.next_deadline(), k.clock.next_deadline() if k.guest_timers else NEVER)
+        for_host = [t for t in waiting if t.parked is not None and t.parked.block.host]
+        if for_host:
+            self._wait_for_host(for_host, deadline)
+        elif deadline == NEVER:
+            raise Deadlock(self._who_waits())
+        else:
+            # timers of probes may come first; the guest's own deadline is reached step by step
+            k.clock.advance_to(min(deadline, k.clock.next_deadline()))
+            k.clock.run_due()
+            self._turn += 1
+        if k.stop_requested:
+            raise StopRun
+
+    def _wait_for_host(self, waiting: list[Task], deadline: int) -> None:
+        """Wait for host input really; a guest deadline that comes first is waited for as long, then taken."""
+        clock = self._k.clock
+        remaining = HOST_SLICE_MS if deadline == NEVER else max(0, (deadline - clock.now()) // 1_000_000)
+        if not self._poll(waiting, min(remaining, HOST_SLICE_MS)) and deadline != NEVER:
+            clock.advance_to(deadline if remaining <= HOST_SLICE_MS else clock.now() + HOST_SLICE_MS * 1_000_000)
+        clock.run_due()
+
+    def _who_waits(self) -> str:
+        lines = []
+        for task in self._parked:
+            parked = task.parked
+            if task.process.stopped:
+                what = "is stopped"
+            elif parked is None:
+                what = "waits"
+            else:
+                what = f"waits in {parked.syscall.name}" + (f" for {parked.block.why}" if parked.block.why else "")
+            lines.append(f"  {task.pid}/{task.tid} {task.comm.decode(errors='replace')}: {what}")
+        return "every task waits and nothing can wake one:\n" + "\n".join(lines)
+
+    def switched(self, task: Task) -> None:
+        """Fire sched_switch if another task than the last one begins to run."""
+        tp = self._k.tracepoints.sched_switch
+        if tp.callbacks and self.previous[1] != task.tid:
+            comm, tid, priority, state = self.previous
+            priority_now = NORMAL_PRIORITY + task.process.nice
+            tp.fire(comm.ljust(16, b"\0"), tid, priority, state, task.comm.ljust(16, b"\0"), task.tid, priority_now)
+
+    def switching_from(self, task: Task) -> None:
+        """Remember who ran, for the next sched_switch."""
+        state = EXIT_ZOMBIE if task.dead else TASK_STOPPED if task.process.stopped else TASK_INTERRUPTIBLE if task.parked else TASK_RUNNING
+        self.previous = (task.comm, task.tid, NORMAL_PRIORITY + task.process.nice, state)
+
+
+class StopRun(Exception):
+    """The run was asked to end."""
+
+
+@kernel_function("void __schedule(unsigned int sched_mode)")
+def __schedule(k: Kernel, sched_mode: int) -> None:
+    """The current task leaves the CPU."""

@@ -1,0 +1,466 @@
+"""Names, directories and attributes of files: stat, getdents, mkdir, rename, chmod and their families."""
+
+from __future__ import annotations
+
+import errno
+import struct
+from typing import TYPE_CHECKING
+
+from pyprobe.runtime.user.errors import Errno
+from pyprobe.runtime.user.vfs.abi import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    AT_REMOVEDIR,
+    AT_STATX_SYNC_TYPE,
+    AT_SYMLINK_NOFOLLOW,
+    O_PATH,
+    S_ISGID,
+    S_ISUID,
+    W_OK,
+    X_OK,
+)
+from pyprobe.runtime.user.vfs.attributes import DirContext, KStat
+from pyprobe.runtime.user.vfs.inode import Dentry, Inode
+from pyprobe.runtime.user.vfs.permission import check, check_owner
+from pyprobe.runtime.user.words import NANOSECONDS, s32
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.user.kernel import Kernel
+    from pyprobe.runtime.user.task import Task
+
+_UTIME_NOW = (1 << 30) - 1
+_UTIME_OMIT = (1 << 30) - 2
+_GETDENTS_ROOM = 1 << 20
+NO_ID = 0xFFFFFFFF
+
+
+def _fstatat(k: Kernel, t: Task, dfd: int, filename: int, statbuf: int, flags: int) -> int:
+    stat = KStat()
+    k.vfs_fstatat(dfd, filename, stat, flags)
+    t.space.write(statbuf, stat.result().pack(t.process.arch))
+    return 0
+
+
+def sys_newfstatat(k: Kernel, t: Task, dfd: int, filename: int, statbuf: int, flag: int) -> int:
+    return _fstatat(k, t, dfd, filename, statbuf, flag & 0xFFFFFFFF)
+
+
+def sys_stat(k: Kernel, t: Task, filename: int, statbuf: int) -> int:
+    return _fstatat(k, t, AT_FDCWD, filename, statbuf, 0)
+
+
+def sys_lstat(k: Kernel, t: Task, filename: int, statbuf: int) -> int:
+    return _fstatat(k, t, AT_FDCWD, filename, statbuf, AT_SYMLINK_NOFOLLOW)
+
+
+def sys_fstat(k: Kernel, t: Task, fd: int, statbuf: int) -> int:
+    stat = KStat()
+    k.vfs_fstat(fd, stat)
+    t.space.write(statbuf, stat.result().pack(t.process.arch))
+    return 0
+
+
+def sys_statx(k: Kernel, t: Task, dfd: int, filename: int, flags: int, mask: int, buffer: int) -> int:
+    flags &= 0xFFFFFFFF
+    if mask & 0x80000000 or flags & AT_STATX_SYNC_TYPE == AT_STATX_SYNC_TYPE:
+        raise Errno(errno.EINVAL)
+    if not filename and flags & AT_EMPTY_PATH:
+        path = b""
+    else:
+        path = t.space.cstring(filename)
+    stat = KStat()
+    k.vfs_statx(dfd, path, flags, stat, mask)
+    t.space.write(buffer, stat.result().pack_statx())
+    return 0
+
+
+def sys_statfs(k: Kernel, t: Task, path: int, buf: int) -> int:
+    t.space.write(buf, k.vfs.find(k, t, t.space.cstring(path)).require().fs.statfs().pack())
+    return 0
+
+
+def sys_fstatfs(k: Kernel, t: Task, fd: int, buf: int) -> int:
+    t.space.write(buf, t.process.files.get(fd).inode.fs.statfs().pack())
+    return 0
+
+
+def sys_getdents64(k: Kernel, t: Task, fd: int, dirent: int, count: int) -> int:
+    context = DirContext(min(count & 0xFFFFFFFF, _GETDENTS_ROOM))
+    k.iterate_dir(t.process.files.get(fd), context)
+    t.space.write(dirent, context.data)
+    return len(context.data)
+
+
+def sys_getdents(k: Kernel, t: Task, fd: int, dirent: int, count: int) -> int:
+    """The old layout: the type stands in the last byte of the record."""
+    context = DirContext(min(count & 0xFFFFFFFF, _GETDENTS_ROOM))
+    k.iterate_dir(t.process.files.get(fd), context)
+    data, at = bytearray(context.data), 0
+    while at < len(data):
+        length = int.from_bytes(data[at + 16 : at + 18], "little")
+        kind, name = data[at + 18], bytes(data[at + 19 : at + length - 1])
+        data[at + 18 : at + length] = name + bytes((kind,))
+        at += length
+    t.space.write(dirent, bytes(data))
+    return len(data)
+
+
+def sys_access(k: Kernel, t: Task, filename: int, mode: int) -> int:
+    return sys_faccessat2(k, t, AT_FDCWD, filename, mode, 0)
+
+
+def sys_faccessat(k: Kernel, t: Task, dfd: int, filename: int, mode: int) -> int:
+    return sys_faccessat2(k, t, dfd, filename, mode, 0)
+
+
+def sys_faccessat2(k: Kernel, t: Task, dfd: int, filename: int, mode: int, flags: int) -> int:
+    result: int = k.do_faccessat(dfd, t.space.cstring(filename), mode & 0xFFFFFFFF, flags & 0xFFFFFFFF)
+    return result
+
+
+def sys_readlink(k: Kernel, t: Task, path: int, buf: int, bufsiz: int) -> int:
+    return sys_readlinkat(k, t, AT_FDCWD, path, buf, bufsiz)
+
+
+def sys_readlinkat(k: Kernel, t: Task, dfd: int, path: int, buf: int, bufsiz: int) -> int:
+    name = t.space.cstring(path)
+    if not name and s32(dfd) == AT_FDCWD:
+        raise Errno(errno.ENOENT)
+    result: int = k.do_readlinkat(dfd, name, buf, bufsiz)
+    return result
+
+
+# names
+
+
+def sys_mkdir(k: Kernel, t: Task, path: int, mode: int) -> int:
+    return sys_mkdirat(k, t, AT_FDCWD, path, mode)
+
+
+def sys_mkdirat(k: Kernel, t: Task, dfd: int, path: int, mode: int) -> int:
+    result: int = k.do_mkdirat(dfd, t.space.cstring(path), mode & 0o7777)
+    return result
+
+
+def sys_rmdir(k: Kernel, t: Task, path: int) -> int:
+    result: int = k.do_rmdir(AT_FDCWD, t.space.cstring(path))
+    return result
+
+
+def sys_unlink(k: Kernel, t: Task, path: int) -> int:
+    result: int = k.do_unlinkat(AT_FDCWD, t.space.cstring(path))
+    return result
+
+
+def sys_unlinkat(k: Kernel, t: Task, dfd: int, path: int, flag: int) -> int:
+    if flag & 0xFFFFFFFF & ~AT_REMOVEDIR:
+        raise Errno(errno.EINVAL)
+    work = k.do_rmdir if flag & AT_REMOVEDIR else k.do_unlinkat
+    result: int = work(dfd, t.space.cstring(path))
+    return result
+
+
+def sys_symlink(k: Kernel, t: Task, old: int, new: int) -> int:
+    return sys_symlinkat(k, t, old, AT_FDCWD, new)
+
+
+def sys_symlinkat(k: Kernel, t: Task, old: int, newdfd: int, new: int) -> int:
+    result: int = k.do_symlinkat(t.space.cstring(old), newdfd, t.space.cstring(new))
+    return result
+
+
+def sys_link(k: Kernel, t: Task, old: int, new: int) -> int:
+    return sys_linkat(k, t, AT_FDCWD, old, AT_FDCWD, new, 0)
+
+
+def sys_linkat(k: Kernel, t: Task, olddfd: int, old: int, newdfd: int, new: int, flags: int) -> int:
+    result: int = k.do_linkat(olddfd, t.space.cstring(old), newdfd, t.space.cstring(new), flags & 0xFFFFFFFF)
+    return result
+
+
+def sys_mknod(k: Kernel, t: Task, filename: int, mode: int, dev: int) -> int:
+    return sys_mknodat(k, t, AT_FDCWD, filename, mode, dev)
+
+
+def sys_mknodat(k: Kernel, t: Task, dfd: int, filename: int, mode: int, dev: int) -> int:
+    result: int = k.do_mknodat(dfd, t.space.cstring(filename), mode & 0xFFFF, dev & 0xFFFFFFFF)
+    return result
+
+
+def sys_rename(k: Kernel, t: Task, old: int, new: int) -> int:
+    return sys_renameat2(k, t, AT_FDCWD, old, AT_FDCWD, new, 0)
+
+
+def sys_renameat(k: Kernel, t: Task, olddfd: int, old: int, newdfd: int, new: int) -> int:
+    return sys_renameat2(k, t, olddfd, old, newdfd, new, 0)
+
+
+def sys_renameat2(k: Kernel, t: Task, olddfd: int, old: int, newdfd: int, new: int, flags: int) -> int:
+    result: int = k.do_renameat2(olddfd, t.space.cstring(old), newdfd, t.space.cstring(new), flags & 0xFFFFFFFF)
+    return result
+
+
+# where a process stands
+
+
+def sys_getcwd(k: Kernel, t: Task, buf: int, size: int) -> int:
+    fs = t.process.fs
+    if fs.cwd.removed:
+        raise Errno(errno.ENOENT)
+    path = fs.cwd.path(fs.root)
+    if not fs.cwd.is_within(fs.root):
+        path = b"(unreachable)" + path
+    if len(path) + 1 > size:
+        raise Errno(errno.ERANGE)
+    t.space.write(buf, path + b"\0")
+    return len(path) + 1
+
+
+def _enter(t: Task, dentry: Dentry) -> Dentry:
+    inode = dentry.require()
+    if not inode.is_directory:
+        raise Errno(errno.ENOTDIR)
+    check(t, inode, X_OK)
+    return dentry
+
+
+def sys_chdir(k: Kernel, t: Task, filename: int) -> int:
+    t.process.fs.cwd = _enter(t, k.vfs.find(k, t, t.space.cstring(filename)))
+    return 0
+
+
+def sys_fchdir(k: Kernel, t: Task, fd: int) -> int:
+    t.process.fs.cwd = _enter(t, t.process.files.get(fd).dentry)
+    return 0
+
+
+def sys_chroot(k: Kernel, t: Task, filename: int) -> int:
+    dentry = _enter(t, k.vfs.find(k, t, t.space.cstring(filename)))
+    if t.cred.euid != 0:
+        raise Errno(errno.EPERM)
+    t.process.fs.root = dentry
+    return 0
+
+
+def sys_umask(k: Kernel, t: Task, mask: int) -> int:
+    fs = t.process.fs
+    old, fs.umask = fs.umask, mask & 0o777
+    return old
+
+
+# attributes
+
+
+def _opened(t: Task, fd: int) -> Dentry:
+    file = t.process.files.get(fd)
+    if file.flags & O_PATH:
+        raise Errno(errno.EBADF)
+    return file.dentry
+
+
+def _at(k: Kernel, t: Task, dfd: int, filename: int, flags: int) -> Dentry:
+    if flags & 0xFFFFFFFF & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
+        raise Errno(errno.EINVAL)
+    path = t.space.cstring(filename)
+    if not path and flags & AT_EMPTY_PATH:
+        return k.vfs.start(t, dfd, path)
+    return k.vfs.find(k, t, path, descriptor=dfd, follow=not flags & AT_SYMLINK_NOFOLLOW)
+
+
+def _writable(inode: Inode) -> None:
+    """Pipes and sockets have attributes too, though no file system to write to."""
+    if inode.fs.name in ("proc", "sysfs"):
+        inode.fs.check_writable()
+
+
+def _chmod(k: Kernel, t: Task, dentry: Dentry, mode: int) -> int:
+    inode = dentry.require()
+    _writable(inode)
+    check_owner(t, inode)
+    if inode.is_symlink:
+        raise Errno(errno.EOPNOTSUPP)
+    mode &= 0o7777
+    if t.cred.fsuid != 0 and inode.gid != t.cred.fsgid and inode.gid not in t.cred.groups:
+        mode &= ~S_ISGID
+    inode.mode = inode.kind | mode
+    inode.ctime = k.clock.wall()
+    return 0
+
+
+def sys_chmod(k: Kernel, t: Task, filename: int, mode: int) -> int:
+    return _chmod(k, t, _at(k, t, AT_FDCWD, filename, 0), mode)
+
+
+def sys_fchmod(k: Kernel, t: Task, fd: int, mode: int) -> int:
+    return _chmod(k, t, _opened(t, fd), mode)
+
+
+def sys_fchmodat(k: Kernel, t: Task, dfd: int, filename: int, mode: int) -> int:
+    return _chmod(k, t, _at(k, t, dfd, filename, 0), mode)
+
+
+def sys_fchmodat2(k: Kernel, t: Task, dfd: int, filename: int, mode: int, flags: int) -> int:
+    return _chmod(k, t, _at(k, t, dfd, filename, flags), mode)
+
+
+def _chown(k: Kernel, t: Task, dentry: Dentry, user: int, group: int) -> int:
+    inode = dentry.require()
+    _writable(inode)
+    user &= NO_ID
+    group &= NO_ID
+    if t.cred.fsuid != 0:
+        mine = inode.uid == t.cred.fsuid
+        if (user not in (NO_ID, inode.uid)) or (group not in (NO_ID, inode.gid) and not (mine and (group == t.cred.fsgid or group in t.cred.groups))):
+            raise Errno(errno.EPERM)
+    if user != NO_ID:
+        inode.uid = user
+    if group != NO_ID:
+        inode.gid = group
+    if not inode.is_directory:
+        inode.mode &= ~(S_ISUID | (S_ISGID if inode.mode & 0o10 else 0))
+    inode.ctime = k.clock.wall()
+    return 0
+
+
+def sys_chown(k: Kernel, t: Task, filename: int, user: int, group: int) -> int:
+    return _chown(k, t, _at(k, t, AT_FDCWD, filename, 0), user, group)
+
+
+def sys_lchown(k: Kernel, t: Task, filename: int, user: int, group: int) -> int:
+    return _chown(k, t, _at(k, t, AT_FDCWD, filename, AT_SYMLINK_NOFOLLOW), user, group)
+
+
+def sys_fchown(k: Kernel, t: Task, fd: int, user: int, group: int) -> int:
+    return _chown(k, t, _opened(t, fd), user, group)
+
+
+def sys_fchownat(k: Kernel, t: Task, dfd: int, filename: int, user: int, group: int, flag: int) -> int:
+    return _chown(k, t, _at(k, t, dfd, filename, flag), user, group)
+
+
+def _set_times(k: Kernel, t: Task, dentry: Dentry, times: tuple[int | None, int | None] | None) -> int:
+    """Set access and modification time, ns since 1970; None leaves one alone, or (no pair) sets both to now."""
+    inode = dentry.require()
+    _writable(inode)
+    now = k.clock.wall()
+    if times is None:
+        if t.cred.fsuid not in (0, inode.uid):
+            check(t, inode, W_OK)
+        times = (now, now)
+    elif times != (None, None):
+        check_owner(t, inode)
+    access, modification = times
+    if access is not None:
+        inode.atime = access
+    if modification is not None:
+        inode.mtime = modification
+    inode.ctime = now
+    return 0
+
+
+def _time(k: Kernel, seconds: int, fraction: int, unit: int) -> int | None:
+    if unit == 1:
+        if fraction == _UTIME_NOW:
+            return k.clock.wall()
+        if fraction == _UTIME_OMIT:
+            return None
+    if not 0 <= fraction < NANOSECONDS // unit:
+        raise Errno(errno.EINVAL)
+    return seconds * NANOSECONDS + fraction * unit
+
+
+def _times(k: Kernel, t: Task, address: int, unit: int) -> tuple[int | None, int | None] | None:
+    """Two struct timespec (unit 1) or timeval (unit 1000) in guest memory."""
+    if not address:
+        return None
+    first, first_part, second, second_part = struct.unpack("<4q", t.space.read(address, 32))
+    return _time(k, first, first_part, unit), _time(k, second, second_part, unit)
+
+
+def sys_utimensat(k: Kernel, t: Task, dfd: int, filename: int, times: int, flags: int) -> int:
+    wanted = _times(k, t, times, 1)
+    if not filename:
+        if s32(dfd) == AT_FDCWD:
+            raise Errno(errno.EFAULT)
+        return _set_times(k, t, t.process.files.get(dfd).dentry, wanted)
+    return _set_times(k, t, _at(k, t, dfd, filename, flags), wanted)
+
+
+def sys_futimesat(k: Kernel, t: Task, dfd: int, filename: int, times: int) -> int:
+    return _set_times(k, t, _at(k, t, dfd, filename, 0), _times(k, t, times, 1000))
+
+
+def sys_utimes(k: Kernel, t: Task, filename: int, times: int) -> int:
+    return _set_times(k, t, _at(k, t, AT_FDCWD, filename, 0), _times(k, t, times, 1000))
+
+
+def sys_utime(k: Kernel, t: Task, filename: int, times: int) -> int:
+    wanted = None
+    if times:
+        access, modification = struct.unpack("<2q", t.space.read(times, 16))
+        wanted = (access * NANOSECONDS, modification * NANOSECONDS)
+    return _set_times(k, t, _at(k, t, AT_FDCWD, filename, 0), wanted)
+
+
+# extended attributes: no file has any, none can be set
+
+
+def _no_attribute(k: Kernel, t: Task, path: int, follow: bool) -> int:
+    k.vfs.find(k, t, t.space.cstring(path), follow=follow)
+    raise Errno(errno.ENODATA)
+
+
+def sys_getxattr(k: Kernel, t: Task, path: int, name: int, value: int, size: int) -> int:
+    return _no_attribute(k, t, path, True)
+
+
+def sys_lgetxattr(k: Kernel, t: Task, path: int, name: int, value: int, size: int) -> int:
+    return _no_attribute(k, t, path, False)
+
+
+def sys_fgetxattr(k: Kernel, t: Task, fd: int, name: int, value: int, size: int) -> int:
+    t.process.files.get(fd)
+    raise Errno(errno.ENODATA)
+
+
+def sys_listxattr(k: Kernel, t: Task, path: int, names: int, size: int) -> int:
+    k.vfs.find(k, t, t.space.cstring(path))
+    return 0
+
+
+def sys_llistxattr(k: Kernel, t: Task, path: int, names: int, size: int) -> int:
+    k.vfs.find(k, t, t.space.cstring(path), follow=False)
+    return 0
+
+
+def sys_flistxattr(k: Kernel, t: Task, fd: int, names: int, size: int) -> int:
+    t.process.files.get(fd)
+    return 0
+
+
+def sys_setxattr(k: Kernel, t: Task, path: int, name: int, value: int, size: int, flags: int) -> int:
+    k.vfs.find(k, t, t.space.cstring(path))
+    raise Errno(errno.EOPNOTSUPP)
+
+
+def sys_lsetxattr(k: Kernel, t: Task, path: int, name: int, value: int, size: int, flags: int) -> int:
+    k.vfs.find(k, t, t.space.cstring(path), follow=False)
+    raise Errno(errno.EOPNOTSUPP)
+
+
+def sys_fsetxattr(k: Kernel, t: Task, fd: int, name: int, value: int, size: int, flags: int) -> int:
+    t.process.files.get(fd)
+    raise Errno(errno.EOPNOTSUPP)
+
+
+def sys_removexattr(k: Kernel, t: Task, path: int, name: int) -> int:
+    return _no_attribute(k, t, path, True)
+
+
+def sys_lremovexattr(k: Kernel, t: Task, path: int, name: int) -> int:
+    return _no_attribute(k, t, path, False)
+
+
+def sys_fremovexattr(k: Kernel, t: Task, fd: int, name: int) -> int:
+    t.process.files.get(fd)
+    raise Errno(errno.ENODATA)

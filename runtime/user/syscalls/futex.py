@@ -1,0 +1,219 @@
+"""futex(2): waiting for a word of memory to change (kernel/futex/)."""
+
+from __future__ import annotations
+
+from errno import EAGAIN, EFAULT, EINVAL, ENOSYS, ESRCH, ETIMEDOUT
+from typing import TYPE_CHECKING
+
+from pyprobe.runtime.user.errors import Block, Errno
+from pyprobe.runtime.user.words import NANOSECONDS, U32, read_timespec, s32
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.machine.memory import AddressSpace
+    from pyprobe.runtime.user.kernel import Kernel
+    from pyprobe.runtime.user.task import Task
+
+FUTEX_WAIT, FUTEX_WAKE, FUTEX_FD, FUTEX_REQUEUE, FUTEX_CMP_REQUEUE, FUTEX_WAKE_OP, FUTEX_LOCK_PI = range(7)
+FUTEX_UNLOCK_PI, FUTEX_TRYLOCK_PI, FUTEX_WAIT_BITSET, FUTEX_WAKE_BITSET = 7, 8, 9, 10
+FUTEX_PRIVATE_FLAG, FUTEX_CLOCK_REALTIME = 128, 256
+MATCH_ANY = U32
+FUTEX_WAITERS, FUTEX_OWNER_DIED, FUTEX_TID_MASK = 0x80000000, 0x40000000, 0x3FFFFFFF
+ROBUST_LIST_LIMIT = 2048
+
+Key = tuple[object, int]
+
+
+class Waiter:
+    """A task in a futex's queue."""
+
+    __slots__ = ("bitset", "key", "woken")
+
+    def __init__(self, key: Key, bitset: int) -> None:
+        self.key = key
+        self.bitset = bitset
+        self.woken = False
+
+    def is_woken(self) -> bool:
+        """For the scheduler."""
+        return self.woken
+
+
+def futex_key(space: AddressSpace, address: int) -> Key:
+    """What identifies the word for everybody who shares it. Raises Errno."""
+    if address % 4:
+        raise Errno(EINVAL)
+    vma = space.find(address)
+    if vma is not None and vma.shared and vma.backing is not None:
+        return vma.backing, vma.offset + address - vma.start
+    if vma is None or not vma.prot:
+        raise Errno(EFAULT)
+    return space, address
+
+
+def futex_wake(k: Kernel, space: AddressSpace, address: int, count: int, bitset: int = MATCH_ANY) -> int:
+    """Wake up to `count` waiters, oldest first; how many."""
+    return _wake(k, futex_key(space, address), count, bitset)
+
+
+def _wake(k: Kernel, key: Key, count: int, bitset: int = MATCH_ANY) -> int:
+    queue = k.futexes.get(key)
+    if not queue:
+        return 0
+    woken = 0
+    for waiter in list(queue):
+        if woken >= count:
+            break
+        if waiter.bitset & bitset:
+            queue.remove(waiter)
+            waiter.woken = True
+            woken += 1
+    if not queue:
+        del k.futexes[key]
+    return woken
+
+
+def _leave(k: Kernel, waiter: Waiter) -> None:
+    queue = k.futexes.get(waiter.key)
+    if queue and waiter in queue:
+        queue.remove(waiter)
+        if not queue:
+            del k.futexes[waiter.key]
+
+
+def _wait(k: Kernel, t: Task, address: int, value: int, deadline: int | None, bitset: int) -> int:
+    waiter = t.restart.get("futex")
+    if waiter is None:
+        if not bitset:
+            raise Errno(EINVAL)
+        key = futex_key(t.space, address)
+        if t.space.u32(address) != value & U32:
+            raise Errno(EAGAIN)
+        waiter = t.restart["futex"] = Waiter(key, bitset)
+        k.futexes.setdefault(key, []).append(waiter)
+    assert isinstance(waiter, Waiter)
+    if waiter.woken:
+        return 0
+    if deadline is not None and k.clock.now() >= deadline:
+        _leave(k, waiter)
+        raise Errno(ETIMEDOUT)
+    this = waiter
+
+    def interrupted() -> None:
+        _leave(k, this)
+
+    raise Block(waiter.is_woken, deadline, why=f"the futex at {address:#x}", interrupted=interrupted, restart=deadline is None)
+
+
+def _deadline(k: Kernel, t: Task, operation: int, timeout: int) -> int | None:
+    """The wait's end in ns since boot; it is kept while the call is restarted."""
+    if not timeout:
+        return None
+    known = t.restart.get("deadline")
+    if known is None:
+        seconds, nanoseconds = read_timespec(t.space, timeout)
+        if seconds < 0 or not 0 <= nanoseconds < NANOSECONDS:
+            raise Errno(EINVAL)
+        known = seconds * NANOSECONDS + nanoseconds
+        if operation & FUTEX_CLOCK_REALTIME:
+            known -= k.clock.epoch_ns
+        elif operation & 0x7F == FUTEX_WAIT:
+            known += k.clock.now()
+        t.restart["deadline"] = known
+    assert isinstance(known, int)
+    return known
+
+
+def sys_futex(k: Kernel, t: Task, uaddr: int, op: int, val: int, timeout: int, uaddr2: int, val3: int) -> int:
+    """futex(2) without the priority-inheriting operations."""
+    command = op & 0x7F
+    val &= U32
+    if command in (FUTEX_WAIT, FUTEX_WAIT_BITSET):
+        bitset = val3 & U32 if command == FUTEX_WAIT_BITSET else MATCH_ANY
+        return _wait(k, t, uaddr, val, _deadline(k, t, op, timeout), bitset)
+    if command == FUTEX_WAKE:
+        return futex_wake(k, t.space, uaddr, val)
+    if command == FUTEX_WAKE_BITSET:
+        if not val3 & U32:
+            raise Errno(EINVAL)
+        return futex_wake(k, t.space, uaddr, val, val3 & U32)
+    if command in (FUTEX_REQUEUE, FUTEX_CMP_REQUEUE):
+        if command == FUTEX_CMP_REQUEUE and t.space.u32(uaddr) != val3 & U32:
+            raise Errno(EAGAIN)
+        return _requeue(k, t, uaddr, val, timeout & U32, uaddr2)
+    if command == FUTEX_WAKE_OP:
+        return _wake_op(k, t, uaddr, val, timeout & U32, uaddr2, val3 & U32)
+    raise Errno(ENOSYS)
+
+
+def _requeue(k: Kernel, t: Task, uaddr: int, wake: int, move: int, uaddr2: int) -> int:
+    source, target = futex_key(t.space, uaddr), futex_key(t.space, uaddr2)
+    woken = _wake(k, source, wake)
+    queue = k.futexes.get(source, [])
+    moved = queue[:move]
+    if moved and source != target:
+        del queue[: len(moved)]
+        if not queue:
+            k.futexes.pop(source, None)
+        for waiter in moved:
+            waiter.key = target
+        k.futexes.setdefault(target, []).extend(moved)
+    return woken + len(moved)
+
+
+def _wake_op(k: Kernel, t: Task, uaddr: int, wake: int, wake2: int, uaddr2: int, encoded: int) -> int:
+    operation, compare = encoded >> 28 & 7, encoded >> 24 & 15
+    argument, against = encoded >> 12 & 0xFFF, encoded & 0xFFF
+    if encoded >> 31:
+        argument = 1 << (argument & 31)
+    old = t.space.u32(uaddr2)
+    new = {0: argument, 1: old + argument, 2: old | argument, 3: old & ~argument, 4: old ^ argument}.get(operation)
+    left, right = s32(old), against - 0x1000 if against & 0x800 else against
+    holds = {0: left == right, 1: left != right, 2: left < right, 3: left <= right, 4: left > right, 5: left >= right}.get(compare)
+    if new is None or holds is None:
+        raise Errno(ENOSYS)
+    t.space.put_u32(uaddr2, new)
+    woken = futex_wake(k, t.space, uaddr, wake)
+    return woken + futex_wake(k, t.space, uaddr2, wake2) if holds else woken
+
+
+def sys_set_robust_list(k: Kernel, t: Task, head: int, length: int) -> int:
+    """set_robust_list(2)."""
+    if length != 24:
+        raise Errno(EINVAL)
+    t.robust_list = head
+    return 0
+
+
+def sys_get_robust_list(k: Kernel, t: Task, pid: int, head: int, length: int) -> int:
+    """get_robust_list(2)."""
+
+
+    other = k.tasks.get(pid) if pid else t
+    if other is None:
+        raise Errno(ESRCH)
+    t.space.put_u64(head, other.robust_list)
+    t.space.put_u64(length, 24)
+    return 0
+
+
+def exit_robust_list(k: Kernel, t: Task) -> None:
+    """Mark the locks a dying thread holds, and wake who waits for them (kernel/futex/core.c)."""
+    space = t.space
+    head = t.robust_list
+    entry = space.u64(head) & ~1
+    offset = space.u64(head + 8)
+    pending = space.u64(head + 16) & ~1
+    locks = []
+    while entry != head and len(locks) < ROBUST_LIST_LIMIT:
+        if entry != pending:
+            locks.append(entry)
+        entry = space.u64(entry) & ~1
+    if pending:
+        locks.append(pending)
+    for lock in locks:
+        address = (lock + offset) & ((1 << 64) - 1)
+        word = space.u32(address)
+        if word & FUTEX_TID_MASK == t.tid:
+            space.put_u32(address, word & FUTEX_WAITERS | FUTEX_OWNER_DIED)
+            if word & FUTEX_WAITERS:
+                futex_wake(k, space, address, 1)

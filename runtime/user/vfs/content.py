@@ -1,0 +1,248 @@
+"""Bytes of regular files: the host's, read in place; or ours, in memory, counted against a limit.
+
+A file that is mapped has its bytes in the machine's physical memory (`Backing`), so that mappings and read(2)/write(2)
+see each other's changes as through Linux's page cache; others live in a bytearray or stay on the host. The forms
+follow each other in one way: `HostContent` -> `MemoryContent` (first write) -> `MappedContent` (first mapping); a
+host file that is only read is mapped straight from the host.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, Protocol
+
+from pyprobe.runtime.user.errors import Errno
+from pyprobe.runtime.user.vfs.host import HostError
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.machine.physical import Backing, PhysicalMemory
+
+PAGE: Final = 4096
+Views = Sequence[memoryview]
+_COPY_CHUNK: Final = 1 << 20
+_IOV_MAX: Final = 1024
+
+
+class Disk:
+    """The room that the guest's own files may take.
+
+    Args:
+        limit: bytes.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+
+    def charge(self, amount: int) -> None:
+        """Take `amount` bytes, or give them back when it is negative.
+
+        Raises:
+            Errno: ENOSPC.
+        """
+        if amount > 0 and self.used + amount > self.limit:
+            raise Errno(errno.ENOSPC)
+        self.used += amount
+
+
+class Content(Protocol):
+    """The bytes of one regular file."""
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+
+    def read(self, views: Views, offset: int) -> int:
+        """Fill `views` from `offset`; the number of bytes there were."""
+
+    def write(self, views: Views, offset: int) -> int:
+        """Put the bytes of `views` at `offset`, growing the file; zeros fill a gap."""
+
+    def truncate(self, size: int) -> None:
+        """Set the size, cutting or adding zeros."""
+
+    def release(self) -> None:
+        """Nobody needs the bytes any more."""
+
+
+class HostContent:
+    """Bytes of a host file, as they are when they are read.
+
+    The descriptor is opened at the first need and closed by `let_go` when no open file uses the content.
+    """
+
+    def __init__(self, size: int, opener: Callable[[], int]) -> None:
+        self.size = size
+        self._opener = opener
+        self._descriptor = -1
+        self.backing: Backing | None = None
+
+    def descriptor(self) -> int:
+        """The host descriptor, for reading only.
+
+        Raises:
+            Errno: the host does not open the file.
+        """
+        if self._descriptor < 0:
+            self._descriptor = self._opener()
+        return self._descriptor
+
+    def read(self, views: Views, offset: int) -> int:
+        try:
+            return os.preadv(self.descriptor(), views[:_IOV_MAX], offset)
+        except OSError as error:
+            raise HostError(error.errno or errno.EIO) from None
+
+    def write(self, views: Views, offset: int) -> int:
+        raise Errno(errno.EROFS)
+
+    def truncate(self, size: int) -> None:
+        raise Errno(errno.EROFS)
+
+    def let_go(self) -> None:
+        """Close the descriptor; a later read opens it again."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    release = let_go
+
+    def copy(self, disk: Disk, size: int | None = None) -> MemoryContent:
+        """A changeable copy of the first `size` bytes (all of them by default).
+
+        Raises:
+            Errno: ENOSPC, or the host does not read the file.
+        """
+        result = MemoryContent(disk)
+        wanted = self.size if size is None else min(size, self.size)
+        while result.size < wanted:
+            try:
+                chunk = os.pread(self.descriptor(), min(_COPY_CHUNK, wanted - result.size), result.size)
+            except OSError as error:
+                raise HostError(error.errno or errno.EIO) from None
+            if not chunk:
+                break
+            result.write((memoryview(chunk),), result.size)
+        return result
+
+
+class MemoryContent:
+    """Bytes of a file that the guest made or changed and that nothing maps."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        self._bytes = bytearray()
+        self.size = 0
+
+    def read(self, views: Views, offset: int) -> int:
+        done = 0
+        for view in views:
+            piece = self._bytes[offset + done : offset + done + len(view)]
+            view[: len(piece)] = piece
+            done += len(piece)
+            if len(piece) < len(view):
+                break
+        return done
+
+    def write(self, views: Views, offset: int) -> int:
+        total = sum(map(len, views))
+        self._reach(offset + total)
+        position = offset
+        for view in views:
+            self._bytes[position : position + len(view)] = view
+            position += len(view)
+        self.size = len(self._bytes)
+        return total
+
+    def truncate(self, size: int) -> None:
+        if size < self.size:
+            self._disk.charge(size - self.size)
+            del self._bytes[size:]
+        else:
+            self._reach(size)
+        self.size = size
+
+    def _reach(self, end: int) -> None:
+        missing = end - self.size
+        if missing > 0:
+            self._disk.charge(missing)
+            self._bytes.extend(bytes(missing))
+
+    def bytes(self) -> memoryview:
+        """All bytes; the caller lets go of the view before the next change."""
+        return memoryview(self._bytes)
+
+    def release(self) -> None:
+        self._disk.charge(-self.size)
+        self._bytes = bytearray()
+        self.size = 0
+
+
+class MappedContent:
+    """Bytes of a file that is or was mapped, in physical memory: the backing's pages are the file.
+
+    Args:
+        charged: bytes that count against `disk` already.
+    """
+
+    def __init__(self, disk: Disk, backing: Backing, charged: int) -> None:
+        self._disk = disk
+        self._charged = charged
+        self.backing = backing
+
+    @property
+    def size(self) -> int:
+        return self.backing.length
+
+    def read(self, views: Views, offset: int) -> int:
+        done = 0
+        for view in views:
+            piece = self.backing.read(offset + done, len(view)) if offset + done < self.size else b""
+            view[: len(piece)] = piece
+            done += len(piece)
+            if len(piece) < len(view):
+                break
+        return done
+
+    def write(self, views: Views, offset: int) -> int:
+        total = sum(map(len, views))
+        self._reach(offset + total)
+        if offset > self.size:
+            self.backing.resize(offset)
+        for view in views:
+            self.backing.write(offset, view)
+            offset += len(view)
+        return total
+
+    def truncate(self, size: int) -> None:
+        self._reach(size)
+        if size < self.size:
+            # What a cut takes away must not come back from the host when the file grows again.
+            for index in range(size // PAGE, _pages(self.size)):
+                self.backing.frame(index)
+        self.backing.resize(size)
+
+    def _reach(self, size: int) -> None:
+        if size > self._charged:
+            self._disk.charge(size - self._charged)
+            self._charged = size
+
+    def release(self) -> None:
+        self._disk.charge(-self._charged)
+        self._charged = 0
+
+
+def _pages(size: int) -> int:
+    return (size + PAGE - 1) // PAGE
+
+
+def map_content(memory: PhysicalMemory, disk: Disk, content: MemoryContent) -> MappedContent:
+    """The same bytes in physical memory; they stay charged to `disk`."""
+    from pyprobe.runtime.machine.physical import Backing  # here, so that trees can be built without a machine's memory
+
+    backing = Backing(memory, content.size)
+    with content.bytes() as view:
+        backing.write(0, view)
+    return MappedContent(disk, backing, content.size)

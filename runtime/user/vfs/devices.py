@@ -1,0 +1,129 @@
+"""Character devices of the machine and the tree of /dev: null(4), zero(4), full(4), random(4), tty(4)."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Final
+
+from pyprobe.runtime.user.errors import Errno
+from pyprobe.runtime.user.vfs.abi import S_IFCHR, SEEK_CUR, SEEK_SET, makedev
+from pyprobe.runtime.user.vfs.content import Views
+from pyprobe.runtime.user.vfs.inode import Dentry
+from pyprobe.runtime.user.vfs.openfile import OpenFile, Position
+from pyprobe.runtime.user.vfs.tree import Directory, Special, Symlink, TreeFileSystem
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.user.kernel import Kernel
+    from pyprobe.runtime.user.task import Task
+
+
+class DeviceFile(OpenFile):
+    """An open character device that takes everything and seeks nowhere (null_lseek)."""
+
+    seekable = True
+    #: mmap of it gives zero pages, as MAP_ANONYMOUS does.
+    anonymous_memory = False
+
+    def read(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
+        return 0
+
+    def write(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
+        return sum(map(len, views))
+
+    def seek(self, k: Kernel, t: Task, offset: int, whence: int) -> int:
+        if whence not in (SEEK_SET, SEEK_CUR):
+            raise Errno(errno.EINVAL)
+        return 0
+
+
+class Null(DeviceFile):
+    """/dev/null"""
+
+
+class Zero(DeviceFile):
+    """/dev/zero"""
+
+    anonymous_memory = True
+
+    def read(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
+        for view in views:
+            view[:] = bytes(len(view))
+        return sum(map(len, views))
+
+
+class Full(Zero):
+    """/dev/full"""
+
+    anonymous_memory = False
+
+    def write(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
+        raise Errno(errno.ENOSPC)
+
+
+class Random(DeviceFile):
+    """/dev/random and /dev/urandom: the machine's seeded generator."""
+
+    def read(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
+        for view in views:
+            view[:] = k.rng.randbytes(len(view))
+        return sum(map(len, views))
+
+
+#: name, mode, (major, minor), class: Documentation/admin-guide/devices.txt
+DEVICES: Final = (
+    (b"null", 0o666, (1, 3), Null),
+    (b"zero", 0o666, (1, 5), Zero),
+    (b"full", 0o666, (1, 7), Full),
+    (b"random", 0o666, (1, 8), Random),
+    (b"urandom", 0o666, (1, 9), Random),
+)
+_CLASSES: Final = {makedev(*numbers): device for _, _, numbers, device in DEVICES}
+TTY: Final = makedev(5, 0)
+CONSOLE: Final = makedev(5, 1)
+TERMINAL: Final = makedev(136, 0)
+
+LINKS: Final = ((b"fd", b"/proc/self/fd"), (b"stdin", b"/proc/self/fd/0"), (b"stdout", b"/proc/self/fd/1"), (b"stderr", b"/proc/self/fd/2"))
+
+
+class Devices:
+    """What stands behind device numbers; `terminal` is the standard stream that is a terminal, if any."""
+
+    def __init__(self) -> None:
+        self.terminal: OpenFile | None = None
+
+    def open(self, k: Kernel, t: Task, dentry: Dentry, flags: int, rdev: int) -> OpenFile:
+        """Open a character device.
+
+        Raises:
+            Errno: ENXIO: there is no such device in this machine, or no terminal.
+        """
+        device = _CLASSES.get(rdev)
+        if device is not None:
+            return device(dentry, flags)
+        if rdev in (TTY, CONSOLE, TERMINAL):
+            from pyprobe.runtime.user.vfs.stdio import HostStream
+
+            if isinstance(self.terminal, HostStream):
+                return HostStream(dentry, flags, self.terminal.descriptor)
+        raise Errno(errno.ENXIO)
+
+
+def populate(dentry: Dentry, fs: TreeFileSystem, now: int, *, terminal: bool) -> None:
+    """Fill /dev."""
+
+    def add(parent: Dentry, name: bytes, inode: Directory | Special | Symlink) -> Dentry:
+        child = parent.children[name] = Dentry(parent, name, inode)
+        if inode.is_directory:
+            parent.require().nlink += 1
+        return child
+
+    for name, mode, numbers, _ in DEVICES:
+        add(dentry, name, Special(fs, fs.number(), S_IFCHR | mode, now, rdev=makedev(*numbers)))
+    add(dentry, b"tty", Special(fs, fs.number(), S_IFCHR | 0o666, now, rdev=TTY))
+    add(dentry, b"console", Special(fs, fs.number(), S_IFCHR | 0o600, now, rdev=CONSOLE))
+    for name, target in LINKS:
+        add(dentry, name, Symlink(fs, fs.number(), target, now))
+    add(dentry, b"shm", Directory(fs, fs.number(), 0o1777, now))
+    pts = add(dentry, b"pts", Directory(fs, fs.number(), 0o755, now))
+    if terminal:
+        add(pts, b"0", Special(fs, fs.number(), S_IFCHR | 0o620, now, rdev=TERMINAL))

@@ -1,0 +1,304 @@
+"""Open files: what a descriptor refers to (struct file), and those of regular files and directories.
+
+Every kind of file is a subclass of `OpenFile` that overrides what it can do; the rest fails as in Linux. A method that
+has to wait raises `Block`, and is called again from the start: it must have changed nothing by then.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+from typing import TYPE_CHECKING, Final
+
+from pyprobe.runtime.user.errors import Errno
+from pyprobe.runtime.user.vfs.abi import (
+    CREATION_FLAGS,
+    O_ACCMODE,
+    O_APPEND,
+    O_NONBLOCK,
+    O_PATH,
+    O_RDONLY,
+    O_WRONLY,
+    READABLE,
+    S_IFMT,
+    SEEK_CUR,
+    SEEK_DATA,
+    SEEK_END,
+    SEEK_HOLE,
+    SEEK_SET,
+    WRITABLE,
+)
+from pyprobe.runtime.user.vfs.content import HostContent, Views
+from pyprobe.runtime.user.vfs.inode import Dentry, Entry, Inode
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.machine.physical import Backing
+    from pyprobe.runtime.user.kernel import Kernel
+    from pyprobe.runtime.user.task import Task
+    from pyprobe.runtime.user.vfs.stat import Stat
+    from pyprobe.runtime.user.vfs.tree import Regular
+
+MAX_OFFSET: Final = (1 << 63) - 1
+DT_DIR: Final = 4
+_DIRENT: Final = struct.Struct("<QqHB")  # struct linux_dirent64 without the name
+
+
+class Position:
+    """A file position that an operation reads and moves (loff_t *)."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: int = 0) -> None:
+        self.value = value
+
+
+class OpenFile:
+    """One open file; descriptors and system calls in progress count in `references`.
+
+    Args:
+        dentry: the name it was opened by.
+        flags: open flags; creation flags are left out.
+    """
+
+    #: read and write take a position, lseek works (FMODE_LSEEK, FMODE_PREAD).
+    seekable = False
+    host: tuple[tuple[int, int], ...] = ()
+    """Host descriptors that a waiting task may wait for, with poll(2) masks."""
+    #: epoll accepts it: it can be polled.
+    pollable = True
+
+    def __init__(self, dentry: Dentry, flags: int) -> None:
+        self.dentry = dentry
+        self.inode: Inode = dentry.require()
+        self.flags = flags & ~CREATION_FLAGS
+        self.references = 1
+        self.position = Position()
+        self.lock_owner: object = None  # flock(2): the lock is the open file's
+        self.owner = 0  # F_SETOWN
+        self.inode.users += 1
+
+    @property
+    def readable(self) -> bool:
+        return self.flags & O_ACCMODE != O_WRONLY and not self.flags & O_PATH
+
+    @property
+    def writable(self) -> bool:
+        return self.flags & O_ACCMODE != O_RDONLY and not self.flags & O_PATH
+
+    @property
+    def nonblocking(self) -> bool:
+        return bool(self.flags & O_NONBLOCK)
+
+    def release(self, k: Kernel) -> None:
+        """Drop one reference; the last one closes the file."""
+        self.references -= 1
+        if self.references == 0:
+            self.close(k)
+            inode = self.inode
+            inode.users -= 1
+            if inode.users == 0:
+                inode.unused()
+
+    def on_open(self, k: Kernel, t: Task) -> None:
+        """The file is being opened (f_op->open).
+
+        Raises:
+            Errno, Block.
+        """
+
+    def close(self, k: Kernel) -> None:
+        """The last reference is gone."""
+
+    def read(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
+        """Fill `views`, from `position` on if the file has positions, and move it; 0 at the end.
+
+        Raises:
+            Errno, Block.
+        """
+        raise Errno(errno.EINVAL)
+
+    def write(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
+        """Take the bytes of `views`; may take fewer than there are.
+
+        Raises:
+            Errno, Block.
+        """
+        raise Errno(errno.EINVAL)
+
+    def poll(self, k: Kernel, t: Task) -> int:
+        """POLL* bits that hold now, whatever was asked for."""
+        return READABLE | WRITABLE
+
+    def edges(self) -> tuple[int, int]:
+        """How often something came to be read, and room came to be written: two counts that only grow (EPOLLET)."""
+        return 0, 0
+
+    def seek(self, k: Kernel, t: Task, offset: int, whence: int) -> int:
+        """lseek(2)."""
+        raise Errno(errno.ESPIPE)
+
+    def stat(self) -> Stat:
+        return self.inode.stat()
+
+    def ioctl(self, k: Kernel, t: Task, request: int, argument: int) -> int:
+        """Requests of this kind of file; those that all files know are answered before."""
+        raise Errno(errno.ENOTTY)
+
+    def getdents(self, k: Kernel, t: Task, room: int) -> bytes:
+        """The next entries as struct linux_dirent64, at most `room` bytes; empty at the end."""
+        raise Errno(errno.ENOTDIR)
+
+    def backing(self, *, shared_writable: bool) -> Backing:
+        """The bytes as physical memory for mmap."""
+        raise Errno(errno.ENODEV)
+
+    def truncate(self, k: Kernel, t: Task, size: int) -> None:
+        """ftruncate(2)."""
+        raise Errno(errno.EINVAL)
+
+    def path(self, root: Dentry | None = None) -> bytes:
+        """What /proc/PID/fd/N links to."""
+        return self.dentry.path(root)
+
+    def wait_flags(self, message_flags: int = 0) -> None:
+        """Raises Errno(EAGAIN) when the file must not block."""
+        if self.flags & O_NONBLOCK or message_flags:
+            raise Errno(errno.EAGAIN)
+
+
+class PathFile(OpenFile):
+    """A file opened with O_PATH: a place in the tree, no access to the content."""
+
+    pollable = False
+
+    def read(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
+        raise Errno(errno.EBADF)
+
+    write = read
+
+    def seek(self, k: Kernel, t: Task, offset: int, whence: int) -> int:
+        raise Errno(errno.EBADF)
+
+    def ioctl(self, k: Kernel, t: Task, request: int, argument: int) -> int:
+        raise Errno(errno.EBADF)
+
+    def getdents(self, k: Kernel, t: Task, room: int) -> bytes:
+        raise Errno(errno.EBADF)
+
+    def backing(self, *, shared_writable: bool) -> Backing:
+        raise Errno(errno.EBADF)
+
+
+def generic_seek(position: Position, offset: int, whence: int, size: int) -> int:
+    """generic_file_llseek for a file of `size` bytes without holes.
+
+    Raises:
+        Errno: EINVAL, ENXIO.
+    """
+    if whence == SEEK_SET:
+        target = offset
+    elif whence == SEEK_CUR:
+        target = position.value + offset
+    elif whence == SEEK_END:
+        target = size + offset
+    elif whence in (SEEK_DATA, SEEK_HOLE):
+        if not 0 <= offset < size:
+            raise Errno(errno.ENXIO)
+        target = offset if whence == SEEK_DATA else size
+    else:
+        raise Errno(errno.EINVAL)
+    if target < 0:
+        raise Errno(errno.EINVAL)
+    if target > MAX_OFFSET:
+        raise Errno(errno.EOVERFLOW)
+    position.value = target
+    return target
+
+
+class RegularFile(OpenFile):
+    """An open regular file of the tree."""
+
+    seekable = True
+    pollable = False
+
+    inode: Regular
+
+    def on_open(self, k: Kernel, t: Task) -> None:
+        content = self.inode.content
+        if isinstance(content, HostContent):
+            content.descriptor()  # the host may refuse: better now than at the first read
+
+    def read(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
+        count = self.inode.content.read(views, position.value)
+        position.value += count
+        return count
+
+    def write(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
+        inode = self.inode
+        if self.flags & O_APPEND:
+            position.value = inode.content.size
+        count = inode.write(views, position.value)
+        position.value += count
+        inode.touch(k.clock.wall())
+        return count
+
+    def seek(self, k: Kernel, t: Task, offset: int, whence: int) -> int:
+        return generic_seek(self.position, offset, whence, self.inode.content.size)
+
+    def backing(self, *, shared_writable: bool) -> Backing:
+        return self.inode.backing(writable=shared_writable)
+
+    def truncate(self, k: Kernel, t: Task, size: int) -> None:
+        self.inode.truncate(k, size)
+
+
+class DirectoryFile(OpenFile):
+    """An open directory; its listing is taken when it is read from the start, sorted by name."""
+
+    seekable = True
+    pollable = False
+
+    def __init__(self, dentry: Dentry, flags: int) -> None:
+        super().__init__(dentry, flags)
+        self._listing: list[Entry] = []
+
+    def read(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
+        raise Errno(errno.EISDIR)
+
+    def seek(self, k: Kernel, t: Task, offset: int, whence: int) -> int:
+        if whence == SEEK_END:
+            raise Errno(errno.EINVAL)
+        return generic_seek(self.position, offset, whence, MAX_OFFSET)
+
+    def getdents(self, k: Kernel, t: Task, room: int) -> bytes:
+        index = self.position.value
+        if index == 0:
+            self._listing = listing(k, t, self.dentry)
+        records: list[bytes] = []
+        used = 0
+        for name, kind, ino in self._listing[index:]:
+            length = (_DIRENT.size + len(name) + 8) & ~7
+            if used + length > room:
+                if not records:
+                    raise Errno(errno.EINVAL)
+                break
+            index += 1
+            used += length
+            records.append((_DIRENT.pack(ino, index, length, kind) + name).ljust(length, b"\0"))
+        self.position.value = index
+        return b"".join(records)
+
+
+def listing(k: Kernel, t: Task, dentry: Dentry) -> list[Entry]:
+    """All entries of a directory, `.` and `..` first, then by name."""
+    inode = dentry.require()
+    if dentry.removed:
+        return []
+    found = {name: (name, kind, ino) for name, kind, ino in inode.entries(k, t)}
+    for name, child in dentry.children.items():
+        if child.inode is None:
+            found.pop(name, None)
+        else:
+            found[name] = (name, (child.inode.mode & S_IFMT) >> 12, child.inode.ino)
+    own = [(b".", DT_DIR, inode.ino), (b"..", DT_DIR, dentry.parent.require().ino)]
+    return own + [found[name] for name in sorted(found)]

@@ -1,0 +1,208 @@
+"""/proc: what programs and C libraries read of it. See proc(5) and fs/proc/.
+
+Nothing here comes from the host. Files are made from the machine's state when they are opened; inode numbers depend on
+the path alone.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+from zlib import crc32
+
+from pyprobe.runtime.user.errors import Errno
+from pyprobe.runtime.user.vfs import proctext
+from pyprobe.runtime.user.vfs.abi import O_ACCMODE, O_PATH, O_RDONLY, O_WRONLY, PROC_SUPER_MAGIC, S_IFDIR, S_IFLNK, S_IFREG
+from pyprobe.runtime.user.vfs.inode import Dentry, Entry, FileSystem, Inode
+from pyprobe.runtime.user.vfs.synthetic import SyntheticDirectory, SyntheticLink, Table, TextFile
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.user.kernel import Kernel
+    from pyprobe.runtime.user.task import Process, Task
+
+_DT_DIR: Final = S_IFDIR >> 12
+_DT_LNK: Final = S_IFLNK >> 12
+_DT_REG: Final = S_IFREG >> 12
+
+ProcessText = Callable[["Kernel", "Process"], bytes]
+
+
+def _number(*parts: object) -> int:
+    """A stable inode number for a path in /proc, apart from those of fixed files."""
+    return 1 << 32 | crc32("/".join(map(str, parts)).encode())
+
+
+def root(dev: int, now: int) -> Inode:
+    """The root directory of a new procfs."""
+    fs = FileSystem("proc", dev, PROC_SUPER_MAGIC, refusal=errno.ENOENT)
+    return Root(fs, now)
+
+
+class Root(Table):
+    """/proc itself: fixed entries and the processes."""
+
+    __slots__ = ()
+
+    volatile = True
+
+    def __init__(self, fs: FileSystem, now: int) -> None:
+        super().__init__(fs, 0o555, now)
+        for name, make in proctext.MACHINE.items():
+            at: Table = self
+            *folders, last = name.split(b"/")
+            for folder in folders:
+                below = at.children.get(folder)
+                if not isinstance(below, Table):
+                    below = at.children[folder] = Table(fs, 0o555, now)
+                at = below
+            at.children[last] = TextFile(fs, 0o444, now, lambda k, t, make=make: make(k))  # type: ignore[misc]  # bound early on purpose
+        self.children[b"self"] = SyntheticLink(fs, now, lambda k, t: b"%d" % t.process.pid)
+        self.children[b"thread-self"] = SyntheticLink(fs, now, lambda k, t: b"%d/task/%d" % (t.process.pid, t.tid))
+        self.children[b"mounts"] = SyntheticLink(fs, now, lambda k, t: b"self/mounts")
+        self.children[b"net"] = SyntheticLink(fs, now, lambda k, t: b"self/net")
+
+    def lookup(self, k: Kernel, t: Task, name: bytes) -> Inode | None:
+        process = _process(k, name)
+        if process is not None:
+            return ProcessDirectory(self.fs, process, k.clock.wall())
+        return super().lookup(k, t, name)
+
+    def entries(self, k: Kernel, t: Task) -> list[Entry]:
+        return super().entries(k, t) + [(b"%d" % pid, _DT_DIR, _number(pid)) for pid in k.processes]
+
+
+def _process(k: Kernel, name: bytes) -> Process | None:
+    if not name.isdigit() or name.startswith(b"0"):
+        return None
+    pid = int(name)
+    found = k.processes.get(pid)
+    if found is None:
+        task = k.tasks.get(pid)  # a thread's id works too, though it is not listed
+        found = task.process if task is not None else None
+    return found
+
+
+class ProcessDirectory(SyntheticDirectory):
+    """/proc/PID, and /proc/PID/task/TID with the same entries."""
+
+    __slots__ = ("process", "tid")
+
+    def __init__(self, fs: FileSystem, process: Process, now: int, tid: int = 0) -> None:
+        super().__init__(fs, 0o555, now, _number(process.pid, tid))
+        self.process = process
+        self.tid = tid
+        leader = process.leader
+        if leader is not None:
+            self.uid, self.gid = leader.cred.euid, leader.cred.egid
+
+    def lookup(self, k: Kernel, t: Task, name: bytes) -> Inode | None:
+        process, fs, now = self.process, self.fs, k.clock.wall()
+        ino = _number(process.pid, self.tid, name)
+        text = proctext.PROCESS.get(name)
+        if text is not None:
+            make = text
+            return TextFile(fs, 0o444, now, lambda k, t: make(k, process), _WRITERS.get(name), ino)
+        if name in _LINKS:
+            to = _LINKS[name]
+            return SyntheticLink(fs, now, lambda k, t: to(k, process).path(t.process.fs.root), lambda k, t: to(k, process), ino)
+        if name in (b"fd", b"fdinfo"):
+            return Descriptors(fs, process, now, info=name == b"fdinfo")
+        if name == b"task" and not self.tid:
+            return Threads(fs, process, now)
+        if name == b"net":
+            net = Table(fs, 0o555, now, ino)
+            for entry, content in proctext.NET.items():
+                net.children[entry] = TextFile(fs, 0o444, now, lambda k, t, content=content: content, None, _number("net", entry))  # type: ignore[misc]  # bound early on purpose
+            return net
+        return None
+
+    def entries(self, k: Kernel, t: Task) -> list[Entry]:
+        process = self.process
+        found = [(name, _DT_REG, _number(process.pid, self.tid, name)) for name in proctext.PROCESS]
+        found += [(name, _DT_LNK, _number(process.pid, self.tid, name)) for name in _LINKS]
+        folders = (b"fd", b"fdinfo", b"net") if self.tid else (b"fd", b"fdinfo", b"net", b"task")
+        return found + [(name, _DT_DIR, _number(process.pid, self.tid, name)) for name in folders]
+
+
+class Threads(SyntheticDirectory):
+    """/proc/PID/task."""
+
+    __slots__ = ("process",)
+
+    def __init__(self, fs: FileSystem, process: Process, now: int) -> None:
+        super().__init__(fs, 0o555, now, _number(process.pid, "task"))
+        self.process = process
+
+    def lookup(self, k: Kernel, t: Task, name: bytes) -> Inode | None:
+        if name.isdigit() and int(name) in self.process.threads:
+            return ProcessDirectory(self.fs, self.process, k.clock.wall(), int(name))
+        return None
+
+    def entries(self, k: Kernel, t: Task) -> list[Entry]:
+        return [(b"%d" % tid, _DT_DIR, _number(self.process.pid, tid)) for tid in self.process.threads]
+
+
+class Descriptors(SyntheticDirectory):
+    """/proc/PID/fd and fdinfo."""
+
+    __slots__ = ("info", "process")
+
+    def __init__(self, fs: FileSystem, process: Process, now: int, *, info: bool) -> None:
+        super().__init__(fs, 0o500 if not info else 0o555, now, _number(process.pid, "fdinfo" if info else "fd"))
+        self.process = process
+        self.info = info
+
+    def lookup(self, k: Kernel, t: Task, name: bytes) -> Inode | None:
+        if not name.isdigit() or (len(name) > 1 and name.startswith(b"0")):
+            return None
+        process, number = self.process, int(name)
+        file = process.files.find(number) if process.alive else None
+        if file is None:
+            return None
+        now, ino = k.clock.wall(), _number(process.pid, "fd", self.info, number)
+        opened = file
+        if self.info:
+            arch = process.arch
+            return TextFile(self.fs, 0o444, now, lambda k, t: proctext.fdinfo(opened, arch), None, ino)
+        mode = {O_RDONLY: 0o500, O_WRONLY: 0o300}.get(file.flags & O_ACCMODE, 0o700)
+        if file.flags & O_PATH:
+            mode = 0
+        return SyntheticLink(self.fs, now, lambda k, t: opened.path(t.process.fs.root), lambda k, t: opened.dentry, ino, mode)
+
+    def entries(self, k: Kernel, t: Task) -> list[Entry]:
+        if not self.process.alive:
+            return []
+        kind = _DT_REG if self.info else _DT_LNK
+        return [(b"%d" % number, kind, _number(self.process.pid, "fd", self.info, number)) for number, _ in self.process.files]
+
+
+def _executable(k: Kernel, process: Process) -> Dentry:
+    if not process.exe:
+        raise Errno(errno.ENOENT)
+    leader = process.leader or next(iter(process.threads.values()))
+    return k.vfs.walk(k, leader, -100, process.exe).find(process.exe)
+
+
+def _of_living(process: Process) -> Process:
+    if not process.alive:
+        raise Errno(errno.ENOENT)
+    return process
+
+
+_LINKS: Final[dict[bytes, Callable[[Kernel, Process], Dentry]]] = {
+    b"cwd": lambda k, process: _of_living(process).fs.cwd,
+    b"exe": lambda k, process: _executable(k, _of_living(process)),
+    b"root": lambda k, process: _of_living(process).fs.root,
+}
+
+
+def _set_comm(k: Kernel, t: Task, data: bytes) -> None:
+    t.comm = data.rstrip(b"\n")[:15]
+
+
+def _accept(k: Kernel, t: Task, data: bytes) -> None:
+    """Take a setting that changes nothing here (oom_score_adj, coredump_filter ...)."""
+
+
+_WRITERS: Final = {b"comm": _set_comm, b"oom_score_adj": _accept, b"coredump_filter": _accept, b"setgroups": _accept}

@@ -1,0 +1,39 @@
+"""/sys, as much as C libraries and runtimes ask of it: one online CPU."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pyprobe.runtime.user.vfs.abi import SYSFS_MAGIC
+from pyprobe.runtime.user.vfs.inode import FileSystem, Inode
+from pyprobe.runtime.user.vfs.synthetic import Table, TextFile
+
+_FILES: Final = {
+    b"devices/system/cpu/online": b"0\n",
+    b"devices/system/cpu/possible": b"0\n",
+    b"devices/system/cpu/present": b"0\n",
+    b"devices/system/cpu/kernel_max": b"0\n",
+    b"devices/system/cpu/cpu0/topology/core_id": b"0\n",
+    b"devices/system/node/online": b"0\n",
+    b"devices/system/node/possible": b"0\n",
+    b"kernel/mm/transparent_hugepage/enabled": b"always madvise [never]\n",
+    b"kernel/mm/transparent_hugepage/hpage_pmd_size": b"2097152\n",
+}
+
+
+def root(dev: int, now: int) -> Inode:
+    """The root directory of a new sysfs."""
+    fs = FileSystem("sysfs", dev, SYSFS_MAGIC)
+    top = Table(fs, 0o555, now)
+    for path, text in _FILES.items():
+        *folders, name = path.split(b"/")
+        at = top
+        for folder in folders:
+            below = at.children.get(folder)
+            if not isinstance(below, Table):
+                below = at.children[folder] = Table(fs, 0o755, now)
+            at = below
+        at.children[name] = TextFile(fs, 0o444, now, lambda k, t, text=text: text)  # type: ignore[misc]  # bound early on purpose
+    for folder in (b"fs", b"class", b"block", b"module"):
+        top.children[folder] = Table(fs, 0o755, now)
+    return top

@@ -1,0 +1,266 @@
+"""The changeable tree: the host's files below, everything the guest does to them above, in memory.
+
+Directories, regular files, links and special files of the root file system and of /dev. What comes from the host is
+loaded at the first look and keeps its modes, owners, sizes and modification times; inode and device numbers are our own
+and depend on the path below the view's root alone (or on the order of creation), so that the host's never show.
+Reference for the semantics: fs/namei.c, fs/libfs.c and Documentation/filesystems/overlayfs.rst.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final
+
+from pyprobe.runtime.user.errors import Errno
+from pyprobe.runtime.user.vfs.abi import (
+    BLOCK_SIZE,
+    O_ACCMODE,
+    O_RDONLY,
+    S_IFBLK,
+    S_IFCHR,
+    S_IFDIR,
+    S_IFIFO,
+    S_IFLNK,
+    S_IFMT,
+    S_IFREG,
+)
+from pyprobe.runtime.user.vfs.content import Content, Disk, HostContent, MappedContent, MemoryContent, Views, map_content
+from pyprobe.runtime.user.vfs.host import HostDirectory, HostFile, HostLayer
+from pyprobe.runtime.user.vfs.inode import Dentry, Entry, FileSystem, Inode
+from pyprobe.runtime.user.vfs.stat import StatFs
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.machine.physical import Backing, PhysicalMemory
+    from pyprobe.runtime.user.kernel import Kernel
+    from pyprobe.runtime.user.task import Task
+    from pyprobe.runtime.user.vfs.openfile import OpenFile
+    from pyprobe.runtime.user.vfs.pipe import Pipe
+
+#: Inode numbers of host files are hashes in this many bits: exact in a double, far from those of created files.
+_HASH_BITS: Final = 53
+_CREATED: Final = 1 << _HASH_BITS
+
+
+class TreeFileSystem(FileSystem):
+    """A file system whose files are changed in memory, on top of a host directory or of nothing.
+
+    Args:
+        host: the layer that host directories of this tree belong to.
+        disk: what created and changed files are counted against.
+        memory: where mapped files live.
+    """
+
+    def __init__(self, name: str, dev: int, magic: int, host: HostLayer, disk: Disk, memory: PhysicalMemory) -> None:
+        super().__init__(name, dev, magic, writable=True)
+        self.host = host
+        self.disk = disk
+        self.memory = memory
+        self._linked: dict[tuple[int, int], Inode] = {}
+
+    def number(self) -> int:
+        return _CREATED + super().number()
+
+    def statfs(self) -> StatFs:
+        blocks = self.disk.limit // BLOCK_SIZE
+        free = max(0, self.disk.limit - self.disk.used) // BLOCK_SIZE
+        return StatFs(self.magic, blocks, free, 1 << 20, 1 << 19, self.dev)
+
+    def hashed(self, directory: HostDirectory, name: bytes) -> int:
+        """Inode number of a host file from its path below the view's root."""
+        names = [name]
+        while directory.parent is not None:
+            names.append(directory.name)
+            directory = directory.parent
+        return int.from_bytes(blake2b(b"/".join(names), digest_size=8).digest(), "little") >> (64 - _HASH_BITS)
+
+    def numbered(self, directory: HostDirectory, name: bytes, dev: int, ino: int) -> int:
+        """Inode number of a host entry that may not have been loaded."""
+        linked = self._linked.get((dev, ino))
+        return linked.ino if linked is not None else self.hashed(directory, name)
+
+    def load(self, directory: HostDirectory, name: bytes) -> Inode | None:
+        """The host's file of that name as an inode; None when there is none."""
+        status = self.host.status(directory, name)
+        if status is None:
+            return None
+        kind = status.st_mode & S_IFMT
+        if kind == S_IFDIR:
+            inode: Inode = Directory(self, self.hashed(directory, name), status.st_mode, status.st_mtime_ns)
+            assert isinstance(inode, Directory)
+            inode.adopt(self.host.directory(directory, name, status), status)
+        else:
+            identity = (status.st_dev, status.st_ino)
+            known = self._linked.get(identity)
+            if known is not None:
+                return known
+            ino = self.hashed(directory, name)
+            file = HostFile(directory, name, *identity)
+            if kind == S_IFREG:
+                content = HostContent(status.st_size, lambda: self.host.open(file))
+                inode = Regular(self, ino, status.st_mode, status.st_mtime_ns, content, status.st_blocks)
+            elif kind == S_IFLNK:
+                inode = Symlink(self, ino, self.host.readlink(file), status.st_mtime_ns)
+            else:
+                inode = Special(self, ino, status.st_mode, status.st_mtime_ns, rdev=status.st_rdev)
+            if status.st_nlink > 1:
+                self._linked[identity] = inode
+        inode.uid, inode.gid, inode.nlink = status.st_uid, status.st_gid, status.st_nlink
+        return inode
+
+
+class Directory(Inode):
+    """A directory: its dentry's children, and behind them the host directory `lower` if there is one."""
+
+    __slots__ = ("_size", "lower")
+
+    fs: TreeFileSystem
+
+    def __init__(self, fs: TreeFileSystem, ino: int, mode: int, now: int, *, uid: int = 0, gid: int = 0) -> None:
+        super().__init__(fs, ino, S_IFDIR | mode & 0o7777, now, uid=uid, gid=gid, nlink=2)
+        self.lower: HostDirectory | None = None
+        self._size = BLOCK_SIZE
+
+    def adopt(self, lower: HostDirectory, status: os.stat_result) -> None:
+        """Stand on a host directory."""
+        self.lower = lower
+        self._size = status.st_size
+
+    def size(self) -> int:
+        return self._size
+
+    def lookup(self, k: Kernel, t: Task, name: bytes) -> Inode | None:
+        return None if self.lower is None else self.fs.load(self.lower, name)
+
+    def entries(self, k: Kernel, t: Task) -> list[Entry]:
+        lower = self.lower
+        if lower is None:
+            return []
+        numbered = self.fs.numbered
+        return [(name, kind, numbered(lower, name, dev, ino)) for name, kind, dev, ino in self.fs.host.names(lower)]
+
+    def open(self, k: Kernel, t: Task, dentry: Dentry, flags: int) -> OpenFile:
+        from pyprobe.runtime.user.vfs.openfile import DirectoryFile
+
+        return DirectoryFile(dentry, flags)
+
+
+class Regular(Inode):
+    """A regular file; `content` changes its form as the file is written and mapped."""
+
+    __slots__ = ("_host_blocks", "content")
+
+    fs: TreeFileSystem
+
+    def __init__(self, fs: TreeFileSystem, ino: int, mode: int, now: int, content: Content, host_blocks: int = -1) -> None:
+        super().__init__(fs, ino, S_IFREG | mode & 0o7777, now)
+        self.content = content
+        self._host_blocks = host_blocks
+
+    def size(self) -> int:
+        return self.content.size
+
+    def blocks(self) -> int:
+        if self._host_blocks >= 0:
+            return self._host_blocks
+        return super().blocks()
+
+    def _own(self, size: int | None = None) -> Content:
+        """The content in a form that can be changed; the first `size` bytes of a host file are enough."""
+        content = self.content
+        if isinstance(content, HostContent):
+            own: MemoryContent | MappedContent
+            if content.backing is None:
+                own = content.copy(self.fs.disk, size)
+            else:
+                # Mappings show pages of the machine's copy of the host file: that copy becomes the file.
+                self.fs.disk.charge(content.size)
+                own = MappedContent(self.fs.disk, content.backing, content.size)
+            content.release()
+            self.content = content = own
+            self._host_blocks = -1
+        return content
+
+    def write(self, views: Views, offset: int) -> int:
+        """Put bytes at `offset`.
+
+        Raises:
+            Errno: ENOSPC.
+        """
+        return self._own().write(views, offset)
+
+    def truncate(self, k: Kernel, size: int) -> None:
+        if size != self.content.size or not isinstance(self.content, HostContent):
+            self._own(size).truncate(size)
+        self.touch(k.clock.wall())
+
+    def backing(self, *, writable: bool) -> Backing:
+        """The bytes as physical memory, for mappings; `writable`: stores through a shared mapping are to reach the file.
+
+        Raises:
+            Errno: ENOSPC, or the host does not read the file.
+        """
+        content = self._own() if writable else self.content
+        if isinstance(content, HostContent):
+            if content.backing is None:
+                content.backing = self.fs.memory.file(content.descriptor())
+            return content.backing
+        if isinstance(content, MemoryContent):
+            self.content = content = map_content(self.fs.memory, self.fs.disk, content)
+        assert isinstance(content, MappedContent)
+        return content.backing
+
+    def open(self, k: Kernel, t: Task, dentry: Dentry, flags: int) -> OpenFile:
+        from pyprobe.runtime.user.vfs.openfile import RegularFile
+
+        return RegularFile(dentry, flags)
+
+    def unused(self) -> None:
+        if self.nlink == 0:
+            self.content.release()
+        elif isinstance(self.content, HostContent):
+            self.content.let_go()
+
+
+class Symlink(Inode):
+    """A symbolic link."""
+
+    __slots__ = ("target",)
+
+    def __init__(self, fs: FileSystem, ino: int, target: bytes, now: int) -> None:
+        super().__init__(fs, ino, S_IFLNK | 0o777, now)
+        self.target = target
+
+    def size(self) -> int:
+        return len(self.target)
+
+    def blocks(self) -> int:
+        return 0
+
+    def readlink(self, k: Kernel, t: Task) -> bytes:
+        return self.target
+
+
+class Special(Inode):
+    """A FIFO, socket or device node. FIFOs are the machine's own pipes, whoever made the name; host devices stay closed."""
+
+    __slots__ = ("pipe", "socket")
+
+    def __init__(self, fs: FileSystem, ino: int, mode: int, now: int, *, rdev: int = 0) -> None:
+        super().__init__(fs, ino, mode, now, rdev=rdev)
+        self.pipe: Pipe | None = None
+        self.socket: object = None
+
+    def blocks(self) -> int:
+        return 0
+
+    def open(self, k: Kernel, t: Task, dentry: Dentry, flags: int) -> OpenFile:
+        kind = self.mode & S_IFMT
+        if kind == S_IFCHR:
+            return k.vfs.devices.open(k, t, dentry, flags, self.rdev)
+        if kind == S_IFIFO:
+            from pyprobe.runtime.user.vfs.pipe import fifo_file
+
+            return fifo_file(t, self, dentry, flags)
+        raise Errno(errno.ENXIO if kind != S_IFBLK or flags & O_ACCMODE == O_RDONLY else errno.EACCES)

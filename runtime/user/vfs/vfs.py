@@ -1,0 +1,172 @@
+"""The file world of one machine: its mounts, and opening files."""
+
+from __future__ import annotations
+
+import errno
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final
+
+from pyprobe.runtime.user.errors import Errno
+from pyprobe.runtime.user.task import Credentials
+from pyprobe.runtime.user.vfs import attributes, namei, names, procfs, readwrite, sysfs
+from pyprobe.runtime.user.vfs import open as opening
+from pyprobe.runtime.user.vfs.abi import (
+    ANON_INODE_FS_MAGIC,
+    AT_FDCWD,
+    O_LARGEFILE,
+    O_RDWR,
+    OVERLAYFS_SUPER_MAGIC,
+    PIPEFS_MAGIC,
+    SOCKFS_MAGIC,
+    TMPFS_MAGIC,
+    makedev,
+)
+from pyprobe.runtime.user.vfs.content import Disk
+from pyprobe.runtime.user.vfs.devices import Devices, populate
+from pyprobe.runtime.user.vfs.host import HostLayer
+from pyprobe.runtime.user.vfs.inode import Dentry, FileSystem, Inode
+from pyprobe.runtime.user.vfs.locks import Locks
+from pyprobe.runtime.user.vfs.stdio import Stream, open_stream
+from pyprobe.runtime.user.vfs.table import FileTable, FsContext
+from pyprobe.runtime.user.vfs.tree import Directory, TreeFileSystem
+from pyprobe.runtime.user.vfs.walk import Walk
+from pyprobe.runtime.user.words import s32
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.machine.physical import PhysicalMemory
+    from pyprobe.runtime.user.kernel import Kernel
+    from pyprobe.runtime.user.task import Task
+    from pyprobe.runtime.user.vfs.openfile import OpenFile
+
+#: Modules with kernel functions: imported here, so that whoever has a Vfs has them all.
+KERNEL_FUNCTIONS: Final = (attributes, namei, opening, readwrite)
+
+DISK_LIMIT: Final = 1 << 30
+#: Device numbers of the mounts, in the order in which a small Linux system would have mounted them.
+ROOT_DEV, DEV_DEV, PROC_DEV, SYS_DEV, PIPE_DEV, SOCK_DEV, ANON_DEV, SHM_DEV = (makedev(0, n) for n in (30, 5, 21, 20, 13, 8, 14, 1))
+
+
+class Vfs:
+    """Everything behind paths and descriptors that all processes share.
+
+    Args:
+        memory: where mapped files live.
+        now: wall time at boot, ns: the times of files that the machine makes itself.
+        root: host directory that the guest sees as `/`, read only.
+        limit: bytes that files made or changed by the guest may take.
+
+    Raises:
+        OSError: `root` cannot be opened.
+    """
+
+    def __init__(self, memory: PhysicalMemory, now: int, *, root: bytes = b"/", limit: int = DISK_LIMIT) -> None:
+        self.host = HostLayer(root)
+        self.disk = Disk(limit)
+        self.boot = now
+        self.rootfs = TreeFileSystem("overlay", ROOT_DEV, OVERLAYFS_SUPER_MAGIC, self.host, self.disk, memory)
+        self.devfs = TreeFileSystem("devtmpfs", DEV_DEV, TMPFS_MAGIC, self.host, self.disk, memory)
+        self.shmfs = TreeFileSystem("tmpfs", SHM_DEV, TMPFS_MAGIC, self.host, self.disk, memory)
+        self.pipefs = FileSystem("pipefs", PIPE_DEV, PIPEFS_MAGIC)
+        self.sockfs = FileSystem("sockfs", SOCK_DEV, SOCKFS_MAGIC)
+        self.anonfs = FileSystem("anon_inodefs", ANON_DEV, ANON_INODE_FS_MAGIC)
+        self.devices = Devices()
+        self.locks = Locks()
+
+        status = self.host.root_status
+        top = Directory(self.rootfs, self.rootfs.hashed(self.host.root, b""), status.st_mode, status.st_mtime_ns)
+        top.adopt(self.host.root, status)
+        top.uid, top.gid, top.nlink = status.st_uid, status.st_gid, status.st_nlink
+        self.root = Dentry(None, b"/", top)
+        self.mount(b"dev", Directory(self.devfs, self.devfs.number(), 0o755, now))
+        populate(self.root.children[b"dev"], self.devfs, now, terminal=True)
+        self.mount(b"proc", procfs.root(PROC_DEV, now))
+        self.mount(b"sys", sysfs.root(SYS_DEV, now))
+
+    def mount(self, name: bytes, inode: Inode) -> None:
+        """Put a file system's root at a name in the top directory, over whatever the host has there."""
+        dentry = Dentry(self.root, name, inode)
+        dentry.mounted = True
+        self.root.children[name] = dentry
+
+    def close(self) -> None:
+        """Let go of the host's files."""
+        self.host.close()
+
+    def context(self, cwd: bytes = b"/", umask: int = 0o022) -> FsContext:
+        """Root, working directory and umask of a first process.
+
+        Raises:
+            Errno: `cwd` cannot be reached, or is no directory.
+        """
+        context = FsContext(self.root, self.root, umask)
+        nobody: Any = SimpleNamespace(cred=Credentials(), process=SimpleNamespace(fs=context))  # there is no task yet
+        context.cwd = Walk(nobody, nobody, self.root).find(cwd)
+        if not context.cwd.require().is_directory:
+            raise Errno(errno.ENOTDIR)
+        return context
+
+    def identity(self, path: bytes) -> tuple[int, int]:
+        """(device, inode number) of the file at a path as it was when it was mapped; (0, 0) if nobody looked at it by that path."""
+        at: Dentry | None = self.root
+        for name in path.split(b"/"):
+            if name and at is not None:
+                at = at.children.get(name)
+        return (at.inode.fs.dev, at.inode.ino) if at is not None and at.inode is not None else (0, 0)
+
+    def stdio(self, k: Kernel, streams: tuple[Stream, Stream, Stream] = (0, 1, 2)) -> FileTable:
+        """Descriptors 0, 1 and 2 of a first process."""
+        table = FileTable()
+        for number, stream in enumerate(streams):
+            file = open_stream(k, stream, write=number > 0)
+            if getattr(file, "terminal", False) and self.devices.terminal is None:
+                self.devices.terminal = file
+            table.add(file, limit=3)
+        return table
+
+    def start(self, t: Task, descriptor: int, path: bytes) -> Dentry:
+        """Where a path given with a directory descriptor begins.
+
+        Raises:
+            Errno: EBADF, ENOTDIR.
+        """
+        if path.startswith(b"/"):
+            return t.process.fs.root
+        if s32(descriptor) == AT_FDCWD:
+            return t.process.fs.cwd
+        file = t.process.files.get(descriptor)
+        if path and not file.inode.is_directory:
+            raise Errno(errno.ENOTDIR)
+        return file.dentry
+
+    def walk(self, k: Kernel, t: Task, descriptor: int, path: bytes, resolve: int = 0) -> Walk:
+        """A path resolution from a directory descriptor (AT_FDCWD: the working directory)."""
+        return Walk(k, t, self.start(t, descriptor, path), resolve)
+
+    def find(self, k: Kernel, t: Task, path: bytes, *, descriptor: int = AT_FDCWD, follow: bool = True) -> Dentry:
+        """The dentry of an existing file.
+
+        Raises:
+            Errno: as path_resolution(7).
+        """
+        return self.walk(k, t, descriptor, path).find(path, follow=follow)
+
+    def memfd(self, k: Kernel, t: Task, name: bytes, *, close_on_exec: bool) -> int:
+        """A descriptor of a new file that lives in memory and has no name (memfd_create(2)).
+
+        Raises:
+            Errno: EMFILE.
+        """
+        inode = names.anonymous(k, self.shmfs, 0o777)
+        inode.uid, inode.gid = t.cred.fsuid, t.cred.fsgid
+        dentry = Dentry(None, b"/memfd:" + name + b" (deleted)", inode)
+        file = inode.open(k, t, dentry, O_RDWR | O_LARGEFILE)
+        return opening.install(t, file, close_on_exec=close_on_exec)
+
+    def open(self, k: Kernel, t: Task, path: bytes, flags: int, mode: int = 0, *, descriptor: int = AT_FDCWD) -> OpenFile:
+        """A new open file for the kernel itself (a program to run); the caller releases it.
+
+        Raises:
+            Errno: as open(2).
+        """
+        file: OpenFile = k.do_filp_open(descriptor, path, opening.OpenHow(flags, mode))
+        return file

@@ -1,0 +1,51 @@
+"""The script cases: every block of a `*.txt` file here is a script with the output that bpftrace 0.27.1 gave for it.
+
+A block is lines of `NAME`, `PROG`, optional `ARGS` (options of the command), and one `EXPECT` per line of standard output; blocks are
+separated by blank lines. Empty lines at the end of the output are not compared. Adding a case is adding a block.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent
+
+
+class Case:
+    def __init__(self, file: str, text: str) -> None:
+        self.file = file
+        self.name = self.program = ""
+        self.arguments: list[str] = []
+        self.expected: list[str] = []
+        for line in text.split("\n"):
+            word, _, rest = line.partition(" ")
+            if word == "NAME":
+                self.name = rest
+            elif word == "PROG":
+                self.program = rest
+            elif word == "ARGS":
+                self.arguments = shlex.split(rest)
+            elif word == "EXPECT":
+                self.expected.append(rest)
+            else:
+                raise ValueError(f"{file}: {self.name}: what is {line!r}?")
+
+
+def cases() -> Iterator[Case]:
+    for path in sorted(FOLDER.glob("*.txt")):
+        for block in path.read_text(encoding="utf-8").strip().split("\n\n"):
+            yield Case(path.stem, block)
+
+
+@pytest.mark.parametrize("case", [pytest.param(c, id=f"{c.file}: {c.name}") for c in cases()])
+def test_case(case: Case) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pyprobe", *case.arguments, "-e", case.program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.rstrip("\n").split("\n") == case.expected, done.stderr
