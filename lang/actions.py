@@ -95,7 +95,9 @@ def append_separated(v: Values, s: Span) -> list[Any]:
     return v[0]  # type: ignore[no-any-return]  # as above
 
 
-FLAT = frozenset(["none", "nothing", "first", "second", "one", "append", "append_separated", "one_name", "append_name", "point", "append_point"])
+FLAT = frozenset(
+    ["none", "nothing", "first", "second", "one", "append", "append_separated", "one_name", "append_name", "point", "append_point"]
+)
 
 
 # ---- top level
@@ -121,11 +123,12 @@ def point(v: Values, s: Span) -> list[AttachPoint]:
 
 
 def append_point(v: Values, s: Span) -> list[AttachPoint]:
-    return [*v[0], AttachPoint(v[2].text, place(v[2], s))]
+    v[0].append(AttachPoint(v[2].text, place(v[2], s)))
+    return v[0]  # type: ignore[no-any-return]  # as above
 
 
 def probe(v: Values, s: Span) -> n.Probe:
-    return n.Probe(points=v[0], predicate=v[1], body=v[2], span=s)
+    return n.Probe(points=v[0], predicate=v[1], body=_without_value(v[2]), span=s)
 
 
 def macro(v: Values, s: Span) -> n.Macro:
@@ -174,6 +177,28 @@ def block_with_result(v: Values, s: Span) -> n.Block:
     if isinstance(last, n.ExprStatement):
         return n.Block(statements=v[1], result=last.expr, span=s)
     return n.Block(statements=[*v[1], last], span=s)
+
+
+def _without_value(body: n.Block) -> n.Block:
+    """A block whose value nobody can use: what it ends in becomes a statement, also in the branches of an `if` there."""
+    statements = body.statements
+    if body.result is not None:
+        statements = [*statements, n.ExprStatement(expr=body.result, span=body.result.span)]
+    if statements and isinstance(last := statements[-1], n.ExprStatement):
+        last.expr = _discarded(last.expr)
+    return n.Block(statements=statements, span=body.span)
+
+
+def _discarded(e: n.Expr) -> n.Expr:
+    if isinstance(e, n.Block):
+        return _without_value(e)
+    if isinstance(e, n.If):
+        e.then = _without_value(e.then)
+        if e.orelse is not None and not e.orelse.statements and isinstance(e.orelse.result, n.If):
+            e.orelse.result = _discarded(e.orelse.result)  # `else if` keeps its shape
+        elif e.orelse is not None:
+            e.orelse = _without_value(e.orelse)
+    return e
 
 
 def expression_statement(v: Values, s: Span) -> n.ExprStatement:
@@ -235,14 +260,14 @@ def import_statement(v: Values, s: Span) -> n.ImportStatement:
 
 
 def while_loop(v: Values, s: Span) -> n.While:
-    return n.While(condition=v[1], body=v[2], span=s)
+    return n.While(condition=v[1], body=_without_value(v[2]), span=s)
 
 
 def unroll(v: Values, s: Span) -> n.Unroll:
-    return n.Unroll(count=v[1], body=v[2], span=s)
+    return n.Unroll(count=v[1], body=_without_value(v[2]), span=s)
 
 
-def range(v: Values, s: Span) -> tuple[n.Variable, n.Expr, n.Expr]:  # noqa: A001  # the grammar's name for it
+def range(v: Values, s: Span) -> tuple[n.Variable, n.Expr, n.Expr]:  # the grammar's name for it
     return (variable(v, place(v[0], s)), v[2], v[4])
 
 
@@ -251,6 +276,7 @@ def over_map(v: Values, s: Span) -> tuple[n.Variable, n.Map]:
 
 
 def _for(header: tuple[Any, ...], body: n.Block, s: Span) -> n.Statement:
+    body = _without_value(body)
     if len(header) == 2:
         return n.ForMap(variable=header[0], map=header[1], body=body, span=s)
     return n.ForRange(variable=header[0], start=header[1], end=header[2], body=body, span=s)
@@ -300,7 +326,7 @@ def post_increment(v: Values, s: Span) -> n.Increment:
 
 
 def cast(v: Values, s: Span) -> n.Cast:
-    return n.Cast(spec=v[1], operand=v[3], span=s)
+    return n.Cast(spec=v[1], operand=v[3], span=Span(s.source, s.start, v[2].end, s.outer))  # messages mark the parentheses
 
 
 def comptime(v: Values, s: Span) -> n.Comptime:
@@ -347,7 +373,7 @@ def variable(v: Values, s: Span) -> n.Variable:
     return n.Variable(name=v[0].value, span=s)
 
 
-def map(v: Values, s: Span) -> n.Map:  # noqa: A001  # the grammar's name for it
+def map(v: Values, s: Span) -> n.Map:  # the grammar's name for it
     return n.Map(name=v[0].text, span=s)
 
 

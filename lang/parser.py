@@ -68,7 +68,8 @@ def parse(source: Source, diagnostics: Diagnostics) -> n.Script | None:
     entries = parser.run("script", diagnostics)
     if entries is None:
         return None
-    script = n.Script(c_section=source.text[begin:end], config=None, imports=[], items=[], c_section_start=begin, span=Span(source, 0, len(source.text)))
+    whole = Span(source, 0, len(source.text))
+    script = n.Script(c_section=source.text[begin:end], config=None, imports=[], items=[], c_section_start=begin, span=whole)
     script.comments = parser.lexer.comments
     return script if _sort(entries, script, diagnostics) else None
 
@@ -119,10 +120,10 @@ class _Parser:
         try:
             return self._loop(start)
         except Mistake as mistake:
-            start, end = mistake.start, mistake.end
-            if start == end:
-                start, end = self.lexer.place(start)
-            diagnostics.error(f"syntax: {mistake.message}", Span(self.source, start, end))
+            first, last = mistake.start, mistake.end
+            if first == last:
+                first, last = self.lexer.place(first)
+            diagnostics.error(f"syntax: {mistake.message}", Span(self.source, first, last))
             return None
 
     def _loop(self, start: str) -> Any:
@@ -254,7 +255,7 @@ def _rules(tables: Tables) -> list[tuple[str, int, Action | None, int]]:
 
 
 def _action(name: str) -> Callable[..., Any] | None:
-    return None if name == "first" else getattr(actions, name)  # type: ignore[no-any-return]  # the module's functions are actions
+    return None if name == "first" else getattr(actions, name)
 
 
 _bound: dict[int, list[tuple[str, int, Action | None, int]]] = {}

@@ -341,7 +341,7 @@ _ALL = (
     Signature(
         "buf", (Param("p", "int", "pointer", "string", "array", "buffer"), Param("n", "int", optional=True)), _buf, "bytes at an address"
     ),
-    Signature("strlen", (Param("s", "string", "pointer", "int", "array"),), UINT64, "length of a string", library=True),
+    Signature("strlen", (Param("s", "string", "pointer", "array"),), UINT64, "length of a string", library=True),
     Signature("strcap", (Param("s", "string", "pointer", "array"),), UINT64, "capacity of a string", library=True),
     Signature(
         "strncmp", (Param("a", "string"), Param("b", "string"), Param("n", "int", literal=True)), UINT64, "0 if n bytes agree, else 1"

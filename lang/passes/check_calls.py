@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pyprobe.lang import formats
 from pyprobe.lang import nodes as n
-from pyprobe.lang.passes.casts import convert, final
+from pyprobe.lang.passes.casts import convert
 from pyprobe.lang.passes.constant import PREDICATES
 from pyprobe.lang.promote import kind, wide
 from pyprobe.lang.signatures import FUNCTIONS, Param, Signature
@@ -28,7 +28,6 @@ from pyprobe.lang.typesys import (
     Integer,
     Nanoseconds,
     Pointer,
-    Record,
     Stack,
     String,
     Type,
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from pyprobe.lang.passes.check import Checker
 
 _FORMATTED = frozenset({"printf", "errorf", "warnf", "debugf", "cat", "system", "fail"})
-_WORDS = {"int": "int", "bool": "bool", "string": "string"}
 
 _ADDRESS_ONLY = "{name}() expects an integer or pointer argument"
 _REFUSALS = {
@@ -70,7 +68,8 @@ def call(check: Checker, node: n.Call) -> n.Expr:
         return _SPECIAL_FIRST[node.name](check, node)
     given = list(node.args)
     node.args = [
-        arg if _is_whole_map(arg, position, signature) or not isinstance(arg, n.Expr) else check.expr(arg) for position, arg in enumerate(node.args)
+        check.expr(arg) if isinstance(arg, n.Expr) and not _is_whole_map(arg, position, signature) else arg
+        for position, arg in enumerate(node.args)
     ]
     if not _arguments(check, node, signature, given, types):
         return node
@@ -97,8 +96,6 @@ def _arguments(check: Checker, node: n.Call, signature: Signature, given: list[n
             if node.name != "strftime":
                 break
         elif isinstance(arg, n.Expr) and signature.mode == "aggregate" and not param.literal:
-            target = check.inference.map  # the conversion depends on the map's final type
-            assert target is not None
             node.args[position] = convert(_expression(node, position), param.to or wide(t), None)
     return good
 
@@ -219,7 +216,8 @@ def _length(check: Checker, node: n.Call, types: list[Type]) -> bool:
             check.error(f"{node.name}cannot use negative length ({length.value})", node.span)
             return False
         if node.name == "str" and length.value + 1 > most:
-            check.warning(f"length param ({length.value}) is too long and will be shortened to {most} bytes (see BPFTRACE_MAX_STRLEN)", node.span)
+            shortened = f"will be shortened to {most} bytes (see BPFTRACE_MAX_STRLEN)"
+            check.warning(f"length param ({length.value}) is too long and {shortened}", node.span)
     return True
 
 
@@ -349,9 +347,10 @@ def _assert(check: Checker, node: n.Call) -> n.Expr:
         return node
     text = b"assert failed: " + message.value.replace(b"%", b"%%")
     words = n.String(value=text, type=String(len(text) + 1), span=message.span)
+    status = n.Integer(value=1, type=INT64, span=node.span)
     failing: list[n.Statement] = [
         n.ExprStatement(expr=n.Call(name="errorf", args=[words], type=VOID, span=node.span), span=node.span),
-        n.ExprStatement(expr=n.Call(name="exit", args=[n.Integer(value=1, type=INT64, span=node.span)], type=VOID, span=node.span), span=node.span),
+        n.ExprStatement(expr=n.Call(name="exit", args=[status], type=VOID, span=node.span), span=node.span),
         n.Jump(kind="return", span=node.span),
     ]
     return n.If(
@@ -397,5 +396,3 @@ _SPECIAL_FIRST: dict[str, Callable[[Checker, n.Call], n.Expr]] = {
     "kfunc_exist": _kernel_function,
     "kfunc_allowed": _kernel_function,
 }
-
-__all__ = ["Record", "call", "final"]

@@ -14,12 +14,12 @@ from collections.abc import Callable
 
 from pyprobe.lang import nodes as n
 from pyprobe.lang.diagnostics import Diagnostic
-from pyprobe.lang.passes.infer_expressions import IMMEDIATE, RULES, read_element, read_scalar
+from pyprobe.lang.passes.infer_expressions import IMMEDIATE, RULES
 from pyprobe.lang.passes.types import UnknownType
 from pyprobe.lang.passes.unit import Body, Unit
 from pyprobe.lang.promote import join, wide
 from pyprobe.lang.source import NOWHERE, Span
-from pyprobe.lang.typesys import FLEXIBLE, NONE, VOID, Aggregate, Array, Enum, Flexible, Integer, String, Tuple, Type
+from pyprobe.lang.typesys import FLEXIBLE, NONE, VOID, Aggregate, Array, Enum, Integer, String, Tuple, Type
 
 _ROUNDS = 24  # no sane program needs more than a handful; types that contain themselves never settle
 
@@ -131,19 +131,21 @@ class Inference:
         """Note that a map is used with or without a key; the first use decides."""
         if state.scalar is None:
             state.scalar = scalar
-        elif state.scalar != scalar and self.reporting:
+        elif state.scalar != scalar:
             with_key, without = "with an explicit key (non-scalar map)", "without an explicit key (scalar map)"
             now, before = (without, with_key) if scalar else (with_key, without)
-            article = "a map" if scalar else "a map"
-            self.error(f"{state.name} used as {article} {now}, previously used {before}", span)
+            self.error(f"{state.name} used as a map {now}, previously used {before}", span, 0)
 
-    def resolve(self, spec: n.TypeSpec) -> Type:
-        """The type that is written; an unknown name is an error and has type NONE."""
+    def resolve(self, spec: n.TypeSpec, span: Span | None = None) -> Type:
+        """The type that is written; an unknown name is an error and has type NONE. An unknown enum is reported at `span`."""
         try:
             return self.unit.types.resolve(spec, self.expr)
         except UnknownType as unknown:
             name = unknown.name
-            self.error(f"Unknown enum: {name.removeprefix('enum ')}" if name.startswith("enum ") else str(unknown), spec.span)
+            if name.startswith("enum "):
+                self.error(f"Unknown enum: {name.removeprefix('enum ')}", span or spec.span)
+            else:
+                self.error(str(unknown), spec.span)
             return NONE
 
     # ---- expressions
@@ -155,7 +157,7 @@ class Inference:
         if rule is None:
             return node.type
         found = rule(self, node)
-        if self.seeding and kind not in IMMEDIATE:
+        if self.seeding and (kind not in IMMEDIATE or (isinstance(node, n.Cast) and isinstance(node.spec, n.TypeOf))):
             found = NONE
         node.type = found
         return found
@@ -230,10 +232,6 @@ class Inference:
         if isinstance(found, Aggregate):
             unreadable = str(found)
             found = wide(found) if found.castable else NONE
-        elif isinstance(found, Tuple):
-            inner = next((t for t in found.elements if isinstance(t, Aggregate) and not t.castable), None)
-            if inner is not None:
-                self.error(f"{inner} cannot be part of a map key", span)
         joined = join(state.key, found)
         if unreadable and (found is NONE or joined is None):
             self.error(f"Value '{unreadable}' cannot be used as a map key.", span)
@@ -286,10 +284,8 @@ def _differing_parameters(known: Type, found: Type) -> str:
 
 
 def _fits_declared(declared: Type, found: Type) -> bool:
-    """Whether a value may be assigned to a variable of a declared type: a literal has to fit, other integers are converted."""
+    """Whether a value may be assigned to a variable of a declared type: all integers can be converted."""
     if isinstance(declared, Integer) and isinstance(found, (Integer, Enum)):
-        if isinstance(found, Flexible):
-            return found.size <= declared.size
         return True
     if isinstance(declared, String) and isinstance(found, String):
         return found.size <= declared.size
@@ -327,8 +323,8 @@ def _assign(self: Inference, node: n.Assign) -> None:
 
 def _check_literal(self: Inference, variable: VariableState, value: n.Integer, name: str, span: Span) -> None:
     declared = variable.type
-    if isinstance(declared, Integer) and not isinstance(value.type, Flexible) and not declared.low <= value.value <= declared.high:
-        self._mismatch(f"${name}", "variable", value.type, declared, span)
+    if isinstance(declared, Integer) and not declared.low <= value.value <= declared.high:
+        self._mismatch(f"${name}", "variable", value.type, declared, span, 2)
 
 
 def _compound(self: Inference, node: n.Assign) -> Type:
@@ -341,12 +337,18 @@ def _compound(self: Inference, node: n.Assign) -> Type:
         state.read = True
         before = state.value
     target.type = before
-    span = node.span
-    both = n.Binary(op=node.op.rstrip("="), left=target, right=node.value, span=span, op_span=span)
+    both = n.Binary(op=node.op.rstrip("="), left=target, right=node.value, span=compound_span(node))
     if isinstance(target, n.Variable) and self.variable(target).declared and isinstance(before, Integer):
         self.expr(both)
         return before
     return self.expr(both)
+
+
+def compound_span(node: n.Assign) -> Span:
+    """Where messages about the operation in `x op= e` point: from the operator on."""
+    start, end = node.target.span.end, node.value.span.end
+    text = node.span.source.text[start:end]
+    return Span(node.span.source, start + len(text) - len(text.lstrip()), end, node.span.outer)
 
 
 def _let(self: Inference, node: n.Let) -> None:
@@ -354,7 +356,7 @@ def _let(self: Inference, node: n.Let) -> None:
     if node.spec is not None:
         declared = self.resolve(node.spec)
         if isinstance(declared, Aggregate):
-            self.error(f"Invalid variable declaration type: {declared}", node.span)
+            self.error(f"Invalid variable declaration type: {declared}", node.spec.span)
         elif declared is not NONE and not state.declared:
             state.declared = not (isinstance(declared, String) and not declared.size)
             joined = declared if state.declared or state.type is NONE else join(state.type, declared)
@@ -440,9 +442,6 @@ _STATEMENTS: dict[type[n.Node], Callable[..., None]] = {
     n.Discard: _discard,
     n.ImportStatement: _nothing,
 }
-
-__all__ = ["Inference", "MapState", "VariableState", "read_element", "read_scalar", "run"]
-
 
 def run(unit: Unit) -> None:
     """Infer all types; the result is kept in the unit for the checks."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pyprobe.lang import nodes as n
 from pyprobe.lang.passes.constant import constant, constant_boolean
-from pyprobe.lang.promote import arithmetic, is_integer, is_signed, join, kind, wide
+from pyprobe.lang.promote import arithmetic, is_integer, join, kind, wide
 from pyprobe.lang.signatures import (
     BUILTINS,
     FUNCTIONS,
@@ -34,7 +34,6 @@ from pyprobe.lang.typesys import (
     VOID,
     Aggregate,
     Array,
-    Buffer,
     Enum,
     Flexible,
     Integer,
@@ -58,7 +57,7 @@ LOGICAL = frozenset({"&&", "||"})
 _KERNEL_PROBES = frozenset({"kprobe", "kretprobe", "fentry", "fexit", "tracepoint", "rawtracepoint", "iter"})
 
 
-def default_space(provider: str, category: str = "") -> str | None:
+def default_space(provider: str) -> str | None:
     """The address space that a plain pointer points into, in a probe of this provider."""
     if provider in USER:
         return "user"
@@ -357,7 +356,7 @@ def _index(ctx: Inference, node: n.Index) -> Type:
     if isinstance(base, String):
         return INT8
     if isinstance(base, Tuple):
-        if isinstance(node.index, n.Integer):
+        if isinstance(node.index, n.Integer) and node.index.value >= 0:
             return _element(ctx, base, node.index.value, node.span)
         ctx.error("Array-style access for tuples only valid for integer literals", node.span)
     elif base is not NONE:
@@ -372,9 +371,12 @@ def _cast(ctx: Inference, node: n.Cast) -> Type:
     operand = ctx.expr(node.operand)
     if node.spec is None:
         return node.type
-    target = ctx.resolve(node.spec)
-    if isinstance(target, Array) and not target.count and operand.size and target.element.size:
-        return Array(target.element, max(1, operand.size // target.element.size))
+    target = ctx.resolve(node.spec, node.span)
+    if isinstance(target, Array) and not target.count and target.element.size:
+        if operand is NONE:
+            return NONE
+        whole = not operand.size % target.element.size
+        return Array(target.element, operand.size // target.element.size if whole else 0)
     if isinstance(target, String) and not target.size:
         return operand if isinstance(operand, String) else String(max(1, operand.size))
     if isinstance(target, Pointer) and target.space is None:
@@ -387,9 +389,6 @@ def _tuple(ctx: Inference, node: n.Tuple) -> Type:
     elements = tuple(ctx.expr(item) for item in node.items)
     if not elements:
         return NONE
-    for item, t in zip(node.items, elements, strict=True):
-        if isinstance(t, Aggregate) and t.function in ("hist", "lhist", "tseries"):
-            ctx.error(f"Map type {t} cannot exist inside a tuple.", item.span)
     return _remembered(node, Tuple(elements))
 
 
@@ -446,7 +445,7 @@ def _aggregation(ctx: Inference, node: n.Call, signature: Signature) -> Type:
         if not isinstance(value.type, (Integer, Enum)):
             exact = node.name not in ("hist", "lhist", "tseries")
             wanted, given = ("integer", str(value.type)) if exact else ("int", kind(value.type))
-            ctx.error(f"{node.name}() only supports {wanted} arguments ({given} provided)", node.span)
+            ctx.error(f"{node.name}() only supports {wanted} arguments ({given} provided)", node.span, 0 if exact else 2)
             return NONE
     found = signature.result if isinstance(signature.result, Type) else signature.result(node.args, ctx.config)
     return node.type if node.type == found else found
@@ -595,5 +594,3 @@ RULES: dict[type[n.Node], Callable[..., Type]] = {
     n.TypeInfo: _type_info,
     n.Comptime: _comptime,
 }
-
-__all__ = ["IMMEDIATE", "RULES", "Buffer", "default_space", "is_signed", "offset_of", "operand_type", "read_element", "read_scalar", "size_of"]

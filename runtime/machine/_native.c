@@ -257,9 +257,14 @@ typedef struct {
     PyObject_HEAD
     struct state *state;
     struct words *words;
+    void *uc;
+    int (*emu_start)(void *uc, uint64_t begin, uint64_t until, uint64_t timeout, size_t count);
     int (*emu_stop)(void *uc);
+    int (*reg_read)(void *uc, int number, void *value);
     int (*ctl)(void *uc, int control, ...);
-    int tlb_flush; /* control word */
+    int tlb_flush;                      /* control word */
+    uint64_t *link, *saved_flags;       /* registers that the syscall instruction sets, or NULL */
+    int flags;                          /* number of the register that goes into saved_flags */
     PyObject *attend, *enter, *miss, *fail;
     PyObject *pages;
     Table *blocks, *exact;
@@ -437,6 +442,12 @@ static void on_syscall(void *uc, void *user)
     PyObject *go_on;
 
     state->pc = state->block + state->size;
+    if (core->link) {
+        uint64_t flags = 0;
+        core->reg_read(uc, core->flags, &flags);
+        *core->link = state->pc;
+        *core->saved_flags = flags;
+    }
     go_on = PyObject_CallNoArgs(core->enter);
     if (!go_on)
         failed(core);
@@ -449,21 +460,25 @@ static void on_syscall(void *uc, void *user)
 
 static PyObject *Core_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"state", "words", "emu_stop", "ctl", "tlb_flush", "attend", "enter", "miss", "fail", NULL};
-    unsigned long long state, words, emu_stop, ctl;
+    static char *names[] = {"state", "words", "uc", "emu_start", "emu_stop", "reg_read", "ctl", "tlb_flush",
+                            "attend", "enter", "miss", "fail", NULL};
+    unsigned long long state, words, uc, emu_start, emu_stop, reg_read, ctl;
     PyObject *attend, *enter, *miss, *fail;
     int tlb_flush;
     Core *core;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "KKKKiOOOO", names, &state, &words, &emu_stop, &ctl, &tlb_flush, &attend,
-                                     &enter, &miss, &fail))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "KKKKKKKiOOOO", names, &state, &words, &uc, &emu_start, &emu_stop, &reg_read,
+                                     &ctl, &tlb_flush, &attend, &enter, &miss, &fail))
         return NULL;
     core = (Core *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
     if (!core)
         return NULL;
     core->state = (struct state *)(uintptr_t)state;
     core->words = (struct words *)(uintptr_t)words;
+    core->uc = (void *)(uintptr_t)uc;
+    core->emu_start = (int (*)(void *, uint64_t, uint64_t, uint64_t, size_t))(uintptr_t)emu_start;
     core->emu_stop = (int (*)(void *))(uintptr_t)emu_stop;
+    core->reg_read = (int (*)(void *, int, void *))(uintptr_t)reg_read;
     core->ctl = (int (*)(void *, int, ...))(uintptr_t)ctl;
     core->tlb_flush = tlb_flush;
     core->attend = Py_NewRef(attend);
@@ -537,7 +552,38 @@ static PyObject *Core_addresses(PyObject *self, PyObject *unused)
                          (unsigned long long)(uintptr_t)self);
 }
 
+static PyObject *Core_traces(PyObject *self, PyObject *args)
+{
+    Core *core = (Core *)self;
+    unsigned long long link, saved_flags;
+
+    if (!PyArg_ParseTuple(args, "KKi", &link, &saved_flags, &core->flags))
+        return NULL;
+    core->link = (uint64_t *)(uintptr_t)link;
+    core->saved_flags = (uint64_t *)(uintptr_t)saved_flags;
+    Py_RETURN_NONE;
+}
+
+static PyObject *Core_start(PyObject *self, PyObject *unused)
+{
+    Core *core = (Core *)self;
+
+    return PyLong_FromLong(core->emu_start(core->uc, core->state->pc, 0, 0, 0));
+}
+
+static PyObject *Core_flush(PyObject *self, PyObject *unused)
+{
+    Core *core = (Core *)self;
+
+    core->ctl(core->uc, core->tlb_flush);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef Core_methods[] = {
+    {"traces", Core_traces, METH_VARARGS,
+     "traces(link, saved_flags, flags): where the syscall instruction leaves the pc and the flags; addresses, register number."},
+    {"start", Core_start, METH_NOARGS, "Run from state.pc; returns libunicorn's error."},
+    {"flush", Core_flush, METH_NOARGS, "Empty the translation buffer."},
     {"activate", Core_activate, METH_VARARGS, "activate(pages, blocks, exact): page table and Tables of the current space."},
     {"addresses", Core_addresses, METH_NOARGS, "Addresses of the block, code, fill and syscall callbacks, and their user data."},
     {NULL},

@@ -22,7 +22,10 @@ class Native:
         self._core = Core(
             state=ctypes.addressof(engine.state),
             words=ctypes.addressof(engine.words),
+            uc=engine.uc,
+            emu_start=address("uc_emu_start"),
             emu_stop=address("uc_emu_stop"),
+            reg_read=address("uc_reg_read"),
             ctl=address("uc_ctl"),
             tlb_flush=CTL_TLB_FLUSH,
             attend=engine.attend,
@@ -32,6 +35,7 @@ class Native:
         )
         self._pages: dict[int, int] = {}
         self._points: Points | None = None
+        self.start, self.flush, self.traces = self._core.start, self._core.flush, self._core.traces
         self.block, self.code, self.fill, self.syscall, self.user = self._core.addresses()
 
     def activate(self, pages: dict[int, int], points: Points) -> None:

@@ -106,12 +106,6 @@ def _refuse_rdrand(engine: Engine) -> None:
         ctypes.c_uint64.from_address(engine.cpu_state + at + 8).value &= ~_RDRAND
 
 
-def _entered(engine: Engine) -> None:
-    """What the instruction itself does (Intel SDM, SYSCALL) and the emulator leaves out: a program can see it."""
-    engine.set("rcx", engine.state.pc)
-    engine.set("r11", engine.get("flags"))
-
-
 def _trapped(engine: Engine, number: int) -> None:
     """The emulator believes that an exception is still being delivered, and would make the next one a double fault."""
     if number in _CONTRIBUTORY:
@@ -145,6 +139,7 @@ X86_64 = Arch(
     page_size_4k=False,
     registers=REGISTERS,
     state=STATE,
+    state_pc=128,
     magic=("rax", "rcx", "rdx", "rbx"),
     number="rax",
     arguments=("rdi", "rsi", "rdx", "r10", "r8", "r9"),
@@ -154,6 +149,6 @@ X86_64 = Arch(
     initial={"mxcsr": 0x1F80, "fpcw": 0x37F},  # what the kernel gives a new process
     invalidate_symbol="tb_invalidate_phys_range_x86_64",
     setup=_setup,
-    entered=_entered,
+    syscall_traces=("rcx", "r11", "flags"),  # Intel SDM, SYSCALL; the emulator leaves it out, and a program can see it
     trapped=_trapped,
 )
