@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import ctypes
 import struct
+import sys
 from collections.abc import Callable
 from ctypes import byref, c_int, c_uint32, c_uint64, c_void_p
 from enum import Enum, auto
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, NoReturn, Protocol
 
 from pyprobe.runtime.machine import unicorn
 from pyprobe.runtime.machine.arch import Arch
@@ -486,21 +487,36 @@ class Engine:
         after each of them.
         """
         state = self.state
-        while True:
-            self._refresh()
-            self._fault = self._trap = None
-            state.left = 0
-            error = self.callbacks.start()
-            state.pc = self._pc_word.value if self._pc_word is not None else self._read(self.arch.pc)
-            if self._error is not None:
-                raised, self._error = self._error, None
-                state.stopping = 0
-                if self._fault is not None and self._fault[1] != X:
-                    self._rewind()
-                raise raised
-            stop = self._reason(error)
-            if stop is not None:
-                return stop
+        hook, sys.unraisablehook = sys.unraisablehook, self._lost
+        try:
+            while True:
+                self._refresh()
+                self._fault = self._trap = None
+                state.left = 0
+                error = self.callbacks.start()
+                state.pc = self._pc_word.value if self._pc_word is not None else self._read(self.arch.pc)
+                if self._error is not None:
+                    self._raise()
+                stop = self._reason(error)
+                if stop is not None:
+                    return stop
+        finally:
+            sys.unraisablehook = hook
+
+    def _raise(self) -> NoReturn:
+        raised, self._error = self._error, None
+        self.state.stopping = 0
+        if self._fault is not None and self._fault[1] != X:
+            self._rewind()
+        assert raised is not None
+        raise raised
+
+    def _lost(self, unraisable: sys.UnraisableHookArgs) -> None:
+        """Ctrl-C may raise at the very entrance of a callback, where ctypes would print and forget it."""
+        if unraisable.exc_value is not None and "ctypes callback" in (unraisable.err_msg or ""):
+            self.fail(unraisable.exc_value)
+        else:
+            sys.__unraisablehook__(unraisable)
 
     def _reason(self, error: int) -> Stop | None:
         state = self.state
