@@ -109,17 +109,6 @@ class Kernel:
     inet_csk_accept: Function
     tcp_sendmsg: Function
     tcp_recvmsg: Function
-    tcp_close: Function
-    tcp_v4_connect: Function
-    tcp_v6_connect: Function
-    udp_sendmsg: Function
-    udp_recvmsg: Function
-    ksys_read: Function
-    ksys_write: Function
-    vfs_fstat: Function
-    vfs_fstatat: Function
-    vfs_mknod: Function
-    vfs_truncate: Function
     do_faccessat: Function
     do_linkat: Function
     do_mkdirat: Function
@@ -129,6 +118,17 @@ class Kernel:
     do_rmdir: Function
     do_symlinkat: Function
     do_unlinkat: Function
+    ksys_read: Function
+    ksys_write: Function
+    tcp_close: Function
+    tcp_v4_connect: Function
+    tcp_v6_connect: Function
+    udp_recvmsg: Function
+    udp_sendmsg: Function
+    vfs_fstat: Function
+    vfs_fstatat: Function
+    vfs_mknod: Function
+    vfs_truncate: Function
 
     def __init__(
         self,

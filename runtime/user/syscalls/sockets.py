@@ -60,6 +60,7 @@ _SOCKADDR_MAX: Final = 128
 #: (family, type) -> (protocols that may be named, the one it is)
 _INET_PROTOCOLS: Final = {SOCK_STREAM: ((0, IPPROTO_TCP), IPPROTO_TCP), SOCK_DGRAM: ((0, IPPROTO_UDP), IPPROTO_UDP)}
 _TCP_INFO: Final = 11
+_READ_ONLY: Final = (SO_TYPE, SO_PROTOCOL, SO_DOMAIN, SO_ERROR, SO_ACCEPTCONN)
 
 
 def _new(k: Kernel, family: int, type: int, protocol: int, flags: int) -> Socket:
@@ -382,7 +383,7 @@ def sys_setsockopt(k: Kernel, t: Task, fd: int, level: int, optname: int, optval
     name = (s32(level), s32(optname))
     if name in ((SOL_SOCKET, SO_SNDBUF), (SOL_SOCKET, SO_RCVBUF)) and length >= 4:
         value = struct.pack("<i", 2 * min(max(int.from_bytes(value[:4], "little", signed=True), 2304), _BUFFER_SIZE))
-    if name in ((SOL_SOCKET, SO_TYPE), (SOL_SOCKET, SO_PROTOCOL), (SOL_SOCKET, SO_DOMAIN), (SOL_SOCKET, SO_ERROR), (SOL_SOCKET, SO_ACCEPTCONN)):
+    if name[0] == SOL_SOCKET and name[1] in _READ_ONLY:
         raise Errno(errno.ENOPROTOOPT)
     socket.options[name] = value
     return 0
@@ -392,7 +393,8 @@ def _option(socket: Socket, level: int, name: int) -> bytes:
     if level == SOL_SOCKET:
         if name == SO_ERROR:
             return struct.pack("<i", socket.take_error())
-        fixed = {SO_TYPE: socket.type, SO_PROTOCOL: socket.protocol, SO_DOMAIN: socket.family, SO_ACCEPTCONN: int(socket.backlog is not None)}
+        listening = int(socket.backlog is not None)
+        fixed = {SO_TYPE: socket.type, SO_PROTOCOL: socket.protocol, SO_DOMAIN: socket.family, SO_ACCEPTCONN: listening}
         if name in fixed:
             return struct.pack("<i", fixed[name])
         if name == SO_PEERCRED:
