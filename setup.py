@@ -4,9 +4,11 @@ setuptools has no declarative form for "every package below this folder, under a
 walked here and no subpackage can be forgotten.
 """
 
+import importlib.util
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 MAPPED = ("lang", "runtime", "stdlib", "scripts")
@@ -18,7 +20,22 @@ for top in MAPPED:
         folder = init.parent.relative_to(ROOT)
         package_dir["pyprobe." + ".".join(folder.parts)] = folder.as_posix()
 
+
+
+class BuildWithTables(build_py):
+    """Adds the grammar's tables to the built package, so that nobody's first run has to make them. A checkout keeps its own in a cache."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            spec = importlib.util.spec_from_file_location("tables", ROOT / "lang" / "tables.py")  # `pyprobe` is not importable here
+            tables = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(tables)
+            tables.write(str(Path(self.build_lib) / "pyprobe" / "lang" / "grammar.json"))
+
+
 setup(
+    cmdclass={"build_py": BuildWithTables},
     packages=sorted(package_dir),
     package_dir=package_dir,
     package_data=dict.fromkeys(package_dir, DATA),

@@ -95,7 +95,9 @@ def append_separated(v: Values, s: Span) -> list[Any]:
     return v[0]  # type: ignore[no-any-return]  # as above
 
 
-FLAT = frozenset(["none", "nothing", "first", "second", "one", "append", "append_separated", "one_name", "append_name", "point", "append_point"])
+FLAT = frozenset(
+    ["none", "nothing", "first", "second", "one", "append", "append_separated", "one_name", "append_name", "point", "append_point"]
+)
 
 
 # ---- top level
@@ -121,7 +123,8 @@ def point(v: Values, s: Span) -> list[AttachPoint]:
 
 
 def append_point(v: Values, s: Span) -> list[AttachPoint]:
-    return [*v[0], AttachPoint(v[2].text, place(v[2], s))]
+    v[0].append(AttachPoint(v[2].text, place(v[2], s)))
+    return v[0]  # type: ignore[no-any-return]  # as above
 
 
 def probe(v: Values, s: Span) -> n.Probe:
@@ -264,7 +267,7 @@ def unroll(v: Values, s: Span) -> n.Unroll:
     return n.Unroll(count=v[1], body=_without_value(v[2]), span=s)
 
 
-def range(v: Values, s: Span) -> tuple[n.Variable, n.Expr, n.Expr]:  # noqa: A001  # the grammar's name for it
+def range(v: Values, s: Span) -> tuple[n.Variable, n.Expr, n.Expr]:  # the grammar's name for it
     return (variable(v, place(v[0], s)), v[2], v[4])
 
 
@@ -370,7 +373,7 @@ def variable(v: Values, s: Span) -> n.Variable:
     return n.Variable(name=v[0].value, span=s)
 
 
-def map(v: Values, s: Span) -> n.Map:  # noqa: A001  # the grammar's name for it
+def map(v: Values, s: Span) -> n.Map:  # the grammar's name for it
     return n.Map(name=v[0].text, span=s)
 
 

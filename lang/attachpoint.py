@@ -165,7 +165,8 @@ def _parameter(rest: list[str], params: Sequence[str]) -> str:
         number = 0
     if number < 1:
         raise PointError(
-            f"invalid trailing character for positional param: {digits}. Try quoting this entire part if this is intentional e.g. \"${digits}\"."
+            f"invalid trailing character for positional param: {digits}. "
+            f'Try quoting this entire part if this is intentional e.g. "${digits}".'
         )
     return params[number - 1] if number <= len(params) else ""
 

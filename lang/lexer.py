@@ -1,8 +1,8 @@
 """Text to terminals, one at a time and only those that the parser's state accepts.
 
-Nearly everything is one regular expression made from the grammar. What is left needs a look around: whether a `(` opens a cast, a record or a
-condition, whether a `/` ends a predicate, whether a word is a keyword here, where an attach point ends. Each of these questions
-is one small function.
+Nearly everything is one regular expression made from the grammar. What is left needs a look around: whether a `(` opens a cast,
+a record or a condition, whether a `/` ends a predicate, whether a word is a keyword here, where an attach point ends. Each of
+these questions is one small function.
 """
 
 from __future__ import annotations
@@ -36,13 +36,16 @@ _BODY_FOLLOWS = re.compile(rf"/{LAYOUT}(?:\{{|(?<=[ \t\r\n])<)", re.S)
 _TOKENS_WITH_PARENS = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"?|//[^\n]*|/\*(?:.*?\*/|.*\Z)|[()]", re.S)
 
 class Mistake(Exception):
-    """A syntax error found while building: its message and the offsets of the text it is about (an empty stretch stands for the word there)."""
+    """A syntax error: its message and the offsets of the text it is about; an empty stretch stands for the word there."""
 
     def __init__(self, message: str, start: int, end: int) -> None:
         super().__init__(message)
         self.message = message
         self.start = start
         self.end = end
+
+
+MAX_PARENS = 1000  # looked through for the end of a `typeof(`; the parser gives up earlier
 
 
 class Token:
@@ -101,7 +104,7 @@ class Lexer:
         elif terminal == "SLASH":
             if "PREDICATE_END" in accepted and _BODY_FOLLOWS.match(text, start):
                 terminal = "PREDICATE_END"
-        elif word == "<" and "ANGLE_OPEN" in accepted and text[start - 1] in " \t\r\n/":
+        elif word == "<" and "ANGLE_OPEN" in accepted and text[start - 1] in " \t\r\n":
             terminal = "ANGLE_OPEN"
         elif word[0] == ">" and ("ANGLE_CLOSE" in accepted or "END" in accepted) and self._closes(accepted, viable):
             terminal, word = "ANGLE_CLOSE", ">"
@@ -180,7 +183,10 @@ class Lexer:
 
 
 def point_end(text: str, start: int) -> int:
-    """Where the attach point that begins at `start` ends: before `{`, `,`, white space, or a `/` with no `:` before it. Quotes hide all of these."""
+    """Where the attach point that begins at `start` ends: before `{`, `,`, white space, or a `/` with no `:` before it.
+
+    Quotes hide all of these.
+    """
     colon = False
     position = start
     while position < len(text):
@@ -230,12 +236,14 @@ def _size_end(text: str, start: int) -> int:
 
 
 def _closing(text: str, start: int) -> int:
-    """The offset after the `)` that closes a `(` ending at `start`, or 0."""
+    """The offset after the `)` that closes a `(` ending at `start`, or 0 (also when there are more levels than anything may have)."""
     depth = 1
     for token in _TOKENS_WITH_PARENS.finditer(text, start):
         depth += {"(": 1, ")": -1}.get(token[0], 0)
         if depth == 0:
             return token.end()
+        if depth > MAX_PARENS:
+            break
     return 0
 
 

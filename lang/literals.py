@@ -95,7 +95,7 @@ def plain(digits: str, largest: int, text: str = "") -> int:
 
 
 def probe_number(text: str) -> int:
-    """A number in an attach point or on the command line: besides the forms of source text binary digits and a sign; raises LiteralError."""
+    """A number in an attach point or on the command line, where binary digits and a sign are allowed too; raises LiteralError."""
     negative = text.startswith("-")
     body = text[negative:].rstrip("_")
     if not re.match("[0-9]", body):

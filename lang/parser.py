@@ -68,7 +68,8 @@ def parse(source: Source, diagnostics: Diagnostics) -> n.Script | None:
     entries = parser.run("script", diagnostics)
     if entries is None:
         return None
-    script = n.Script(c_section=source.text[begin:end], config=None, imports=[], items=[], c_section_start=begin, span=Span(source, 0, len(source.text)))
+    whole = Span(source, 0, len(source.text))
+    script = n.Script(c_section=source.text[begin:end], config=None, imports=[], items=[], c_section_start=begin, span=whole)
     script.comments = parser.lexer.comments
     return script if _sort(entries, script, diagnostics) else None
 
@@ -119,10 +120,10 @@ class _Parser:
         try:
             return self._loop(start)
         except Mistake as mistake:
-            start, end = mistake.start, mistake.end
-            if start == end:
-                start, end = self.lexer.place(start)
-            diagnostics.error(f"syntax: {mistake.message}", Span(self.source, start, end))
+            first, last = mistake.start, mistake.end
+            if first == last:
+                first, last = self.lexer.place(first)
+            diagnostics.error(f"syntax: {mistake.message}", Span(self.source, first, last))
             return None
 
     def _loop(self, start: str) -> Any:
@@ -152,7 +153,9 @@ class _Parser:
                 states[-1] = table[states[-2]][name]
                 continue
             if length:
-                span = Span(self.source, starts[-length], ends[-1])
+                first = values[-length]
+                begin = first.span.start if isinstance(first, n.Expr) else starts[-length]  # parentheses are not part of an operand
+                span = Span(self.source, begin, ends[-1])
                 value = values[-length:]
                 depth = max(depths[-length:]) + grows
                 del states[-length:], values[-length:], starts[-length:], ends[-length:], depths[-length:]
@@ -254,7 +257,7 @@ def _rules(tables: Tables) -> list[tuple[str, int, Action | None, int]]:
 
 
 def _action(name: str) -> Callable[..., Any] | None:
-    return None if name == "first" else getattr(actions, name)  # type: ignore[no-any-return]  # the module's functions are actions
+    return None if name == "first" else getattr(actions, name)
 
 
 _bound: dict[int, list[tuple[str, int, Action | None, int]]] = {}

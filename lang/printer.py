@@ -259,7 +259,8 @@ class _Printer:
 
     def _index(self, e: n.Index) -> str:
         base = self._operand(e.base)
-        if isinstance(e.base, n.Map) or (isinstance(e.base, n.Identifier) and not is_builtin(e.base.name) and not _is_plain_number(e.index)):
+        like_type = isinstance(e.base, n.Identifier) and not is_builtin(e.base.name) and not _is_plain_number(e.index)
+        if isinstance(e.base, n.Map) or like_type:
             base = f"({base})"  # `@a[i]` is an element of the map, and `(name[` begins a type
         return f"{base}[{self.expr(e.index)}]"
 

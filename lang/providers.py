@@ -92,7 +92,10 @@ def matching(pattern: str, user: bool) -> list[str]:
 
 
 def fill(point: AttachPoint, arguments: list[str], user: bool = False) -> None:
-    """Set the parts of `point` from what follows its provider; raises PointError. `user`: a process is given, so its program may be left out."""
+    """Set the parts of `point` from what follows its provider; raises PointError.
+
+    `user` says that a process is given, so that its program may be left out.
+    """
     counts, act = PROVIDERS[point.provider]
     found = len(arguments)
     if "@" in arguments and point.provider == "uprobe":
