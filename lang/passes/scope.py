@@ -10,6 +10,7 @@ from __future__ import annotations
 from pyprobe.lang.nodes import (
     Assign,
     Block,
+    Call,
     Expr,
     ForMap,
     ForRange,
@@ -42,6 +43,8 @@ def run(unit: Unit) -> None:
         scopes.visit(body.block)
         scopes.finish()
 
+
+WRITES_LAST = frozenset(("find",))  # functions that assign the variable given as their last argument
 
 Key = tuple[str, int]
 
@@ -101,6 +104,10 @@ class _Scopes:
             found = self._use(node.operand, False)
             if found is not None:
                 found.addressed = True
+        elif isinstance(node, Call) and node.name in WRITES_LAST and node.args and isinstance(node.args[-1], Variable):
+            for arg in node.args[:-1]:
+                self.visit(arg, evaluated)
+            self._written(node.args[-1])
         elif isinstance(node, Increment) and isinstance(node.target, Variable):
             self._use(node.target, evaluated)
         else:
@@ -134,6 +141,16 @@ class _Scopes:
             found = self.declare(_key(target), node.span, "This is the initial assignment.", assigned=True)
         found.assigned = True
         target.slot = found.slot
+
+    def _written(self, variable: Variable) -> None:
+        """A variable that a call assigns: one that does not exist yet is the call's own, and not visible after it."""
+        found = self._find(_key(variable))
+        if found is None:
+            self._open.append({})
+            found = self.declare(_key(variable), variable.span, "This is the initial assignment.", assigned=True)
+            self._open.pop()
+        found.assigned = True
+        variable.slot = found.slot
 
     def _let(self, node: Let) -> None:
         for part in (node.spec, node.value):
