@@ -337,7 +337,7 @@ _ALL = (
         later=True,
     ),
     # memory and strings
-    Signature("str", (Param("p", "int", "pointer", "string", "array"), Param("n", "int", optional=True)), _str, "the string at an address"),
+    Signature("str", (Param("p", "int", "pointer", "string"), Param("n", "int", optional=True)), _str, "the string at an address"),
     Signature(
         "buf", (Param("p", "int", "pointer", "string", "array", "buffer"), Param("n", "int", optional=True)), _buf, "bytes at an address"
     ),

@@ -18,6 +18,7 @@ from pyprobe.lang.passes.infer_expressions import IMMEDIATE, RULES
 from pyprobe.lang.passes.types import UnknownType
 from pyprobe.lang.passes.unit import Body, Unit
 from pyprobe.lang.promote import join, wide
+from pyprobe.lang.signatures import BUILTINS, FUNCTIONS
 from pyprobe.lang.source import NOWHERE, Span
 from pyprobe.lang.typesys import FLEXIBLE, NONE, VOID, Aggregate, Array, Enum, Integer, String, Tuple, Type
 
@@ -89,7 +90,7 @@ class Inference:
     def _round(self) -> bool:
         self.changed = False
         for index in range(len(self.unit.bodies)):
-            self.block(self.enter(index).block)
+            self._discard_block(self.enter(index).block)
         return self.changed
 
     def _give_defaults(self) -> bool:
@@ -157,7 +158,7 @@ class Inference:
         if rule is None:
             return node.type
         found = rule(self, node)
-        if self.seeding and (kind not in IMMEDIATE or (isinstance(node, n.Cast) and isinstance(node.spec, n.TypeOf))):
+        if self.seeding and (kind not in IMMEDIATE or _is_looked_up(node)):
             found = NONE
         node.type = found
         return found
@@ -165,7 +166,33 @@ class Inference:
     def block(self, block: n.Block) -> Type:
         for statement in block.statements:
             _STATEMENTS[type(statement)](self, statement)
-        return self.expr(block.result) if block.result is not None else VOID
+        return self.expr(block.result) if block.result is not None else NONE
+
+    def discard(self, node: n.Expr) -> None:
+        """Infer an expression whose value nobody takes: branches need not agree then."""
+        if isinstance(node, n.If) and not node.comptime:
+            self.expr(node.condition)
+            self._discard_block(node.then)
+            if node.orelse is not None:
+                self._discard_block(node.orelse)
+            node.type = VOID
+        elif isinstance(node, n.Ternary):
+            self.expr(node.condition)
+            for branch in (node.then, node.orelse):
+                if branch is not None:
+                    self.discard(branch)
+            node.type = VOID
+        elif isinstance(node, n.Block):
+            self._discard_block(node)
+        else:
+            self.expr(node)
+
+    def _discard_block(self, block: n.Block) -> None:
+        for statement in block.statements:
+            _STATEMENTS[type(statement)](self, statement)
+        if block.result is not None:
+            self.discard(block.result)
+        block.type = VOID
 
     # ---- assignments
 
@@ -219,7 +246,7 @@ class Inference:
         if joined is None:
             differing = _differing_parameters(state.value, found)
             if differing:
-                self.error(differing, span)
+                self.error(differing, value.span if value is not None else span)
             else:
                 self._mismatch(state.name, "map", found, state.value, value.span if isinstance(value, n.Call) else span)
         elif joined is not state.value:
@@ -232,6 +259,8 @@ class Inference:
         if isinstance(found, Aggregate):
             unreadable = str(found)
             found = wide(found) if found.castable else NONE
+        elif found is VOID:
+            unreadable, found = "void", NONE
         joined = join(state.key, found)
         if unreadable and (found is NONE or joined is None):
             self.error(f"Value '{unreadable}' cannot be used as a map key.", span)
@@ -262,6 +291,11 @@ _COPY = (
 )
 
 
+def is_aggregation(node: n.Call) -> bool:
+    """Whether a call is one of an aggregation."""
+    return node.name in FUNCTIONS and FUNCTIONS[node.name].mode == "aggregate"
+
+
 def _is_aggregation(value: n.Expr | None) -> bool:
     while isinstance(value, n.Block) and value.result is not None:
         value = value.result
@@ -269,7 +303,16 @@ def _is_aggregation(value: n.Expr | None) -> bool:
 
 
 def _is_empty(value: n.Expr | None) -> bool:
-    return (isinstance(value, n.Tuple) and not value.items) or (isinstance(value, (n.Block, n.If)) and value.type is VOID)
+    return (isinstance(value, n.Tuple) and not value.items) or (isinstance(value, (n.Block, n.If)) and value.type is NONE)
+
+
+def _is_looked_up(node: n.Expr) -> bool:
+    """Whether something that looks like a plain value takes more than a look: `(typeof(x))1`, and what upstream's library defines."""
+    if isinstance(node, n.Cast):
+        return isinstance(node.spec, n.TypeOf)
+    if isinstance(node, n.Builtin):
+        return BUILTINS[node.name].library
+    return isinstance(node, n.Call) and node.name in FUNCTIONS and FUNCTIONS[node.name].library and FUNCTIONS[node.name].mode != "compile"
 
 
 def _differing_parameters(known: Type, found: Type) -> str:
@@ -300,8 +343,9 @@ def _assign(self: Inference, node: n.Assign) -> None:
     target = node.target
     if isinstance(target, n.MapAccess):
         state = self.map(target.map.name)
-        self.use(state, False, target.map.span)
-        self.assign_key(state, self.expr(target.key), target.span)
+        self.use(state, False, target.span)
+        at = node.value if isinstance(node.value, n.Call) and is_aggregation(node.value) else target
+        self.assign_key(state, self.expr(target.key), at.span)
         target.type = target.map.type = state.value
     elif isinstance(target, n.Map):
         state = self.map(target.name)
@@ -373,24 +417,25 @@ def _let(self: Inference, node: n.Let) -> None:
 
 def _while(self: Inference, node: n.While) -> None:
     self.expr(node.condition)
-    self.block(node.body)
+    self.discard(node.body)
 
 
 def _unroll(self: Inference, node: n.Unroll) -> None:
     self.expr(node.count)
-    self.block(node.body)
+    self.discard(node.body)
 
 
 def _for_range(self: Inference, node: n.ForRange) -> None:
     start, end = self.expr(node.start), self.expr(node.end)
-    for word, bound, expr in (("start", start, node.start), ("end", end, node.end)):
+    last = node.end.span.end
+    for word, bound in (("start", start), ("end", end)):
         if bound is not NONE and not isinstance(bound, (Integer, Enum)):
-            self.error(f"Loop range requires an integer for the {word} value", expr.span)
+            self.error(f"Loop range requires an integer for the {word} value", Span(node.span.source, node.span.start, last, node.span.outer))
     joined = join(start, end)
     if isinstance(joined, (Integer, Enum)):
         self.assign_variable(node.variable, joined, node.variable.span, None)
     node.variable.type = self.variable(node.variable).type
-    self.block(node.body)
+    self.discard(node.body)
 
 
 def _for_map(self: Inference, node: n.ForMap) -> None:
@@ -410,7 +455,7 @@ def _for_map(self: Inference, node: n.ForMap) -> None:
             loop.type = pair
             self.changed = True
         node.variable.type = pair
-    self.block(node.body)
+    self.discard(node.body)
 
 
 def _jump(self: Inference, node: n.Jump) -> None:
@@ -419,7 +464,7 @@ def _jump(self: Inference, node: n.Jump) -> None:
 
 
 def _expression(self: Inference, node: n.ExprStatement) -> None:
-    self.expr(node.expr)
+    self.discard(node.expr)
 
 
 def _discard(self: Inference, node: n.Discard) -> None:

@@ -161,7 +161,7 @@ def read_scalar(ctx: Inference, node: n.Map) -> Type:
 
 def read_element(ctx: Inference, node: n.MapAccess) -> Type:
     state = ctx.map(node.map.name)
-    ctx.use(state, False, node.map.span)
+    ctx.use(state, False, node.span)
     ctx.assign_key(state, ctx.expr(node.key), node.span)
     state.read = True
     node.map.type = state.value
@@ -266,19 +266,19 @@ def _if(ctx: Inference, node: n.If) -> Type:
     if node.comptime:
         return _comptime_if(ctx, node)
     then = ctx.expr(node.then)
-    if node.orelse is None:
-        return VOID
-    orelse = ctx.expr(node.orelse)
-    if node.then.result is None or node.orelse.result is None:
-        return VOID
-    return _branches(ctx, then, orelse, node.span)
+    return _branches(ctx, then, ctx.expr(node.orelse), node.span) if node.orelse is not None else then
 
 
 def _comptime_if(ctx: Inference, node: n.If) -> Type:
     """Only the branch that is taken exists; until the condition is known neither does."""
     taken = constant_boolean(node.condition, ctx)
     if taken is None:
-        ctx.error("Unable to resolve comptime expression", node.condition.span)
+        text = node.span.source.text
+        start = text.rfind("comptime", node.span.start, node.condition.span.start)
+        end = node.condition.span.end
+        end += len(text[end:]) - len(text[end:].lstrip(" )"))
+        end = len(text[:end].rstrip())
+        ctx.error("Unable to resolve comptime expression", Span(node.span.source, start, end, node.span.outer))
         return NONE
     branch = node.then if taken else node.orelse
     return ctx.expr(branch) if branch is not None else VOID
@@ -476,8 +476,8 @@ def _with_key(ctx: Inference, node: n.Call) -> None:
             ctx.error("call to delete() with a single argument expects a map without explicit keys (scalar map)", node.span)
         return
     if state.scalar:
-        count = {2: "two", 3: "three"}.get(len(node.args), "two")
-        ctx.error(f"call to {node.name}() with {count} arguments expects a map with explicit keys (non-scalar map)", node.span)
+        with_two = "with two arguments " if node.name == "delete" else ""
+        ctx.error(f"call to {node.name}() {with_two}expects a map with explicit keys (non-scalar map)", node.span)
         return
     key = node.args[1]
     if isinstance(key, n.Expr):
@@ -562,7 +562,7 @@ def _type_info(ctx: Inference, node: n.TypeInfo) -> Type:
 def _comptime(ctx: Inference, node: n.Comptime) -> Type:
     found = ctx.expr(node.operand)
     if constant(node.operand, ctx) is None:
-        ctx.error("Unable to resolve comptime expression", node.operand.span)
+        ctx.error("Unable to resolve comptime expression", node.span)
     return found
 
 
