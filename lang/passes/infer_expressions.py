@@ -49,7 +49,7 @@ from pyprobe.lang.typesys import (
 if TYPE_CHECKING:
     from pyprobe.lang.passes.infer import Inference, MapState
 
-IMMEDIATE = frozenset({n.Integer, n.String, n.Boolean, n.Builtin, n.Cast, n.EnumConstant, n.Call, n.SizeOf, n.OffsetOf})
+IMMEDIATE = frozenset({n.Integer, n.String, n.Boolean, n.Builtin, n.Cast, n.EnumConstant, n.Call})
 """The expressions whose type is seen without looking anything up."""
 
 COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
@@ -198,10 +198,7 @@ def _unary(ctx: Inference, node: n.Unary) -> Type:
         return t.to
     if isinstance(t, (Integer, Enum)) or (op == "!" and t is BOOL):
         return BOOL if op == "!" else UINT64 if op == "*" else wide(t)
-    if op == "*" and isinstance(t, Struct):
-        ctx.error(f"Can not dereference struct/union of type '{t}'. It is not a pointer.", node.span)
-    else:
-        ctx.error(f"The {op} operator can not be used on expressions of type '{t}'", node.span)
+    ctx.error(f"The {op} operator can not be used on expressions of type '{t}'", node.span)
     return NONE
 
 
@@ -411,6 +408,8 @@ def _call(ctx: Inference, node: n.Call) -> Type:
             if isinstance(arg, n.Expr):
                 ctx.expr(arg)
         return NONE
+    if node.name == "container_of":
+        return _container_of(ctx, node)
     map_first = bool(signature.params) and signature.params[0].kinds[:1] == ("map",)
     for position, arg in enumerate(node.args):
         if not isinstance(arg, n.Expr):
@@ -435,6 +434,29 @@ def _call(ctx: Inference, node: n.Call) -> Type:
         return NONE
     found = signature.result(node.args, ctx.config)
     return node.type if node.type == found and not isinstance(found, Integer) else found
+
+
+def _container_of(ctx: Inference, node: n.Call) -> Type:
+    """`container_of(p, typeof(T), member)`: a pointer to the T that the member p points to is in."""
+    pointer, spec, member = node.args
+    t = ctx.expr(pointer) if isinstance(pointer, n.Expr) else NONE
+    found = ctx.resolve(spec) if isinstance(spec, n.TypeSpec) else ctx.expr(spec)
+    path = member_path(member)
+    if path is None:
+        ctx.error("Call to container_of() has arguments that do not match any definition.", node.span)
+        return NONE
+    member_offset(ctx, found, path, node.span)
+    return Pointer(found, t.space if isinstance(t, Pointer) else default_space(ctx.body.point.provider))
+
+
+def member_path(node: n.Node) -> list[str] | None:
+    """`a.b.c` as names, where a is no variable but a member as well."""
+    if isinstance(node, n.Identifier):
+        return [node.name]
+    if isinstance(node, n.FieldAccess):
+        before = member_path(node.base)
+        return None if before is None else [*before, node.field]
+    return None
 
 
 def _aggregation(ctx: Inference, node: n.Call, signature: Signature) -> Type:
@@ -532,17 +554,20 @@ def _offset_of(ctx: Inference, node: n.OffsetOf) -> Type:
 def offset_of(ctx: Inference, node: n.OffsetOf) -> int | None:
     """The offset in bytes of a member, or None after reporting that there is no such member."""
     t = ctx.resolve(node.operand) if isinstance(node.operand, n.TypeSpec) else ctx.expr(node.operand)
-    while isinstance(t, Pointer) and isinstance(node.operand, n.Expr):
-        t = t.to
+    return member_offset(ctx, t, node.path, node.span)
+
+
+def member_offset(ctx: Inference, t: Type, path: list[str], span: Span) -> int | None:
+    """The offset in bytes of a member of a member ... of a struct, or None after reporting that there is none."""
     offset = 0
-    for name in node.path:
+    for name in path:
         if not isinstance(t, Struct):
             if t is not NONE:
-                ctx.error(f"'{t}' is not a C type.", node.span)
+                ctx.error(f"'{t}' is not a C type.", span)
             return None
         member = t.fields.get(name)
         if member is None:
-            ctx.error(f"'{t}' has no field named '{name}'", node.span)
+            ctx.error(f"'{t}' has no field named '{name}'", span)
             return None
         offset += member.offset
         t = member.type
