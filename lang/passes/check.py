@@ -13,13 +13,13 @@ from pyprobe.lang import nodes as n
 from pyprobe.lang.diagnostics import Diagnostic, Diagnostics
 from pyprobe.lang.passes import check_expressions
 from pyprobe.lang.passes.casts import convert, final, readable
-from pyprobe.lang.passes.infer import Inference, compound_span
+from pyprobe.lang.passes.infer import Inference
+from pyprobe.lang.passes.infer_statements import compound_span
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import copy
 from pyprobe.lang.promote import kind
 from pyprobe.lang.source import Span
 from pyprobe.lang.typesys import BOOL, NONE, VOID, Aggregate, Enum, Integer, Pointer, String, Tuple, Type
-
 
 
 class Checker:

@@ -14,7 +14,7 @@ from pyprobe.lang import formats
 from pyprobe.lang import nodes as n
 from pyprobe.lang.passes.casts import convert
 from pyprobe.lang.passes.constant import PREDICATES
-from pyprobe.lang.passes.infer_expressions import member_offset, member_path
+from pyprobe.lang.passes.infer_queries import member_offset, member_path
 from pyprobe.lang.promote import kind, wide
 from pyprobe.lang.signatures import FUNCTIONS, Param, Signature
 from pyprobe.lang.typesys import (
