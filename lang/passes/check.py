@@ -174,6 +174,8 @@ def _discard(check: Checker, node: n.Discard) -> Result:
 
 def _let(check: Checker, node: n.Let) -> Result:
     state = check.inference.variable(node.variable)
+    if node.value is None and state.type is NONE:
+        return []  # never used, or reported where it is
     node.variable.type = final(state.type)
     if node.value is not None:
         node.value = check.store(node.value, node.variable.type)
