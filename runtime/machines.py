@@ -15,6 +15,7 @@ from pyprobe.runtime.machine.clock import Clock
 if TYPE_CHECKING:
     from pyprobe.runtime.probes.world import MachineWorld
     from pyprobe.runtime.session import Settings
+    from pyprobe.runtime.symbolizer import Symbolizer
     from pyprobe.runtime.user.kernel import Kernel
 
 WITHOUT_PROGRAM = frozenset({"begin", "end", "interval", "profile", "self", "test", "bench"})
@@ -34,7 +35,7 @@ class Machine(Protocol):
     def stop(self) -> None:
         """End the run as soon as possible; may be called from a signal handler."""
 
-    def report(self, *, verbose: bool) -> Iterable[str]:
+    def report(self, names: Symbolizer, *, verbose: bool) -> Iterable[str]:
         """Lines about how the run went: crashes, what was missing."""
 
     def figures(self) -> list[tuple[str, str]]:
@@ -75,13 +76,13 @@ class UserRun:
     def stop(self) -> None:
         self.machine.stop()
 
-    def report(self, *, verbose: bool) -> Iterable[str]:
+    def report(self, names: Symbolizer, *, verbose: bool) -> Iterable[str]:
         from pyprobe.runtime.user.crash import describe
 
         if self.deadlock:
             yield f"WARNING: the run ended because every task waits and nothing can wake one: {self.deadlock}"
         for crash in self.machine.crashes:
-            yield from describe(crash)
+            yield from describe(crash, names, verbose=verbose)
         if verbose:
             for name, count in self.machine.unknown_syscalls.items():
                 yield f"system call {name} is unknown to the emulated kernel: ENOSYS, {count} times"
@@ -112,7 +113,7 @@ class IdleRun:
     def stop(self) -> None:
         self.machine.stop()
 
-    def report(self, *, verbose: bool) -> Iterable[str]:
+    def report(self, names: Symbolizer, *, verbose: bool) -> Iterable[str]:
         return ()
 
     def figures(self) -> list[tuple[str, str]]:
