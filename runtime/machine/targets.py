@@ -11,6 +11,7 @@ import struct
 from functools import cache
 
 from pyprobe.runtime.machine.elf import ElfError, ElfFile
+from pyprobe.runtime.wildcard import wildcard
 
 CACHE = "/etc/ld.so.cache"
 _MAGIC = b"glibc-ld.so.cache1.1"
@@ -109,11 +110,6 @@ class TargetResolver:
             if usable:
                 return [max(usable, key=_version)]
         return []
-
-
-def wildcard(pattern: str) -> str:
-    """The regular expression of a probe pattern: `*` is any run of characters, everything else, `[` and `]` too, is itself."""
-    return "(?s:" + ".*".join(map(re.escape, pattern.split("*"))) + ")"
 
 
 @cache
