@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from ctypes import POINTER, byref, c_bool, c_int, c_uint32, c_uint64, c_void_p
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import EXECUTED, SHARED, W, X
 from pyprobe.runtime.machine.physical import PAGE_MASK
@@ -18,9 +18,6 @@ from pyprobe.runtime.machine.unicorn import CTL_TLB_FLUSH, MEM_READ
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.engine import Engine
     from pyprobe.runtime.machine.memory import Points
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 BLOCK = ctypes.CFUNCTYPE(None, c_void_p, c_uint64, c_uint32, c_void_p)
 FILL = ctypes.CFUNCTYPE(c_bool, c_void_p, c_uint64, c_int, POINTER(c_uint64), c_void_p)
@@ -36,12 +33,7 @@ class Twin:
         self._exact: dict[int, Callable[[], object]] = {}
         self._pages: dict[int, int] = {}
         self._traces: tuple[c_uint64, c_uint64, int, c_uint64] | None = None
-        self._keep = (
-            BLOCK(self._guarded(self._block)),
-            BLOCK(self._guarded(self._code)),
-            FILL(self._guarded(self._fill)),
-            SYSCALL(self._guarded(self._syscall)),
-        )
+        self._keep = (BLOCK(self._block), BLOCK(self._code), FILL(self._fill), SYSCALL(self._syscall))
         addresses = [ctypes.cast(function, c_void_p).value or 0 for function in self._keep]
         self.block, self.code, self.fill, self.syscall = addresses
         self.user = 0
@@ -59,18 +51,6 @@ class Twin:
     def traces(self, link: int, saved_flags: int, flags: int) -> None:
         """Where the syscall instruction leaves the pc and the flags: addresses of two registers, number of the flags."""
         self._traces = c_uint64.from_address(link), c_uint64.from_address(saved_flags), flags, c_uint64()
-
-    def _guarded(self, function: Callable[P, T]) -> Callable[P, T | None]:
-        """An exception that Ctrl-C raises anywhere in a callback must not get lost in ctypes."""
-
-        def call(*arguments: P.args, **keywords: P.kwargs) -> T | None:
-            try:
-                return function(*arguments, **keywords)
-            except BaseException as error:
-                self._engine.fail(error)
-                return None
-
-        return call
 
     def activate(self, pages: dict[int, int], points: Points) -> None:
         """Page table and probe points of the current space."""

@@ -48,6 +48,7 @@ FIRST_PID = 1000
 
 PID_MAX = 32768  # kernel.pid_max's usual value: ids are used again from FIRST_PID after it
 TASK_LIMIT = 4096
+MEMORY_LIMIT = 2 << 30  # bytes that all processes and files in memory may use together
 Function = Callable[..., Any]
 
 
@@ -115,6 +116,26 @@ class Kernel:
     inet_csk_accept: Function
     tcp_sendmsg: Function
     tcp_recvmsg: Function
+    do_faccessat: Function
+    do_linkat: Function
+    do_mkdirat: Function
+    do_mknodat: Function
+    do_readlinkat: Function
+    do_renameat2: Function
+    do_rmdir: Function
+    do_symlinkat: Function
+    do_unlinkat: Function
+    ksys_read: Function
+    ksys_write: Function
+    tcp_close: Function
+    tcp_v4_connect: Function
+    tcp_v6_connect: Function
+    udp_recvmsg: Function
+    udp_sendmsg: Function
+    vfs_fstat: Function
+    vfs_fstatat: Function
+    vfs_mknod: Function
+    vfs_truncate: Function
 
     def __init__(
         self,
@@ -130,7 +151,7 @@ class Kernel:
         root: bytes = b"/",
         native: bool | None = None,
     ) -> None:
-        self.memory = memory if memory is not None else PhysicalMemory()
+        self.memory = memory if memory is not None else PhysicalMemory(MEMORY_LIMIT)
         self.clock = clock if clock is not None else Clock()
         self.vfs = Vfs(self.memory, self.clock.wall(), root=root)
         self.arch = arch
