@@ -13,6 +13,7 @@ from pyprobe.lang.program import ProbeBody
 from pyprobe.runtime.machine.clock import Clock
 
 if TYPE_CHECKING:
+    from pyprobe.runtime.context import Names
     from pyprobe.runtime.probes.world import MachineWorld
     from pyprobe.runtime.session import Settings
     from pyprobe.runtime.symbolizer import Symbolizer
@@ -35,7 +36,11 @@ class Machine(Protocol):
     def stop(self) -> None:
         """End the run as soon as possible; may be called from a signal handler."""
 
+<<<<<<< HEAD
     def report(self, names: Symbolizer, *, verbose: bool) -> Iterable[str]:
+=======
+    def report(self, names: Names, *, verbose: bool) -> Iterable[str]:
+>>>>>>> P
         """Lines about how the run went: crashes, what was missing."""
 
     def figures(self) -> list[tuple[str, str]]:
@@ -76,7 +81,11 @@ class UserRun:
     def stop(self) -> None:
         self.machine.stop()
 
+<<<<<<< HEAD
     def report(self, names: Symbolizer, *, verbose: bool) -> Iterable[str]:
+=======
+    def report(self, names: Names, *, verbose: bool) -> Iterable[str]:
+>>>>>>> P
         from pyprobe.runtime.user.crash import describe
 
         if self.deadlock:
@@ -113,7 +122,11 @@ class IdleRun:
     def stop(self) -> None:
         self.machine.stop()
 
+<<<<<<< HEAD
     def report(self, names: Symbolizer, *, verbose: bool) -> Iterable[str]:
+=======
+    def report(self, names: Names, *, verbose: bool) -> Iterable[str]:
+>>>>>>> P
         return ()
 
     def figures(self) -> list[tuple[str, str]]:
@@ -127,7 +140,7 @@ def make_machine(settings: Settings, world: MachineWorld, clock: Clock, probes: 
     from pyprobe.runtime.user.kernel import Kernel
 
     if settings.command is not None:
-        kernel = Kernel(clock=clock, arch=world.arch, seed=settings.seed)
+        kernel = Kernel(clock=clock, arch=world.arch, architectures=(world.arch,), seed=settings.seed)
         return UserRun(kernel, settings.command, settings.environ, settings.cwd)
     from pyprobe.runtime.user import workload
 

@@ -114,7 +114,7 @@ def test_a_target_that_nothing_mapped_is_said(pyprobe: Command) -> None:
 
 
 def test_crash_of_the_guest_is_told_and_maps_are_printed(pyprobe: Command, build: Callable[..., Path]) -> None:
-    program = build("crash.c")
+    program = build("fault.c")
     done = pyprobe("-q", "-e", f"uprobe:{program}:work {{ @calls = count(); }}", "-c", str(program))
     assert (done.status, done.out) == (0, "\n\n@calls: 3\n")
     assert "was ended by SIGSEGV at address 0x10" in done.err
@@ -123,14 +123,14 @@ def test_crash_of_the_guest_is_told_and_maps_are_printed(pyprobe: Command, build
 
 
 def test_endless_recursion_ends(pyprobe: Command, build: Callable[..., Path]) -> None:
-    program = build("crash.c")
+    program = build("fault.c")
     done = pyprobe("-q", "-e", "begin { } end { @done = 1; }", "-c", f"{program} recurse")
     assert (done.status, done.out) == (0, "\n\n@done: 1\n")
     assert "SIGSEGV" in done.err
 
 
 def test_bad_addresses_read_as_nothing(pyprobe: Command, build: Callable[..., Path]) -> None:
-    program = build("crash.c")
+    program = build("fault.c")
     script = f'uprobe:{program}:work {{ printf("[%s] %d\\n", str(arg0), *(int32*)8); }}'
     done = pyprobe("-q", "-e", script, "-c", str(program))
     assert done.out.startswith("[] 0\n[] 0\n[] 0\n")
