@@ -86,7 +86,10 @@ def _base(c: Compiler, base: nodes.Expr) -> tuple[Code, Struct, str | None] | No
 
 
 def _offset(address: Code, offset: int) -> Code:
-    return arithmetic.unsigned(arithmetic.add(address, number(offset))) if offset else address
+    """A member's address. It is not wrapped to 64 bits: what a wrapped one could reach, the first page, is never mapped."""
+    if not offset:
+        return address
+    return Code(f"({address.text} + {offset})", 0, arithmetic.MASK, depth=address.depth + 1)
 
 
 def dereference(c: Compiler, node: nodes.Unary) -> Code:
