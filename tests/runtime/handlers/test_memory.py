@@ -13,6 +13,7 @@ struct inner { short s; unsigned char b; };
 struct point { int x; long long y; char name[16]; struct inner in; int arr[4]; const char *label; unsigned int low:3, high:5; };
 """
 IMAGE = struct.pack("<ii q 16s hBx 4i 4x Q B 7x", -1, 0, 1 << 33, b"pt1", -1, 251, 1, 10, 100, -1, 0x2000, 1 | 3 << 3)
+WHOLE = "{ .x = -1, .y = 8589934592, .name = pt1, .in = { .s = -1, .b = 251 }, .arr = [1,10,100,-1], .label = 0x2000, .low = 1, .high = 3 }"
 MEMORY = {0x1000: IMAGE, 0x2000: b"lab\0", 0x3000: struct.pack("<QQQ", 0x2000, 0x1010, 0) + bytes(8)}
 
 
@@ -48,7 +49,7 @@ def run(body: str) -> str:
         ("ntop($p.arr)", "100:0:a00:0:6400:0:ffff:ffff"),
         (
             "*$p",
-            "{ .x = -1, .y = 8589934592, .name = pt1, .in = { .s = -1, .b = 251 }, .arr = [1,10,100,-1], .label = 0x2000, .low = 1, .high = 3 }",
+            WHOLE,
         ),
         ("($p.x, $p.in, $p.name)", "(-1, { .s = -1, .b = 251 }, pt1)"),
     ],
@@ -81,7 +82,7 @@ def test_bad_addresses_are_zero_and_silent() -> None:
 
 
 def test_bad_addresses_warn_under_k() -> None:
-    script = Script("uprobe:/bin/true:main { print(*(int32 *)8); print(str(8)); }", k=True)
+    script = Script("uprobe:/bin/true:main { print(*(int32 *)arg0); print(str(arg0)); }", k=True, values={"arg": 8})
     assert script.run() == "0\n\n"
     assert "WARNING: Bad address\nAdditional Info - helper: probe_read_user, retcode: -14\n" in script.errors
     assert "helper: probe_read_user_str, retcode: -14\n" in script.errors
