@@ -25,7 +25,7 @@ CLONE_CLEAR_SIGHAND = 0x100000000
 class CloneArgs:
     """struct kernel_clone_args."""
 
-    __slots__ = ("child_tid", "exit_signal", "flags", "parent_tid", "pidfd", "stack", "tls")
+    __slots__ = ("__weakref__", "child_tid", "exit_signal", "flags", "parent_tid", "pidfd", "stack", "tls")
 
     def __init__(
         self, flags: int, *, stack: int = 0, parent_tid: int = 0, child_tid: int = 0, tls: int = 0, exit_signal: int = 0, pidfd: int = 0

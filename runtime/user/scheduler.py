@@ -11,7 +11,6 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.clock import NEVER
-from pyprobe.runtime.user.functions import kernel_function
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
@@ -185,7 +184,3 @@ class Scheduler:
 class StopRun(Exception):
     """The run was asked to end."""
 
-
-@kernel_function("void __schedule(unsigned int sched_mode)")
-def __schedule(k: Kernel, sched_mode: int) -> None:
-    """The current task leaves the CPU."""

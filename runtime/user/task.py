@@ -146,8 +146,8 @@ class Task:
     """
 
     __slots__ = (
-        "altstack", "blocked", "clear_child_tid", "comm", "context", "cpu_time", "cred", "dead", "fault_address", "interrupted",
-        "kernel_stack", "parked", "pending", "process", "registers", "restart", "result", "robust_list", "saved_mask", "signal_frames",
+        "__weakref__", "altstack", "blocked", "clear_child_tid", "comm", "context", "cpu_time", "cred", "dead", "fault_address",
+        "interrupted", "kernel_stack", "parked", "pending", "process", "registers", "restart", "result", "robust_list", "saved_mask", "signal_frames",
         "suspended", "syscall", "syscall_arguments", "tid", "wake_signal",
     )  # fmt: skip
 

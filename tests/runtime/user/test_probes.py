@@ -138,3 +138,10 @@ def test_images_are_announced_once_in_each_space(emulate: Emulate) -> None:
     assert len(seen) == len(set(seen))
     assert sum(path.endswith(b"/true") for _, path in seen) == 2
     assert any(b"libc.so" in path for _, path in seen)
+
+
+def test_every_function_is_declared_by_the_kernel() -> None:
+    from pyprobe.runtime.user import functions, kernel
+
+    declared = {name for name, kind in kernel.Kernel.__annotations__.items() if kind == "Function"}
+    assert declared == set(functions._BODIES)
