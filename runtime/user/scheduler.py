@@ -26,7 +26,17 @@ IDLE_PRIORITY = NORMAL_PRIORITY = 120
 
 
 class Deadlock(Exception):
-    """Every task waits, and nothing can ever wake one; the message lists who waits for what."""
+    """Every task waits, and nothing can ever wake one. The message lists who waits for what: `PID/TID COMM waits in CALL for THING; ...`."""
+
+
+def _waits(task: Task) -> str:
+    """What a parked task is doing, in words."""
+    parked = task.parked
+    if task.process.stopped:
+        return "is stopped"
+    if parked is None:
+        return "waits"
+    return f"waits in {parked.syscall.name}" + (f" for {parked.block.why}" if parked.block.why else "")
 
 
 class Scheduler:
@@ -155,17 +165,7 @@ class Scheduler:
         clock.run_due()
 
     def _who_waits(self) -> str:
-        lines = []
-        for task in self._parked:
-            parked = task.parked
-            if task.process.stopped:
-                what = "is stopped"
-            elif parked is None:
-                what = "waits"
-            else:
-                what = f"waits in {parked.syscall.name}" + (f" for {parked.block.why}" if parked.block.why else "")
-            lines.append(f"  {task.pid}/{task.tid} {task.comm.decode(errors='replace')}: {what}")
-        return "every task waits and nothing can wake one:\n" + "\n".join(lines)
+        return "; ".join(f"{task.pid}/{task.tid} {task.comm.decode(errors='backslashreplace')} {_waits(task)}" for task in self._parked)
 
     def switched(self, task: Task) -> None:
         """Fire sched_switch if another task than the last one begins to run."""

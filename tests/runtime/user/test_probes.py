@@ -141,7 +141,8 @@ def test_images_are_announced_once_in_each_space(emulate: Emulate) -> None:
 
 
 def test_every_function_is_declared_by_the_kernel() -> None:
-    from pyprobe.runtime.user import functions, kernel
+    import pyprobe.runtime.user.kernel
+    from pyprobe.runtime.user import calls, functions
 
-    declared = {name for name, kind in kernel.Kernel.__annotations__.items() if kind == "Function"}
+    declared = {name for name, kind in calls.KernelCalls.__annotations__.items() if kind == "Function"}
     assert declared == set(functions._BODIES)
