@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from errno import EACCES, EAGAIN, EINVAL, ENOENT, ENOMEM
 from typing import TYPE_CHECKING
 
@@ -240,10 +241,9 @@ class Kernel(KernelCalls):
         self.current = task
         began = self.turn_began = self.clock.now()
         try:
-            if task.process.group_exit is not None:
-                exit_module.end_task(self, task, task.process.group_exit)
-                return
             self.scheduler.switched(task)
+            if task.process.group_exit is not None:
+                self.do_exit(task.process.group_exit)
             if task.parked is not None and not self.entry.retry(task):
                 return
             self._enter(task)
@@ -383,7 +383,10 @@ class Kernel(KernelCalls):
         process = task.process
         for other in list(process.threads.values()):
             if other is not task:
-                exit_module.end_task(self, other, 0)
+                self.current = other
+                with suppress(TaskGone):
+                    self.do_exit(0)
+        self.current = task
         if task.tid != process.pid:
             del process.threads[task.tid], self.tasks[task.tid]
             task.tid = process.pid

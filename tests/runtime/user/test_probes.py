@@ -104,6 +104,7 @@ def test_process_tracepoints(emulate: Emulate) -> None:
     assert kinds[2][:3] == ("sched_process_exit", b"true".ljust(16, b"\0"), 1001)
     assert kinds[3][:3] == ("sched_process_exit", b"sh".ljust(16, b"\0"), 1000)
     switches = [event for event in events if event[0] == "sched_switch"]
+    assert switches[0][2] == 0 and switches[-1][6] == 1000
     assert [event[2] for event in switches][1:] == [event[6] for event in switches][:-1]
 
 
@@ -141,7 +142,6 @@ def test_images_are_announced_once_in_each_space(emulate: Emulate) -> None:
 
 
 def test_every_function_is_declared_by_the_kernel() -> None:
-    import pyprobe.runtime.user.kernel
     from pyprobe.runtime.user import calls, functions
 
     declared = {name for name, kind in calls.KernelCalls.__annotations__.items() if kind == "Function"}
