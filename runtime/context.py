@@ -56,6 +56,9 @@ class Names(Protocol):
 
     def user(self, pid: int, address: int) -> Symbol | None: ...
 
+    def build_id(self, pid: int, address: int) -> tuple[str, int] | None:
+        """Build id, in hexadecimal, of the file that is mapped at a user address, and the offset in that file."""
+
     def username(self, uid: int) -> str | None: ...
 
     def cgroup(self, identity: int) -> str | None: ...
@@ -80,6 +83,9 @@ class NoMachine:
         return None
 
     def user(self, pid: int, address: int) -> Symbol | None:
+        return None
+
+    def build_id(self, pid: int, address: int) -> tuple[str, int] | None:
         return None
 
     def username(self, uid: int) -> str | None:

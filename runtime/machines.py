@@ -1,4 +1,4 @@
-"""Which machine a run gets, and how the runtime reads its memory and names.
+"""Which machine a run gets, and how the runtime reads its memory.
 
 A script with probes that need a program gets the user machine, with the command or the built-in workload; one of timers alone gets a
 machine in which only time passes.
@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pyprobe.lang.program import ProbeBody
-from pyprobe.runtime.context import Symbol
 from pyprobe.runtime.machine.clock import Clock
 
 if TYPE_CHECKING:
@@ -169,24 +168,3 @@ class MachineMemory:
                 return found + piece[:end]
             found += piece
         return found
-
-
-class MachineNames:
-    """Names of addresses and users. Programs' images are remembered as they are mapped, since output may come after their end."""
-
-    def __init__(self, machine: Any) -> None:
-        self.machine = machine
-
-    def kernel(self, address: int) -> Symbol | None:
-        find = getattr(self.machine.functions, "symbol", None)
-        found = find(address) if find else None
-        return Symbol(*found) if found else None
-
-    def user(self, pid: int, address: int) -> Symbol | None:
-        return None
-
-    def username(self, uid: int) -> str | None:
-        return "root" if uid == 0 else None
-
-    def cgroup(self, identity: int) -> str | None:
-        return "/" if identity == 1 else None

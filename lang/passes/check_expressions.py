@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pyprobe.lang import nodes as n
-from pyprobe.lang.passes import infer_expressions as infer
+from pyprobe.lang.passes import infer_queries as infer
 from pyprobe.lang.passes.casts import convert, final, readable
 from pyprobe.lang.passes.check_calls import call
 from pyprobe.lang.passes.constant import constant, constant_boolean
-from pyprobe.lang.passes.infer_expressions import COMPARISONS, LOGICAL
+from pyprobe.lang.passes.infer_expressions import COMPARISONS, LOGICAL, default_space
 from pyprobe.lang.promote import integer, is_integer, join, kind, meeting, wide
 from pyprobe.lang.typesys import (
     BOOL,
@@ -83,18 +83,18 @@ def _unary(check: Checker, node: n.Unary) -> n.Expr:
             node.type = integer(t.size, False)
             return convert(node, UINT64, None)
     elif op == "*" and isinstance(t, _NUMERIC):
-        cell = Pointer(integer(t.size, False), infer.default_space(check.inference.body.point.provider))
+        cell = Pointer(integer(t.size, False), default_space(check.inference.body.point.provider))
         node.operand = convert(node.operand, cell, None)
         node.type = cell.to
         return convert(node, UINT64, None)
     elif op == "*" and isinstance(t, Pointer) and t.to is VOID:
-        check.error(f"Can not dereference pointer to \"{t.to}\"", node.span)
+        check.error(f'Can not dereference pointer to "{t.to}"', node.span)
     return node
 
 
 def _mismatch(check: Checker, node: n.Binary, left: Type, right: Type) -> None:
     """Two sides that have nothing to do with each other. In arithmetic a number reads as the 64 bits it was widened to."""
-    if node.op not in COMPARISONS | LOGICAL:
+    if node.op not in COMPARISONS | LOGICAL and not isinstance(left, String) and not isinstance(right, String):
         left = node.type if isinstance(left, Integer) else left
         right = node.type if isinstance(right, Integer) else right
     error = check.error(f"Type mismatch for '{node.op}': comparing {left} with {right}", node.span)
@@ -196,10 +196,13 @@ def _both_to(check: Checker, node: n.Binary, common: Type | None, left: Type, ri
 
 
 def _ternary(check: Checker, node: n.Ternary) -> n.Expr:
-    node.condition = check.condition(node.condition, node.span)
     to = final(readable(node.type))
+    before = node.condition.type
+    node.condition = check.condition(node.condition, node.span)
     if node.then is not None:
         node.then = check.store(node.then, to)
+    elif before != to:
+        pass
     node.orelse = check.store(node.orelse, to)
     node.type = to
     return node
@@ -212,22 +215,27 @@ def _if(check: Checker, node: n.If) -> n.Expr:
     node.condition = check.condition(node.condition, node.span)
     node.then = check.block(node.then)
     node.orelse = check.block(node.orelse) if node.orelse is not None else None
-    if node.type is VOID or node.type is NONE:
-        for branch in (node.then, node.orelse):
-            if branch is not None and branch.result is not None:
-                if branch.result.type is not VOID and branch.result.type is not NONE:
-                    check.warning("Return value discarded.", branch.result.span)
-                branch.statements.append(n.ExprStatement(expr=branch.result, span=branch.result.span))
-                branch.result = None
-                branch.type = VOID
-        return node
     to = final(readable(node.type))
+    if to is VOID or to is NONE:
+        return node
+    if node.orelse is None:
+        node.orelse = n.Block(statements=[], span=node.span)
     for branch in (node.then, node.orelse):
-        if branch is not None and branch.result is not None:
-            branch.result = convert(check.read(branch.result), to, check.diagnostics)
-            branch.type = to
+        if branch.result is None:
+            branch.result = _zero(to, node)
+        branch.result = convert(check.read(branch.result), to, check.diagnostics)
+        branch.type = to
     node.type = to
     return node
+
+
+def _zero(t: Type, node: n.Expr) -> n.Expr:
+    """The value of a branch that gives none although the other one does."""
+    if isinstance(t, String):
+        return n.String(value=b"", type=t, span=node.span)
+    if t is BOOL:
+        return n.Boolean(value=False, type=t, span=node.span)
+    return convert(n.Integer(value=0, type=UINT64, span=node.span), t, None)
 
 
 def _block(check: Checker, node: n.Block) -> n.Expr:
@@ -289,7 +297,7 @@ def _cast(check: Checker, node: n.Cast) -> n.Expr:
     if isinstance(node.spec, n.NamedType) and isinstance(target, String) and not node.spec.size:
         check.error(f'Cannot cast from "{source}" to "string"', node.span)
         return node
-    if source == target and not isinstance(source, (Pointer, Struct)):
+    if source == target and not isinstance(source, Struct):
         check.warning(f"Unnecessary cast: expression is already of type {target}", node.span)
     elif not _castable(check, node, source, target):
         return node

@@ -140,7 +140,7 @@ def _exit(c: Compiler, node: nodes.Call) -> None:
 def _helper_failure(c: Compiler, node: nodes.Call, suffix: str, source: Type) -> Any:
     """What to call when a read fails; None unless such warnings are wanted and it is known which memory is read."""
     point = c.probe.point
-    space = source.space if isinstance(source, Pointer) else default_space(point.provider, point.target)
+    space = source.space if isinstance(source, Pointer) else default_space(point.provider)
     if not c.context.verbose_helpers or space is None:
         return None
     helper = "_".join(part for part in ("probe_read", space, suffix) if part)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pyprobe.lang.attachpoint import AttachPoint, PointError
+from pyprobe.lang.providers import OLD_NAMES, SHORT
 from pyprobe.lang.source import Span
 from pyprobe.lang.typesys import Enum, Record, Type
 from pyprobe.runtime.machine.elf import ElfError, ElfFile
@@ -21,27 +22,6 @@ from pyprobe.runtime.probes.description import UserDescription
 
 if TYPE_CHECKING:
     from pyprobe.runtime.probes.description import Description
-
-SHORT = {
-    "f": "fentry",
-    "fr": "fexit",
-    "h": "hardware",
-    "i": "interval",
-    "it": "iter",
-    "k": "kprobe",
-    "kfunc": "fentry",
-    "kr": "kretprobe",
-    "kretfunc": "fexit",
-    "p": "profile",
-    "rt": "rawtracepoint",
-    "s": "software",
-    "t": "tracepoint",
-    "u": "uprobe",
-    "U": "usdt",
-    "ur": "uretprobe",
-    "w": "watchpoint",
-}
-"""Short names of providers; these are case-sensitive, long ones are not."""
 
 MAX_SCRIPTS = 4  # how many `#!` lines to follow from a command to its program
 
@@ -141,7 +121,7 @@ class MachineWorld:
         else:
             kind, *parts = pattern.split(":")
         parts = [p for p in parts if p] or parts[:0]
-        name = SHORT.get(kind, kind.lower())
+        name = SHORT.get(kind) or OLD_NAMES.get(kind) or kind.lower()
         if name in BY_NAME:
             yield from BY_NAME[name].listing(self.machine, name, parts)
         elif "*" in kind:

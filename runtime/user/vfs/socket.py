@@ -461,7 +461,7 @@ class DatagramSocket(Socket):
         if message.address is not None:
             peer: Socket | None = self.target(k, t, message.address)
         elif not self.connected:
-            raise Errno(errno.EDESTADDRREQ if self.family == 1 else errno.EDESTADDRREQ)
+            raise Errno(errno.ENOTCONN if self.family == 1 else errno.EDESTADDRREQ)
         else:
             peer = self.peer
             if self.remote is not None and (peer is None or peer.closed):

@@ -111,7 +111,7 @@ def test_stop_requested_by_a_probe(x86: Bench) -> None:
 
     x86.engine.plant(x86.space, LOOP_BODY, probe)
     x86.load(LOOP)
-    stops = []
+    stops: list[Stop] = []
     while not stops or stops[-1].kind is StopKind.STOPPED:
         stops.append(x86.run())
     assert stops == [Stop(StopKind.STOPPED)] * 99 + [SYSCALL]
@@ -354,6 +354,38 @@ def test_points_follow_fork_and_can_differ(x86: Bench) -> None:
     x86.engine.set("pc", CODE)
     x86.run()
     assert hits == ["child"] + ["exact", "both"] * 99 + ["exact"]
+
+
+@pytest.mark.parametrize("quantum", [3, 10, 17, 64, 1000])
+def test_two_tasks_taking_turns(x86: Bench, quantum: int) -> None:
+    """However time is sliced, each probe fires as often and the clock shows the same at the end."""
+    engine, clock = x86.engine, x86.clock
+    hits: dict[str, int] = {}
+    # mov ecx, 100; loop: inc qword [DATA]; dec ecx; jnz loop; syscall
+    x86.load("b964000000" "48ff042500006000" "ffc9" "75f4" "0f05")
+    tasks = []
+    for name in ("a", "b"):
+        space = x86.space.fork()
+        for address, exact in ((CODE + 5, False), (CODE + 13, True), (CODE, False)):
+            engine.plant(space, address, lambda key=f"{name}{address - CODE}": hits.update({key: hits.get(key, 0) + 1}), exact=exact)  # type: ignore[misc]  # key is bound here
+        context = engine.new_context()
+        engine.context_set(context, "pc", CODE)
+        tasks.append((space, context))
+    running = list(tasks)
+    while running:
+        space, context = running.pop(0)
+        engine.activate(space)
+        engine.restore(context)
+        timer = clock.add(clock.now() + quantum, engine.request_stop)
+        stop = engine.run()
+        clock.cancel(timer)
+        engine.save(context)
+        if stop.kind is StopKind.STOPPED:
+            running.append((space, context))
+    assert hits == {f"{name}{offset}": count for name in "ab" for offset, count in ((0, 1), (5, 99), (13, 100))}
+    assert clock.now() == 2 * (5 + 100 * 12 + 2)
+    assert [space.u64(DATA) for space, _ in tasks] == [100, 100]
+    assert x86.space.u64(DATA) == 0
 
 
 def test_probe_may_pull_itself_and_plant_others(x86: Bench) -> None:
