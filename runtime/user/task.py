@@ -183,6 +183,11 @@ class Task:
         """The process's id: what getpid() returns."""
         return self.process.pid
 
+    @property
+    def ppid(self) -> int:
+        """The parent process's id."""
+        return self.process.ppid
+
     # ids at hand, for builtins and handlers
     @property
     def uid(self) -> int:

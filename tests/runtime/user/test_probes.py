@@ -62,7 +62,7 @@ def test_syscall_functions_and_tracepoints_agree(emulate: Emulate) -> None:
         machine.tracepoints.attach("syscalls", "sys_exit_openat", lambda: counts.update(["tracepoint"]))
         machine.tracepoints.attach("raw_syscalls", "sys_enter", lambda: counts.update(["raw"]))
 
-    emulate(["/bin/cat", "/nonexistent"], prepare=prepare)
+    emulate(["/bin/cat", "/no/such/file"], prepare=prepare)
     assert counts["function"] == counts["tracepoint"] > 1
     assert counts["raw"] > counts["tracepoint"]
     assert failures == [-2] * len(failures) and failures
