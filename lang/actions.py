@@ -329,7 +329,7 @@ def post_increment(v: Values, s: Span) -> n.Increment:
 
 
 def cast(v: Values, s: Span) -> n.Cast:
-    return n.Cast(spec=v[1], operand=v[3], span=s)
+    return n.Cast(spec=v[1], operand=v[3], span=Span(s.source, s.start, v[2].end, s.outer))  # messages mark the parentheses
 
 
 def comptime(v: Values, s: Span) -> n.Comptime:

@@ -35,6 +35,18 @@ def section_end(text: str, start: int) -> int:
         end = following
 
 
+def terminated(section: str) -> str:
+    """The text of a C section with the semicolons that may be left out behind definitions, for a C compiler."""
+    parts = []
+    end = 0
+    while following := definition_end(section, after_layout(section, end)):
+        begin = after_layout(section, end)
+        piece = section[end:following]
+        parts.append(piece if section[begin] == "#" or piece.endswith(";") else f"{piece};")
+        end = following
+    return "".join(parts) + section[end:]
+
+
 def definition_end(text: str, start: int) -> int:
     """The end of the preprocessor line or C definition that begins at `start`, or 0 when none does."""
     if line := _LINE.match(text, start):

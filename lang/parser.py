@@ -153,7 +153,9 @@ class _Parser:
                 states[-1] = table[states[-2]][name]
                 continue
             if length:
-                span = Span(self.source, starts[-length], ends[-1])
+                first = values[-length]
+                begin = first.span.start if isinstance(first, n.Expr) else starts[-length]  # parentheses are not part of an operand
+                span = Span(self.source, begin, ends[-1])
                 value = values[-length:]
                 depth = max(depths[-length:]) + grows
                 del states[-length:], values[-length:], starts[-length:], ends[-length:], depths[-length:]

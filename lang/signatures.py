@@ -337,11 +337,11 @@ _ALL = (
         later=True,
     ),
     # memory and strings
-    Signature("str", (Param("p", "int", "pointer", "string", "array"), Param("n", "int", optional=True)), _str, "the string at an address"),
+    Signature("str", (Param("p", "int", "pointer", "string"), Param("n", "int", optional=True)), _str, "the string at an address"),
     Signature(
         "buf", (Param("p", "int", "pointer", "string", "array", "buffer"), Param("n", "int", optional=True)), _buf, "bytes at an address"
     ),
-    Signature("strlen", (Param("s", "string", "pointer", "int", "array"),), UINT64, "length of a string", library=True),
+    Signature("strlen", (Param("s", "string", "pointer", "array"),), UINT64, "length of a string", library=True),
     Signature("strcap", (Param("s", "string", "pointer", "array"),), UINT64, "capacity of a string", library=True),
     Signature(
         "strncmp", (Param("a", "string"), Param("b", "string"), Param("n", "int", literal=True)), UINT64, "0 if n bytes agree, else 1"
@@ -605,3 +605,8 @@ def stack_type(kind: str, args: tuple[object, ...], config: Config) -> Stack:
 def nanoseconds_type(args: tuple[object, ...]) -> IntegerType:
     """The type of `nsecs(mode)`."""
     return Nanoseconds(str(args[0])) if args and args[0] != "boot" else UINT64
+
+
+def is_aggregation(name: str) -> bool:
+    """Whether a function is an aggregation: count, sum, hist ..."""
+    return name in FUNCTIONS and FUNCTIONS[name].mode == "aggregate"

@@ -60,6 +60,7 @@ PASSES: tuple[Pass, ...] = (
     ("typenames", typenames.run),
     ("mapdecls", mapdecls.run),
     ("infer", infer.run),
+    ("words", identifiers.unknown),
     ("check", check.run),
     ("lower", lower.run),
 )

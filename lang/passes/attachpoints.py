@@ -2,53 +2,36 @@
 
 from __future__ import annotations
 
-from pyprobe.lang.attachpoint import AttachPoint, PointError
+from pyprobe.lang.attachpoint import AttachPoint, parse_point
 from pyprobe.lang.nodes import Probe
 from pyprobe.lang.passes.unit import Unit
 
-TEMP = {
-    "begin": "begin",
-    "end": "end",
-    "k": "kprobe",
-    "kr": "kretprobe",
-    "u": "uprobe",
-    "ur": "uretprobe",
-    "t": "tracepoint",
-    "p": "profile",
-    "i": "interval",
-    "s": "software",
-    "h": "hardware",
-}
-
-
-def parse_point(point: AttachPoint, params: list[str]) -> AttachPoint:
-    parts = point.text.split(":")
-    provider = parts[0].lower()
-    provider = TEMP.get(provider, provider)
-    new = point.copy(provider=provider)
-    rest = parts[1:]
-    if provider in ("begin", "end") and rest:
-        raise PointError(f"{provider} probe type requires 0 arguments, found {len(rest)}")
-    if provider in ("interval", "profile"):
-        new.unit = rest[0]
-    elif provider in ("uprobe", "uretprobe", "tracepoint"):
-        if len(rest) < 2:
-            raise PointError(f"{provider} probe type requires 2 arguments, found {len(rest)}")
-        new.target, new.function = rest[0], rest[-1]
-    elif rest:
-        new.function = rest[-1]
-    return new
+TESTS = {"test": "TEST", "bench": "BENCH"}
+"""Providers whose names are given once, and the word for them in the message."""
 
 
 def run(unit: Unit) -> None:
+    named: dict[tuple[str, str], AttachPoint] = {}
     for item in unit.script.items:
-        if isinstance(item, Probe):
-            item.points = [parsed for point in item.points if (parsed := _parse(unit, point)) is not None]
+        if not isinstance(item, Probe):
+            continue
+        item.points = [parsed for point in item.points for parsed in _parse(unit, point)]
+        for point in item.points:
+            if point.provider not in TESTS:
+                continue
+            first = named.setdefault((point.provider, point.target or point.function), point)
+            if first is not point:
+                _twice(unit, point, first)
 
 
-def _parse(unit: Unit, point: AttachPoint) -> AttachPoint | None:
-    try:
-        return parse_point(point, unit.options.params)
-    except PointError as e:
-        unit.diagnostics.error(e.message, point.span).hints += e.hints
-        return None
+def _parse(unit: Unit, point: AttachPoint) -> list[AttachPoint]:
+    before = len(unit.diagnostics.items)
+    parsed = parse_point(point.text, point.span, unit.options.params, unit.diagnostics)
+    if not parsed and len(unit.diagnostics.items) == before:
+        unit.diagnostics.error("No attach points for probe", point.span)
+    return parsed
+
+
+def _twice(unit: Unit, point: AttachPoint, first: AttachPoint) -> None:
+    text = f'"{point.target or point.function}" was used as the name for more than one {TESTS[point.provider]} probe'
+    unit.diagnostics.error(text, point.span).context(first.span, "this is the other instance")

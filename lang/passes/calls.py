@@ -10,7 +10,7 @@ from pyprobe.lang import nodes as n
 from pyprobe.lang.diagnostics import Diagnostics
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import rewrite
-from pyprobe.lang.signatures import BUILTINS, FUNCTIONS, STACK_MODES, STACK_MOST, TIMESTAMP_MODES, Signature
+from pyprobe.lang.signatures import BUILTINS, FUNCTIONS, PROBE_TYPES, STACK_MODES, STACK_MOST, TIMESTAMP_MODES, Signature
 from pyprobe.lang.typesys import BOOL, NONE
 
 _WORDS = {0: "no arguments", 1: "one argument"}
@@ -38,6 +38,7 @@ class _Calls:
         self.unit = unit
         self.diagnostics: Diagnostics = unit.diagnostics
         self.loose: dict[int, n.Call] = {}
+        self.provider = ""
 
     def change(self, node: n.Node) -> n.Node:
         if isinstance(node, n.Call):
@@ -60,6 +61,9 @@ class _Calls:
             self.loose[id(node)] = node
         if not self.counts(node, signature):
             return node
+        if signature.providers is not None and self.provider not in signature.providers:
+            self.unavailable(node)
+            return node
         if signature.unsafe and not self.unit.options.unsafe:
             text = (
                 f"{node.name}() is unsafe. To use you need the --unsafe flag"
@@ -77,16 +81,47 @@ class _Calls:
             return self.register(node, node.args[0].value.decode(errors="replace"))
         return node
 
+    def placement(self) -> None:
+        """What is left in `loose` stands where no aggregation may; that comes before anything else that is wrong with these calls."""
+        for node in self.loose.values():
+            same = [d for d in self.diagnostics.items if d.span is node.span]
+            for other in same:
+                self.diagnostics.items.remove(other)
+            self.diagnostics.error(f"{node.name}() must be assigned directly to a map", node.span)
+
+    def unavailable(self, node: n.Call) -> None:
+        if node.name.startswith("signal"):
+            text = f"{node.name}() can not be used for this probetype {PROBE_TYPES.get(self.provider, self.provider)}"
+        else:
+            text = f'{node.name} can not be used with "{self.provider}" probes'
+        self.diagnostics.error(text, node.span)
+
     def counts(self, node: n.Call, signature: Signature) -> bool:
         given = len(node.args)
         message = count_message(node.name, signature.least, signature.most, given)
         if not message:
-            return True
-        if signature.library:
+            return not signature.library or self.fitting(node, signature)
+        if signature.library or node.name in BUILTINS:
             self.mismatch(node, signature.least if given < signature.least else len(signature.params))
         else:
             self.diagnostics.error(message, node.span)
         return False
+
+    def fitting(self, node: n.Call, signature: Signature) -> bool:
+        """Whether the arguments of a library function are maps and variables where they have to be."""
+        for param, arg in zip(signature.params, node.args, strict=False):
+            is_map = isinstance(arg, n.Map) or (node.name == "delete" and isinstance(arg, n.MapAccess))
+            wanted = "map" if "map" in param.kinds and not is_map else ""
+            if "variable" in param.kinds and not isinstance(arg, n.Variable):
+                wanted = "variable"
+            if wanted:
+                got = "map" if isinstance(arg, n.Map) else "variable" if isinstance(arg, n.Variable) else "expression"
+                article = "an" if got == "expression" else "a"
+                self.diagnostics.error(f"Call to {node.name}() has arguments that do not match any definition.", node.span).context(
+                    arg.span, f"Mismatched arg. {node.name}() expects a {wanted} for arg {param.name} but got {article} {got}."
+                )
+                return False
+        return True
 
     def mismatch(self, node: n.Call, expected: int) -> None:
         self.diagnostics.error(f"Call to {node.name}() has arguments that do not match any definition.", node.span).context(
@@ -195,7 +230,7 @@ def _lhist(args: Args, name: str) -> str:
     if step < 1:
         return f"{name}() step must be >= 1 ({step} provided)"
     buckets = (high - low) // step
-    if low > high or high == low:
+    if low > high:
         return f"{name}() min must be less than max (provided min {low} and max {high})"
     if buckets > 1000:
         return f"{name}() too many buckets, must be <= 1000 (would need {buckets})"
@@ -217,7 +252,7 @@ def _tseries(args: Args, name: str) -> str:
         return f"{name}() interval_ns must be >= 1 ({interval} provided)"
     if number < 1:
         return f"{name}() num_intervals must be >= 1 ({number} provided)"
-    if number >= 1000000:
+    if number > 1000000:
         return f"{name}() num_intervals must be < 1000000 ({number} provided)"
     if len(args) == 4:
         word = args[3]
@@ -247,7 +282,7 @@ _CHECKS: dict[str, Callable[[Args, str], str]] = {
 def run(unit: Unit) -> None:
     """Check every call of every block."""
     calls = _Calls(unit)
-    for block in unit.blocks():
-        rewrite(block, calls.change)
-    for node in calls.loose.values():
-        unit.diagnostics.error(f"{node.name}() must be assigned directly to a map", node.span)
+    for body in unit.bodies:
+        calls.provider = body.point.provider
+        rewrite(body.block, calls.change)
+    calls.placement()

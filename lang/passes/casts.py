@@ -31,7 +31,7 @@ def convert(node: n.Expr, to: Type, diagnostics: Diagnostics | None, source: Typ
     """The expression with its value converted to type `to` (a final one). Warns where an integer may change; no warning without
     diagnostics, nor where `source` (the type as inferred) was that of a literal whose sign may adapt."""
     t = node.type
-    if isinstance(source, Flexible):
+    if isinstance(source, Flexible) and to.size >= t.size:
         diagnostics = None
     if t is to or to is NONE:
         return node
@@ -61,6 +61,7 @@ def convert(node: n.Expr, to: Type, diagnostics: Diagnostics | None, source: Typ
 
 def _warn(node: n.Expr, t: Type, to: Type, diagnostics: Diagnostics) -> None:
     diagnostics.warning(
-        f"Expression of type: {t} being cast to type: {to}. This may cause unexpected results. Use an explicit cast to suppress this warning.",
+        f"Expression of type: {t} being cast to type: {to}. This may cause unexpected results. "
+        "Use an explicit cast to suppress this warning.",
         node.span,
     )

@@ -11,15 +11,15 @@ from collections.abc import Callable
 
 from pyprobe.lang import nodes as n
 from pyprobe.lang.diagnostics import Diagnostic, Diagnostics
-from pyprobe.lang.passes import check_calls, check_expressions
+from pyprobe.lang.passes import check_expressions
 from pyprobe.lang.passes.casts import convert, final, readable
-from pyprobe.lang.passes.infer import Inference, MapState
+from pyprobe.lang.passes.infer import Inference
+from pyprobe.lang.passes.infer_statements import compound_span
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import copy
+from pyprobe.lang.promote import kind
 from pyprobe.lang.source import Span
-from pyprobe.lang.typesys import BOOL, NONE, VOID, Aggregate, Enum, Integer, Pointer, String, Type
-
-UNROLL_MOST = 100
+from pyprobe.lang.typesys import BOOL, NONE, VOID, Aggregate, Enum, Integer, Pointer, String, Tuple, Type
 
 
 class Checker:
@@ -54,8 +54,13 @@ class Checker:
             else:
                 statements.append(found)
         block.statements = statements
-        if block.result is not None:
-            block.result = self.expr(block.result)
+        result = block.result
+        if result is not None and block.type is VOID:  # nobody takes the value
+            last = _expression(self, n.ExprStatement(expr=result, span=result.span))
+            statements += last if isinstance(last, list) else [last]
+            block.result = None
+        elif result is not None:
+            block.result = self.expr(result)
         block.type = final(block.type)
         return block
 
@@ -64,7 +69,7 @@ class Checker:
         before = node.type
         checked = self.expr(node)
         if not (isinstance(before, (Integer, Enum, Pointer)) or before is BOOL or isinstance(node, n.String)):
-            self.error(f"Invalid condition: {'string' if isinstance(before, String) else before}", span)
+            self.error(f"Invalid condition: {kind(before)}", span)
         if isinstance(checked, n.String):
             return n.Boolean(value=bool(checked.value), type=BOOL, span=checked.span)
         return checked
@@ -75,9 +80,17 @@ class Checker:
     def map_value(self, name: str) -> Type:
         return final(self.inference.map(name).value)
 
-    def key(self, name: str, node: n.Expr) -> n.Expr:
+    def key(self, name: str, node: n.Expr, span: Span) -> n.Expr:
         """A key, converted to the type that the map's keys have."""
-        return self.store(node, self.map_key(name))
+        t = node.type
+        stored = self.store(node, self.map_key(name))
+        if isinstance(t, Tuple):
+            inner = next((e for e in t.elements if isinstance(e, Aggregate) and not e.castable), None)
+            if inner is not None:
+                self.error(f"{inner} cannot be part of a map key", span)
+        elif t is NONE:
+            self.error(f"Invalid map key type: {t}", span)
+        return stored
 
     def read(self, node: n.Expr) -> n.Expr:
         """An aggregation read as an integer, where it can be; other expressions as they are."""
@@ -98,19 +111,25 @@ Result = n.Statement | list[n.Statement]
 
 
 def _expression(check: Checker, node: n.ExprStatement) -> Result:
-    node.expr = check.expr(node.expr)
     expr = node.expr
-    if expr.type is not NONE and expr.type is not VOID and not isinstance(expr, (n.Increment, n.If, n.Block)):
+    if expr.type is VOID and isinstance(expr, n.Ternary) and expr.then is not None:
+        expr = n.If(condition=expr.condition, then=_alone(expr.then), orelse=_alone(expr.orelse), type=VOID, span=expr.span)
+    node.expr = expr = check.expr(expr)
+    if expr.type is not NONE and expr.type is not VOID and not isinstance(expr, n.Increment):
         check.warning("Return value discarded.", expr.span)
     if isinstance(expr, n.Call) and expr.name == "exit":
         return [node, n.Jump(kind="return", span=node.span)]
     return node
 
 
+def _alone(expr: n.Expr) -> n.Block:
+    return n.Block(statements=[n.ExprStatement(expr=expr, span=expr.span)], type=VOID, span=expr.span)
+
+
 def _assign(check: Checker, node: n.Assign) -> Result:
     target = node.target
     if node.op:
-        node.value = n.Binary(op=node.op.rstrip("="), left=_read_of(target), right=node.value, span=node.span, op_span=node.span)
+        node.value = n.Binary(op=node.op.rstrip("="), left=copy(target), right=node.value, span=compound_span(node))
         check.inference.expr(node.value)
         node.op = ""
     if isinstance(target, n.Variable):
@@ -119,7 +138,7 @@ def _assign(check: Checker, node: n.Assign) -> Result:
         return node
     if isinstance(target, n.MapAccess):
         name = target.map.name
-        target.key = check.key(name, target.key)
+        target.key = check.key(name, target.key, target.span)
         target.map.type = check.map_value(name)
     else:
         name = target.name
@@ -128,10 +147,6 @@ def _assign(check: Checker, node: n.Assign) -> Result:
         return _aggregate(check, node)
     node.value = check.store(node.value, target.type)
     return node
-
-
-def _read_of(target: n.Variable | n.Map | n.MapAccess) -> n.Expr:
-    return copy(target)
 
 
 def _aggregate(check: Checker, node: n.Assign) -> Result:
@@ -159,31 +174,27 @@ def _discard(check: Checker, node: n.Discard) -> Result:
 
 def _let(check: Checker, node: n.Let) -> Result:
     state = check.inference.variable(node.variable)
+    if node.value is None and state.type is NONE:
+        return []  # never used, or reported where it is
     node.variable.type = final(state.type)
-    if state.type is NONE:
-        check.error("Could not resolve the type of this variable", node.variable.span)
     if node.value is not None:
         node.value = check.store(node.value, node.variable.type)
     return node
 
 
 def _while(check: Checker, node: n.While) -> Result:
-    node.condition = check.condition(node.condition, node.span)
+    if isinstance(node.condition.type, String):  # unlike elsewhere, any string has a truth here
+        node.condition = n.Cast(spec=None, operand=check.expr(node.condition), type=BOOL, span=node.condition.span)
+    else:
+        node.condition = check.condition(node.condition, node.span)
     node.body = check.block(node.body)
     return node
 
 
 def _unroll(check: Checker, node: n.Unroll) -> Result:
-    count = node.count
+    """The body as often as was written; that the number is a constant within bounds was checked long before."""
     body = check.block(node.body)
-    if not isinstance(count, n.Integer):
-        check.error("invalid unroll value", count.span)
-        return []
-    if count.value < 1:
-        check.error("unroll minimum value is 1", node.span)
-    elif count.value > UNROLL_MOST:
-        check.error(f"unroll maximum value is {UNROLL_MOST}", node.span)
-    times = min(max(1, count.value), UNROLL_MOST)
+    times = node.count.value if isinstance(node.count, n.Integer) else 1
     return [n.ExprStatement(expr=copy(body) if i else body, span=node.span) for i in range(times)]
 
 
@@ -207,8 +218,15 @@ def _jump(check: Checker, node: n.Jump) -> Result:
         given = node.value.type
         node.value = check.expr(node.value)
         if not isinstance(given, (Integer, Enum)):
-            check.error(f"Probe return values can only be integers. Found {given}", node.value.span)
+            check.error(f"Probe return values can only be integers. Found {given}", _to_semicolon(node.span.to(node.value.span)))
     return node
+
+
+def _to_semicolon(span: Span) -> Span:
+    """The stretch with the white space and the semicolon that follow."""
+    text = span.source.text
+    end = len(text) - len(text[span.end :].lstrip())
+    return Span(span.source, span.start, end + (text[end : end + 1] == ";" != text[span.end - 1 : span.end]), span.outer)
 
 
 def _import(check: Checker, node: n.ImportStatement) -> Result:
@@ -241,9 +259,3 @@ def run(unit: Unit) -> None:
     for index in range(len(unit.bodies)):
         body = unit.inference.enter(index)
         body.block = checker.block(body.block)
-        if body.block.result is not None:
-            body.block.statements.append(n.ExprStatement(expr=body.block.result, span=body.block.result.span))
-            body.block.result = None
-
-
-__all__ = ["Checker", "MapState", "check_calls", "run"]

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from pyprobe.lang import formats
 from pyprobe.lang import nodes as n
-from pyprobe.lang.passes.casts import convert, final
+from pyprobe.lang.passes.casts import convert
 from pyprobe.lang.passes.constant import PREDICATES
+from pyprobe.lang.passes.infer_queries import member_offset, member_path
 from pyprobe.lang.promote import kind, wide
 from pyprobe.lang.signatures import FUNCTIONS, Param, Signature
 from pyprobe.lang.typesys import (
@@ -28,7 +29,6 @@ from pyprobe.lang.typesys import (
     Integer,
     Nanoseconds,
     Pointer,
-    Record,
     Stack,
     String,
     Type,
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from pyprobe.lang.passes.check import Checker
 
 _FORMATTED = frozenset({"printf", "errorf", "warnf", "debugf", "cat", "system", "fail"})
-_WORDS = {"int": "int", "bool": "bool", "string": "string"}
 
 _ADDRESS_ONLY = "{name}() expects an integer or pointer argument"
 _REFUSALS = {
@@ -54,7 +53,10 @@ _REFUSALS = {
     ("ntop", 1): "{name}() expects an integer or array argument, got {kind}",
     ("strlen", 0): "string-like values must be either strings, arrays or pointers",
     ("strcap", 0): "string-like values must be either strings, arrays or pointers",
-    ("strerror", 0): 'Cannot cast from "{type}" to "int32"',
+    ("str_concat", 0): "string-like values must be either strings, arrays or pointers",
+    ("str_concat", 1): "string-like values must be either strings, arrays or pointers",
+    **dict.fromkeys((("strerror", 0), ("signal_name", 0), ("syscall_name", 0)), 'Cannot cast from "{type}" to "int32"'),
+    ("is_err", 0): 'Cannot cast from "{type}" to "int64"',
 }
 """Own wordings for an argument of the wrong kind, by function and position."""
 
@@ -70,7 +72,8 @@ def call(check: Checker, node: n.Call) -> n.Expr:
         return _SPECIAL_FIRST[node.name](check, node)
     given = list(node.args)
     node.args = [
-        arg if _is_whole_map(arg, position, signature) or not isinstance(arg, n.Expr) else check.expr(arg) for position, arg in enumerate(node.args)
+        check.expr(arg) if isinstance(arg, n.Expr) and not _is_whole_map(arg, position, signature) else arg
+        for position, arg in enumerate(node.args)
     ]
     if not _arguments(check, node, signature, given, types):
         return node
@@ -97,8 +100,6 @@ def _arguments(check: Checker, node: n.Call, signature: Signature, given: list[n
             if node.name != "strftime":
                 break
         elif isinstance(arg, n.Expr) and signature.mode == "aggregate" and not param.literal:
-            target = check.inference.map  # the conversion depends on the map's final type
-            assert target is not None
             node.args[position] = convert(_expression(node, position), param.to or wide(t), None)
     return good
 
@@ -147,9 +148,16 @@ def _format(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
         if message:
             check.error(message, node.span)
     if node.name == "fail":
-        check.error(text.value.decode(errors="replace"), node.span)
+        check.error(_filled_in(text.value, node), node.span)
     node.args = [arg if not isinstance(arg, n.Expr) or isinstance(arg, n.Map) else check.read(arg) for arg in node.args]
     return node
+
+
+def _filled_in(text: bytes, node: n.Call) -> str:
+    """The text of fail(): its arguments are literals."""
+    values = iter(node.args[1:])
+    words = [getattr(next(values), "value", "") if isinstance(part, formats.Spec) else part for part in formats.parse(text)]
+    return "".join(word.decode(errors="replace") if isinstance(word, bytes) else str(word) for word in words)
 
 
 def _print(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
@@ -219,7 +227,8 @@ def _length(check: Checker, node: n.Call, types: list[Type]) -> bool:
             check.error(f"{node.name}cannot use negative length ({length.value})", node.span)
             return False
         if node.name == "str" and length.value + 1 > most:
-            check.warning(f"length param ({length.value}) is too long and will be shortened to {most} bytes (see BPFTRACE_MAX_STRLEN)", node.span)
+            shortened = f"will be shortened to {most} bytes (see BPFTRACE_MAX_STRLEN)"
+            check.warning(f"length param ({length.value}) is too long and {shortened}", node.span)
     return True
 
 
@@ -288,6 +297,9 @@ def _pton(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
 
 def _ntop(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
     address = types[-1]
+    if len(types) == 2 and kind(types[0]) != "int":
+        check.error(f"ntop() only supports int arguments ({kind(types[0])} provided)", node.span)
+        return node
     if not isinstance(address, (Integer, Enum)) and address.size not in (4, 16):
         check.error("ntop() argument must be 4 or 16 bytes in size", node.span)
     return node
@@ -342,16 +354,21 @@ _SPECIAL: dict[str, Special] = {
 
 def _assert(check: Checker, node: n.Call) -> n.Expr:
     """`assert(c, m)`: unless c, errorf(m) and exit(1)."""
-    condition = check.condition(_expression(node, 0), node.span)
+    given = _expression(node, 0)
+    if not isinstance(given.type, (Integer, Enum)) and given.type is not BOOL:
+        check.error(f"The ! operator can not be used on expressions of type '{given.type}'", given.span)
+        return node
+    condition = check.expr(given)
     message = node.args[1]
     if not isinstance(message, n.String):
         check.error(f"assert() expects a string literal ({kind(_expression(node, 1).type)} provided)", node.span)
         return node
     text = b"assert failed: " + message.value.replace(b"%", b"%%")
     words = n.String(value=text, type=String(len(text) + 1), span=message.span)
+    status = n.Integer(value=1, type=INT64, span=node.span)
     failing: list[n.Statement] = [
         n.ExprStatement(expr=n.Call(name="errorf", args=[words], type=VOID, span=node.span), span=node.span),
-        n.ExprStatement(expr=n.Call(name="exit", args=[n.Integer(value=1, type=INT64, span=node.span)], type=VOID, span=node.span), span=node.span),
+        n.ExprStatement(expr=n.Call(name="exit", args=[status], type=VOID, span=node.span), span=node.span),
         n.Jump(kind="return", span=node.span),
     ]
     return n.If(
@@ -381,6 +398,16 @@ def _assert_str(check: Checker, node: n.Call) -> n.Expr:
     return n.Block(statements=[], type=VOID, span=node.span)
 
 
+def _container_of(check: Checker, node: n.Call) -> n.Expr:
+    pointer, _, member = node.args
+    assert isinstance(pointer, n.Expr) and isinstance(node.type, Pointer)
+    offset = member_offset(check.inference, node.type.to, member_path(member) or [], node.span) or 0
+    back = n.Integer(value=offset, flexible=False, type=UINT64, span=node.span)
+    address = convert(check.expr(pointer), UINT64, None)
+    moved = n.Binary(op="-", left=convert(address, INT64, None), right=convert(back, INT64, None), type=INT64, span=node.span)
+    return n.Cast(spec=None, operand=moved, type=node.type, span=node.span)
+
+
 def _is_literal(check: Checker, node: n.Call) -> n.Expr:
     return _boolean(node, isinstance(node.args[0], (n.Integer, n.String, n.Boolean)))
 
@@ -393,9 +420,8 @@ _SPECIAL_FIRST: dict[str, Callable[[Checker, n.Call], n.Expr]] = {
     "assert": _assert,
     "static_assert": _static_assert,
     "assert_str": _assert_str,
+    "container_of": _container_of,
     "is_literal": _is_literal,
     "kfunc_exist": _kernel_function,
     "kfunc_allowed": _kernel_function,
 }
-
-__all__ = ["Record", "call", "final"]

@@ -6,34 +6,29 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pyprobe.lang import nodes as n
-from pyprobe.lang.passes import infer_expressions as infer
+from pyprobe.lang.passes import infer_queries as infer
 from pyprobe.lang.passes.casts import convert, final, readable
 from pyprobe.lang.passes.check_calls import call
 from pyprobe.lang.passes.constant import constant, constant_boolean
-from pyprobe.lang.passes.infer_expressions import COMPARISONS, LOGICAL
+from pyprobe.lang.passes.infer_expressions import COMPARISONS, LOGICAL, default_space
 from pyprobe.lang.promote import integer, is_integer, join, kind, meeting, wide
 from pyprobe.lang.typesys import (
     BOOL,
     INT64,
-    KSYM,
-    MAC,
     NONE,
     UINT64,
     USERNAME,
-    USYM,
     VOID,
     Aggregate,
     Array,
-    Buffer,
     Enum,
-    Inet,
     Integer,
     Pointer,
     Record,
+    Simple,
     Stack,
     String,
     Struct,
-    Timestamp,
     Tuple,
     Type,
 )
@@ -48,7 +43,7 @@ _NUMERIC = (Integer, Enum)
 
 
 def _map_access(check: Checker, node: n.MapAccess) -> n.Expr:
-    node.key = check.key(node.map.name, node.key)
+    node.key = check.key(node.map.name, node.key, node.span)
     node.type = check.map_value(node.map.name)
     node.map.type = node.type
     return node
@@ -61,6 +56,8 @@ def _map(check: Checker, node: n.Map) -> n.Expr:
 
 def _variable(check: Checker, node: n.Variable) -> n.Expr:
     node.type = final(check.inference.variable(node).type)
+    if node.type is NONE:
+        check.error("Could not resolve the type of this variable", node.span)
     return node
 
 
@@ -86,21 +83,20 @@ def _unary(check: Checker, node: n.Unary) -> n.Expr:
             node.type = integer(t.size, False)
             return convert(node, UINT64, None)
     elif op == "*" and isinstance(t, _NUMERIC):
-        cell = Pointer(integer(t.size, False), infer.default_space(check.inference.body.point.provider))
+        cell = Pointer(integer(t.size, False), default_space(check.inference.body.point.provider))
         node.operand = convert(node.operand, cell, None)
         node.type = cell.to
         return convert(node, UINT64, None)
     elif op == "*" and isinstance(t, Pointer) and t.to is VOID:
-        check.error(f"Can not dereference pointer to \"{t.to}\"", node.span)
+        check.error(f'Can not dereference pointer to "{t.to}"', node.span)
     return node
 
 
 def _mismatch(check: Checker, node: n.Binary, left: Type, right: Type) -> None:
-    """Two sides that have nothing to do with each other. A literal beside a map's value reads as the 64 bits it was widened to."""
-    if isinstance(left, Aggregate) and isinstance(node.right, n.Integer):
-        right = INT64
-    if isinstance(right, Aggregate) and isinstance(node.left, n.Integer):
-        left = INT64
+    """Two sides that have nothing to do with each other. In arithmetic a number reads as the 64 bits it was widened to."""
+    if node.op not in COMPARISONS | LOGICAL and not isinstance(left, String) and not isinstance(right, String):
+        left = node.type if isinstance(left, Integer) else left
+        right = node.type if isinstance(right, Integer) else right
     error = check.error(f"Type mismatch for '{node.op}': comparing {left} with {right}", node.span)
     error.context(node.left.span, f"left ({left})").context(node.right.span, f"right ({right})")
 
@@ -111,9 +107,7 @@ def _unusable(check: Checker, node: n.Binary, left: Type, right: Type) -> None:
 
 def _binary(check: Checker, node: n.Binary) -> n.Expr:
     if node.op in LOGICAL:
-        node.left = _logical_side(check, node.left)
-        node.right = _logical_side(check, node.right)
-        return node
+        return _logical(check, node)
     left, right = node.left.type, node.right.type
     node.left, node.right = check.expr(node.left), check.expr(node.right)
     if left is NONE or right is NONE:
@@ -125,6 +119,8 @@ def _binary(check: Checker, node: n.Binary) -> n.Expr:
         pass  # inference has refused what cannot be
     elif whole_left and whole_right:
         _arithmetic(check, node, left, right)
+    elif isinstance(left, Array) and isinstance(right, Array):
+        check.error(f"The {node.op} operator cannot be used on arrays.", node.span)
     elif _same_family(left, right):
         _unusable(check, node, left, right)
     else:
@@ -132,14 +128,12 @@ def _binary(check: Checker, node: n.Binary) -> n.Expr:
     return node
 
 
-def _logical_side(check: Checker, node: n.Expr) -> n.Expr:
-    t = node.type
-    checked = check.expr(node)
-    if isinstance(node, n.String):
-        return n.Boolean(value=bool(node.value), type=BOOL, span=node.span)
-    if not (is_integer(t) or isinstance(t, Pointer) or t is BOOL or t is NONE):
-        check.error(f"Invalid condition: {'string' if isinstance(t, String) else t}", node.span)
-    return check.read(checked)
+def _logical(check: Checker, node: n.Binary) -> n.Expr:
+    left, right = node.left.type, node.right.type
+    node.left, node.right = check.read(check.expr(node.left)), check.read(check.expr(node.right))
+    if not all(is_integer(t) or isinstance(t, Pointer) or t is BOOL or t is NONE for t in (left, right)):
+        (_unusable if _same_family(left, right) else _mismatch)(check, node, left, right)
+    return node
 
 
 def _arithmetic(check: Checker, node: n.Binary, left: Type, right: Type) -> None:
@@ -159,8 +153,7 @@ def _same_family(left: Type, right: Type) -> bool:
     return kind(left) == kind(right) or (isinstance(left, Pointer) and isinstance(right, Pointer))
 
 
-_ORDERED_ONLY_AS_EQUAL = (String, Tuple, Record, Buffer, Inet, Stack, Timestamp, Struct)
-_SYMBOLIC = (KSYM, USYM, USERNAME, MAC)
+_EXACT = (Simple, Stack, Struct)  # kinds whose values compare only with the very same type
 
 
 def _comparison(check: Checker, node: n.Binary, left: Type, right: Type, whole: bool) -> None:
@@ -171,16 +164,18 @@ def _comparison(check: Checker, node: n.Binary, left: Type, right: Type, whole: 
         _both_to(check, node, common, left, right)
     elif isinstance(left, Pointer) and isinstance(right, Pointer):
         return
-    elif isinstance(left, Pointer) and is_integer(right):
+    elif isinstance(left, Pointer) and (is_integer(right) or right is BOOL):
         node.right = convert(check.read(node.right), left, None)
-    elif isinstance(right, Pointer) and is_integer(left):
+    elif isinstance(right, Pointer) and (is_integer(left) or left is BOOL):
         node.left = convert(check.read(node.left), right, None)
+    elif isinstance(left, Pointer) or isinstance(right, Pointer):
+        _unusable(check, node, left, right)
     elif isinstance(left, Array) and isinstance(right, Array):
         if node.op not in ("==", "!="):
             check.error(f"The {node.op} operator cannot be used on arrays.", node.span)
         elif left != right:
             check.error("Only arrays of same size support comparison operators.", node.span)
-    elif not _same_family(left, right) or left in _SYMBOLIC and left != right:
+    elif not _same_family(left, right) or (isinstance(left, _EXACT) and left != right):
         _mismatch(check, node, left, right)
     elif node.op not in ("==", "!="):
         _unusable(check, node, left, right)
@@ -201,10 +196,13 @@ def _both_to(check: Checker, node: n.Binary, common: Type | None, left: Type, ri
 
 
 def _ternary(check: Checker, node: n.Ternary) -> n.Expr:
-    node.condition = check.condition(node.condition, node.span)
     to = final(readable(node.type))
+    before = node.condition.type
+    node.condition = check.condition(node.condition, node.span)
     if node.then is not None:
         node.then = check.store(node.then, to)
+    elif before != to:
+        pass
     node.orelse = check.store(node.orelse, to)
     node.type = to
     return node
@@ -217,22 +215,27 @@ def _if(check: Checker, node: n.If) -> n.Expr:
     node.condition = check.condition(node.condition, node.span)
     node.then = check.block(node.then)
     node.orelse = check.block(node.orelse) if node.orelse is not None else None
-    if node.type is VOID or node.type is NONE:
-        for branch in (node.then, node.orelse):
-            if branch is not None and branch.result is not None:
-                if branch.result.type is not VOID and branch.result.type is not NONE:
-                    check.warning("Return value discarded.", branch.result.span)
-                branch.statements.append(n.ExprStatement(expr=branch.result, span=branch.result.span))
-                branch.result = None
-                branch.type = VOID
-        return node
     to = final(readable(node.type))
+    if to is VOID or to is NONE:
+        return node
+    if node.orelse is None:
+        node.orelse = n.Block(statements=[], span=node.span)
     for branch in (node.then, node.orelse):
-        if branch is not None and branch.result is not None:
-            branch.result = convert(check.read(branch.result), to, check.diagnostics)
-            branch.type = to
+        if branch.result is None:
+            branch.result = _zero(to, node)
+        branch.result = convert(check.read(branch.result), to, check.diagnostics)
+        branch.type = to
     node.type = to
     return node
+
+
+def _zero(t: Type, node: n.Expr) -> n.Expr:
+    """The value of a branch that gives none although the other one does."""
+    if isinstance(t, String):
+        return n.String(value=b"", type=t, span=node.span)
+    if t is BOOL:
+        return n.Boolean(value=False, type=t, span=node.span)
+    return convert(n.Integer(value=0, type=UINT64, span=node.span), t, None)
 
 
 def _block(check: Checker, node: n.Block) -> n.Expr:
@@ -291,7 +294,10 @@ def _cast(check: Checker, node: n.Cast) -> n.Expr:
     node.type = target = final(node.type)
     if node.spec is None or source is NONE:
         return node
-    if source == target and not isinstance(source, (Pointer, Struct)):
+    if isinstance(node.spec, n.NamedType) and isinstance(target, String) and not node.spec.size:
+        check.error(f'Cannot cast from "{source}" to "string"', node.span)
+        return node
+    if source == target and not isinstance(source, Struct):
         check.warning(f"Unnecessary cast: expression is already of type {target}", node.span)
     elif not _castable(check, node, source, target):
         return node
@@ -317,11 +323,12 @@ def _castable(check: Checker, node: n.Cast, source: Type, target: Type) -> bool:
     elif target is BOOL:
         good = number or isinstance(source, (Pointer, String)) or (isinstance(source, Aggregate) and source.castable)
     elif isinstance(target, Pointer):
-        good = number and source is not BOOL or isinstance(source, (Pointer, Array)) or (isinstance(source, Aggregate) and source.castable)
+        good = number or isinstance(source, Pointer) or (isinstance(source, Aggregate) and source.castable)
     elif isinstance(target, Array):
-        good = _to_array(check, node, source, target)
-        if good is None:
+        fits = _to_array(check, node, source, target)
+        if fits is None:
             return False
+        good = fits
     elif isinstance(target, String):
         good = isinstance(source, String) and target.size >= source.size
     elif target is USERNAME:
@@ -333,24 +340,27 @@ def _castable(check: Checker, node: n.Cast, source: Type, target: Type) -> bool:
         return False
     if not good:
         check.error(f'Cannot cast from "{source}" to "{target}"', node.span)
-    return bool(good)
+    return good
 
 
 def _to_array(check: Checker, node: n.Cast, source: Type, target: Array) -> bool | None:
     """From a number or a string to an array of integers; None after an error of its own."""
     if isinstance(source, Array):
-        return source == target or source.size == target.size
+        return source == target
     if isinstance(source, String):
-        return isinstance(target.element, Integer) and target.element.size == 1 and target.size >= source.size
+        return isinstance(target.element, Integer) and target.size == source.size
     if not isinstance(source, (Integer, Enum)):
         return False
-    if target.element.size and source.size % target.element.size:
+    if not target.count:
         check.error("Cannot determine array size: the element size is incompatible with the cast integer size", node.span)
         return None
     return target.size == source.size or (source.size < target.size <= 8)
 
 
 def _tuple(check: Checker, node: n.Tuple) -> n.Expr:
+    for item in node.items:
+        if isinstance(item.type, Aggregate) and item.type.function in ("hist", "lhist", "tseries"):
+            check.error(f"Map type {item.type} cannot exist inside a tuple.", item.span)
     node.items = [check.read(check.expr(item)) for item in node.items]
     node.type = Tuple(tuple(item.type for item in node.items)) if node.items else NONE
     return node

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyprobe.lang import nodes as n
 from pyprobe.lang.promote import kind
@@ -28,13 +28,13 @@ PREDICATES: dict[str, Callable[[Type], bool]] = {
 }
 """The functions that ask for a property of an argument's type."""
 
-_OPERATORS: dict[str, Callable[[Value, Value], Value]] = {
+_OPERATORS: dict[str, Callable[[Any, Any], Value]] = {
     "==": operator.eq,
     "!=": operator.ne,
-    "<": lambda a, b: operator.lt(a, b),  # type: ignore[operator]  # only reached with two values of one kind
-    "<=": lambda a, b: operator.le(a, b),  # type: ignore[operator]  # as above
-    ">": lambda a, b: operator.gt(a, b),  # type: ignore[operator]  # as above
-    ">=": lambda a, b: operator.ge(a, b),  # type: ignore[operator]  # as above
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
     "&&": lambda a, b: bool(a) and bool(b),
     "||": lambda a, b: bool(a) or bool(b),
 }
@@ -45,7 +45,7 @@ def constant(node: n.Expr, ctx: Inference) -> Value | None:
     if isinstance(node, (n.Integer, n.Boolean, n.String)):
         return node.value
     if isinstance(node, n.SizeOf):
-        from pyprobe.lang.passes.infer_expressions import size_of  # the two modules ask each other
+        from pyprobe.lang.passes.infer_queries import size_of  # the two modules ask each other
 
         return size_of(ctx, node.operand) or None
     if isinstance(node, n.Comptime):
@@ -79,7 +79,8 @@ def _type_info(node: n.TypeInfo, field: str, ctx: Inference) -> Value | None:
     t = ctx.resolve(node.operand) if isinstance(node.operand, n.TypeSpec) else node.operand.type
     if t is NONE:
         return None
-    return {"btf_id": 0, "base_type": kind(t).encode(), "full_type": str(t).encode()}.get(field)
+    values: dict[str, Value] = {"btf_id": 0, "base_type": kind(t).encode(), "full_type": str(t).encode()}
+    return values.get(field)
 
 
 def constant_boolean(node: n.Expr, ctx: Inference) -> bool | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pyprobe.lang.csection import terminated
 from pyprobe.lang.diagnostics import CompileError
 from pyprobe.lang.nodes import Identifier
 from pyprobe.lang.passes.unit import Unit
@@ -17,10 +18,10 @@ def run(unit: Unit) -> None:
     options = unit.options
     try:
         declared = cdecl.parse(
-            unit.script.c_section,
+            terminated(unit.script.c_section),
             unit.world.arch,
             unit.types.named,
-            include_paths=options.include_paths,
+            include_paths=options.include_dirs,
             include_files=options.include_files,
         )
     except cdecl.CError as e:

@@ -1,5 +1,6 @@
-"""Bare words that are enum constants, C macros or, in sizeof and its like, types. What remains unknown is reported by type inference,
-because a word may also be the argument of a builtin (`nsecs(tai)`).
+"""Bare words that are enum constants, C macros or, in sizeof and its like, types.
+
+What remains is reported only when calls have been checked, because a word may also be the argument of a builtin (`nsecs(tai)`).
 """
 
 from __future__ import annotations
@@ -9,14 +10,31 @@ from pyprobe.lang.nodes import Call, EnumConstant, Function, Identifier, NamedTy
 from pyprobe.lang.parser import parse_expression
 from pyprobe.lang.passes import builtins
 from pyprobe.lang.passes.unit import Unit
-from pyprobe.lang.passes.walk import descend, replace_children
+from pyprobe.lang.passes.walk import children, descend, replace_children
 from pyprobe.lang.signatures import BUILTINS
 from pyprobe.lang.source import Source, Span
+
+TAKES_NAMES = frozenset(("container_of",))  # functions with the name of a member among their arguments
 
 
 def run(unit: Unit) -> None:
     for root in (*unit.blocks(), *(item.body for item in unit.script.items if isinstance(item, Function))):
         _resolve(unit, root, ())
+
+
+def unknown(unit: Unit) -> None:
+    """Report the words that nothing defines."""
+    for block in unit.blocks():
+        _report(unit, block)
+
+
+def _report(unit: Unit, node: Node) -> None:
+    if isinstance(node, Identifier):
+        unit.diagnostics.error(f"Unknown identifier: '{node.name}'", node.span)
+    named = isinstance(node, Call) and node.name in TAKES_NAMES
+    for child in children(node):
+        if not (named and isinstance(child, Identifier)):
+            _report(unit, child)
 
 
 def _resolve(unit: Unit, node: Node, chain: tuple[str, ...]) -> Node:

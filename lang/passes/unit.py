@@ -22,10 +22,10 @@ class Options:
     """What the caller decides, apart from the text.
 
     `params` are the positional parameters, `named` the words of the command line that begin with two dashes (`--top=5`) and are meant
-    for getopt(); `include_paths` and `include_files` go to the C front end; `environ` is searched for `BPFTRACE_` settings.
+    for getopt(); `include_dirs` and `include_files` go to the C front end; `environ` is searched for `BPFTRACE_` settings.
     """
 
-    __slots__ = ("environ", "include_files", "include_paths", "named", "params", "unsafe")
+    __slots__ = ("environ", "include_dirs", "include_files", "named", "params", "unsafe")
 
     def __init__(
         self,
@@ -33,14 +33,14 @@ class Options:
         params: Sequence[str] = (),
         named: Sequence[str] = (),
         unsafe: bool = False,
-        include_paths: Sequence[str] = (),
+        include_dirs: Sequence[str] = (),
         include_files: Sequence[str] = (),
         environ: Mapping[str, str] | None = None,
     ) -> None:
         self.params = list(params)
         self.named = list(named)
         self.unsafe = unsafe
-        self.include_paths = list(include_paths)
+        self.include_dirs = list(include_dirs)
         self.include_files = list(include_files)
         self.environ = environ if environ is not None else {}
 
