@@ -78,7 +78,10 @@ def _expand(unit: Unit, node: Identifier, body: str, chain: tuple[str, ...]) -> 
     if expression is None or trial.failed:
         unit.diagnostics.error(f"unable to expand macro as an expression: {body}", node.span)
         return node
-    for part in descend(expression):
+    parts = list(descend(expression))
+    if not unit.grow(len(parts), node.span):
+        return node
+    for part in parts:
         for value in vars(part).values():
             if isinstance(value, Span) and value.outer is None:
                 value.outer = node.span
