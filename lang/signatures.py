@@ -605,3 +605,8 @@ def stack_type(kind: str, args: tuple[object, ...], config: Config) -> Stack:
 def nanoseconds_type(args: tuple[object, ...]) -> IntegerType:
     """The type of `nsecs(mode)`."""
     return Nanoseconds(str(args[0])) if args and args[0] != "boot" else UINT64
+
+
+def is_aggregation(name: str) -> bool:
+    """Whether a function is an aggregation: count, sum, hist ..."""
+    return name in FUNCTIONS and FUNCTIONS[name].mode == "aggregate"

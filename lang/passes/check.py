@@ -13,13 +13,13 @@ from pyprobe.lang import nodes as n
 from pyprobe.lang.diagnostics import Diagnostic, Diagnostics
 from pyprobe.lang.passes import check_expressions
 from pyprobe.lang.passes.casts import convert, final, readable
-from pyprobe.lang.passes.infer import Inference, compound_span
+from pyprobe.lang.passes.infer import Inference
+from pyprobe.lang.passes.infer_statements import compound_span
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import copy
 from pyprobe.lang.promote import kind
 from pyprobe.lang.source import Span
 from pyprobe.lang.typesys import BOOL, NONE, VOID, Aggregate, Enum, Integer, Pointer, String, Tuple, Type
-
 
 
 class Checker:
@@ -174,6 +174,8 @@ def _discard(check: Checker, node: n.Discard) -> Result:
 
 def _let(check: Checker, node: n.Let) -> Result:
     state = check.inference.variable(node.variable)
+    if node.value is None and state.type is NONE:
+        return []  # never used, or reported where it is
     node.variable.type = final(state.type)
     if node.value is not None:
         node.value = check.store(node.value, node.variable.type)

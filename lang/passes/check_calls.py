@@ -14,6 +14,7 @@ from pyprobe.lang import formats
 from pyprobe.lang import nodes as n
 from pyprobe.lang.passes.casts import convert
 from pyprobe.lang.passes.constant import PREDICATES
+from pyprobe.lang.passes.infer_queries import member_offset, member_path
 from pyprobe.lang.promote import kind, wide
 from pyprobe.lang.signatures import FUNCTIONS, Param, Signature
 from pyprobe.lang.typesys import (
@@ -397,6 +398,16 @@ def _assert_str(check: Checker, node: n.Call) -> n.Expr:
     return n.Block(statements=[], type=VOID, span=node.span)
 
 
+def _container_of(check: Checker, node: n.Call) -> n.Expr:
+    pointer, _, member = node.args
+    assert isinstance(pointer, n.Expr) and isinstance(node.type, Pointer)
+    offset = member_offset(check.inference, node.type.to, member_path(member) or [], node.span) or 0
+    back = n.Integer(value=offset, flexible=False, type=UINT64, span=node.span)
+    address = convert(check.expr(pointer), UINT64, None)
+    moved = n.Binary(op="-", left=convert(address, INT64, None), right=convert(back, INT64, None), type=INT64, span=node.span)
+    return n.Cast(spec=None, operand=moved, type=node.type, span=node.span)
+
+
 def _is_literal(check: Checker, node: n.Call) -> n.Expr:
     return _boolean(node, isinstance(node.args[0], (n.Integer, n.String, n.Boolean)))
 
@@ -409,6 +420,7 @@ _SPECIAL_FIRST: dict[str, Callable[[Checker, n.Call], n.Expr]] = {
     "assert": _assert,
     "static_assert": _static_assert,
     "assert_str": _assert_str,
+    "container_of": _container_of,
     "is_literal": _is_literal,
     "kfunc_exist": _kernel_function,
     "kfunc_allowed": _kernel_function,

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pyprobe.lang import nodes as n
-from pyprobe.lang.passes import infer_expressions as infer
+from pyprobe.lang.passes import infer_queries as infer
 from pyprobe.lang.passes.casts import convert, final, readable
 from pyprobe.lang.passes.check_calls import call
 from pyprobe.lang.passes.constant import constant, constant_boolean
-from pyprobe.lang.passes.infer_expressions import COMPARISONS, LOGICAL
+from pyprobe.lang.passes.infer_expressions import COMPARISONS, LOGICAL, default_space
 from pyprobe.lang.promote import integer, is_integer, join, kind, meeting, wide
 from pyprobe.lang.typesys import (
     BOOL,
@@ -83,12 +83,12 @@ def _unary(check: Checker, node: n.Unary) -> n.Expr:
             node.type = integer(t.size, False)
             return convert(node, UINT64, None)
     elif op == "*" and isinstance(t, _NUMERIC):
-        cell = Pointer(integer(t.size, False), infer.default_space(check.inference.body.point.provider))
+        cell = Pointer(integer(t.size, False), default_space(check.inference.body.point.provider))
         node.operand = convert(node.operand, cell, None)
         node.type = cell.to
         return convert(node, UINT64, None)
     elif op == "*" and isinstance(t, Pointer) and t.to is VOID:
-        check.error(f"Can not dereference pointer to \"{t.to}\"", node.span)
+        check.error(f'Can not dereference pointer to "{t.to}"', node.span)
     return node
 
 
@@ -297,7 +297,7 @@ def _cast(check: Checker, node: n.Cast) -> n.Expr:
     if isinstance(node.spec, n.NamedType) and isinstance(target, String) and not node.spec.size:
         check.error(f'Cannot cast from "{source}" to "string"', node.span)
         return node
-    if source == target and not isinstance(source, (Pointer, Struct)):
+    if source == target and not isinstance(source, Struct):
         check.warning(f"Unnecessary cast: expression is already of type {target}", node.span)
     elif not _castable(check, node, source, target):
         return node

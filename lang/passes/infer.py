@@ -5,7 +5,8 @@ bodies are gone through until nothing changes. The first time through only value
 builtins, calls) count, which decides what the other assignments are measured against. Only the last time through reports errors, when
 every type is known.
 
-The rules for expressions are in `infer_expressions`; here are the state, the statements and the loop.
+The rules are in `infer_expressions`, `infer_calls`, `infer_queries` and `infer_statements`; here are the state, what an assignment
+does to it, and the loop.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from collections.abc import Callable
 
 from pyprobe.lang import nodes as n
 from pyprobe.lang.diagnostics import Diagnostic
+from pyprobe.lang.passes.infer_calls import call
 from pyprobe.lang.passes.infer_expressions import IMMEDIATE, RULES
+from pyprobe.lang.passes.infer_queries import QUERIES
+from pyprobe.lang.passes.infer_statements import STATEMENTS
 from pyprobe.lang.passes.types import UnknownType
 from pyprobe.lang.passes.unit import Body, Unit
 from pyprobe.lang.promote import join, wide
@@ -22,6 +26,7 @@ from pyprobe.lang.signatures import BUILTINS, FUNCTIONS
 from pyprobe.lang.source import NOWHERE, Span
 from pyprobe.lang.typesys import FLEXIBLE, NONE, VOID, Aggregate, Array, Enum, Integer, String, Tuple, Type
 
+_RULES: dict[type[n.Node], Callable[..., Type]] = {**RULES, **QUERIES, n.Call: call}
 _ROUNDS = 24  # no sane program needs more than a handful; types that contain themselves never settle
 
 
@@ -154,7 +159,7 @@ class Inference:
     def expr(self, node: n.Expr) -> Type:
         """Infer the type of an expression and note it in the node."""
         kind = type(node)
-        rule = RULES.get(kind)
+        rule = _RULES.get(kind)
         if rule is None:
             return node.type
         found = rule(self, node)
@@ -165,7 +170,7 @@ class Inference:
 
     def block(self, block: n.Block) -> Type:
         for statement in block.statements:
-            _STATEMENTS[type(statement)](self, statement)
+            STATEMENTS[type(statement)](self, statement)
         return self.expr(block.result) if block.result is not None else NONE
 
     def discard(self, node: n.Expr) -> None:
@@ -189,7 +194,7 @@ class Inference:
 
     def _discard_block(self, block: n.Block) -> None:
         for statement in block.statements:
-            _STATEMENTS[type(statement)](self, statement)
+            STATEMENTS[type(statement)](self, statement)
         if block.result is not None:
             self.discard(block.result)
         block.type = VOID
@@ -213,14 +218,14 @@ class Inference:
             return
         if state.declared:
             if not _fits_declared(state.type, found):
-                self._mismatch(f"${node.name}", "variable", found, state.type, span, 2)
+                self.mismatch(f"${node.name}", "variable", found, state.type, span, 2)
             return
         joined = join(state.type, found)
         if joined is None:
             if unreadable:
                 self.error(f"Value '{unreadable}' cannot be assigned to a scratch variable.", span)
             else:
-                self._mismatch(f"${node.name}", "variable", found, state.type, span)
+                self.mismatch(f"${node.name}", "variable", found, state.type, span)
         elif joined is not state.type:
             state.type = joined
             self.changed = True
@@ -248,7 +253,7 @@ class Inference:
             if differing:
                 self.error(differing, value.span if value is not None else span)
             else:
-                self._mismatch(state.name, "map", found, state.value, value.span if isinstance(value, n.Call) else span)
+                self.mismatch(state.name, "map", found, state.value, value.span if isinstance(value, n.Call) else span)
         elif joined is not state.value:
             state.value = joined
             self.changed = True
@@ -274,7 +279,7 @@ class Inference:
             state.key = joined
             self.changed = True
 
-    def _mismatch(self, name: str, what: str, found: Type, known: Type, span: Span, rank: int = 1) -> None:
+    def mismatch(self, name: str, what: str, found: Type, known: Type, span: Span, rank: int = 1) -> None:
         message = f"Type mismatch for {name}: trying to assign value of type '{found}' when {what} already has a type '{known}'"
         self._misfit(what, message, span, rank)
 
@@ -289,11 +294,6 @@ _COPY = (
     "Map value '{0}' cannot be assigned from one map to another. The function that returns this type must be called directly e.g. "
     "`{1} = {0.function}({2});`."
 )
-
-
-def is_aggregation(node: n.Call) -> bool:
-    """Whether a call is one of an aggregation."""
-    return node.name in FUNCTIONS and FUNCTIONS[node.name].mode == "aggregate"
 
 
 def _is_aggregation(value: n.Expr | None) -> bool:
@@ -335,158 +335,6 @@ def _fits_declared(declared: Type, found: Type) -> bool:
     joined = join(declared, found)
     return joined is not None and (joined == declared or not isinstance(joined, (Tuple, String, Array)))
 
-
-# ---- statements
-
-
-def _assign(self: Inference, node: n.Assign) -> None:
-    target = node.target
-    if isinstance(target, n.MapAccess):
-        state = self.map(target.map.name)
-        self.use(state, False, target.span)
-        at = node.value if isinstance(node.value, n.Call) and is_aggregation(node.value) else target
-        self.assign_key(state, self.expr(target.key), at.span)
-        target.type = target.map.type = state.value
-    elif isinstance(target, n.Map):
-        state = self.map(target.name)
-        self.use(state, True, target.span)
-        target.type = state.value
-    if node.op:
-        found = _compound(self, node)
-    else:
-        found = self.expr(node.value)
-    if isinstance(target, n.Variable):
-        variable = self.variable(target)
-        if isinstance(node.value, n.Integer) and not node.op and variable.declared:
-            _check_literal(self, variable, node.value, target.name, node.span)
-        self.assign_variable(target, found, node.span, node.value)
-        target.type = variable.type
-    else:
-        self.assign_map(state, found, node.span, node.value)
-
-
-def _check_literal(self: Inference, variable: VariableState, value: n.Integer, name: str, span: Span) -> None:
-    declared = variable.type
-    if isinstance(declared, Integer) and not declared.low <= value.value <= declared.high:
-        self._mismatch(f"${name}", "variable", value.type, declared, span, 2)
-
-
-def _compound(self: Inference, node: n.Assign) -> Type:
-    """`x op= e` has the type of `x op e`."""
-    target = node.target
-    if isinstance(target, n.Variable):
-        before = self.variable(target).type
-    else:
-        state = self.map(target.name if isinstance(target, n.Map) else target.map.name)
-        state.read = True
-        before = state.value
-    target.type = before
-    both = n.Binary(op=node.op.rstrip("="), left=target, right=node.value, span=compound_span(node))
-    if isinstance(target, n.Variable) and self.variable(target).declared and isinstance(before, Integer):
-        self.expr(both)
-        return before
-    return self.expr(both)
-
-
-def compound_span(node: n.Assign) -> Span:
-    """Where messages about the operation in `x op= e` point: from the operator on."""
-    start, end = node.target.span.end, node.value.span.end
-    text = node.span.source.text[start:end]
-    return Span(node.span.source, start + len(text) - len(text.lstrip()), end, node.span.outer)
-
-
-def _let(self: Inference, node: n.Let) -> None:
-    state = self.variable(node.variable)
-    if node.spec is not None:
-        declared = self.resolve(node.spec)
-        if isinstance(declared, Aggregate):
-            self.error(f"Invalid variable declaration type: {declared}", node.spec.span)
-        elif declared is not NONE and not state.declared:
-            state.declared = not (isinstance(declared, String) and not declared.size)
-            joined = declared if state.declared or state.type is NONE else join(state.type, declared)
-            if joined is not None and joined != state.type:
-                state.type = joined
-                self.changed = True
-    if node.value is not None:
-        found = self.expr(node.value)
-        if isinstance(node.value, n.Integer) and state.declared:
-            _check_literal(self, state, node.value, node.variable.name, node.span)
-        self.assign_variable(node.variable, found, node.span, node.value)
-    node.variable.type = state.type
-
-
-def _while(self: Inference, node: n.While) -> None:
-    self.expr(node.condition)
-    self.discard(node.body)
-
-
-def _unroll(self: Inference, node: n.Unroll) -> None:
-    self.expr(node.count)
-    self.discard(node.body)
-
-
-def _for_range(self: Inference, node: n.ForRange) -> None:
-    start, end = self.expr(node.start), self.expr(node.end)
-    last = node.end.span.end
-    for word, bound in (("start", start), ("end", end)):
-        if bound is not NONE and not isinstance(bound, (Integer, Enum)):
-            self.error(f"Loop range requires an integer for the {word} value", Span(node.span.source, node.span.start, last, node.span.outer))
-    joined = join(start, end)
-    if isinstance(joined, (Integer, Enum)):
-        self.assign_variable(node.variable, joined, node.variable.span, None)
-    node.variable.type = self.variable(node.variable).type
-    self.discard(node.body)
-
-
-def _for_map(self: Inference, node: n.ForMap) -> None:
-    state = self.map(node.map.name)
-    node.map.type = state.value
-    value = state.value
-    if state.scalar is True:
-        self.error(f"{node.map.name} has no explicit keys (scalar map), and cannot be used for iteration", node.map.span)
-    elif value is NONE:
-        self.error(f"Undefined map: {node.map.name}", node.map.span)
-    elif isinstance(value, Aggregate) and not value.castable:
-        self.error(f"Loop expression does not support type: {value}", node.map.span)
-    if value is not NONE and state.key is not NONE:
-        loop = self.variable(node.variable)
-        pair = Tuple((state.key, value))
-        if loop.type != pair or join(loop.type, pair) is not loop.type:
-            loop.type = pair
-            self.changed = True
-        node.variable.type = pair
-    self.discard(node.body)
-
-
-def _jump(self: Inference, node: n.Jump) -> None:
-    if node.value is not None:
-        self.expr(node.value)
-
-
-def _expression(self: Inference, node: n.ExprStatement) -> None:
-    self.discard(node.expr)
-
-
-def _discard(self: Inference, node: n.Discard) -> None:
-    self.expr(node.value)
-
-
-def _nothing(self: Inference, node: n.Statement) -> None:
-    pass
-
-
-_STATEMENTS: dict[type[n.Node], Callable[..., None]] = {
-    n.Assign: _assign,
-    n.Let: _let,
-    n.While: _while,
-    n.Unroll: _unroll,
-    n.ForRange: _for_range,
-    n.ForMap: _for_map,
-    n.Jump: _jump,
-    n.ExprStatement: _expression,
-    n.Discard: _discard,
-    n.ImportStatement: _nothing,
-}
 
 def run(unit: Unit) -> None:
     """Infer all types; the result is kept in the unit for the checks."""
