@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pyprobe.lang.passes.infer import Inference
 
 
-MOST_EXPANDED = 200_000  # nodes; macros that double their argument reach any size with a few calls
+MOST_EXPANDED = 50_000  # nodes; macros that double their argument reach any size with a few calls
 
 
 class Options:
