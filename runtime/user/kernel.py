@@ -21,6 +21,7 @@ from pyprobe.runtime.user import exec as exec_module
 from pyprobe.runtime.user import exit as exit_module
 from pyprobe.runtime.user import faults, functions, signals
 from pyprobe.runtime.user.abi import ABIS, SIGCONTEXT_ARM64, SIGCONTEXT_X86_64
+from pyprobe.runtime.user.crash import code_around
 from pyprobe.runtime.user.errors import Block, Errno, ExecFailure, TaskGone
 from pyprobe.runtime.user.images import Images
 from pyprobe.runtime.user.loader import FileZone
@@ -52,9 +53,12 @@ Function = Callable[..., Any]
 
 
 class Crash:
-    """A process that a signal ended: for the report of the run. registers: by name, as they were."""
+    """A process that a signal ended: for the report of the run.
 
-    def __init__(self, task: Task, signo: int, code: int, address: int, registers: dict[str, int]) -> None:
+    registers: by name, as they were; pc: the instruction; text: the code around it, where it begins and its bytes.
+    """
+
+    def __init__(self, task: Task, signo: int, code: int, address: int, registers: dict[str, int], pc: int) -> None:
         self.pid = task.pid
         self.tid = task.tid
         self.comm = task.comm
@@ -62,6 +66,9 @@ class Crash:
         self.code = code
         self.address = address
         self.registers = registers
+        self.arch = task.process.arch
+        self.pc = pc
+        self.text = code_around(task.process.space, pc)
 
 
 class Kernel:
@@ -594,7 +601,7 @@ class Kernel:
         engine = task.process.engine
         registers = {name: engine.get(name) for name in REPORTED_REGISTERS[task.process.arch]}
         address = int.from_bytes(info.rest[:8], "little") if info.code in (1, 2) else 0
-        self.crashes.append(Crash(task, info.signo, info.code, address, registers))
+        self.crashes.append(Crash(task, info.signo, info.code, address, registers, engine.get(engine.arch.pc)))
 
     def announce_images(self, space: AddressSpace) -> None:
         """Tell who asked (`on_image`) of the executable file mappings that have appeared in a space."""

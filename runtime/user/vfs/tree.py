@@ -101,7 +101,7 @@ class TreeFileSystem(FileSystem):
                 content = HostContent(status.st_size, lambda: self.host.open(file))
                 inode = Regular(self, ino, status.st_mode, status.st_mtime_ns, content, status.st_blocks)
             elif kind == S_IFLNK:
-                inode = Symlink(self, ino, self.host.readlink(file), status.st_mtime_ns)
+                inode = Symlink(self, ino, self.host.readlink(file), status.st_mtime_ns, status.st_blocks)
             else:
                 inode = Special(self, ino, status.st_mode, status.st_mtime_ns, rdev=status.st_rdev)
             if status.st_nlink > 1:
@@ -231,17 +231,18 @@ class Regular(Inode):
 class Symlink(Inode):
     """A symbolic link."""
 
-    __slots__ = ("target",)
+    __slots__ = ("_blocks", "target")
 
-    def __init__(self, fs: FileSystem, ino: int, target: bytes, now: int) -> None:
+    def __init__(self, fs: FileSystem, ino: int, target: bytes, now: int, blocks: int = 0) -> None:
         super().__init__(fs, ino, S_IFLNK | 0o777, now)
         self.target = target
+        self._blocks = blocks
 
     def size(self) -> int:
         return len(self.target)
 
     def blocks(self) -> int:
-        return 0
+        return self._blocks
 
     def readlink(self, k: Kernel, t: Task) -> bytes:
         return self.target
