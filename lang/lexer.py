@@ -76,7 +76,7 @@ class Lexer:
         self.text = text
         self.position = position
         self.comments: list[tuple[int, str]] = []
-        self._last = ""  # the terminal before
+        self.last = ""  # the terminal before
         self._keywords = tables.keywords
         self._match = re.compile(tables.pattern, re.A).match
 
@@ -104,7 +104,7 @@ class Lexer:
         elif terminal == "SLASH":
             if "PREDICATE_END" in accepted and _BODY_FOLLOWS.match(text, start):
                 terminal = "PREDICATE_END"
-        elif word == "<" and "ANGLE_OPEN" in accepted and text[start - 1] in " \t\r\n/":
+        elif word == "<" and "ANGLE_OPEN" in accepted and text[start - 1] in " \t\r\n":
             terminal = "ANGLE_OPEN"
         elif word[0] == ">" and ("ANGLE_CLOSE" in accepted or "END" in accepted) and self._closes(accepted, viable):
             terminal, word = "ANGLE_CLOSE", ">"
@@ -113,7 +113,7 @@ class Lexer:
             if end and _OPERAND_END.match(text, end):
                 return Token("TYPE_NEXT", "", start)
         self.position = start + len(word)
-        self._last = terminal
+        self.last = terminal
         return Token(terminal, word, start)
 
     def place(self, offset: int) -> tuple[int, int]:
@@ -159,7 +159,7 @@ class Lexer:
         """Whether a `>` closes an outer body: where a statement could start, or after the block that ends one."""
         if "RELATION" not in accepted:
             return "ANGLE_CLOSE" in accepted
-        return self._last == "RBRACE" and (viable("ANGLE_CLOSE") or viable("END", "ANGLE_CLOSE"))
+        return self.last == "RBRACE" and (viable("ANGLE_CLOSE") or viable("END", "ANGLE_CLOSE"))
 
     def _at_top_level(self, accepted: Mapping[str, int], start: int) -> Token:
         """A keyword that begins an entry, what may follow a point's comma, or an attach point."""

@@ -53,11 +53,15 @@ def build(grammar: str) -> dict[str, Any]:
     lark = Lark(grammar, parser="lalr", lexer="contextual", start=list(STARTS))
     table: Any = lark.parser.parser._parse_table  # type: ignore[attr-defined]  # Lark has no public way to the plain table
     rules = {rule: index for index, rule in enumerate(lark.rules)}
-    numbers = {state: index for index, state in enumerate(table.states)}
+    order = [state for _, state in sorted(table.start_states.items())]
+    numbers = {state: index for index, state in enumerate(order)}
     states = []
-    for actions in table.states.values():
+    for state in order:  # grows on the way: states are numbered as they are reached, because Lark's own numbers follow hashes
         row = {}
-        for symbol, (action, argument) in sorted(actions.items()):
+        for symbol, (action, argument) in sorted(table.states[state].items()):
+            if action is not Reduce and argument not in numbers:
+                numbers[argument] = len(order)
+                order.append(argument)
             row[symbol] = -rules[argument] - 1 if action is Reduce else numbers[argument]
         states.append(row)
     words: dict[str, str] = {}
@@ -75,8 +79,8 @@ def build(grammar: str) -> dict[str, Any]:
         "pattern": "|".join(patterns),
         "keywords": words,
         "rules": [(str(r.origin.name), len(r.expansion), r.alias or "first") for r in lark.rules],
-        "starts": {name: numbers[state] for name, state in table.start_states.items()},
-        "ends": {name: numbers[state] for name, state in table.end_states.items()},
+        "starts": {name: numbers[table.start_states[name]] for name in STARTS},
+        "ends": {name: numbers[table.end_states[name]] for name in STARTS},
         "states": states,
     }
 

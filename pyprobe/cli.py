@@ -80,9 +80,9 @@ def paint(text: str, colour: str) -> str:
 
 def dispatch(options: Options, any_words: bool) -> int:
     if options.help:
-        from pyprobe.usage import text
+        from pyprobe.usage import text as usage_text
 
-        print(text(), end="")
+        print(usage_text(), end="")
         return OK
     if options.version:
         from pyprobe.version import VERSION
@@ -94,7 +94,7 @@ def dispatch(options: Options, any_words: bool) -> int:
 
         print(info_text(), end="")
         return OK
-    if options.list:
+    if options.list_probes:
         from pyprobe.listing import run as run_listing
 
         return run_listing(options)
@@ -137,7 +137,7 @@ def refuse_pid(text: str) -> int:
 
 def read_program(options: Options) -> tuple[str, str, list[str]]:
     """The source name for messages, the program text, and the positional parameters."""
-    words = list(options.words)
+    words = options.words[:]
     if options.program is not None:
         return "stdin", options.program, words
     name = words.pop(0)

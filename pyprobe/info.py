@@ -23,17 +23,25 @@ def _columns(entries: list[tuple[str, str]]) -> str:
     return "\n".join(lines)
 
 
+def native_missing() -> str:
+    """Why the native callbacks cannot be used, "" when they can."""
+    try:
+        import pyprobe.runtime.machine.native  # noqa: F401  # only whether it is there
+    except ImportError as error:
+        return str(error)
+    return ""
+
+
 def text() -> str:
     """The whole report, ending in a newline."""
-    from pyprobe.runtime.machine.engine import native_status
-    from pyprobe.runtime.probes import PROVIDERS
+    from pyprobe.runtime.probes import BY_NAME
     from pyprobe.version import VERSION
 
-    native, why_not = native_status()
+    why_not = native_missing()
     uname = platform.uname()
     return (
         f"System\n  OS: {uname.system} {uname.release} {uname.version}\n  Arch: {uname.machine}\n  Python: {sys.version.split()[0]}\n\n"
         f"Build\n  version: v{VERSION}\n" + "".join(f"  {p}: {_version(p)}\n" for p in PACKAGES) + "\n"
-        f"Machine\n  native extension: {'yes' if native else f'no ({why_not})'}\n  user machine: x86_64\n\n"
-        f"Probe types\n{_columns([(name, 'yes') for name in PROVIDERS])}\n"
+        f"Machine\n  native extension: {f'no ({why_not})' if why_not else 'yes'}\n  user machine: x86_64\n\n"
+        f"Probe types\n{_columns([(name, 'yes') for name in BY_NAME])}\n"
     )

@@ -38,12 +38,14 @@ GROUPS = ("", "PROGRAM TO TRACE", "OUTPUT", "MACHINE", "SCRIPT", "DEVELOPER", "T
 
 OPTIONS = (
     Option("e", "", "PROGRAM", "store", "", "run this program text", "program"),
-    Option("l", "list", None, "flag", "", "list probes: all, those matching a PATTERN (`*` is a wildcard), or a script's"),
+    Option("l", "list", None, "flag", "", "list probes: all, those matching a PATTERN (`*` is a wildcard), or a script's", "list_probes"),
     Option("v", "verbose", None, "count", "", "more messages; with -l the arguments of each probe; -vv: tracebacks of faults in pyprobe"),
     Option("h", "help", None, "flag", "", "show this text"),
     Option("V", "version", None, "flag", "", "show the version"),
     Option("", "info", None, "flag", "", "show what this installation has: libraries, the native extension, probe types"),
-    Option("c", "cmd", "COMMAND", "store", "PROGRAM TO TRACE", "run COMMAND in the emulated machine (split by shell quoting rules; `#!` works)"),
+    Option(
+        "c", "cmd", "COMMAND", "store", "PROGRAM TO TRACE", "run COMMAND in the emulated machine (split by shell quoting rules; `#!` works)"
+    ),
     Option("p", "pid", "PID", "store", "PROGRAM TO TRACE", "refused: the processes of this host are not in the emulated machine"),
     Option("", "env", "NAME=VALUE", "append", "PROGRAM TO TRACE", "set a variable in COMMAND's environment (repeatable)"),
     Option("o", "output", "FILE", "store", "OUTPUT", "write the script's output to FILE"),
@@ -83,7 +85,7 @@ class Options:
     """The values of a command line. `words` are the positional words before a literal `--`, `script_words` those after it."""
 
     program: str | None = None
-    list: bool = False
+    list_probes: bool = False
     verbose: int = 0
     help: bool = False
     version: bool = False

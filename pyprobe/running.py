@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from pyprobe.cli import FAILED, INTERNAL, OK, RUN_FAILED, colours, say_error, show
-from pyprobe.options import Options, UsageError
+from pyprobe.options import FOREIGN_STAGES, Options, UsageError
 
 if TYPE_CHECKING:
     from pyprobe.lang.program import Program
@@ -54,6 +54,7 @@ def settings_of(options: Options) -> Settings:
         output=options.output,
         probe_filter=options.probe_filter,
         colour=colours(),
+        show_source=not {"python", "all"}.isdisjoint(options.debug),
     )
 
 
@@ -62,6 +63,16 @@ def make_world(settings: Settings) -> MachineWorld:
     from pyprobe.runtime.probes.world import MachineWorld
 
     return MachineWorld(command=settings.command, environ=settings.environ, cwd=settings.cwd)
+
+
+def check_command(name: bytes, world: MachineWorld) -> None:
+    """Raises UsageError when there is no such program to start."""
+    targets = world.machine.targets
+    path = targets.host_path(targets.command) if targets.command else ""
+    if not path or not os.access(path, os.X_OK) or os.path.isdir(path):
+        shown = name.decode("utf-8", "backslashreplace")
+        why = "Permission denied" if path else "No such file or directory"
+        raise UsageError(f"Failed to fork child: Path '{shown}' does not exist or is not executable ({why})", prefix="ERROR: ")
 
 
 def compile_text(options: Options, world: MachineWorld, name: str, text: str, parameters: list[str]) -> tuple[Program | None, int]:
@@ -83,7 +94,7 @@ def compile_text(options: Options, world: MachineWorld, name: str, text: str, pa
             environ=dict(os.environ),
             include_dirs=options.include_dirs,
             include_files=options.include_files,
-            dump=set(options.debug),
+            dump=set(options.debug) - set(FOREIGN_STAGES),
             diagnostics=diagnostics,
         )
     except CompileError as error:
@@ -97,21 +108,23 @@ def run_program(options: Options, name: str, text: str, parameters: list[str]) -
     """Compile and run; the exit status of the command."""
     settings = settings_of(options)
     world = make_world(settings)
+    if settings.command is not None:
+        check_command(settings.command[0], world)
     program, status = compile_text(options, world, name, text, parameters)
     if program is None:
         return status
     if not program.probes:
         print("No probes to attach")
         return FAILED
-    return run_compiled(settings, program)
+    return run_compiled(settings, world, program)
 
 
-def run_compiled(settings: Settings, program: Program) -> int:
+def run_compiled(settings: Settings, world: MachineWorld, program: Program) -> int:
     """Run a checked program; failures of the run are one line on stderr."""
     from pyprobe.runtime.session import RunError, Session
 
     try:
-        return Session(settings).run(program)
+        return Session(settings, world).run(program)
     except RunError as error:
         sys.stdout.flush()
         say_error(str(error))

@@ -56,6 +56,9 @@ class Names(Protocol):
 
     def user(self, pid: int, address: int) -> Symbol | None: ...
 
+    def build_id(self, pid: int, address: int) -> tuple[str, int] | None:
+        """Build id, in hexadecimal, of the file that is mapped at a user address, and the offset in that file."""
+
     def username(self, uid: int) -> str | None: ...
 
     def cgroup(self, identity: int) -> str | None: ...
@@ -82,6 +85,9 @@ class NoMachine:
     def user(self, pid: int, address: int) -> Symbol | None:
         return None
 
+    def build_id(self, pid: int, address: int) -> tuple[str, int] | None:
+        return None
+
     def username(self, uid: int) -> str | None:
         return None
 
@@ -93,7 +99,7 @@ class RuntimeContext:
     """The shared state of a run.
 
     maps, output: see their classes. memory, clock, names: the machine (see the protocols).
-    rng: the only source of chance. unsafe: whether system() may run. verbose_helpers: `-k`, warn about reads that fail.
+    rng: the only source of chance, from `seed`. arch: the machine's architecture, for the names of system calls. unsafe: whether system() may run. verbose_helpers: `-k`, warn about reads that fail.
     read_file: how cat() gets a file: `(path, limit) -> bytes`, raises OSError. run_command: how system() runs a shell command:
     `(command) -> (stdout, status)`.
     """
@@ -108,6 +114,7 @@ class RuntimeContext:
         clock: Clock | None = None,
         names: Names | None = None,
         seed: int = 0,
+        arch: str = "x86_64",
         unsafe: bool = False,
         verbose_helpers: bool = False,
         read_file: Callable[[bytes, int], bytes] | None = None,
@@ -121,6 +128,7 @@ class RuntimeContext:
         self.clock: Clock = clock or nothing
         self.names: Names = names or nothing
         self.rng = random.Random(seed)
+        self.arch = arch
         self.unsafe = unsafe
         self.verbose_helpers = verbose_helpers
         self.read_file = read_file

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pyprobe.lang.source import Span
-from pyprobe.runtime.names import ERRORS, SIGNALS
+from pyprobe.runtime.names import ERRORS, SIGNALS, syscalls
 from pyprobe.runtime.times import format_time
 
 if TYPE_CHECKING:
@@ -121,6 +121,11 @@ def signal_name(number: int) -> bytes:
     return SIGNALS.get(number, "N/A").encode()
 
 
+def syscall_namer(arch: str) -> Callable[[int], bytes]:
+    """syscall_name() for an architecture."""
+    return lambda number: syscalls(arch).get(number, "Unknown syscall").encode()
+
+
 # ---- network
 
 
@@ -212,10 +217,3 @@ def system(context: RuntimeContext) -> Callable[[bytes], None]:
 def _host_command(command: bytes) -> tuple[bytes, int]:
     done = subprocess.run(["sh", "-c", command], stdout=subprocess.PIPE, check=False)
     return done.stdout, done.returncode
-
-
-def syscall_name(number: int) -> bytes:
-    """The name of a system call of x86-64."""
-    from pyprobe.runtime.names import syscalls
-
-    return syscalls().get(number, "Unknown syscall").encode()

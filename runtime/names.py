@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from importlib.resources import files
+
 ERRORS: dict[int, str] = {
     0: "Success",
     1: "Operation not permitted",
@@ -203,6 +206,12 @@ SIGNALS: dict[int, str] = {
 }
 
 
-def syscalls() -> dict[int, str]:
-    """Number to name of the system calls of x86-64."""
-    return {}
+@cache
+def syscalls(arch: str) -> dict[int, str]:
+    """Number to name of the system calls of an architecture."""
+    table = {}
+    for line in files("pyprobe.stdlib").joinpath(f"syscalls_{arch}.tsv").read_text().splitlines():
+        if not line.startswith("#"):
+            number, name, *_ = line.split("\t")
+            table[int(number)] = name
+    return table

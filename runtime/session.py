@@ -15,19 +15,24 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pyprobe.lang.program import ProbeBody, Program
 from pyprobe.runtime.context import RuntimeContext
-from pyprobe.runtime.handlers import Handler, HandlerFault, compile_probe
+from pyprobe.runtime.handlers import Handler, compile_probe
+from pyprobe.runtime.machine.clock import EPOCH_NS, Clock
+from pyprobe.runtime.machines import Machine, MachineMemory, make_machine
 from pyprobe.runtime.maps import MapStore
 from pyprobe.runtime.output.base import Output
-from pyprobe.runtime.probes import Attachments, AttachError
+from pyprobe.runtime.output.json import JsonOutput
+from pyprobe.runtime.output.text import TextOutput
+from pyprobe.runtime.probes import AttachError, Attachments
+from pyprobe.runtime.symbolizer import Symbolizer
 from pyprobe.runtime.values import Renderer
 
 if TYPE_CHECKING:
-    from pyprobe.runtime.machines import Machine
+    from pyprobe.runtime.binding import Binding
+    from pyprobe.runtime.probes.world import MachineWorld
 
 OK, FAILED, RUN_FAILED = 0, 1, 255
 NOTIFY = "__BPFTRACE_NOTIFY_PROBES_ATTACHED"
 ALONE = frozenset({"begin", "end", "test", "bench"})  # probes that nothing outside pyprobe can fire
-TIMERS = frozenset({"interval", "profile"})  # probes that need time, but no program to run
 
 
 class RunError(Exception):
@@ -67,6 +72,7 @@ class Settings:
         output: str | None = None,
         probe_filter: str | None = None,
         colour: bool = False,
+        show_source: bool = False,
     ) -> None:
         self.command = command
         self.environ = environ or {}
@@ -86,13 +92,233 @@ class Settings:
         self.output = output
         self.probe_filter = probe_filter
         self.colour = colour
+        self.show_source = show_source
 
 
 class Session:
     """One run. `out` and `err` are where events and messages go; by default the process's own streams, or the `-o` file."""
 
-    def __init__(self, settings: Settings, out: BinaryIO | None = None, err: BinaryIO | None = None) -> None:
+    def __init__(self, settings: Settings, world: MachineWorld, out: BinaryIO | None = None, err: BinaryIO | None = None) -> None:
         self.settings = settings
+        self.world = world
         self.err = err or sys.stderr.buffer
         self.out = out or self._open_output()
-        self.signals = 0
+        self.interrupts = 0
+
+    def run(self, program: Program) -> int:
+        """Run a checked program to its end; the exit status. Raises RunError for what a user can mend, HandlerFault for faults of ours."""
+        probes = self._chosen(program.probes)
+        clock = Clock(self.settings.epoch_ns if self.settings.epoch_ns is not None else EPOCH_NS, real=self.settings.real_clock)
+        machine = make_machine(self.settings, self.world, clock, probes)
+        names = Symbolizer(machine.machine, self.world.machine)
+        renderer = Renderer(program.config, names, clock)
+        writer = JsonOutput if self.settings.format == "json" else TextOutput
+        output: Output = writer(self.out, self.err, renderer, buffering=self.settings.buffering, warnings=self.settings.warnings)
+        context = RuntimeContext(
+            MapStore(program),
+            output,
+            program.config,
+            memory=MachineMemory(machine.machine),
+            clock=clock,
+            names=names,
+            seed=self.settings.seed,
+            unsafe=self.settings.unsafe,
+            verbose_helpers=self.settings.warn_reads,
+            read_file=read_file,
+            run_command=run_command,
+        )
+        context.on_exit = machine.stop
+        attachments = Attachments(machine.machine, self.world.machine, unsafe=self.settings.unsafe)
+        run = Run(self.settings, program, probes, machine, context, attachments, output)
+        previous = {number: signal.signal(number, run.interrupted) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            return run.run()
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+            output.muted = False
+            output.finish()
+
+    def _chosen(self, probes: list[ProbeBody]) -> list[ProbeBody]:
+        """The probes that --probe-filter leaves; begin and end always stay."""
+        text = self.settings.probe_filter
+        if text is None:
+            return probes
+        import re
+
+        try:
+            wanted = re.compile(text).search
+        except re.error as error:
+            raise RunError(f"Invalid --probe-filter regex '{text}': {error}") from None
+        return [p for p in probes if p.point.provider in ("begin", "end") or wanted(p.name)]
+
+    def _open_output(self) -> BinaryIO:
+        if self.settings.output is None:
+            return sys.stdout.buffer
+        try:
+            return open(self.settings.output, "wb")  # the run's own file, closed by the end of the process
+        except OSError as error:
+            raise RunError(f'Failed to open output file: "{self.settings.output}": {error.strerror}', FAILED) from None
+
+
+class Run:
+    """The steps of one run, in their order, and what may cut them short."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        program: Program,
+        probes: list[ProbeBody],
+        machine: Machine,
+        context: RuntimeContext,
+        attachments: Attachments,
+        output: Output,
+    ) -> None:
+        self.settings = settings
+        self.program = program
+        self.probes = probes
+        self.machine = machine
+        self.context = context
+        self.attachments = attachments
+        self.output = output
+        self.interrupts = 0
+        self.hits: list[list[Any]] = []  # [probe name, count], where --stats wants them
+        self.failure: BaseException | None = None
+
+    def run(self) -> int:
+        attached = self._attach()
+        if self.settings.dry_run:
+            return OK
+        self._step(self._begin)
+        if not self.settings.quiet:
+            self.output.muted = False
+            self.output.attached(attached)
+            self.output.muted = self.context.exit_code is not None
+        if NOTIFY in os.environ:
+            self.output.write(NOTIFY.encode() + b"\n")
+            self.output.out.flush()
+        self.context.release()
+        if self.failure is None and self.context.exit_code is None and not self.interrupts and self._lasting():
+            self._step(self._events)
+        self.machine.stop()
+        self.output.muted = False
+        self.context.halt.clear()
+        self._step(self._end)
+        self._finish()
+        if self.failure is not None:
+            raise self.failure
+        return self.context.exit_code or OK
+
+    def interrupted(self, number: int, frame: FrameType | None) -> None:
+        """SIGINT and SIGTERM: the first ends the run in good order, the second at once."""
+        self.interrupts += 1
+        if self.interrupts > 1:
+            raise KeyboardInterrupt
+        self.context.interrupt()
+        self.machine.stop()
+
+    # ---- the steps
+
+    def _step(self, action: Callable[[], None]) -> None:
+        """Do one part of the run; what goes wrong in it is kept, so that the results so far are still printed."""
+        try:
+            action()
+        except (KeyboardInterrupt, BrokenPipeError):
+            raise
+        except Exception as error:
+            self.failure = self.failure or error
+
+    def _attach(self) -> int:
+        """Attach every probe, in source order; how many there are. begin and end probes are only compiled."""
+        count = 0
+        for probe in self.probes:
+            try:
+                self.attachments.attach(probe.point, lambda binding, probe=probe: self._handler(probe, binding))  # type: ignore[misc]  # binds the loop's value
+                count += 1
+            except AttachError as error:
+                self._not_attached(probe, error)
+        if self.probes and not count:
+            raise RunError("Attachment failed for all probes.")
+        return count
+
+    def _not_attached(self, probe: ProbeBody, error: AttachError) -> None:
+        reason = "\n".join(error.reasons)
+        wish = self.program.config.missing_probes
+        if wish == "error":
+            raise RunError(
+                f"{reason}\nERROR: Unable to attach probe: {probe.name}. If this is expected, set the 'missing_probes' config variable to 'warn'."
+            )
+        if wish == "warn" and self.settings.warnings:
+            self.output.write_error(f"WARNING: {reason}\nWARNING: Unable to attach probe: {probe.name}. Skipping.\n".encode())
+
+    def _handler(self, probe: ProbeBody, binding: Binding) -> Handler:
+        handler = compile_probe(probe, self.program, binding, self.context)
+        if self.settings.show_source:
+            print(f"# {probe.name}\n{handler.source}")
+        if self.settings.verbose:
+            self.output.write_error(f"Attaching '{probe.name}' probe\n".encode())
+        return counted(handler, self.hits, probe.name) if self.settings.stats else handler
+
+    def _begin(self) -> None:
+        self.context.hold()
+        for handler in self.attachments.begin:
+            handler()
+
+    def _lasting(self) -> bool:
+        """Whether anything is attached that may still fire, or a command is to run."""
+        return self.settings.command is not None or any(p.point.provider not in ALONE for p in self.probes)
+
+    def _events(self) -> None:
+        self.machine.start()
+        self.machine.run()
+
+    def _end(self) -> None:
+        self.context.hold()
+        for handler in self.attachments.end:
+            handler()
+        self.context.release()
+
+    def _finish(self) -> None:
+        """What stands after the last event: the empty lines, the maps, then what there is to say about the run."""
+        if self.settings.format == "text":
+            self.output.write(b"\n\n")
+        if self.program.config.print_maps_on_exit:
+            self.output.maps_at_exit(self.context.maps)
+        self.output.finish()
+        if self.settings.warnings:
+            for warning in self.attachments.warnings():
+                self.output.write_error(f"WARNING: {warning}\n".encode())
+        for line in self.machine.report(verbose=self.settings.verbose > 0):
+            self.output.write_error(line.encode("utf-8", "surrogateescape") + b"\n")
+        if self.settings.stats:
+            from pyprobe.runtime.statistics import table
+
+            self.output.write_error(table(self.hits, self.machine).encode())
+
+
+def counted(handler: Handler, hits: list[list[Any]], name: str) -> Handler:
+    """`handler`, counting its calls for --stats."""
+    row: list[Any] = [name, 0]
+    hits.append(row)
+
+    def call() -> Any:
+        row[1] += 1
+        return handler()
+
+    call.source = handler.source  # type: ignore[attr-defined]  # makes the function a Handler
+    call.probe = handler.probe  # type: ignore[attr-defined]  # the same
+    return call  # type: ignore[return-value]  # the same
+
+
+def read_file(path: bytes, limit: int) -> bytes:
+    """cat(): a file of this host, read by pyprobe itself. Raises OSError."""
+    with open(path, "rb") as file:
+        return file.read(limit)
+
+
+def run_command(command: bytes) -> tuple[bytes, int]:
+    """system(): a shell command on this host, only with --unsafe; what it printed and its wait status."""
+    import subprocess
+
+    done = subprocess.run(["/bin/sh", "-c", command], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, check=False)
+    return done.stdout, done.returncode

@@ -17,7 +17,9 @@ STRICT = os.environ.get("PYPROBE_TESTS_SKIP_IS_FAILURE") == "1"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for mark in item.iter_markers("skip"):
-            raise pytest.UsageError(f"{item.nodeid}: a test may only be skipped for a missing tool, through the `tool` fixture ({mark.args})")
+            raise pytest.UsageError(
+                f"{item.nodeid}: a test may only be skipped for a missing tool, through the `tool` fixture ({mark.args})"
+            )
 
 
 @pytest.hookimpl(wrapper=True)
@@ -54,7 +56,9 @@ class Result:
         return f"status {self.status}\n--- stdout\n{self.out}\n--- stderr\n{self.err}"
 
 
-def run_pyprobe(*arguments: str, stdin: bytes = b"", timeout: float = 120, env: dict[str, str] | None = None, cwd: Path | None = None) -> Result:
+def run_pyprobe(
+    *arguments: str, stdin: bytes = b"", timeout: float = 120, env: dict[str, str] | None = None, cwd: Path | None = None
+) -> Result:
     """Run the command as a user would, in a process of its own, from this checkout."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
     command = [sys.executable, "-m", "pyprobe", *arguments]

@@ -44,13 +44,20 @@ def test_imports_point_one_way(part: str) -> None:
 
 
 def test_only_the_engine_calls_unicorn() -> None:
-    users = {str(p.relative_to(ROOT)) for part in ARROWS for p in (ROOT / part).rglob("*.py") if "libunicorn" in p.read_text() and "uc_" in p.read_text()}
+    users = {
+        str(p.relative_to(ROOT))
+        for part in ARROWS
+        for p in (ROOT / part).rglob("*.py")
+        if "libunicorn" in p.read_text() and "uc_" in p.read_text()
+    }
     assert users <= {f"runtime/machine/{n}.py" for n in ("engine", "libunicorn", "twin", "x86_64", "arm64", "hooks", "cpu", "points")}
 
 
 def test_bare_names_are_never_imported() -> None:
     code = "import sys, pyprobe.cli, pyprobe.runtime.session; print({'lang', 'runtime', 'stdlib'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/", env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd="/", env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True
+    )
     assert done.stdout.strip() == "set()"
 
 
@@ -65,12 +72,24 @@ def test_a_wheel_holds_everything_and_runs(tmp_path: Path) -> None:
     subprocess.run([*pip, "wheel", "--no-deps", "-w", str(tmp_path), str(ROOT)], check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    tracked = subprocess.run(["git", "ls-files", "lang", "runtime", "stdlib", "scripts"], cwd=ROOT, capture_output=True, text=True).stdout.split()
-    missing = [n for n in tracked if not n.startswith("scripts/dev/") and not n.endswith((".gitignore", "_native.c")) and f"pyprobe/{n}" not in names]
+    tracked = subprocess.run(
+        ["git", "ls-files", "lang", "runtime", "stdlib", "scripts"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.split()
+    missing = [
+        n
+        for n in tracked
+        if not n.startswith("scripts/dev/") and not n.endswith((".gitignore", "_native.c")) and f"pyprobe/{n}" not in names
+    ]
     assert tracked and missing == []
     site = tmp_path / "site"
     subprocess.run([*pip, "install", "--no-deps", "--target", str(site), str(wheel)], check=True, capture_output=True)
     env = {**os.environ, "PYTHONPATH": str(site)}
-    done = subprocess.run([sys.executable, "-m", "pyprobe", "-e", "kprobe:do_fork { @[comm] = count(); }"], cwd=tmp_path, env=env, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "pyprobe", "-e", "kprobe:do_fork { @[comm] = count(); }"],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert "@[session]: 10" in done.stdout

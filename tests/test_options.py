@@ -15,7 +15,7 @@ def test_options_and_words_mix_and_the_rest_is_the_scripts() -> None:
 
 def test_short_flags_join_and_the_last_program_wins() -> None:
     options = parse(["-lv", "-e", "a", "-eb"])
-    assert options.list and options.verbose == 1 and options.program == "b"
+    assert options.list_probes and options.verbose == 1 and options.program == "b"
 
 
 def test_long_names_may_be_cut_short() -> None:

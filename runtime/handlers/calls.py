@@ -11,7 +11,8 @@ from functools import partial
 from typing import Any
 
 from pyprobe.lang import nodes
-from pyprobe.lang.typesys import UINT64, Array, Buffer, Integer, Stack, String, Timestamp, Type
+from pyprobe.lang.passes.infer_expressions import default_space
+from pyprobe.lang.typesys import UINT64, Array, Buffer, Integer, Pointer, Stack, String, Timestamp, Type
 from pyprobe.runtime import functions
 from pyprobe.runtime.handlers import arithmetic, mapaccess, memory
 from pyprobe.runtime.handlers.arithmetic import limits, unsigned
@@ -136,9 +137,13 @@ def _exit(c: Compiler, node: nodes.Call) -> None:
 # ---- memory and strings
 
 
-def _helper_failure(c: Compiler, node: nodes.Call, helper: str) -> Any:
-    if not c.context.verbose_helpers:
+def _helper_failure(c: Compiler, node: nodes.Call, suffix: str, source: Type) -> Any:
+    """What to call when a read fails; None unless such warnings are wanted and it is known which memory is read."""
+    point = c.probe.point
+    space = source.space if isinstance(source, Pointer) else default_space(point.provider)
+    if not c.context.verbose_helpers or space is None:
         return None
+    helper = "_".join(part for part in ("probe_read", space, suffix) if part)
     return c.emitter.objects[c.helper_error(node.span, memory.BAD_ADDRESS, helper, -14, None)]
 
 
@@ -159,7 +164,7 @@ def _str(c: Compiler, node: nodes.Call) -> Code:
         length = unsigned(count)
         limit = c.context.config.max_strlen
         most = f"min({bare(length.text)}, {limit})" if length.constant is None else min(length.constant, limit)
-    reader = functions.string_reader(c.context.memory, _helper_failure(c, node, "probe_read_user_str"))
+    reader = functions.string_reader(c.context.memory, _helper_failure(c, node, "str", source.type))
     if len(node.args) == 1:
         return Code(f"{c.bind(reader, 'read_string')}({bare(address.text)}, {most})", depth=address.depth + 1)
     last = most - 1 if isinstance(most, int) else f"{most} - 1"  # an explicit length counts the final NUL
@@ -195,7 +200,7 @@ def _buf(c: Compiler, node: nodes.Call) -> Code:
             return Code(f"{data.text}[:{min(limit, given.size)}]", depth=data.depth)
         return Code(f"{data.text}[:min({bare(unsigned(codes[1]).text)}, {limit})]", depth=data.depth + 1)
     address, count = c.operands([source, argument(node, 1)])
-    reader = functions.buffer_reader(c.context.memory, limit, _helper_failure(c, node, "probe_read_user"))
+    reader = functions.buffer_reader(c.context.memory, limit, _helper_failure(c, node, "", source.type))
     return Code(f"{c.bind(reader, 'read_buffer')}({bare(unsigned(address).text)}, {bare(unsigned(count).text)})", depth=address.depth + 1)
 
 
@@ -257,6 +262,10 @@ def _bswap(c: Compiler, node: nodes.Call) -> Code:
 
 
 # ---- addresses, network, time
+
+
+def _syscall_name(c: Compiler, node: nodes.Call) -> Code:
+    return plain(functions.syscall_namer(c.context.arch), "syscall_name")(c, node)
 
 
 def _ntop(c: Compiler, node: nodes.Call) -> Code:
@@ -331,7 +340,7 @@ CALLS: dict[str, Callable[[Compiler, nodes.Call], Code]] = {
     "memcmp": _memcmp,
     "strerror": plain(functions.strerror, "strerror"),
     "signal_name": plain(functions.signal_name, "signal_name"),
-    "syscall_name": plain(functions.syscall_name, "syscall_name"),
+    "syscall_name": _syscall_name,
     "kptr": _same,
     "uptr": _same,
     "is_err": _is_err,

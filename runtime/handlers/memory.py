@@ -124,7 +124,7 @@ def field_access(c: Compiler, node: nodes.FieldAccess) -> Code:
     return Code(f"{c.bind(decode, 'field_' + node.field)}({bare(base.text)}, {field.offset})", low, high, depth=base.depth + 1)
 
 
-def _element(c: Compiler, node: nodes.Index) -> tuple[Code, str | None] | None:
+def _element(c: Compiler, node: nodes.Index, guards: list[str] | None = None) -> tuple[Code, str | None] | None:
     """The address of `a[i]` where that is in memory."""
     t = node.base.type
     if isinstance(t, Pointer):
@@ -138,29 +138,43 @@ def _element(c: Compiler, node: nodes.Index) -> tuple[Code, str | None] | None:
             del c.emitter.lines[mark:], c.emitter.spans[mark:]
             return None
         address, space = found
-        index = checked(c, node, c.expr(node.index), t.count)
+        index = _checked(c, node, c.expr(node.index), t.count, guards)
         return arithmetic.unsigned(arithmetic.add(address, arithmetic.multiply(index, number(t.element.size)))), space
     return None
 
 
-def checked(c: Compiler, node: nodes.Index, index: Code, count: int) -> Code:
-    """An index that is known to be inside; outside it warns and becomes 0."""
+def _checked(c: Compiler, node: nodes.Index, index: Code, count: int, guards: list[str] | None) -> Code:
+    """An index of an array of `count` elements. Where it may lie outside, the test goes to `guards`; without them, an index outside
+    warns and becomes 0."""
     low, high = arithmetic.bounds(index)
     if low >= 0 and high < count:
         return index
     index = c.keep(index)
-    fail = c.runtime_error(node.span, OUT_OF_BOUNDS, 0)
-    return Code(f"({index.text} if 0 <= {index.text} < {count} else {fail}())", 0, max(0, count - 1), depth=1)
+    test = f"0 <= {index.text} < {count}"
+    if guards is None:
+        fail = c.runtime_error(node.span, OUT_OF_BOUNDS, 0)
+        return Code(f"({index.text} if {test} else {fail}())", 0, max(0, count - 1), depth=1)
+    guards.append(test)
+    return Code(index.text, 0, max(0, count - 1), stable=True)
 
 
 def index(c: Compiler, node: nodes.Index) -> Code:
-    """`a[i]` on arrays, pointers, strings and tuples."""
+    """`a[i]` on arrays, pointers, strings and tuples; outside of an array it warns and gives zero."""
+    guards: list[str] = []
+    code = _index(c, node, guards)
+    if not guards:
+        return code
+    fail = c.runtime_error(node.span, OUT_OF_BOUNDS, zero_of(node.type))
+    return Code(f"({code.text} if {guards[0]} else {fail}())", *limits(node.type), depth=code.depth + 1)
+
+
+def _index(c: Compiler, node: nodes.Index, guards: list[str]) -> Code:
     t = node.base.type
     low, high = limits(node.type)
     if isinstance(t, Tuple) and isinstance(node.index, nodes.Integer):
         base = c.expr(node.base)
         return Code(f"{base.text}[{node.index.value}]", low, high, depth=base.depth)
-    found = _element(c, node)
+    found = _element(c, node, guards)
     if found is not None:
         address, space = found
         if isinstance(t, Array) and not t.element.size:
@@ -169,10 +183,11 @@ def index(c: Compiler, node: nodes.Index) -> Code:
     base, at = c.operands([node.base, node.index])
     if isinstance(t, String):
         name = c.bind(_character, "character")
-        at = checked(c, node, at, t.size)
+        at = _checked(c, node, at, t.size, guards)
         return Code(f"{name}({bare(base.text)}, {bare(at.text)})", -128, 127, depth=base.depth + 1)
     assert isinstance(t, Array), t
-    at = checked(c, node, at, t.count)
+    base = c.keep(base)
+    at = _checked(c, node, at, t.count, guards)
     decode = c.bind(decoder(t.element), "element")
     scaled = arithmetic.multiply(at, number(t.element.size)) if t.element.size != 1 else at
     return Code(f"{decode}({bare(base.text)}, {bare(scaled.text)})", low, high, depth=max(base.depth, at.depth) + 1)

@@ -30,7 +30,13 @@ struct tlb_entry { /* uc_tlb_entry */
     uint32_t perms;
 };
 
-/* A hash table from addresses to callables: open addressing, linear probing, at most a quarter full. */
+/*
+ * A hash table from addresses to callables: open addressing, linear probing, at most a quarter full. In front of it stands a
+ * filter, one counter for a class of addresses, because almost every block that is looked up has no probe.
+ */
+
+#define FILTER 2048
+#define STICKY UINT8_MAX /* a counter that reached this is not counted down any more */
 
 struct slot {
     uint64_t address;
@@ -43,7 +49,13 @@ typedef struct {
     uint64_t mask;
     unsigned shift;
     Py_ssize_t used;
+    uint8_t filter[FILTER];
 } Table;
+
+static inline unsigned class_of(uint64_t address)
+{
+    return (address ^ address >> 11) & (FILTER - 1);
+}
 
 static inline uint64_t home(const Table *table, uint64_t address)
 {
@@ -84,6 +96,15 @@ static void place(Table *table, uint64_t address, PyObject *callback)
     table->slots[i].callback = callback;
 }
 
+static void count(Table *table, uint64_t address)
+{
+    uint8_t *counter = &table->filter[class_of(address)];
+
+    if (*counter != STICKY)
+        ++*counter;
+    table->used++;
+}
+
 static PyObject *Table_set(PyObject *self, PyObject *args)
 {
     Table *table = (Table *)self;
@@ -113,7 +134,7 @@ static PyObject *Table_set(PyObject *self, PyObject *args)
         PyMem_Free(old);
     }
     place(table, address, Py_NewRef(callback));
-    table->used++;
+    count(table, address);
     Py_RETURN_NONE;
 }
 
@@ -141,6 +162,8 @@ static PyObject *Table_delete(PyObject *self, PyObject *arg)
     }
     table->slots[i].callback = NULL;
     table->used--;
+    if (table->filter[class_of(address)] != STICKY)
+        table->filter[class_of(address)]--;
     Py_DECREF(old);
     Py_RETURN_NONE;
 }
@@ -170,7 +193,7 @@ static PyObject *Table_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
             return NULL;
         }
         place(table, address, Py_NewRef(value));
-        table->used++;
+        count(table, address);
     }
     return (PyObject *)table;
 }
@@ -234,9 +257,14 @@ typedef struct {
     PyObject_HEAD
     struct state *state;
     struct words *words;
+    void *uc;
+    int (*emu_start)(void *uc, uint64_t begin, uint64_t until, uint64_t timeout, size_t count);
     int (*emu_stop)(void *uc);
+    int (*reg_read)(void *uc, int number, void *value);
     int (*ctl)(void *uc, int control, ...);
-    int tlb_flush; /* control word */
+    int tlb_flush;                      /* control word */
+    uint64_t *link, *saved_flags;       /* registers that the syscall instruction sets, or NULL */
+    int flags;                          /* number of the register that goes into saved_flags */
     PyObject *attend, *enter, *miss, *fail;
     PyObject *pages;
     Table *blocks, *exact;
@@ -272,9 +300,9 @@ static void call(Core *core, PyObject *callback)
     Py_DECREF(callback);
 }
 
-static void on_block(void *uc, uint64_t address, uint32_t size, void *user)
+/* A block at which something happens: the deadline, a probe, or coming back to where the run was stopped. */
+static __attribute__((noinline)) void on_special_block(void *uc, uint64_t address, uint32_t size, Core *core)
 {
-    Core *core = user;
     struct state *state = core->state;
     PyObject *callback;
 
@@ -303,6 +331,23 @@ static void on_block(void *uc, uint64_t address, uint32_t size, void *user)
     state->block = address;
     state->size = size;
     core->words->now += size;
+}
+
+/* Called for every block that executes: no register is saved and nothing called on the usual way through. */
+static void on_block(void *uc, uint64_t address, uint32_t size, void *user)
+{
+    Core *core = user;
+    struct state *state = core->state;
+    struct words *words = core->words;
+    uint64_t now = words->now;
+
+    if (__builtin_expect(now >= words->deadline || core->blocks->filter[class_of(address)] || state->fired != NOWHERE, 0)) {
+        on_special_block(uc, address, size, core);
+        return;
+    }
+    state->block = address;
+    state->size = size;
+    words->now = now + size;
 }
 
 static void on_code(void *uc, uint64_t address, uint32_t size, void *user)
@@ -397,6 +442,12 @@ static void on_syscall(void *uc, void *user)
     PyObject *go_on;
 
     state->pc = state->block + state->size;
+    if (core->link) {
+        uint64_t flags = 0;
+        core->reg_read(uc, core->flags, &flags);
+        *core->link = state->pc;
+        *core->saved_flags = flags;
+    }
     go_on = PyObject_CallNoArgs(core->enter);
     if (!go_on)
         failed(core);
@@ -409,21 +460,25 @@ static void on_syscall(void *uc, void *user)
 
 static PyObject *Core_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"state", "words", "emu_stop", "ctl", "tlb_flush", "attend", "enter", "miss", "fail", NULL};
-    unsigned long long state, words, emu_stop, ctl;
+    static char *names[] = {"state", "words", "uc", "emu_start", "emu_stop", "reg_read", "ctl", "tlb_flush",
+                            "attend", "enter", "miss", "fail", NULL};
+    unsigned long long state, words, uc, emu_start, emu_stop, reg_read, ctl;
     PyObject *attend, *enter, *miss, *fail;
     int tlb_flush;
     Core *core;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "KKKKiOOOO", names, &state, &words, &emu_stop, &ctl, &tlb_flush, &attend,
-                                     &enter, &miss, &fail))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "KKKKKKKiOOOO", names, &state, &words, &uc, &emu_start, &emu_stop, &reg_read,
+                                     &ctl, &tlb_flush, &attend, &enter, &miss, &fail))
         return NULL;
     core = (Core *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
     if (!core)
         return NULL;
     core->state = (struct state *)(uintptr_t)state;
     core->words = (struct words *)(uintptr_t)words;
+    core->uc = (void *)(uintptr_t)uc;
+    core->emu_start = (int (*)(void *, uint64_t, uint64_t, uint64_t, size_t))(uintptr_t)emu_start;
     core->emu_stop = (int (*)(void *))(uintptr_t)emu_stop;
+    core->reg_read = (int (*)(void *, int, void *))(uintptr_t)reg_read;
     core->ctl = (int (*)(void *, int, ...))(uintptr_t)ctl;
     core->tlb_flush = tlb_flush;
     core->attend = Py_NewRef(attend);
@@ -497,7 +552,38 @@ static PyObject *Core_addresses(PyObject *self, PyObject *unused)
                          (unsigned long long)(uintptr_t)self);
 }
 
+static PyObject *Core_traces(PyObject *self, PyObject *args)
+{
+    Core *core = (Core *)self;
+    unsigned long long link, saved_flags;
+
+    if (!PyArg_ParseTuple(args, "KKi", &link, &saved_flags, &core->flags))
+        return NULL;
+    core->link = (uint64_t *)(uintptr_t)link;
+    core->saved_flags = (uint64_t *)(uintptr_t)saved_flags;
+    Py_RETURN_NONE;
+}
+
+static PyObject *Core_start(PyObject *self, PyObject *unused)
+{
+    Core *core = (Core *)self;
+
+    return PyLong_FromLong(core->emu_start(core->uc, core->state->pc, 0, 0, 0));
+}
+
+static PyObject *Core_flush(PyObject *self, PyObject *unused)
+{
+    Core *core = (Core *)self;
+
+    core->ctl(core->uc, core->tlb_flush);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef Core_methods[] = {
+    {"traces", Core_traces, METH_VARARGS,
+     "traces(link, saved_flags, flags): where the syscall instruction leaves the pc and the flags; addresses, register number."},
+    {"start", Core_start, METH_NOARGS, "Run from state.pc; returns libunicorn's error."},
+    {"flush", Core_flush, METH_NOARGS, "Empty the translation buffer."},
     {"activate", Core_activate, METH_VARARGS, "activate(pages, blocks, exact): page table and Tables of the current space."},
     {"addresses", Core_addresses, METH_NOARGS, "Addresses of the block, code, fill and syscall callbacks, and their user data."},
     {NULL},

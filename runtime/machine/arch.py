@@ -18,6 +18,7 @@ class Arch:
     uc_arch, uc_mode, cpu_model: for uc_open and the choice of the model.
     registers: every name that can be read, in bpftrace's spelling and the engine's own.
     state: where the general registers lie in libunicorn's CPU state, in bytes after the first one.
+    state_pc: likewise, where the pc lies.
     magic: registers that lie one after the other at the beginning of `state`, for finding it.
     number, arguments, result: the syscall convention.
     page_size_4k: the page size has to be set.
@@ -25,6 +26,7 @@ class Arch:
     initial: values a fresh CPU gets.
     invalidate_symbol: the internal function of libunicorn that drops the translations of a physical range.
     setup: installs the architecture's own hooks; called once the CPU state was looked for.
+    syscall_traces: registers in which the syscall instruction leaves the pc behind it and the flags, and the name of the flags.
     trapped: called when the guest trapped, with the exception's number.
     """
 
@@ -35,6 +37,7 @@ class Arch:
     page_size_4k: bool
     registers: dict[str, int]
     state: dict[str, int]
+    state_pc: int
     magic: tuple[str, ...]
     number: str
     arguments: tuple[str, ...]
@@ -44,4 +47,5 @@ class Arch:
     initial: dict[str, int]
     invalidate_symbol: str
     setup: Callable[[Engine], None]
+    syscall_traces: tuple[str, str, str] | None
     trapped: Callable[[Engine, int], None]

@@ -54,6 +54,7 @@ ARM64 = Arch(
     page_size_4k=True,
     registers=REGISTERS,
     state=STATE,
+    state_pc=0x100,
     magic=("x0", "x1", "x2", "x3"),
     number="x8",
     arguments=("x0", "x1", "x2", "x3", "x4", "x5"),
@@ -63,5 +64,6 @@ ARM64 = Arch(
     initial={"cpacr_el1": 3 << 20},  # floating point is not trapped
     invalidate_symbol="tb_invalidate_phys_range_aarch64",
     setup=_setup,
+    syscall_traces=None,
     trapped=lambda engine, number: None,
 )

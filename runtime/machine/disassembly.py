@@ -78,7 +78,9 @@ def falls_through(arch: str, code: bytes) -> bool:
     return last is not None and last.mnemonic not in _ENDS[arch]
 
 
-def listing(arch: str, code: bytes, address: int, current: int, *, before: int = 5, after: int = 5, image: Image | None = None) -> list[str]:
+def listing(
+    arch: str, code: bytes, address: int, current: int, *, before: int = 5, after: int = 5, image: Image | None = None
+) -> list[str]:
     """Lines of disassembly around `current`, which is marked with an arrow.
 
     `code` should begin at an instruction (a function's start); `image`, whose addresses must then be the given ones, names functions.

@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import ctypes
 import struct
+import sys
 from collections.abc import Callable
 from ctypes import byref, c_int, c_uint32, c_uint64, c_void_p
 from enum import Enum, auto
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, NoReturn, Protocol
 
 from pyprobe.runtime.machine import unicorn
 from pyprobe.runtime.machine.arch import Arch
 from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.machine.clock import Clock
+from pyprobe.runtime.machine.cpu_state import find_registers, verify_word
 from pyprobe.runtime.machine.memory import CACHED, EXECUTED, SHARED, AddressSpace, Points, W, X
 from pyprobe.runtime.machine.physical import PAGE, PAGE_MASK, PhysicalMemory
 from pyprobe.runtime.machine.state import NOWHERE, State
@@ -81,6 +83,9 @@ class Callbacks(Protocol):
     syscall: int
     user: int
 
+    def start(self) -> int: ...
+    def flush(self) -> None: ...
+    def traces(self, link: int, saved_flags: int, flags: int) -> None: ...
     def activate(self, pages: dict[int, int], points: Points) -> None: ...
     def planted(self, points: Points, address: int, exact: bool, callback: Callable[[], object] | None) -> None: ...
 
@@ -107,21 +112,27 @@ class Engine:
         self._api = Library()
         self.library = self._api.library
         self._space = AddressSpace(memory)
+        self._context_save, self._context_restore = self.library.uc_context_save, self.library.uc_context_restore
         self._error: BaseException | None = None
         self._fault: tuple[int, int] | None = None
         self._trap: int | None = None
         self._hooks: set[int] = set()  # addresses that have an exact hook
         self._keep: list[object] = []  # C callbacks must outlive the hooks
         self._word = c_uint64()
-        self._uc = self._open()
+        self.uc = self._open()
         self.callbacks, self.why_not = self._choose(native)
         self.native = not self.why_not
         self._words_of: dict[str, c_uint64] = {}
-        self.cpu_state = self._find_cpu_state() if cpu_state else 0
+        self.cpu_state = find_registers(self.uc, arch.magic, self._read, self._write) if cpu_state else 0
         self.cpu_state_found = self.cpu_state != 0
         if self.cpu_state_found:
             self._words_of = {name: c_uint64.from_address(self.cpu_state + offset) for name, offset in arch.state.items()}
-        self._arguments = [self._reader(name) for name in (arch.number, *arch.arguments)]
+            if arch.syscall_traces is not None:
+                link, saved_flags, flags = arch.syscall_traces
+                base = self.cpu_state
+                self.callbacks.traces(base + arch.state[link], base + arch.state[saved_flags], arch.registers[flags])
+        self._pc_word = verify_word(self.cpu_state + arch.state_pc, lambda pc: self._write(arch.pc, pc)) if self.cpu_state_found else None
+        self._arguments = self._arguments_reader()
         self._pending_at: int | None = None
         self._install()
         for name, value in arch.initial.items():
@@ -165,7 +176,7 @@ class Engine:
         return self._api.address(name)
 
     def _install(self) -> None:
-        api, callbacks, uc = self._api, self.callbacks, self._uc
+        api, callbacks, uc = self._api, self.callbacks, self.uc
         api.hook_add(uc, unicorn.HOOK_TLB_FILL, callbacks.fill, callbacks.user)
         api.hook_add(uc, unicorn.HOOK_BLOCK, callbacks.block, callbacks.user)
         self._syscall_interrupt: int | None = None
@@ -182,11 +193,11 @@ class Engine:
 
     def _hook_python(self, kind: int, function: ctypes._FuncPointer, instruction: int | None = None) -> None:
         self._keep.append(function)
-        self._api.hook_add(self._uc, kind, ctypes.cast(function, c_void_p).value or 0, instruction=instruction)
+        self._api.hook_add(self.uc, kind, ctypes.cast(function, c_void_p).value or 0, instruction=instruction)
 
     def hook_instruction(self, instruction: int, function: int) -> None:
         """For an architecture's setup: the C function at `function` runs in place of the instruction (uc_x86_insn)."""
-        self._api.hook_add(self._uc, unicorn.HOOK_INSN, function, self.callbacks.user, instruction=instruction)
+        self._api.hook_add(self.uc, unicorn.HOOK_INSN, function, self.callbacks.user, instruction=instruction)
 
     def hook_instruction_skip(self, instruction: int, function: Callable[[], None]) -> None:
         """For an architecture's setup: `function` runs in place of an instruction that would ask the host (uc_x86_insn)."""
@@ -204,57 +215,16 @@ class Engine:
         """For an architecture's setup: the exception `number` is the syscall instruction."""
         self._syscall_interrupt = number
 
-    def _find_cpu_state(self) -> int:
-        """The address of the first general register in the CPU state of libunicorn, or 0.
-
-        Found by content: registers are set to unlikely values, and these are looked for behind the pointers that the
-        handle's structure holds. A second set of values must show up at the same place, which rules out stale copies.
-        """
-        names = self.arch.magic
-        old = [self._read(name) for name in names]
-        tries = [[(0x5A17_C0DE_0000_1111 * k + 0x1_0001 * i) & NOWHERE for i in range(1, 5)] for k in (1, 3, 1)]
-        pattern = struct.pack("<4Q", *tries[0])
-        found = 0
-        self._write_all(names, tries[0])
-        handle = self.peek(self._uc, 4096)
-        for (pointer,) in dict.fromkeys(struct.iter_unpack("<Q", handle[: len(handle) & ~7])):
-            if pointer < 0x10000 or pointer >> 47 or pointer & 7:
-                continue
-            at = self.peek(pointer, 0x10000).find(pattern)
-            if at >= 0 and all(self._shows(pointer + at, values) for values in tries[1:]):
-                found = pointer + at
-                break
-        self._write_all(names, old)
-        return found
-
-    def _write_all(self, names: tuple[str, ...], values: list[int]) -> None:
-        for name, value in zip(names, values, strict=True):
-            self._write(name, value)
-
-    def _shows(self, address: int, values: list[int]) -> bool:
-        self._write_all(self.arch.magic, values)
-        return self.peek(address, 8 * len(values)) == struct.pack(f"<{len(values)}Q", *values)
-
-    @staticmethod
-    def peek(address: int, size: int) -> bytes:
-        """Memory of this very process, as much as there is; b"" where there is none."""
-        try:
-            with open("/proc/self/mem", "rb", buffering=0) as mem:
-                mem.seek(address)
-                return mem.read(size)
-        except (OSError, ValueError, OverflowError):
-            return b""
-
     # registers
 
     def _read(self, name: str) -> int:
         self._word.value = 0
-        self.library.uc_reg_read(self._uc, self.arch.registers[name], byref(self._word))
+        self.library.uc_reg_read(self.uc, self.arch.registers[name], byref(self._word))
         return self._word.value
 
     def _write(self, name: str, value: int) -> None:
         self._word.value = value & NOWHERE
-        self.library.uc_reg_write(self._uc, self.arch.registers[name], byref(self._word))
+        self.library.uc_reg_write(self.uc, self.arch.registers[name], byref(self._word))
 
     def get(self, name: str) -> int:
         """A register of the running task, unsigned. Raises KeyError for an unknown name."""
@@ -275,11 +245,12 @@ class Engine:
         if self.arch.registers[name] == self.arch.registers[self.arch.pc]:
             self.state.pc = value & NOWHERE
 
-    def _reader(self, name: str) -> Callable[[], int]:
-        word = self._words_of.get(name)
-        if word is not None:
-            return lambda: word.value
-        return lambda: self.get(name)
+    def _arguments_reader(self) -> Callable[[], tuple[int, ...]]:
+        names = (self.arch.number, *self.arch.arguments)
+        if not self.cpu_state_found:
+            return lambda: tuple([self._read(name) for name in names])
+        n, a, b, c, d, e, f = (self._words_of[name] for name in names)
+        return lambda: (n.value, a.value, b.value, c.value, d.value, e.value, f.value)
 
     def register(self, name: str) -> Bound:
         """A register as source for a handler. Raises KeyError for an unknown name."""
@@ -297,7 +268,7 @@ class Engine:
 
     def syscall_arguments(self) -> tuple[int, ...]:
         """The number and the six arguments of the syscall that is being made, unsigned."""
-        return tuple([read() for read in self._arguments])
+        return self._arguments()
 
     def set_result(self, value: int) -> None:
         """What the syscall returns."""
@@ -307,7 +278,7 @@ class Engine:
 
     def _new_context(self) -> Context:
         handle = c_void_p()
-        self._api.check(self.library.uc_context_alloc(self._uc, byref(handle)), "uc_context_alloc")
+        self._api.check(self.library.uc_context_alloc(self.uc, byref(handle)), "uc_context_alloc")
         context = Context(self.library, handle.value or 0)
         self.save(context)
         return context
@@ -315,21 +286,21 @@ class Engine:
     def new_context(self) -> Context:
         """The registers of a new program: zeros, and what the kernel initializes. Raises UnicornError."""
         handle = c_void_p()
-        self._api.check(self.library.uc_context_alloc(self._uc, byref(handle)), "uc_context_alloc")
+        self._api.check(self.library.uc_context_alloc(self.uc, byref(handle)), "uc_context_alloc")
         context = Context(self.library, handle.value or 0)
-        ctypes.memmove(context.handle, self._pristine.handle, self.library.uc_context_size(self._uc))
+        ctypes.memmove(context.handle, self._pristine.handle, self.library.uc_context_size(self.uc))
         context.pc = self._pristine.pc
         return context
 
     def save(self, context: Context) -> None:
         """Put the registers of the running task into `context`."""
-        self.library.uc_context_save(self._uc, context.handle)
+        self._context_save(self.uc, context.handle)
         context.pc = self.state.pc
         context.fired = self.state.fired
 
     def restore(self, context: Context) -> None:
         """Make `context` the registers of the running task."""
-        self.library.uc_context_restore(self._uc, context.handle)
+        self._context_restore(self.uc, context.handle)
         self.state.pc = context.pc
         self.state.fired = context.fired
         self.state.size = 0
@@ -356,7 +327,7 @@ class Engine:
         """
         now = self._new_context()
         if self._pending_at is None:
-            size = self.library.uc_context_size(self._uc)
+            size = self.library.uc_context_size(self.uc)
             fresh, current = ctypes.string_at(self._pristine.handle, size), ctypes.string_at(now.handle, size)
             none, pending = b"\xff" * 4, struct.pack("<i", number)
             found = [at for at in range(0, size - 3, 4) if fresh[at : at + 4] == none and current[at : at + 4] == pending]
@@ -377,21 +348,18 @@ class Engine:
         """Run in `space` from now on."""
         if space is not self._space or space.stale:
             space.stale = False
-            self._flush()
+            self.callbacks.flush()
         self._space = space
         self.callbacks.activate(space.pages, space.points)
-
-    def _flush(self) -> None:
-        self.library.uc_ctl(c_void_p(self._uc), c_int(unicorn.CTL_TLB_FLUSH))
 
     def _refresh(self) -> None:
         if self._space.stale:
             self._space.stale = False
-            self._flush()
+            self.callbacks.flush()
 
     def _forget(self, frame: int) -> None:
         """Drop what was translated from a frame."""
-        self._invalidate(self._uc, frame, frame + PAGE)
+        self._invalidate(self.uc, frame, frame + PAGE)
 
     def flush_translations(self, space: AddressSpace, start: int, end: int) -> None:
         """Drop what was translated from these addresses of `space`."""
@@ -399,7 +367,7 @@ class Engine:
             frame = self._frame(space, page)
             if frame:
                 low, high = max(start, page * PAGE), min(end, page * PAGE + PAGE)
-                self._invalidate(self._uc, frame + low - page * PAGE, frame + high - page * PAGE)
+                self._invalidate(self.uc, frame + low - page * PAGE, frame + high - page * PAGE)
 
     def _frame(self, space: AddressSpace, page: int) -> int:
         """The frame that a page shows or will show when it is touched, 0 if it is not there yet."""
@@ -421,7 +389,7 @@ class Engine:
                 self._fault = (address, access)
                 return 0
             if access == X and not before & EXECUTED and (not entry & CACHED or entry & SHARED):
-                self._flush()  # translations through other addresses must begin to notice stores
+                self.callbacks.flush()  # translations through other addresses must begin to notice stores
             if entry & SHARED and access == W and entry & PAGE_MASK in self.memory.executed:
                 entry |= EXECUTED
             return entry
@@ -444,7 +412,7 @@ class Engine:
             if address not in self._hooks:
                 # Hooks stay: one that no space uses costs a lookup, and nobody has to count the spaces that fork and exit.
                 self._hooks.add(address)
-                self._api.hook_add(self._uc, unicorn.HOOK_CODE, self.callbacks.code, self.callbacks.user, address, address)
+                self._api.hook_add(self.uc, unicorn.HOOK_CODE, self.callbacks.code, self.callbacks.user, address, address)
             self.flush_translations(space, address, address + 1)
         where[address] = callback
         self.callbacks.planted(points, address, exact, callback)
@@ -465,21 +433,36 @@ class Engine:
         after each of them.
         """
         state = self.state
-        while True:
-            self._refresh()
-            self._fault = self._trap = None
-            state.left = 0
-            error = self.library.uc_emu_start(self._uc, state.pc, 0, 0, 0)
-            state.pc = self._read(self.arch.pc)
-            if self._error is not None:
-                raised, self._error = self._error, None
-                state.stopping = 0
-                if self._fault is not None and self._fault[1] != X:
-                    self._rewind()
-                raise raised
-            stop = self._reason(error)
-            if stop is not None:
-                return stop
+        hook, sys.unraisablehook = sys.unraisablehook, self._lost
+        try:
+            while True:
+                self._refresh()
+                self._fault = self._trap = None
+                state.left = 0
+                error = self.callbacks.start()
+                state.pc = self._pc_word.value if self._pc_word is not None else self._read(self.arch.pc)
+                if self._error is not None:
+                    self._raise()
+                stop = self._reason(error)
+                if stop is not None:
+                    return stop
+        finally:
+            sys.unraisablehook = hook
+
+    def _raise(self) -> NoReturn:
+        raised, self._error = self._error, None
+        self.state.stopping = 0
+        if self._fault is not None and self._fault[1] != X:
+            self._rewind()
+        assert raised is not None
+        raise raised
+
+    def _lost(self, unraisable: sys.UnraisableHookArgs) -> None:
+        """Ctrl-C may raise at the very entrance of a callback, where ctypes would print and forget it."""
+        if unraisable.exc_value is not None and "ctypes callback" in (unraisable.err_msg or ""):
+            self.fail(unraisable.exc_value)
+        else:
+            sys.__unraisablehook__(unraisable)
 
     def _reason(self, error: int) -> Stop | None:
         state = self.state
@@ -487,7 +470,7 @@ class Engine:
             page, access = self._fault
             if access != X:
                 self._rewind()
-            address = c_uint64.from_address(self._uc + _INVALID_ADDRESS).value
+            address = c_uint64.from_address(self.uc + _INVALID_ADDRESS).value
             if address & PAGE_MASK & NOWHERE != page:
                 address = page
             return Stop(StopKind.FAULT, address=address, access=access)
@@ -532,7 +515,8 @@ class Engine:
         """For the syscall callback: whether to go on in the guest."""
         try:
             go_on = self.on_syscall()
-            self._refresh()
+            if self._space.stale:
+                self._refresh()
             return go_on
         except BaseException as error:
             self.fail(error)
@@ -554,11 +538,12 @@ class Engine:
 
     def close(self) -> None:
         """Free the emulator. The memory stays."""
-        if self._uc:
-            self.memory.forget_code.remove(self._forget)
-            self.library.uc_close(self._uc)
-            self._uc = 0
+        if self.uc:
+            if self._forget in self.memory.forget_code:
+                self.memory.forget_code.remove(self._forget)
+            self.library.uc_close(self.uc)
+            self.uc = 0
 
     def __del__(self) -> None:
-        if getattr(self, "_uc", 0):
+        if getattr(self, "uc", 0):
             self.close()

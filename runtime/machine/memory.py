@@ -21,7 +21,7 @@ __all__ = ["PAGE", "AddressSpace", "Backing", "MemoryFault", "OutOfMemory", "Phy
 R, W, X = 1, 2, 4
 """Protections, and the bits of an access."""
 
-COW = 8  # copy before the first write
+COW = 8  # somebody else may see the frame: copy before the first write, if the mapping allows one
 CACHED = 16  # the frame belongs to a Backing, which holds the reference
 EXECUTED = 32  # the frame is in PhysicalMemory.executed
 SHARED = 64  # others may write the frame through mappings of their own
@@ -109,21 +109,24 @@ class Points:
 
     blocks: for addresses where a block of code begins (every target of a jump, call or return).
     exact: for addresses anywhere.
-    tables: the extension's own form of the two, or None.
+    tables: the extension's own form of the two, or None; shared: a fork uses the same tables until one of the two changes.
     """
 
-    __slots__ = ("blocks", "exact", "tables")
+    __slots__ = ("blocks", "exact", "shared", "tables")
 
     def __init__(self) -> None:
         self.blocks: dict[int, Callable[[], object]] = {}
         self.exact: dict[int, Callable[[], object]] = {}
         self.tables: Any = None
+        self.shared = False
 
     def copy(self) -> Points:
         """The points of a forked child."""
         new = Points()
         new.blocks.update(self.blocks)
         new.exact.update(self.exact)
+        new.tables = self.tables
+        new.shared = self.shared = True
         return new
 
 
@@ -306,7 +309,8 @@ class AddressSpace:
                 return 0
             self.pages[page] = entry
         if access == W and not entry & W:
-            if not entry & COW:
+            vma = self.find(address)
+            if not entry & COW or vma is None or not vma.prot & W:
                 return 0
             entry = self.pages[page] = self._own(entry)
         if access == X and entry & X and not entry & EXECUTED:
@@ -323,7 +327,7 @@ class AddressSpace:
             return 0
         if vma.shared:
             return frame | rights | CACHED | SHARED
-        return frame | (rights & ~W) | CACHED | (COW if rights & W else 0)
+        return frame | (rights & ~W) | CACHED | COW
 
     def _own(self, entry: int) -> int:
         """The entry of a page that is written for the first time since it was shared."""
@@ -444,8 +448,7 @@ class AddressSpace:
         for page, entry in pages.items():
             if not entry & CACHED:
                 share(entry & PAGE_MASK)
-                if entry & W:
-                    pages[page] = entry & ~W | COW
+                pages[page] = entry & ~W | COW
         child.pages = dict(pages)
         self.stale = True
         return child

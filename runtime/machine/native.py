@@ -22,7 +22,10 @@ class Native:
         self._core = Core(
             state=ctypes.addressof(engine.state),
             words=ctypes.addressof(engine.words),
+            uc=engine.uc,
+            emu_start=address("uc_emu_start"),
             emu_stop=address("uc_emu_stop"),
+            reg_read=address("uc_reg_read"),
             ctl=address("uc_ctl"),
             tlb_flush=CTL_TLB_FLUSH,
             attend=engine.attend,
@@ -30,17 +33,27 @@ class Native:
             miss=engine.miss,
             fail=engine.fail,
         )
+        self._pages: dict[int, int] = {}
+        self._points: Points | None = None
+        self.start, self.flush, self.traces = self._core.start, self._core.flush, self._core.traces
         self.block, self.code, self.fill, self.syscall, self.user = self._core.addresses()
 
     def activate(self, pages: dict[int, int], points: Points) -> None:
         """Page table and probe points of the current space."""
         if points.tables is None:
             points.tables = Table(points.blocks), Table(points.exact)
+            points.shared = False
+        self._pages, self._points = pages, points
         self._core.activate(pages, *points.tables)
 
     def planted(self, points: Points, address: int, exact: bool, callback: Callable[[], object] | None) -> None:
         """A point was added, changed or (None) removed in `points`."""
         if points.tables is None:
+            return
+        if points.shared:
+            points.tables = None
+            if points is self._points:
+                self.activate(self._pages, points)
             return
         table = points.tables[exact]
         if callback is None:

@@ -152,9 +152,11 @@ class PhysicalMemory:
         self._files: dict[tuple[int, int, int, int], FileBacking] = {}
 
     def __del__(self) -> None:
-        view = getattr(self, "view", None)
-        if view is not None:
-            _unreserve(self.base, self.size)
+        try:
+            self.view.release()
+        except (AttributeError, BufferError):
+            return  # never mapped; or somebody still holds a part of it, and gets to keep it
+        _unreserve(self.base, self.size)
 
     def allocate(self) -> int:
         """A frame of zeros with one reference. Raises OutOfMemory."""

@@ -13,7 +13,7 @@ LAST_GROWTH = 1 << 18
 class State(ctypes.Structure):
     """Must match `struct state` in _native.c.
 
-    pc: the address that is about to execute; always right within callbacks and between runs.
+    pc: the address that is about to execute; right within callbacks and between runs.
     block, size: the block of code entered last, whose bytes are counted; size is 0 when they were taken back.
     fired: the address whose probe has fired though its instruction has not executed yet, because the run was stopped there.
     stopping: the run ends at the next beginning of a block.

@@ -127,7 +127,8 @@ def linker_cache(path: str, arch: str) -> tuple[tuple[str, str], ...]:
         _, count, _ = _HEADER.unpack_from(content, start)
         first = start + _HEADER.size
         entries = [_ENTRY.unpack_from(content, first + i * _ENTRY.size) for i in range(min(count, len(content) // _ENTRY.size))]
-        return tuple((_text(content, start + key), _text(content, start + value)) for flags, key, value, _, _ in entries if flags == _FLAGS[arch])
+        usable = [(key, value) for flags, key, value, _, _ in entries if flags == _FLAGS[arch]]
+        return tuple((_text(content, start + key), _text(content, start + value)) for key, value in usable)
     except (OSError, ValueError, struct.error):
         return ()
 

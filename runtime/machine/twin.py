@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from ctypes import POINTER, c_bool, c_int, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, byref, c_bool, c_int, c_uint32, c_uint64, c_void_p
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import EXECUTED, SHARED, W, X
@@ -32,10 +32,25 @@ class Twin:
         self._blocks: dict[int, Callable[[], object]] = {}
         self._exact: dict[int, Callable[[], object]] = {}
         self._pages: dict[int, int] = {}
+        self._traces: tuple[c_uint64, c_uint64, int, c_uint64] | None = None
         self._keep = (BLOCK(self._block), BLOCK(self._code), FILL(self._fill), SYSCALL(self._syscall))
         addresses = [ctypes.cast(function, c_void_p).value or 0 for function in self._keep]
         self.block, self.code, self.fill, self.syscall = addresses
         self.user = 0
+
+    def start(self) -> int:
+        """Run from state.pc; returns libunicorn's error."""
+        engine = self._engine
+        error: int = engine.library.uc_emu_start(engine.uc, engine.state.pc, 0, 0, 0)
+        return error
+
+    def flush(self) -> None:
+        """Empty the translation buffer."""
+        self._engine.library.uc_ctl(c_void_p(self._engine.uc), CTL_TLB_FLUSH)
+
+    def traces(self, link: int, saved_flags: int, flags: int) -> None:
+        """Where the syscall instruction leaves the pc and the flags: addresses of two registers, number of the flags."""
+        self._traces = c_uint64.from_address(link), c_uint64.from_address(saved_flags), flags, c_uint64()
 
     def activate(self, pages: dict[int, int], points: Points) -> None:
         """Page table and probe points of the current space."""
@@ -101,7 +116,7 @@ class Twin:
         if state.fills > state.grow_at:
             state.growth = min(2 * state.growth, LAST_GROWTH)
             state.grow_at = state.fills + state.growth
-            engine.library.uc_ctl(c_void_p(uc), CTL_TLB_FLUSH)
+            self.flush()
         found = self._pages.get(address >> 12, 0)
         if not found & access or (access == X and not found & EXECUTED) or (access == W and found & SHARED):
             found = engine.miss(address, access)
@@ -115,6 +130,11 @@ class Twin:
         engine = self._engine
         state = engine.state
         state.pc = state.block + state.size
+        if self._traces is not None:
+            link, saved_flags, number, flags = self._traces
+            engine.library.uc_reg_read(uc, number, byref(flags))
+            link.value = state.pc
+            saved_flags.value = flags.value
         if not engine.enter():
             state.left = 1
         if state.left or state.stopping:

@@ -11,6 +11,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.arch import Arch
+from pyprobe.runtime.machine.cpu_state import peek
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.engine import Engine
@@ -100,7 +101,7 @@ def _drop_privileges(engine: Engine) -> None:
 
 def _refuse_rdrand(engine: Engine) -> None:
     """Make RDRAND undefined, as CPUID says it is; it would return the host's randomness."""
-    state = engine.peek(engine.cpu_state, _FEATURES_END)
+    state = peek(engine.cpu_state, _FEATURES_END)
     at = state.find(struct.pack("<2Q", *_FEATURE_WORDS))
     if at >= 0:
         ctypes.c_uint64.from_address(engine.cpu_state + at + 8).value &= ~_RDRAND
@@ -139,6 +140,7 @@ X86_64 = Arch(
     page_size_4k=False,
     registers=REGISTERS,
     state=STATE,
+    state_pc=128,
     magic=("rax", "rcx", "rdx", "rbx"),
     number="rax",
     arguments=("rdi", "rsi", "rdx", "r10", "r8", "r9"),
@@ -148,5 +150,6 @@ X86_64 = Arch(
     initial={"mxcsr": 0x1F80, "fpcw": 0x37F},  # what the kernel gives a new process
     invalidate_symbol="tb_invalidate_phys_range_x86_64",
     setup=_setup,
+    syscall_traces=("rcx", "r11", "flags"),  # Intel SDM, SYSCALL; the emulator leaves it out, and a program can see it
     trapped=_trapped,
 )

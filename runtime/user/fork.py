@@ -25,7 +25,7 @@ CLONE_CLEAR_SIGHAND = 0x100000000
 class CloneArgs:
     """struct kernel_clone_args."""
 
-    __slots__ = ("child_tid", "exit_signal", "flags", "parent_tid", "pidfd", "stack", "tls")
+    __slots__ = ("__weakref__", "child_tid", "exit_signal", "flags", "parent_tid", "pidfd", "stack", "tls")
 
     def __init__(
         self, flags: int, *, stack: int = 0, parent_tid: int = 0, child_tid: int = 0, tls: int = 0, exit_signal: int = 0, pidfd: int = 0
@@ -105,7 +105,7 @@ def copy_process(k: Kernel, parent: Task, args: CloneArgs) -> Task:
     child.blocked = parent.blocked
     if not flags & CLONE_VM or flags & CLONE_VFORK:
         child.altstack = parent.altstack
-        child.signal_frames = {at: k.clone_context(home.engine, frame) for at, frame in parent.signal_frames.items()}
+        child.signal_frames = dict(parent.signal_frames)
     if flags & CLONE_CHILD_CLEARTID:
         child.clear_child_tid = args.child_tid
     try:
@@ -126,6 +126,7 @@ def _copy_group(k: Kernel, process: Process, pid: int, args: CloneArgs) -> Proce
         space.users += 1
     else:
         space = process.space.fork()
+        k.images_seen.forked(process.space, space)
     parent = process.parent if flags & CLONE_PARENT else process
     child = Process(pid, parent, space, process.engine)
     child.arch = process.arch

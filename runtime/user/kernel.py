@@ -22,6 +22,7 @@ from pyprobe.runtime.user import exit as exit_module
 from pyprobe.runtime.user import faults, functions, signals
 from pyprobe.runtime.user.abi import ABIS, SIGCONTEXT_ARM64, SIGCONTEXT_X86_64
 from pyprobe.runtime.user.errors import Block, Errno, ExecFailure, TaskGone
+from pyprobe.runtime.user.images import Images
 from pyprobe.runtime.user.loader import FileZone
 from pyprobe.runtime.user.scheduler import QUANTUM_NS, Scheduler, StopRun
 from pyprobe.runtime.user.signals import Sig, SigInfo
@@ -46,6 +47,7 @@ FIRST_PID = 1000
 
 PID_MAX = 32768  # kernel.pid_max's usual value: ids are used again from FIRST_PID after it
 TASK_LIMIT = 4096
+MEMORY_LIMIT = 2 << 30  # bytes that all processes and files in memory may use together
 Function = Callable[..., Any]
 
 
@@ -107,6 +109,26 @@ class Kernel:
     inet_csk_accept: Function
     tcp_sendmsg: Function
     tcp_recvmsg: Function
+    do_faccessat: Function
+    do_linkat: Function
+    do_mkdirat: Function
+    do_mknodat: Function
+    do_readlinkat: Function
+    do_renameat2: Function
+    do_rmdir: Function
+    do_symlinkat: Function
+    do_unlinkat: Function
+    ksys_read: Function
+    ksys_write: Function
+    tcp_close: Function
+    tcp_v4_connect: Function
+    tcp_v6_connect: Function
+    udp_recvmsg: Function
+    udp_sendmsg: Function
+    vfs_fstat: Function
+    vfs_fstatat: Function
+    vfs_mknod: Function
+    vfs_truncate: Function
 
     def __init__(
         self,
@@ -122,7 +144,7 @@ class Kernel:
         root: bytes = b"/",
         native: bool | None = None,
     ) -> None:
-        self.memory = memory if memory is not None else PhysicalMemory()
+        self.memory = memory if memory is not None else PhysicalMemory(MEMORY_LIMIT)
         self.clock = clock if clock is not None else Clock()
         self.vfs = Vfs(self.memory, self.clock.wall(), root=root)
         self.arch = arch
@@ -140,7 +162,8 @@ class Kernel:
         self.futexes: dict[tuple[object, int], list[Waiter]] = {}
         self.guest_timers = 0  # timers of the guest that are pending in the clock
         self.stop_requested = False
-        self.on_image: list[Callable[[AddressSpace], None]] = []
+        self.images_seen = Images()
+        self.on_image = self.images_seen.callbacks
         self._cred = Credentials(uid, gid)
         self._native = native
         self._next_pid = FIRST_PID
@@ -149,6 +172,7 @@ class Kernel:
         self._reload = False
         self._after: Callable[[], None] | None = None
         self._engine: Engine | None = None
+        self._quantum: Timer | None = None
         self._loaded: Task | None = None  # whose registers the engine holds
         self._tables: dict[str, dict[int, Syscall]] = {}
         self._table: dict[int, Syscall] = {}
@@ -285,7 +309,6 @@ class Kernel:
         """Let one task run until it waits, ends or has had its quantum."""
         self.current = task
         began = self.turn_began = self.clock.now()
-        quantum: Timer | None = None
         try:
             if task.process.group_exit is not None:
                 exit_module.end_task(self, task, task.process.group_exit)
@@ -295,14 +318,14 @@ class Kernel:
                 return
             self._enter(task)
             self._resched = False
-            if self.scheduler.contended:
-                quantum = self.clock.add(began + QUANTUM_NS, self._preempt)
+            self._quantum = self.clock.add(min(began + QUANTUM_NS, self.scheduler.next_deadline()), self._preempt)
             self._run_guest(task)
         except TaskGone:
             pass
         finally:
-            if quantum is not None:
-                self.clock.cancel(quantum)
+            if self._quantum is not None:
+                self.clock.cancel(self._quantum)
+                self._quantum = None
             task.cpu_time += self.clock.now() - began
             self.scheduler.switching_from(task)
             if not task.dead:
@@ -359,6 +382,12 @@ class Kernel:
         signals.force(self, task, info)
 
     def _preempt(self) -> None:
+        """The quantum is over, or a waiting task's time has come: let others run if there are any."""
+        self.scheduler.poll_host()
+        self.scheduler.wake()
+        if not self.scheduler.contended:
+            self._quantum = self.clock.add(min(self.clock.now() + QUANTUM_NS, self.scheduler.next_deadline()), self._preempt)
+            return
         self._resched = self._attention = True
         if self._engine is not None:
             self._engine.request_stop()
@@ -391,7 +420,7 @@ class Kernel:
     def _dispatch(self, task: Task, syscall: Syscall, arguments: Sequence[int]) -> int | None:
         """Do a system call for the current task; None: it waits (`task.parked`) or is gone. Errors are negative numbers."""
         task.syscall = syscall
-        task.syscall_arguments = arguments
+        task.syscall_arguments = tuple(arguments)
         call = syscall.call
         if call is None:
             self.unknown_syscalls[syscall.name] = self.unknown_syscalls.get(syscall.name, 0) + 1
@@ -481,6 +510,8 @@ class Kernel:
         """A signal has become pending for the task: make it notice."""
         if task is self.current:
             self._attention = True
+            if task.syscall is None and self._engine is not None:  # a timer's, in the middle of guest code
+                self._engine.request_stop()
             return
         parked = task.parked
         if parked is None or not parked.block.interruptible:
@@ -566,9 +597,8 @@ class Kernel:
         self.crashes.append(Crash(task, info.signo, info.code, address, registers))
 
     def announce_images(self, space: AddressSpace) -> None:
-        """Tell who asked that executable file mappings have appeared in a space."""
-        for callback in self.on_image:
-            callback(space)
+        """Tell who asked (`on_image`) of the executable file mappings that have appeared in a space."""
+        self.images_seen.announce(space)
 
 
 def exec_message(name: bytes, errno: int) -> str:

@@ -105,7 +105,7 @@ def _map_segment(space: AddressSpace, s: Segment, backing: Backing, path: bytes,
     start = align_down(s.address + bias, PAGE)
     file_end = s.address + bias + s.file_size
     end = align_up(s.address + bias + s.size, PAGE)
-    if start < PAGE or end > space.mmap_base and end > 0x7FFF_FFFF_F000:
+    if start < PAGE or (end > space.mmap_base and end > 0x7FFF_FFFF_F000):
         raise Errno(ENOMEM)
     file_top = align_up(file_end, PAGE) if s.file_size else start
     if file_top > start:

@@ -11,7 +11,6 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.clock import NEVER
-from pyprobe.runtime.user.functions import kernel_function
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
@@ -75,7 +74,7 @@ class Scheduler:
         """The task whose turn it is; waits for it if need be. Raises Deadlock."""
         self._turn += 1
         while True:
-            self._wake()
+            self.wake()
             while self._ready:
                 task = self._ready.popleft()
                 if task.dead:
@@ -86,7 +85,33 @@ class Scheduler:
                 return task
             self._idle()
 
-    def _wake(self) -> None:
+    def next_deadline(self) -> int:
+        """When the first waiting task must be woken, in ns since boot; NEVER if none."""
+        deadlines = [t.parked.block.deadline for t in self._parked if t.parked is not None and not t.process.stopped]
+        return min((d for d in deadlines if d is not None), default=NEVER)
+
+    def poll_host(self) -> None:
+        """Wake the tasks that wait for the host and need not any more."""
+        waiting = [t for t in self._parked if t.parked is not None and t.parked.block.host]
+        if waiting:
+            self._poll(waiting, 0)
+
+    def _poll(self, waiting: list[Task], milliseconds: int) -> bool:
+        poll = select.poll()
+        masks: dict[int, int] = {}
+        for task in waiting:
+            for fd, mask in task.parked.block.host if task.parked is not None else ():
+                masks[fd] = masks.get(fd, 0) | mask
+        for fd, mask in masks.items():
+            poll.register(fd, mask)
+        fds = {fd for fd, _ in poll.poll(milliseconds)}
+        for task in waiting:
+            if task.parked is not None and any(fd in fds for fd, _ in task.parked.block.host):
+                self.unpark(task)
+        return bool(fds)
+
+    def wake(self) -> None:
+        """Make ready the tasks whose wait is over."""
         now = self._k.clock.now()
         for task in list(self._parked):
             parked = task.parked
@@ -107,14 +132,10 @@ class Scheduler:
         """Nothing is ready: let time pass until something may be."""
         k = self._k
         waiting = [t for t in self._parked if t.parked is not None and not t.process.stopped]
-        deadline = min((t.parked.block.deadline for t in waiting if t.parked and t.parked.block.deadline is not None), default=NEVER)
-        if any(not t.process.stopped for t in self._parked):
-            deadline = min(deadline, k.clock.next_deadline() if k.guest_timers else NEVER)
-        else:
-            deadline = k.clock.next_deadline() if k.guest_timers else NEVER
-        host = [entry for t in waiting if t.parked for entry in t.parked.block.host]
-        if host:
-            self._wait_for_host(host, waiting, deadline)
+        deadline = min(self.next_deadline(), k.clock.next_deadline() if k.guest_timers else NEVER)
+        for_host = [t for t in waiting if t.parked is not None and t.parked.block.host]
+        if for_host:
+            self._wait_for_host(for_host, deadline)
         elif deadline == NEVER:
             raise Deadlock(self._who_waits())
         else:
@@ -125,25 +146,13 @@ class Scheduler:
         if k.stop_requested:
             raise StopRun
 
-    def _wait_for_host(self, host: list[tuple[int, int]], waiting: list[Task], deadline: int) -> None:
+    def _wait_for_host(self, waiting: list[Task], deadline: int) -> None:
         """Wait for host input really; a guest deadline that comes first is waited for as long, then taken."""
-        k = self._k
-        poll = select.poll()
-        for fd, mask in host:
-            poll.register(fd, mask)
-        remaining = HOST_SLICE_MS if deadline == NEVER else max(0, (deadline - k.clock.now()) // 1_000_000)
-        ready = poll.poll(min(remaining, HOST_SLICE_MS))
-        now = k.clock.now()
-        if ready:
-            fds = {fd for fd, _ in ready}
-            for task in waiting:
-                if task.parked and any(fd in fds for fd, _ in task.parked.block.host):
-                    self.unpark(task)
-        elif deadline != NEVER and remaining <= HOST_SLICE_MS:
-            k.clock.advance_to(deadline)
-        elif deadline != NEVER:
-            k.clock.advance_to(now + HOST_SLICE_MS * 1_000_000)
-        k.clock.run_due()
+        clock = self._k.clock
+        remaining = HOST_SLICE_MS if deadline == NEVER else max(0, (deadline - clock.now()) // 1_000_000)
+        if not self._poll(waiting, min(remaining, HOST_SLICE_MS)) and deadline != NEVER:
+            clock.advance_to(deadline if remaining <= HOST_SLICE_MS else clock.now() + HOST_SLICE_MS * 1_000_000)
+        clock.run_due()
 
     def _who_waits(self) -> str:
         lines = []
@@ -175,7 +184,3 @@ class Scheduler:
 class StopRun(Exception):
     """The run was asked to end."""
 
-
-@kernel_function("void __schedule(unsigned int sched_mode)")
-def __schedule(k: Kernel, sched_mode: int) -> None:
-    """The current task leaves the CPU."""

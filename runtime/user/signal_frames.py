@@ -76,7 +76,7 @@ def _remember(task: Task, frame: int) -> None:
     """Keep the whole context for the frame; frames that were jumped over (longjmp) lie below it and are forgotten."""
     engine = task.process.engine
     frames = task.signal_frames
-    context = frames.pop(frame, None) or engine.new_context()
+    context = engine.new_context()  # always a new one: a forked child shares those that are there
     engine.save(context)
     if not task.altstack[2]:  # with two stacks, addresses do not tell the nesting
         for stale in [address for address in frames if address < frame]:

@@ -76,14 +76,13 @@ class Process:
 
     exit_status: the wait(2) status word once it is dead, else None; it stays in the table as a zombie until it is reaped.
     children: living and dead ones, by pid, in the order of their birth.
-    layout: see loader.Layout; brk_start, brk: the heap.
     """
 
     def __init__(self, pid: int, parent: Process | None, space: AddressSpace, engine: Engine) -> None:
         self.pid = pid
         self.parent = parent
-        self.pgid = parent.pgid if parent else pid
-        self.sid = parent.sid if parent else pid
+        self.pgid: int = parent.pgid if parent else pid
+        self.sid: int = parent.sid if parent else pid
         self.space = space
         self.engine = engine
         self.arch: str = engine.arch.name
@@ -99,7 +98,6 @@ class Process:
         self.environ: tuple[bytes, ...] = ()
         self.auxv = b""
         self.argument_area = (0, 0)  # where argv's strings lie: [start, end)
-        self.brk_start = self.brk = 0
         self.start_time = 0  # ns since boot
         self.cpu_time = 0  # ns, of threads that have ended included
         self.children_cpu_time = 0  # ns, of children waited for
@@ -143,12 +141,13 @@ class Task:
 
     context: the saved registers while it does not run. result: what its system call returned meanwhile, still to be put into its registers.
     restart: state of a system call that must survive being executed again; cleared when the call ends.
-    parked: what it waits for. fault_address: of the last fault, for the signal's frame. suspended: traced kernel functions a Block unwound, outermost last. kernel_stack: active traced ones.
+    parked: what it waits for; interrupted: what a signal took it out of. fault_address: of the last fault, for the signal's frame.
+    suspended: traced kernel functions a Block unwound, outermost last. kernel_stack: active traced ones.
     """
 
     __slots__ = (
-        "altstack", "blocked", "clear_child_tid", "comm", "context", "cpu_time", "cred", "dead", "fault_address", "interrupted",
-        "kernel_stack", "parked", "pending", "process", "registers", "restart", "result", "robust_list", "saved_mask", "signal_frames",
+        "__weakref__", "altstack", "blocked", "clear_child_tid", "comm", "context", "cpu_time", "cred", "dead", "fault_address",
+        "interrupted", "kernel_stack", "parked", "pending", "process", "registers", "restart", "result", "robust_list", "saved_mask", "signal_frames",
         "suspended", "syscall", "syscall_arguments", "tid", "wake_signal",
     )  # fmt: skip
 

@@ -20,9 +20,11 @@ STDLIB = Path(__file__).resolve().parents[2] / "stdlib"
 
 # Where the kernel's function is named unlike the call: arch/x86/entry/syscalls/syscall_64.tbl, scripts/syscall.tbl
 FUNCTIONS = {
-    "x86_64": {"stat": "newstat", "fstat": "newfstat", "lstat": "newlstat", "uname": "newuname", "sendfile": "sendfile64", "umount2": "umount"},
+    "x86_64": {
+        "stat": "newstat", "fstat": "newfstat", "lstat": "newlstat", "uname": "newuname", "sendfile": "sendfile64", "umount2": "umount",
+    },
     "arm64": {"fstat": "newfstat", "uname": "newuname", "sendfile": "sendfile64", "umount2": "umount", "fadvise64": "fadvise64_64"},
-}
+}  # fmt: skip
 # asm-generic/unistd.h names these after their 32-bit forms; what 64-bit architectures call them
 NAMES_3264 = {"fstatat": "newfstatat"}
 
@@ -34,11 +36,12 @@ REORDERED = {
 }
 
 # Newer than the headers that may be installed
-NEWER = {
-    451: "cachestat", 452: "fchmodat2", 453: "map_shadow_stack", 454: "futex_wake", 455: "futex_wait", 456: "futex_requeue", 457: "statmount",
-    458: "listmount", 459: "lsm_get_self_attr", 460: "lsm_set_self_attr", 461: "lsm_list_modules", 462: "mseal", 463: "setxattrat",
-    464: "getxattrat", 465: "listxattrat", 466: "removexattrat", 467: "open_tree_attr", 468: "file_getattr", 469: "file_setattr",
-}  # fmt: skip
+NEWER_NAMES = (
+    "cachestat fchmodat2 map_shadow_stack futex_wake futex_wait futex_requeue statmount listmount lsm_get_self_attr "
+    "lsm_set_self_attr lsm_list_modules mseal setxattrat getxattrat listxattrat removexattrat open_tree_attr file_getattr "
+    "file_setattr"
+)
+NEWER = dict(enumerate(NEWER_NAMES.split(), 451))
 
 # Calls without a tracepoint format in a usual kernel configuration
 PROTOTYPES = {

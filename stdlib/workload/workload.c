@@ -9,10 +9,10 @@
  *   writer    creates, writes, renames and removes files
  *   producer  writes lines into a pipe
  *   filter    reads them from the pipe
- *   server    accepts a connection on the machine's loopback and answers
+ *   server    accepts connections on the machine's loopback and forks a child to answer each
  *   client    connects, sends a request, reads the answer
  *   sleeper   sleeps a few times
- *   thinker   computes: recursion and loops, no system calls
+ *   thinker   forks two workers that compute: recursion and loops
  *
  * Built by scripts/dev/build-workload for x86-64 and arm64.
  */
@@ -91,6 +91,17 @@ static s64 write_text(s64 fd, const char *text) { return sys(SYS_write, fd, text
 static void close_file(s64 fd) { sys(SYS_close, fd, 0, 0, 0, 0); }
 static void sleep_ms(s64 ms) { s64 t[2] = { ms / 1000, ms % 1000 * 1000000 }; sys(SYS_nanosleep, t, 0, 0, 0, 0); }
 
+static s64 fork_child(void) { return sys(SYS_clone, SIGCHLD, 0, 0, 0, 0); }
+static void leave(s64 status) { sys(SYS_exit_group, status, 0, 0, 0, 0); }
+
+static int wait_for_all(void)
+{
+	int status, failed = 0;
+	while (sys(SYS_wait4, -1, &status, 0, 0, 0) > 0)
+		failed |= status != 0;
+	return failed;
+}
+
 static NOINLINE int reader(void)
 {
 	static const char *files[] = { HOME "passwd", HOME "motd", HOME "missing", HOME "passwd" };
@@ -151,11 +162,14 @@ static NOINLINE int server(void)
 		s64 c = sys(SYS_accept4, s, 0, 0, O_CLOEXEC, 0);
 		if (c < 0)
 			return 1;
-		if (read_some(c, text, sizeof text) > 0)
-			write_text(c, "HTTP/1.0 200 OK\r\n\r\nhello\n");
+		if (fork_child() == 0) {
+			if (read_some(c, text, sizeof text) > 0)
+				write_text(c, "HTTP/1.0 200 OK\r\n\r\nhello\n");
+			leave(0);
+		}
 		close_file(c);
 	}
-	return 0;
+	return wait_for_all();
 }
 
 static NOINLINE int client(void)
@@ -191,7 +205,7 @@ static NOINLINE u64 collatz(u64 n)
 	return steps;
 }
 
-static NOINLINE int thinker(void)
+static NOINLINE int think(void)
 {
 	u64 longest = 0;
 	for (u64 n = 1; n < 200; n++) {
@@ -200,6 +214,14 @@ static NOINLINE int thinker(void)
 			longest = steps;
 	}
 	return fibonacci(12) != 144 || longest != 124;
+}
+
+static NOINLINE int thinker(void)
+{
+	for (int i = 0; i < 2; i++)
+		if (fork_child() == 0)
+			leave(think());
+	return wait_for_all();
 }
 
 /* Start HOME/name with its standard input and output replaced when they are not negative; returns the child's pid. */
@@ -211,7 +233,7 @@ static NOINLINE s64 start(const char *name, s64 in, s64 out)
 	u64 at = sizeof HOME - 1;
 	for (u64 i = 0; (path[at + i] = name[i]); i++)
 		;
-	s64 pid = sys(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+	s64 pid = fork_child();
 	if (pid)
 		return pid;
 	if (in >= 0)
@@ -219,14 +241,14 @@ static NOINLINE s64 start(const char *name, s64 in, s64 out)
 	if (out >= 0)
 		sys(SYS_dup3, out, 1, 0, 0, 0);
 	sys(SYS_execve, path, argv, envp, 0, 0);
-	sys(SYS_exit_group, 127, 0, 0, 0, 0);
+	leave(127);
 	return -1;
 }
 
 static NOINLINE int session(void)
 {
 	static const char *alone[] = { "reader", "writer", "thinker", "sleeper", "reader" };
-	int status, failed = 0, ends[2];
+	int ends[2];
 	sys(SYS_pipe2, ends, O_CLOEXEC, 0, 0, 0);
 	start("server", -1, -1);
 	start("client", -1, -1);
@@ -237,9 +259,7 @@ static NOINLINE int session(void)
 	start("client", -1, -1);
 	for (u64 i = 0; i < sizeof alone / sizeof *alone; i++)
 		start(alone[i], -1, -1);
-	while (sys(SYS_wait4, -1, &status, 0, 0, 0) > 0)
-		failed |= status != 0;
-	return failed;
+	return wait_for_all();
 }
 
 static const struct { const char *name; int (*run)(void); } programs[] = {
@@ -257,6 +277,6 @@ __attribute__((used)) void begin(u64 *stack)
 	for (u64 i = 0; i < sizeof programs / sizeof *programs; i++)
 		if (same(name, programs[i].name))
 			status = programs[i].run();
-	sys(SYS_exit_group, status, 0, 0, 0, 0);
+	leave(status);
 	__builtin_unreachable();
 }

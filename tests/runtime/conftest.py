@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -16,20 +15,15 @@ Compile = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compile:
-    """`compiled(SOURCE, *FLAGS, arch=..., output=...)`: the path of tests/programs/SOURCE compiled; the same call gives the same file.
-
-    Skips the test where there is no compiler for the architecture.
-    """
+def compiled(tmp_path_factory: pytest.TempPathFactory, tool: Callable[[str], str]) -> Compile:
+    """`compiled(SOURCE, *FLAGS, arch=..., output=...)`: the path of tests/programs/SOURCE compiled; the same call gives the same file."""
     folder = tmp_path_factory.mktemp("programs")
     made: dict[tuple[str, ...], Path] = {}
 
     def compile_program(source: str, *flags: str, arch: str = "x86_64", output: str = "") -> Path:
         key = (source, arch, output, *flags)
         if key not in made:
-            compiler = shutil.which(COMPILERS[arch][source.endswith(".cpp")])
-            if compiler is None:
-                pytest.skip(f"no compiler for {arch}")
+            compiler = tool(COMPILERS[arch][source.endswith(".cc")])
             place = folder / str(len(made))
             place.mkdir()
             made[key] = place / (output or source.partition(".")[0])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from errno import EAGAIN, EFAULT, EINVAL, ENOSYS, ESRCH, ETIMEDOUT
 from typing import TYPE_CHECKING
 
-
 from pyprobe.runtime.user.errors import Block, Errno
 from pyprobe.runtime.user.words import NANOSECONDS, U32, read_timespec, s32
 
@@ -204,7 +203,7 @@ def exit_robust_list(k: Kernel, t: Task) -> None:
     entry = space.u64(head) & ~1
     offset = space.u64(head + 8)
     pending = space.u64(head + 16) & ~1
-    locks = []
+    locks: list[int] = []
     while entry != head and len(locks) < ROBUST_LIST_LIMIT:
         if entry != pending:
             locks.append(entry)

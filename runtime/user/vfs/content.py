@@ -138,13 +138,12 @@ class MemoryContent:
 
     def read(self, views: Views, offset: int) -> int:
         done = 0
-        with memoryview(self._bytes) as source:
-            for view in views:
-                piece = source[offset + done : offset + done + len(view)]
-                view[: len(piece)] = piece
-                done += len(piece)
-                if len(piece) < len(view):
-                    break
+        for view in views:
+            piece = self._bytes[offset + done : offset + done + len(view)]
+            view[: len(piece)] = piece
+            done += len(piece)
+            if len(piece) < len(view):
+                break
         return done
 
     def write(self, views: Views, offset: int) -> int:

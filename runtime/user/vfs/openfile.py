@@ -62,8 +62,8 @@ class OpenFile:
 
     #: read and write take a position, lseek works (FMODE_LSEEK, FMODE_PREAD).
     seekable = False
-    #: Host descriptors that a waiting task may wait for, with poll(2) masks.
     host: tuple[tuple[int, int], ...] = ()
+    """Host descriptors that a waiting task may wait for, with poll(2) masks."""
     #: epoll accepts it: it can be polled.
     pollable = True
 
@@ -129,9 +129,9 @@ class OpenFile:
         """POLL* bits that hold now, whatever was asked for."""
         return READABLE | WRITABLE
 
-    def next_event(self) -> int | None:
-        """When `poll` may change by the passing of time alone, in ns since boot (timerfd)."""
-        return None
+    def edges(self) -> tuple[int, int]:
+        """How often something came to be read, and room came to be written: two counts that only grow (EPOLLET)."""
+        return 0, 0
 
     def seek(self, k: Kernel, t: Task, offset: int, whence: int) -> int:
         """lseek(2)."""

@@ -37,11 +37,13 @@ FIONREAD: Final = 0x541B
 class Pipe:
     """The buffer between the ends; the counters are open files, not descriptors."""
 
-    __slots__ = ("capacity", "data", "opened_readers", "opened_writers", "readers", "writers")
+    __slots__ = ("arrived", "capacity", "data", "drained", "opened_readers", "opened_writers", "readers", "writers")
 
     def __init__(self) -> None:
         self.data = bytearray()
         self.capacity = CAPACITY
+        self.arrived = 0  # events on either side, for edge-triggered waits
+        self.drained = 0
         self.readers = 0
         self.writers = 0
         self.opened_readers = 0  # opens so far: who waits for the other end of a FIFO must not miss one that closed again
@@ -55,14 +57,14 @@ class Pipe:
     def take(self, views: Views) -> int:
         """Move bytes from the front into `views`."""
         done = 0
-        with memoryview(self.data) as source:
-            for view in views:
-                piece = source[done : done + len(view)]
-                view[: len(piece)] = piece
-                done += len(piece)
-                if len(piece) < len(view):
-                    break
+        for view in views:
+            piece = self.data[done : done + len(view)]
+            view[: len(piece)] = piece
+            done += len(piece)
+            if len(piece) < len(view):
+                break
         del self.data[:done]
+        self.drained += 1
         return done
 
     def put(self, views: Views, skip: int = 0) -> int:
@@ -78,6 +80,7 @@ class Pipe:
             if len(piece) < len(view) - skip:
                 break
             skip = 0
+        self.arrived += 1
         return done
 
 
@@ -97,6 +100,8 @@ class PipeFile(OpenFile):
     def close(self, k: Kernel) -> None:
         self.pipe.readers -= self.readable
         self.pipe.writers -= self.writable
+        self.pipe.arrived += 1
+        self.pipe.drained += 1
         if not self.pipe.readers and not self.pipe.writers:
             self.pipe.data.clear()
 
@@ -149,6 +154,9 @@ class PipeFile(OpenFile):
             if not pipe.readers:
                 mask |= POLLERR
         return mask
+
+    def edges(self) -> tuple[int, int]:
+        return self.pipe.arrived, self.pipe.drained
 
     def ioctl(self, k: Kernel, t: Task, request: int, argument: int) -> int:
         if request == FIONREAD:
@@ -211,7 +219,5 @@ class FifoFile(PipeFile):
 
 def broken_pipe(k: Kernel, t: Task) -> Errno:
     """Send SIGPIPE to a task that writes where nobody reads; the error for its call."""
-    from pyprobe.runtime.user.signals import Sig, SigInfo  # here: the signal code needs no files, but files need it
-
-    k.do_send_sig_info(Sig.PIPE, SigInfo.from_user(Sig.PIPE, t), t, 0)
+    k.broken_pipe(t)
     return Errno(errno.EPIPE)

@@ -113,7 +113,7 @@ class TreeFileSystem(FileSystem):
 class Directory(Inode):
     """A directory: its dentry's children, and behind them the host directory `lower` if there is one."""
 
-    __slots__ = ("_size", "lower")
+    __slots__ = ("_blocks", "_size", "lower")
 
     fs: TreeFileSystem
 
@@ -121,14 +121,19 @@ class Directory(Inode):
         super().__init__(fs, ino, S_IFDIR | mode & 0o7777, now, uid=uid, gid=gid, nlink=2)
         self.lower: HostDirectory | None = None
         self._size = BLOCK_SIZE
+        self._blocks = BLOCK_SIZE // 512
 
     def adopt(self, lower: HostDirectory, status: os.stat_result) -> None:
         """Stand on a host directory."""
         self.lower = lower
         self._size = status.st_size
+        self._blocks = status.st_blocks
 
     def size(self) -> int:
         return self._size
+
+    def blocks(self) -> int:
+        return self._blocks
 
     def lookup(self, k: Kernel, t: Task, name: bytes) -> Inode | None:
         return None if self.lower is None else self.fs.load(self.lower, name)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import time
+
 import pytest
 
 from pyprobe.runtime.machine.arch import Arch
@@ -108,7 +111,7 @@ def test_stop_requested_by_a_probe(x86: Bench) -> None:
 
     x86.engine.plant(x86.space, LOOP_BODY, probe)
     x86.load(LOOP)
-    stops = []
+    stops: list[Stop] = []
     while not stops or stops[-1].kind is StopKind.STOPPED:
         stops.append(x86.run())
     assert stops == [Stop(StopKind.STOPPED)] * 99 + [SYSCALL]
@@ -191,6 +194,33 @@ def test_error_in_a_syscall(x86: Bench) -> None:
     with pytest.raises(ZeroDivisionError):
         x86.run()
     assert x86.engine.get("pc") == CODE + LOOP.__len__() // 2
+
+
+def test_syscall_shows_its_traces(x86: Bench) -> None:
+    x86.engine.on_syscall = lambda: True
+    x86.load("31c0" "0f05" "90" "f4")  # xor eax, eax; syscall; nop; hlt
+    x86.run()
+    assert x86.engine.get("cx") == CODE + 4
+    assert x86.engine.get("r11") & 0x8D5 == 0x44
+
+
+def test_control_c_ends_an_endless_loop(x86: Bench) -> None:
+    def interrupted(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    old = signal.signal(signal.SIGALRM, interrupted)
+    try:
+        x86.load("ebfe")  # jmp to itself
+        for _ in range(20):
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+            start = time.monotonic()
+            with pytest.raises(KeyboardInterrupt):
+                x86.run()
+            assert time.monotonic() - start < 5
+            assert x86.engine.get("pc") == CODE
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
 
 
 def test_fault_in_the_middle_of_a_block(x86: Bench) -> None:
@@ -312,6 +342,50 @@ def test_points_follow_fork_and_can_differ(x86: Bench) -> None:
     x86.engine.set("pc", CODE)
     x86.run()
     assert hits == ["child"] + ["exact", "both"] * 99 + ["exact"]
+    grandchild = child.fork()
+    x86.engine.activate(grandchild)
+    x86.engine.pull(grandchild, CODE)  # while it is active and shares its table
+    hits.clear()
+    x86.engine.set("pc", CODE)
+    x86.run()
+    assert hits == ["exact", "both"] * 99 + ["exact"]
+    hits.clear()
+    x86.engine.activate(child)
+    x86.engine.set("pc", CODE)
+    x86.run()
+    assert hits == ["child"] + ["exact", "both"] * 99 + ["exact"]
+
+
+@pytest.mark.parametrize("quantum", [3, 10, 17, 64, 1000])
+def test_two_tasks_taking_turns(x86: Bench, quantum: int) -> None:
+    """However time is sliced, each probe fires as often and the clock shows the same at the end."""
+    engine, clock = x86.engine, x86.clock
+    hits: dict[str, int] = {}
+    # mov ecx, 100; loop: inc qword [DATA]; dec ecx; jnz loop; syscall
+    x86.load("b964000000" "48ff042500006000" "ffc9" "75f4" "0f05")
+    tasks = []
+    for name in ("a", "b"):
+        space = x86.space.fork()
+        for address, exact in ((CODE + 5, False), (CODE + 13, True), (CODE, False)):
+            engine.plant(space, address, lambda key=f"{name}{address - CODE}": hits.update({key: hits.get(key, 0) + 1}), exact=exact)  # type: ignore[misc]  # key is bound here
+        context = engine.new_context()
+        engine.context_set(context, "pc", CODE)
+        tasks.append((space, context))
+    running = list(tasks)
+    while running:
+        space, context = running.pop(0)
+        engine.activate(space)
+        engine.restore(context)
+        timer = clock.add(clock.now() + quantum, engine.request_stop)
+        stop = engine.run()
+        clock.cancel(timer)
+        engine.save(context)
+        if stop.kind is StopKind.STOPPED:
+            running.append((space, context))
+    assert hits == {f"{name}{offset}": count for name in "ab" for offset, count in ((0, 1), (5, 99), (13, 100))}
+    assert clock.now() == 2 * (5 + 100 * 12 + 2)
+    assert [space.u64(DATA) for space, _ in tasks] == [100, 100]
+    assert x86.space.u64(DATA) == 0
 
 
 def test_probe_may_pull_itself_and_plant_others(x86: Bench) -> None:
@@ -410,8 +484,8 @@ def test_time_stamp_counter_is_the_clock(x86: Bench) -> None:
         x86.engine.set("pc", CODE)
         assert x86.run() == SYSCALL
         assert before <= x86.engine.get("ax") <= x86.clock.now()
-    x86.load("0f01f9" "0f05")  # rdtscp
-    assert x86.run() == SYSCALL
+    x86.load("0f01f9" "cc")  # rdtscp
+    assert x86.run() == Stop(StopKind.TRAP, number=3)
     assert x86.engine.get("ax") <= x86.clock.now() and x86.engine.get("cx") == 0
 
 
@@ -419,8 +493,8 @@ def test_cpuid_offers_only_what_runs(x86: Bench) -> None:
     def cpuid(leaf: int) -> tuple[int, int, int, int]:
         x86.engine.set("ax", leaf)
         x86.engine.set("cx", 0)
-        x86.load("0fa2" "0f05")
-        assert x86.run() == SYSCALL
+        x86.load("0fa2" "cc")
+        assert x86.run() == Stop(StopKind.TRAP, number=3)
         eax, ebx, ecx, edx = (x86.engine.get(name) for name in ("ax", "bx", "cx", "dx"))
         return eax, ebx, ecx, edx
 

@@ -14,7 +14,13 @@ from pyprobe.runtime.machine.targets import TargetResolver, linker_cache
 @pytest.fixture
 def tree(compiled, tmp_path):
     program, library = compiled("calls.c"), compiled("library.c", "-shared", "-fPIC", output="libx.so")
-    for place, source in {"bin/one": program, "bin/two": program, "lib/libx.so.1": library, "lib/libx.so.12": library, "one": program}.items():
+    for place, source in {
+        "bin/one": program,
+        "bin/two": program,
+        "lib/libx.so.1": library,
+        "lib/libx.so.12": library,
+        "one": program,
+    }.items():
         (tmp_path / place).parent.mkdir(exist_ok=True)
         shutil.copy(source, tmp_path / place)
     (tmp_path / "bin" / "text").write_text("#!/bin/sh\n")

@@ -1,0 +1,63 @@
+"""`-l`: probes by pattern, or those that a script would attach to."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+
+from pyprobe.cli import OK, read_program
+from pyprobe.options import Options
+
+
+def run(options: Options) -> int:
+    """Print the listing that the command line asks for; the exit status."""
+    query = options.words[0] if options.words else "*"
+    if options.program is not None or os.path.isfile(query) or query == "-":
+        return list_script(options)
+    if not options.words or ":" in query or "*" in query:
+        pass
+    elif "/" in query or query.endswith((".pt", ".bt")):
+        print(
+            f"WARNING: It appears that '{query}' is a filename but the file does not exist. Treating '{query}' as a search pattern.",
+            file=sys.stderr,
+        )
+    for line in lines(query, verbose=options.verbose > 0, command=options.cmd):
+        print(line)
+    return OK
+
+
+def lines(query: str, *, verbose: bool, command: str | None = None) -> Iterable[str]:
+    """The lines of a listing: names, sorted, each followed by its arguments when `verbose`."""
+    from pyprobe.running import make_world, settings_of
+
+    options = Options()
+    options.cmd = command
+    world = make_world(settings_of(options))
+    for entry in world.listing(query or "*"):
+        yield entry.name
+        if verbose:
+            yield from (f"    {argument}" for argument in entry.arguments)
+            if entry.note:
+                yield f"    {entry.note}"
+
+
+def list_script(options: Options) -> int:
+    """The probes that a program would attach to, without begin and end."""
+    from pyprobe.running import compile_text, make_world, settings_of
+
+    name, text, parameters = read_program(options)
+    program, status = compile_text(options, make_world(settings_of(options)), name, text, parameters)
+    if program is None:
+        return status
+    for listed in sorted({shown(probe.point) for probe in program.probes if probe.point.provider not in ("begin", "end")}):
+        print(listed)
+    return OK
+
+
+def shown(point: object) -> str:
+    """A point as listings show it: `interval:s:1` without its rate."""
+    from pyprobe.lang.attachpoint import AttachPoint
+
+    assert isinstance(point, AttachPoint)
+    return f"{point.provider}:{point.unit}:" if point.unit else point.name

@@ -1,0 +1,170 @@
+"""Which machine a run gets, and how the runtime reads its memory.
+
+A script with probes that need a program gets the user machine, with the command or the built-in workload; one of timers alone gets a
+machine in which only time passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pyprobe.lang.program import ProbeBody
+from pyprobe.runtime.machine.clock import Clock
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.probes.world import MachineWorld
+    from pyprobe.runtime.session import Settings
+    from pyprobe.runtime.user.kernel import Kernel
+
+WITHOUT_PROGRAM = frozenset({"begin", "end", "interval", "profile", "self", "test", "bench"})
+
+
+class Machine(Protocol):
+    """A machine as a session handles it; probes and builtins see more (the machine itself)."""
+
+    machine: Any
+
+    def start(self) -> None:
+        """Make the first process. Raises RunError when the command cannot be started."""
+
+    def run(self) -> int:
+        """Run until it is done or stopped; the exit status of the first process."""
+
+    def stop(self) -> None:
+        """End the run as soon as possible; may be called from a signal handler."""
+
+    def report(self, *, verbose: bool) -> Iterable[str]:
+        """Lines about how the run went: crashes, what was missing."""
+
+    def figures(self) -> list[tuple[str, str]]:
+        """What --stats shows of the machine: names and values."""
+
+
+class UserRun:
+    """The user machine with its program."""
+
+    def __init__(self, kernel: Kernel, argv: list[bytes], environ: Mapping[bytes, bytes], cwd: bytes) -> None:
+        self.machine = kernel
+        self.argv = argv
+        self.environ = environ
+        self.cwd = cwd
+        self.deadlock = ""
+
+    def start(self) -> None:
+        from pyprobe.runtime.session import RunError
+        from pyprobe.runtime.user.errors import Errno, ExecFailure
+
+        shown = self.argv[0].decode("utf-8", "backslashreplace")
+        try:
+            self.machine.spawn(self.argv, [name + b"=" + value for name, value in self.environ.items()], self.cwd)
+        except ExecFailure as error:
+            raise RunError(f"Failed to start {shown}: {error}", 1) from None
+        except Errno as error:
+            raise RunError(f"Failed to start {shown}: {error}", 1) from None
+
+    def run(self) -> int:
+        from pyprobe.runtime.user.scheduler import Deadlock
+
+        try:
+            return self.machine.run()
+        except Deadlock as error:
+            self.deadlock = str(error)
+            return 0
+
+    def stop(self) -> None:
+        self.machine.stop()
+
+    def report(self, *, verbose: bool) -> Iterable[str]:
+        from pyprobe.runtime.user.crash import describe
+
+        if self.deadlock:
+            yield f"WARNING: the run ended because every task waits and nothing can wake one: {self.deadlock}"
+        for crash in self.machine.crashes:
+            yield from describe(crash)
+        if verbose:
+            for name, count in self.machine.unknown_syscalls.items():
+                yield f"system call {name} is unknown to the emulated kernel: ENOSYS, {count} times"
+
+    def figures(self) -> list[tuple[str, str]]:
+        k = self.machine
+        engines = ", ".join(f"{name} ({'native' if e.native else 'plain'} callbacks)" for name, e in k.engines.items())
+        return [
+            ("virtual time, ns", str(k.clock.now())),
+            ("engine", engines),
+        ]
+
+
+class IdleRun:
+    """A machine in which only time passes."""
+
+    def __init__(self, clock: Clock, world: MachineWorld) -> None:
+        from pyprobe.runtime.idle import IdleMachine
+
+        self.machine = IdleMachine(clock, world.arch, lambda: world.machine.symbols)
+
+    def start(self) -> None:
+        pass
+
+    def run(self) -> int:
+        return self.machine.run()
+
+    def stop(self) -> None:
+        self.machine.stop()
+
+    def report(self, *, verbose: bool) -> Iterable[str]:
+        return ()
+
+    def figures(self) -> list[tuple[str, str]]:
+        return [("virtual time, ns", str(self.machine.clock.now()))]
+
+
+def make_machine(settings: Settings, world: MachineWorld, clock: Clock, probes: list[ProbeBody]) -> Machine:
+    """The machine that these probes and settings ask for; nothing runs in it yet."""
+    if settings.command is None and all(p.point.provider in WITHOUT_PROGRAM for p in probes):
+        return IdleRun(clock, world)
+    from pyprobe.runtime.user.kernel import Kernel
+
+    if settings.command is not None:
+        kernel = Kernel(clock=clock, arch=world.arch, seed=settings.seed)
+        return UserRun(kernel, settings.command, settings.environ, settings.cwd)
+    from pyprobe.runtime.user import workload
+
+    kernel = Kernel(clock=clock, arch=world.arch, seed=settings.seed, root=workload.root())
+    workload.install(kernel)
+    return UserRun(kernel, workload.COMMAND, {**workload.ENVIRONMENT, **settings.environ}, b"/")
+
+
+class MachineMemory:
+    """Guest memory of the current task, as handlers read it: faults are answers."""
+
+    def __init__(self, machine: Any) -> None:
+        self.machine = machine
+        if machine.current is None and not hasattr(machine, "processes"):
+            return
+        from pyprobe.runtime.machine.memory import MemoryFault
+
+        self.fault: type[Exception] = MemoryFault
+
+    def read(self, address: int, size: int) -> bytes | None:
+        task = self.machine.current
+        if task is None:
+            return None
+        try:
+            data: bytes = task.process.space.read(address, size)
+        except self.fault:
+            return None
+        return data
+
+    def read_string(self, address: int, limit: int) -> bytes | None:
+        """Up to the first NUL or `limit` bytes; what precedes an unreadable page counts."""
+        found = b""
+        while len(found) < limit:
+            piece = self.read(address + len(found), min(limit - len(found), 4096 - (address + len(found)) % 4096))
+            if piece is None:
+                return found or None
+            end = piece.find(b"\0")
+            if end >= 0:
+                return found + piece[:end]
+            found += piece
+        return found

@@ -1,0 +1,215 @@
+"""What providers have in common: their interface, failures to attach, and how builtins about the current task are expressed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pyprobe.lang.attachpoint import AttachPoint
+from pyprobe.lang.typesys import Record
+from pyprobe.runtime.binding import Binding
+from pyprobe.runtime.machine.bound import Bound
+from pyprobe.runtime.machine.targets import wildcard
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.probes.description import Description
+    from pyprobe.runtime.probes.user import UserPoints
+    from pyprobe.runtime.user.kernel import Kernel
+
+Handler = Callable[[], object]
+MakeHandler = Callable[[Binding], Handler]
+"""Compiles the body of one probe for one attachment."""
+
+
+class AttachError(Exception):
+    """A probe that cannot be attached. `reasons` are the lines to show, without severity; the session adds which probe it was."""
+
+    def __init__(self, *reasons: str) -> None:
+        super().__init__("\n".join(reasons))
+        self.reasons = reasons
+
+
+class Listed:
+    """One line of a listing: the probe's name, and (C declaration) lines for its arguments. `note`: why these cannot be shown."""
+
+    __slots__ = ("_arguments", "name", "note")
+
+    def __init__(self, name: str, arguments: Callable[[], Iterable[str]] = tuple, note: str = "") -> None:
+        self.name = name
+        self._arguments = arguments
+        self.note = note
+
+    @property
+    def arguments(self) -> list[str]:
+        return list(self._arguments())
+
+
+class Provider(Protocol):
+    """One kind of probe. `names` are its long names; `kernel`: whether a pattern without a provider includes it."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    @property
+    def kernel(self) -> bool: ...
+
+    def listing(self, machine: Description, name: str, parts: list[str]) -> Iterable[Listed]:
+        """What `-l name:parts...` shows, sorted; parts may hold `*`, missing ones count as `*`."""
+
+    def matches(self, machine: Description, point: AttachPoint) -> list[AttachPoint]:
+        """The places that `point` means, sorted. Raises lang.attachpoint.PointError for what can never be."""
+
+    def args(self, machine: Description, point: AttachPoint) -> Record | None:
+        """The typed `args` of an expanded point."""
+
+    def attach(self, machine: Kernel, points: PointTable, point: AttachPoint, make: MakeHandler) -> None:
+        """Have the handler called whenever the event happens. Raises AttachError."""
+
+
+class PointTable(Protocol):
+    """What the attachments of one run share (runtime.probes.Attachments). `begin` and `end` hold the handlers of these probes."""
+
+    description: Description
+    unsafe: bool
+    begin: list[Handler]
+    end: list[Handler]
+    signals: list[tuple[str, Handler]]
+
+    def user_points(self, machine: Kernel) -> UserPoints: ...
+
+
+class Idle:
+    """Stands for the current task while no task runs: pid 0, as the kernel's idle task."""
+
+    tid = pid = uid = gid = 0
+    ppid = 0
+    comm = b"swapper/0"
+
+
+class TaskBinding:
+    """Builtins about the current task and the machine; kinds of attachment add theirs in `special`.
+
+    machine: the machine; name: what `probe` shows; idle: whether the event may happen while no task runs.
+    """
+
+    def __init__(self, machine: Kernel, name: str, kind: str, *, idle: bool = False) -> None:
+        self.machine = machine
+        self.name = name
+        self.kind = kind
+        self.task = "(_kernel.current or _idle)" if idle else "_kernel.current"
+
+    def builtin(self, name: str, *literals: Any) -> Bound:
+        found = self.special(name, literals)
+        if found is not None:
+            return found
+        make = _COMMON.get(name)
+        if make is None:
+            raise KeyError(name)
+        return make(self, literals)
+
+    def special(self, name: str, literals: tuple[Any, ...]) -> Bound | None:
+        """The builtin where this kind of attachment has its own."""
+        return None
+
+    def about_task(self, attribute: str) -> Bound:
+        """An attribute of the current task."""
+        return Bound(f"{self.task}.{attribute}", {"_kernel": self.machine, "_idle": Idle})
+
+    def call(self, name: str, function: Callable[[], object]) -> Bound:
+        """What a function without arguments gives."""
+        return Bound(f"{name}()", {name: function})
+
+    def stack(self, kind: str, literals: tuple[Any, ...], function: Callable[[int], object]) -> Bound:
+        """A stack: `function` takes the limit of frames."""
+        limit = next((n for n in literals if isinstance(n, int)), 127)
+        return Bound(f"_{kind}({limit})", {f"_{kind}": function})
+
+
+def _nsecs(b: TaskBinding, literals: tuple[Any, ...]) -> Bound:
+    clock = b.machine.clock
+    if literals and literals[0] in ("tai", "sw_tai"):
+        return b.call("_nsecs_tai", lambda: clock.wall() + TAI_OFFSET_NS)
+    return Bound("_clock_now()", {"_clock_now": clock.now})
+
+
+def _kstack(b: TaskBinding, literals: tuple[Any, ...]) -> Bound:
+    b.machine.functions.trace_stack()
+    return b.stack("kstack", literals, lambda limit: kernel_stack(b.machine, limit))
+
+
+TAI_OFFSET_NS = 37 * 10**9  # TAI - UTC since 2017
+
+_COMMON: dict[str, Callable[[TaskBinding, tuple[Any, ...]], Bound]] = {
+    "pid": lambda b, _: b.about_task("pid"),
+    "tid": lambda b, _: b.about_task("tid"),
+    "uid": lambda b, _: b.about_task("uid"),
+    "gid": lambda b, _: b.about_task("gid"),
+    "username": lambda b, _: b.about_task("uid"),
+    "comm": lambda b, _: b.about_task("comm"),
+    "ppid": lambda b, _: b.about_task("ppid"),
+    "nsecs": _nsecs,
+    "cpu": lambda b, _: Bound("0", {}),
+    "ncpus": lambda b, _: Bound("1", {}),
+    "numaid": lambda b, _: Bound("0", {}),
+    "cgroup": lambda b, _: Bound("1", {}),  # the root of the one hierarchy
+    "jiffies": lambda b, _: Bound("(4294892296 + _clock_now() // 4000000)", {"_clock_now": b.machine.clock.now}),  # HZ=250, INITIAL_JIFFIES
+    "curtask": lambda b, _: b.call("_curtask", lambda: b.machine.functions.object_address(b.machine.current)),
+    "probe": lambda b, _: Bound("_probe", {"_probe": b.name.encode("utf-8", "surrogateescape")}),
+    "probetype": lambda b, _: Bound("_probetype", {"_probetype": b.kind.encode()}),
+    "usermode": lambda b, _: Bound("0", {}),
+    "kstack": _kstack,
+    "ustack": lambda b, literals: b.stack("ustack", literals, lambda limit: user_stack(b.machine, limit)),
+    "kaddr": lambda b, literals: Bound(str(b.machine.functions.addresses[str(literals[0])]), {}),
+}
+
+
+def kernel_stack(machine: Kernel, limit: int) -> tuple[int, ...]:
+    """The current task's kernel stack: 0, then its addresses, innermost first."""
+    return (0, *machine.functions.stack()[:limit])
+
+
+def user_stack(machine: Kernel, limit: int, *, entry: bool = False) -> tuple[int, ...]:
+    """The current task's user stack: its pid, then the addresses, innermost first; empty while no task runs.
+
+    entry: a function's first instruction is about to execute.
+    """
+    from pyprobe.runtime.machine.unwind import unwind
+
+    task = machine.current
+    if task is None:
+        return (0,)
+    engine, space = task.process.engine, task.process.space
+    return (task.pid, *unwind(engine.arch.name, engine.get, space, limit, entry=entry))
+
+
+def matcher(pattern: str) -> Callable[[str], bool]:
+    """Whether a name matches a pattern in which `*` is any run of characters."""
+    if pattern == "*":
+        return lambda name: True
+    if "*" not in pattern:
+        return lambda name: name == pattern
+    found = re.compile(wildcard(pattern)).fullmatch
+    return lambda name: found(name) is not None
+
+
+def has_wildcard(text: str) -> bool:
+    """`[` and `]` make a wildcard of a name, though they stand for themselves in it."""
+    return any(c in text for c in "*[]")
+
+
+def traceable(name: str) -> bool:
+    """Compilers split functions into parts that are not entered like functions; these are never matched."""
+    return ".part." not in name
+
+
+def combined(handlers: list[Handler]) -> Handler:
+    """One callback for several handlers, called in their order; a single one is its own callback."""
+    if len(handlers) == 1:
+        return handlers[0]
+    names = {f"h{i}": handler for i, handler in enumerate(handlers)}
+    source = f"def make({', '.join(names)}):\n def call():\n  " + "; ".join(f"{name}()" for name in names) + "\n return call\n"
+    scope: dict[str, Any] = {}
+    exec(source, scope)
+    made: Handler = scope["make"](**names)
+    return made

@@ -1,0 +1,321 @@
+"""uprobe and uretprobe: functions and instructions of programs and libraries, in every process that maps the file.
+
+As in Linux, a place is a file and an offset in it; wherever a process maps that part of the file executable, a point is planted there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from pyprobe.lang.attachpoint import AttachPoint, PointError
+from pyprobe.lang.typesys import Record
+from pyprobe.runtime.machine import disassembly
+from pyprobe.runtime.machine.bound import Bound
+from pyprobe.runtime.machine.elf import ElfError, Symbol
+from pyprobe.runtime.machine.symbols import Image
+from pyprobe.runtime.probes.base import (
+    AttachError,
+    Handler,
+    Listed,
+    MakeHandler,
+    TaskBinding,
+    combined,
+    has_wildcard,
+    matcher,
+    traceable,
+    user_stack,
+)
+from pyprobe.runtime.probes.returns import Returns
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.machine.engine import Engine
+    from pyprobe.runtime.machine.memory import AddressSpace, Vma
+    from pyprobe.runtime.probes.base import PointTable
+    from pyprobe.runtime.probes.description import Description
+    from pyprobe.runtime.user.kernel import Kernel
+
+names = ("uprobe", "uretprobe")
+kernel = False
+
+ARGUMENTS = {"x86_64": ("di", "si", "dx", "cx", "r8", "r9"), "arm64": tuple(f"r{i}" for i in range(8))}
+RESULT = {"x86_64": "ax", "arm64": "r0"}
+NO_SYSCALL = (1 << 64) - 1  # orig_ax where no system call is being made
+
+FORCE = "Use --unsafe to force attachment. WARNING: This option could lead to data corruption in the target process."
+
+
+# ---- what exists
+
+
+def listing(machine: Description, name: str, parts: list[str]) -> Iterable[Listed]:
+    """The functions of the files that parts[0] means. Without a target there is nothing to list."""
+    if not parts or not parts[0]:
+        return
+    wanted = matcher(parts[1] if len(parts) > 1 else "*")
+    for path in machine.targets.resolve(parts[0]):
+        note = f'No DWARF found for "{path}", cannot show parameter info'
+        yield from (Listed(f"{name}:{path}:{f}", note=note) for f in machine.image(path).names if wanted(f) and traceable(f))
+
+
+def matches(machine: Description, point: AttachPoint) -> list[AttachPoint]:
+    if not point.target:
+        raise PointError(f"{point.provider} should have a target")
+    if point.provider == "uretprobe" and point.offset:
+        raise PointError("Offset not allowed")
+    if point.language not in ("", "cpp"):
+        raise PointError(f"unsupported language type: {point.language}")
+    if point.line is not None:
+        raise PointError(f"No DWARF debug info found for '{point.target}'", "Places in source files are not supported yet.")
+    paths = machine.targets.resolve(point.target)
+    if not paths and "*" not in point.target:
+        raise PointError(f"{point.provider} target file '{point.target}' does not exist or is not executable")
+    if "*" not in point.target:
+        paths = paths[:1]
+    found: list[AttachPoint] = []
+    for path in paths:
+        image = machine.image(path)
+        if image.arch != machine.arch:
+            if "*" in point.target:
+                continue
+            raise PointError(f"{point.provider} target file '{path}' is for {image.arch}, the machine is {machine.arch}")
+        if not point.function:
+            found.append(point.copy(target=path))
+        else:
+            found += [point.copy(target=path, function=f, language="") for f in functions(image, point)]
+    return found
+
+
+def functions(image: Image, point: AttachPoint) -> list[str]:
+    """The names of the functions that a point means in one image, sorted."""
+    if point.language == "cpp":
+        prefixes = mangled(point.function)
+        return [f for f in image.names if f.startswith(prefixes)]
+    if has_wildcard(point.function):
+        wanted = matcher(point.function)
+        return [f for f in image.names if wanted(f) and traceable(f)]
+    return [point.function] if image.function(point.function) else []
+
+
+def mangled(name: str) -> tuple[str, ...]:
+    """How the mangled names of the C++ function `name` begin, whatever its parameters (Itanium C++ ABI, 5.1)."""
+    parts = name.partition("(")[0].strip().split("::")
+    encoded = "".join(f"{len(p)}{p}" for p in parts)
+    if len(parts) == 1:
+        return (f"_Z{encoded}", f"_ZL{encoded}")
+    return (f"_ZN{encoded}E", f"_ZNK{encoded}E")
+
+
+def args(machine: Description, point: AttachPoint) -> Record | None:
+    return None  # parameters are in DWARF, which is not read yet
+
+
+# ---- where a point lies
+
+
+class Place:
+    """A point in a file: its `offset` there, the virtual `address`, the function it is in, whether it needs an exact point."""
+
+    __slots__ = ("address", "exact", "function", "offset")
+
+    def __init__(self, address: int, offset: int, function: Symbol | None, exact: bool) -> None:
+        self.address = address
+        self.offset = offset
+        self.function = function
+        self.exact = exact
+
+
+def locate(image: Image, point: AttachPoint, unsafe: bool) -> Place:
+    """Where an expanded point lies in its file. Raises AttachError."""
+    try:
+        function = image.function(point.function) if point.function else image.at(point.address)
+        place = f"{point.target}:{point.function}+{point.offset}" if point.function else f"{point.target}:{point.address}"
+        address = point.address
+        if point.function:
+            if function is None:
+                raise AttachError(f"Could not resolve symbol: {point.target}:{point.function}")
+            if point.offset and point.offset >= function.size:
+                raise AttachError(f"Offset outside the function bounds ('{point.function}' size is {function.size})")
+            address = function.address + point.offset
+        offset = image.elf.offset(address)
+        if offset is None:
+            raise AttachError(f"Could not resolve address: {point.target}:{address:#x}")
+        if function is None:
+            if not unsafe:
+                raise AttachError(f"Could not determine instruction boundary for {point.name} (binary appears stripped).", FORCE)
+            return Place(address, offset, None, exact=True)
+        inside = address - function.address
+        if inside and not unsafe and not disassembly.is_boundary(image.arch, image.code(function), inside):
+            raise AttachError(f"Could not add uprobe into middle of instruction: {place}", FORCE)
+        return Place(address, offset, function, exact=inside != 0 or entered_from_above(image, function))
+    except ElfError as error:
+        raise AttachError(f"{point.target}: {error}") from error
+
+
+def entered_from_above(image: Image, function: Symbol) -> bool:
+    """Whether the code before a function can run into it, so that no block of code need begin there."""
+    before = image.at(function.address - 1)
+    start = before.address if before else max(image.before(function.address), function.address - 64)
+    code = image.elf.at(start, function.address - start) if start else b""
+    return bool(code) and disassembly.falls_through(image.arch, code)
+
+
+class UserBinding(TaskBinding):
+    """Builtins at a place in a program."""
+
+    def __init__(self, machine: Kernel, engine: Engine, point: AttachPoint, image: Image, place: Place, returns: Returns | None) -> None:
+        super().__init__(machine, point.name, point.provider)
+        self.engine = engine
+        self.image = image
+        self.place = place
+        self.returns = returns
+
+    def _here(self) -> Bound:
+        """The address of the place in the current process; of a return, that of the function."""
+        if self.returns is not None:
+            return Bound("_returns.function", {"_returns": self.returns})
+        return self.engine.register("pc")
+
+    def special(self, name: str, literals: tuple[Any, ...]) -> Bound | None:
+        arch = self.engine.arch.name
+        if name == "arg" and self.returns is None:
+            return self.engine.register(ARGUMENTS[arch][literals[0]])
+        if name == "retval" and self.returns is not None:
+            return self.engine.register(RESULT[arch])
+        if name == "reg":
+            return Bound(str(NO_SYSCALL), {}) if literals[0] == "orig_ax" else self.engine.register(literals[0])
+        if name == "usermode":
+            return Bound("1", {})
+        if name == "func":
+            here = self._here()
+            return Bound(f"({here.expression}, _kernel.current.pid)", {**here.names, "_kernel": self.machine})
+        if name == "uaddr":
+            symbol = self.image.object(literals[0])
+            if symbol is None:
+                raise KeyError(name)
+            here = self._here()
+            return Bound(f"({here.expression} + {symbol.address - self.place.address} & {NO_SYSCALL})", here.names)
+        if name == "ustack":
+            function = self.place.function
+            entry = self.returns is None and function is not None and function.address == self.place.address
+            machine = self.machine
+            return self.stack("ustack", literals, lambda limit: user_stack(machine, limit, entry=entry))
+        return None
+
+
+# ---- planting
+
+
+class Spot:
+    """What is attached at one offset of a file: handlers of uprobes and of uretprobes, each in source order."""
+
+    __slots__ = ("exact", "handlers", "on_return")
+
+    def __init__(self) -> None:
+        self.exact = False
+        self.handlers: list[Handler] = []
+        self.on_return: list[Handler] = []
+
+
+class Target:
+    """A probed file. `mapped`: some process has mapped it executable."""
+
+    def __init__(self, path: str, image: Image) -> None:
+        self.path = path
+        self.image = image
+        self.spots: dict[int, Spot] = {}
+        self.mapped = False
+        self.callbacks: dict[int, Handler] | None = None
+        self.header = image.elf.read(0, 4096)
+
+
+class UserPoints:
+    """All points of one machine in programs. Planted when a file is mapped; forked processes inherit them."""
+
+    def __init__(self, machine: Kernel, description: Description) -> None:
+        self.machine = machine
+        self._resolver = description.targets
+        self.targets: dict[tuple[int, int], Target] = {}
+        self._by_path: dict[bytes, Target | None] = {}
+        self._returns: dict[str, Returns] = {}
+        machine.on_image.append(self._announced)
+
+    def target(self, path: str, image: Image) -> Target:
+        """The file at a guest path."""
+        identity = self._resolver.identity(path)
+        if identity is None:
+            raise AttachError(f"{path}: it is gone")
+        if identity not in self.targets:
+            self.targets[identity] = Target(path, image)
+            self._by_path.clear()
+        return self.targets[identity]
+
+    def returns(self, engine: Engine) -> Returns:
+        """The return probes of a processor."""
+        arch = engine.arch.name
+        if arch not in self._returns:
+            self._returns[arch] = Returns(self.machine, engine)
+        return self._returns[arch]
+
+    def unmapped(self) -> list[str]:
+        """Paths of targets that no process has mapped, sorted."""
+        return sorted(t.path for t in self.targets.values() if not t.mapped)
+
+    def _announced(self, space: AddressSpace, vma: Vma) -> None:
+        """A file has been mapped executable: plant what belongs there, pull what was left by another mapping at these addresses."""
+        target = self._target_of(vma)
+        wanted = self._points(target, vma) if target else {}
+        points = space.points
+        stale = [a for a in (*points.blocks, *points.exact) if vma.start <= a < vma.end and a not in wanted]
+        if not stale and not wanted:
+            return
+        engine = self.machine.engine_for(target.image.arch if target else self.machine.arch)
+        for address in stale:
+            engine.pull(space, address)
+        for address, (callback, exact) in wanted.items():
+            engine.plant(space, address, callback, exact=exact)
+
+    def _target_of(self, vma: Vma) -> Target | None:
+        path = vma.path
+        if path not in self._by_path:
+            identity = self._resolver.identity(os.fsdecode(path))
+            target = self.targets.get(identity) if identity else None
+            if target is not None and vma.backing is not None and vma.backing.read(0, len(target.header)) != target.header:
+                target = None  # the guest has put another file there
+            self._by_path[path] = target
+        return self._by_path[path]
+
+    def _points(self, target: Target, vma: Vma) -> dict[int, tuple[Handler, bool]]:
+        """Address to callback, and whether the point is exact, for what the mapping shows of the file."""
+        target.mapped = True
+        if target.callbacks is None:
+            target.callbacks = {offset: self._callback(target, spot) for offset, spot in target.spots.items()}
+        first, last = vma.file_offset, vma.file_offset + vma.end - vma.start
+        return {
+            vma.start + offset - first: (callback, target.spots[offset].exact)
+            for offset, callback in target.callbacks.items()
+            if first <= offset < last
+        }
+
+    def _callback(self, target: Target, spot: Spot) -> Handler:
+        handlers = [*spot.handlers]
+        if spot.on_return:
+            returns = self.returns(self.machine.engine_for(target.image.arch))
+            handlers.append(returns.entry(combined(spot.on_return), spot.exact))
+        return combined(handlers)
+
+
+def attach(machine: Kernel, points: PointTable, point: AttachPoint, make: MakeHandler) -> None:
+    image = points.description.image(point.target)
+    place = locate(image, point, points.unsafe)
+    user: UserPoints = points.user_points(machine)
+    engine = machine.engine_for(image.arch)
+    target = user.target(point.target, image)
+    spot = target.spots.setdefault(place.offset, Spot())
+    spot.exact = spot.exact or place.exact
+    target.callbacks = None
+    if point.provider == "uretprobe":
+        spot.on_return.append(make(UserBinding(machine, engine, point, image, place, user.returns(engine))))
+    else:
+        spot.handlers.append(make(UserBinding(machine, engine, point, image, place, None)))

@@ -1,0 +1,162 @@
+"""The world that a script is compiled against: the providers' answers about one described machine. Nothing is started.
+
+Also what `-l` shows, which is the same knowledge asked by pattern.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from pyprobe.lang.attachpoint import AttachPoint, PointError
+from pyprobe.lang.providers import OLD_NAMES, SHORT
+from pyprobe.lang.source import Span
+from pyprobe.lang.typesys import Enum, Record, Type
+from pyprobe.runtime.machine.elf import ElfError, ElfFile
+from pyprobe.runtime.machine.targets import TargetResolver
+from pyprobe.runtime.probes import BY_NAME, PROVIDERS
+from pyprobe.runtime.probes.base import Listed, matcher
+from pyprobe.runtime.probes.ctext import opaque
+from pyprobe.runtime.probes.description import UserDescription
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.probes.description import Description
+
+MAX_SCRIPTS = 4  # how many `#!` lines to follow from a command to its program
+
+
+class MachineWorld:
+    """`lang.world.World` of the user machine.
+
+    command: the program and arguments of `-c`, if any: it decides the architecture and may be a probe's target by its name.
+    environ, cwd: what the command gets. root: the directory that the guest sees as `/`.
+    arch: the machine's architecture, where not the command decides. warnings: (message, place) of what matched in a doubtful way.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[bytes] | None = None,
+        environ: Mapping[bytes, bytes] | None = None,
+        cwd: bytes = b"",
+        *,
+        root: str = "",
+        arch: str = "",
+        machine: Description | None = None,
+    ) -> None:
+        self.warnings: list[tuple[str, Span]] = []
+        if machine is None:
+            program = os.fsdecode(command[0]) if command else ""
+            search = os.fsdecode((environ or {}).get(b"PATH", b"")) or os.environ.get("PATH", "")
+            targets = TargetResolver(arch or "x86_64", root=root, cwd=os.fsdecode(cwd), search=search)
+            path = find_command(targets, program) if program else ""
+            targets.command = path
+            targets.arch = arch or program_arch(targets, path) or targets.arch
+            machine = UserDescription(targets.arch, targets)
+        self.machine = machine
+        self.arch = machine.arch
+
+    def matches(self, point: AttachPoint) -> Iterable[AttachPoint]:
+        provider = BY_NAME.get(point.provider)
+        if provider is None:
+            raise PointError(f"{point.provider} probes are not supported yet")
+        try:
+            found = provider.matches(self.machine, point)
+        except ElfError as error:
+            raise PointError(f"{point.provider} target file '{point.target}': {error}") from error
+        if point.provider in ("uprobe", "uretprobe") and "*" not in point.target and found:
+            files = self.machine.targets.resolve(point.target)
+            if len(files) > 1:
+                self.warnings.append(
+                    (f"attaching to {point.provider} target file '{files[0]}' but matched {len(files)} binaries", point.span)
+                )
+        return found
+
+    def args(self, point: AttachPoint) -> Record | None:
+        provider = BY_NAME.get(point.provider)
+        return provider.args(self.machine, point) if provider else None
+
+    def retval(self, point: AttachPoint) -> Type | None:
+        return None
+
+    def type_named(self, name: str) -> Type | None:
+        return opaque(name) if name == "struct task_struct" else None
+
+    def enum_constant(self, name: str) -> tuple[int, Enum] | None:
+        return None
+
+    def kernel_symbol(self, name: str) -> int | None:
+        return self.machine.symbols.get(name)
+
+    def user_symbol(self, point: AttachPoint, name: str) -> tuple[int, int] | None:
+        try:
+            symbol = self.machine.image(point.target).object(name)
+        except ElfError:
+            return None
+        return (symbol.address, symbol.size) if symbol else None
+
+    def registers(self) -> frozenset[str]:
+        if self.arch == "arm64":
+            from pyprobe.runtime.machine.arm64 import REGISTERS
+
+            return frozenset(REGISTERS)
+        from pyprobe.runtime.machine.x86_64 import REGISTERS as X86_64
+
+        return frozenset(X86_64) | {"orig_ax"}
+
+    def listing(self, query: str = "*") -> list[Listed]:
+        """What `-l QUERY` shows, sorted: patterns separated by commas, each `PROVIDER:PATTERN...`; one without a colon asks for a name
+        in all of the kernel's providers."""
+        found: dict[str, Listed] = {}
+        for pattern in query.split(","):
+            for one in self._listing(pattern.strip()):
+                found[one.name] = one
+        return [found[name] for name in sorted(found)]
+
+    def _listing(self, pattern: str) -> Iterable[Listed]:
+        if not pattern:
+            return
+        if ":" not in pattern and pattern.lower() not in BY_NAME and pattern not in SHORT:
+            kind, parts = "*", [pattern]
+        else:
+            kind, *parts = pattern.split(":")
+        parts = [p for p in parts if p] or parts[:0]
+        name = SHORT.get(kind) or OLD_NAMES.get(kind) or kind.lower()
+        if name in BY_NAME:
+            yield from BY_NAME[name].listing(self.machine, name, parts)
+        elif "*" in kind:
+            wanted = matcher(name)
+            in_programs = bool(parts) and "/" in parts[0]
+            for provider in PROVIDERS:
+                listed = "uprobe" in provider.names if in_programs else provider.kernel
+                if listed and wanted(provider.names[0]):
+                    yield from provider.listing(self.machine, provider.names[0], parts)
+
+
+def find_command(targets: TargetResolver, name: str) -> str:
+    """The guest path of a command as a shell finds it, following `#!` lines to the program; "" if there is none."""
+    for _ in range(MAX_SCRIPTS):
+        places = [name] if "/" in name else [f"{d}/{name}" for d in targets.search.split(":") if d]
+        path = next((p for p in places if os.path.isfile(targets.host_path(p))), "")
+        if not path:
+            return ""
+        try:
+            with open(targets.host_path(path), "rb") as stream:
+                first = stream.read(256)
+        except OSError:
+            return path
+        if not first.startswith(b"#!") or not first[2:].split():
+            return path
+        name = os.fsdecode(first[2:].split(b"\n")[0].split()[0])
+    return ""
+
+
+def program_arch(targets: TargetResolver, path: str) -> str:
+    """The architecture of a program, "" if it is none that can run."""
+    if not path:
+        return ""
+    try:
+        with open(targets.host_path(path), "rb") as stream:
+            return ElfFile(stream).arch
+    except (OSError, ElfError):
+        return ""
