@@ -90,8 +90,7 @@ def step(node: nodes.Increment, old: Code) -> Code:
     """The value after `++` or `--`; pointers move by the size of what they point to."""
     t = node.target.type
     by = max(1, t.to.size) if isinstance(t, Pointer) else 1
-    code = arithmetic.BINARY[node.op[0]](old, number(by))
-    return fit_type(code, t if isinstance(t, (Integer, Pointer, Enum)) else node.type)
+    return arithmetic.step(node.op, old, t if isinstance(t, (Integer, Pointer, Enum)) else node.type, by)
 
 
 def _binary(c: Compiler, node: nodes.Binary) -> Code:
