@@ -48,9 +48,9 @@ def _builtin(c: Compiler, node: nodes.Builtin) -> Code:
     if own is not None:
         return own(c, node)
     if node.name == "args" and not node.args and isinstance(node.type, Record):
-        fields = [c.emitter.bound(c.binding.builtin("args", name)) for name, _ in node.type.fields]
+        fields = [c.event(node.span, "args", name) for name, _ in node.type.fields]
         return Code(f"({', '.join(fields)}{',' if len(fields) == 1 else ''})")
-    return _typed(c.emitter.bound(c.binding.builtin(node.name, *node.args)), node.type)
+    return _typed(c.event(node.span, node.name, *node.args), node.type)
 
 
 # ---- operators
