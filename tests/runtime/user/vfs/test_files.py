@@ -13,8 +13,7 @@ import pytest
 
 from pyprobe.runtime.user.errors import Block
 from pyprobe.runtime.user.vfs.stat import Stat
-
-from .conftest import SCRATCH, Guest
+from tests.runtime.user.vfs.conftest import SCRATCH, Guest
 
 GuestIn = Callable[..., Guest]
 PROT_READ, PROT_WRITE, MAP_SHARED, MAP_PRIVATE = 1, 2, 1, 2

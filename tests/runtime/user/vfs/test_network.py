@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from pyprobe.runtime.user.errors import Block
-
-from .conftest import SCRATCH, Guest
+from tests.runtime.user.vfs.conftest import SCRATCH, Guest
 
 GuestIn = Callable[..., Guest]
 
