@@ -23,6 +23,7 @@ from pyprobe.runtime.machine import unicorn
 from pyprobe.runtime.machine.arch import Arch
 from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.machine.clock import Clock
+from pyprobe.runtime.machine.cpu_state import find_registers, verify_word
 from pyprobe.runtime.machine.memory import CACHED, EXECUTED, SHARED, AddressSpace, Points, W, X
 from pyprobe.runtime.machine.physical import PAGE, PAGE_MASK, PhysicalMemory
 from pyprobe.runtime.machine.state import NOWHERE, State
@@ -122,7 +123,7 @@ class Engine:
         self.callbacks, self.why_not = self._choose(native)
         self.native = not self.why_not
         self._words_of: dict[str, c_uint64] = {}
-        self.cpu_state = self._find_cpu_state() if cpu_state else 0
+        self.cpu_state = find_registers(self.uc, arch.magic, self._read, self._write) if cpu_state else 0
         self.cpu_state_found = self.cpu_state != 0
         if self.cpu_state_found:
             self._words_of = {name: c_uint64.from_address(self.cpu_state + offset) for name, offset in arch.state.items()}
@@ -130,7 +131,7 @@ class Engine:
                 link, saved_flags, flags = arch.syscall_traces
                 base = self.cpu_state
                 self.callbacks.traces(base + arch.state[link], base + arch.state[saved_flags], arch.registers[flags])
-        self._pc_word = self._find_pc()
+        self._pc_word = verify_word(self.cpu_state + arch.state_pc, lambda pc: self._write(arch.pc, pc)) if self.cpu_state_found else None
         self._arguments = self._arguments_reader()
         self._pending_at: int | None = None
         self._install()
@@ -213,61 +214,6 @@ class Engine:
     def syscall_interrupt(self, number: int) -> None:
         """For an architecture's setup: the exception `number` is the syscall instruction."""
         self._syscall_interrupt = number
-
-    def _find_cpu_state(self) -> int:
-        """The address of the first general register in the CPU state of libunicorn, or 0.
-
-        Found by content: registers are set to unlikely values, and these are looked for behind the pointers that the
-        handle's structure holds. A second set of values must show up at the same place, which rules out stale copies.
-        """
-        names = self.arch.magic
-        old = [self._read(name) for name in names]
-        tries = [[(0x5A17_C0DE_0000_1111 * k + 0x1_0001 * i) & NOWHERE for i in range(1, 5)] for k in (1, 3, 1)]
-        pattern = struct.pack("<4Q", *tries[0])
-        found = 0
-        self._write_all(names, tries[0])
-        handle = self.peek(self.uc, 4096)
-        for (pointer,) in dict.fromkeys(struct.iter_unpack("<Q", handle[: len(handle) & ~7])):
-            if pointer < 0x10000 or pointer >> 47 or pointer & 7:
-                continue
-            block = self.peek(pointer, 0x10000)
-            at = block.find(pattern)
-            while at >= 0 and not all(self._shows(pointer + at, values) for values in tries[1:]):
-                at = block.find(pattern, at + 8)
-            if at >= 0:
-                found = pointer + at
-                break
-        self._write_all(names, old)
-        return found
-
-    def _find_pc(self) -> c_uint64 | None:
-        """The pc in the CPU state, where it is correct between runs; None if it is not where it should be."""
-        if not self.cpu_state_found:
-            return None
-        word = c_uint64.from_address(self.cpu_state + self.arch.state_pc)
-        for value in (0x5A17_C0DE_0000, 0x1234_5678):
-            self._write(self.arch.pc, value)
-            if word.value != value:
-                return None
-        return word
-
-    def _write_all(self, names: tuple[str, ...], values: list[int]) -> None:
-        for name, value in zip(names, values, strict=True):
-            self._write(name, value)
-
-    def _shows(self, address: int, values: list[int]) -> bool:
-        self._write_all(self.arch.magic, values)
-        return self.peek(address, 8 * len(values)) == struct.pack(f"<{len(values)}Q", *values)
-
-    @staticmethod
-    def peek(address: int, size: int) -> bytes:
-        """Memory of this very process, as much as there is; b"" where there is none."""
-        try:
-            with open("/proc/self/mem", "rb", buffering=0) as mem:
-                mem.seek(address)
-                return mem.read(size)
-        except (OSError, ValueError, OverflowError):
-            return b""
 
     # registers
 

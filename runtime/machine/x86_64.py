@@ -11,6 +11,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.arch import Arch
+from pyprobe.runtime.machine.cpu_state import peek
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.engine import Engine
@@ -100,7 +101,7 @@ def _drop_privileges(engine: Engine) -> None:
 
 def _refuse_rdrand(engine: Engine) -> None:
     """Make RDRAND undefined, as CPUID says it is; it would return the host's randomness."""
-    state = engine.peek(engine.cpu_state, _FEATURES_END)
+    state = peek(engine.cpu_state, _FEATURES_END)
     at = state.find(struct.pack("<2Q", *_FEATURE_WORDS))
     if at >= 0:
         ctypes.c_uint64.from_address(engine.cpu_state + at + 8).value &= ~_RDRAND
