@@ -108,7 +108,8 @@ class Guest:
         if result < 0:
             return result
         fields = struct.unpack("<QQQIIIIQqqq6Q24x", self.t.space.read(SCRATCH, 144))
-        return dict(zip(["dev", "ino", "nlink", "mode", "uid", "gid", "pad", "rdev", "size", "blksize", "blocks", "atime", "atime_ns", "mtime"], fields, strict=False))
+        names = ("dev", "ino", "nlink", "mode", "uid", "gid", "pad", "rdev", "size", "blksize", "blocks", "atime", "atime_ns", "mtime")
+        return dict(zip(names, fields, strict=False))
 
     def names(self, path: bytes) -> list[bytes] | int:
         """A directory's entries in the order they come, or the negative error."""
