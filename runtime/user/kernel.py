@@ -424,7 +424,7 @@ class Kernel(KernelCalls):
         engine = task.process.engine
         registers = {name: engine.get(name) for name in REPORTED_REGISTERS[task.process.arch]}
         address = int.from_bytes(info.rest[:8], "little") if info.code in (1, 2) else 0
-        self.crashes.append(Crash(task, info.signo, info.code, address, registers))
+        self.crashes.append(Crash(task, info.signo, info.code, address, registers, engine.get(engine.arch.pc)))
 
     def announce_images(self, space: AddressSpace) -> None:
         """Tell who asked (`on_image`) of the executable file mappings that have appeared in a space."""

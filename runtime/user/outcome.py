@@ -6,14 +6,19 @@ import os
 from errno import EACCES, ELIBBAD, ENOENT, ENOEXEC
 from typing import TYPE_CHECKING
 
+from pyprobe.runtime.user.crash import code_around
+
 if TYPE_CHECKING:
     from pyprobe.runtime.user.task import Task
 
 
 class Crash:
-    """A process that a signal ended: for the report of the run. registers: by name, as they were."""
+    """A process that a signal ended: for the report of the run.
 
-    def __init__(self, task: Task, signo: int, code: int, address: int, registers: dict[str, int]) -> None:
+    registers: by name, as they were; pc: the instruction; text: the code around it, where it begins and its bytes.
+    """
+
+    def __init__(self, task: Task, signo: int, code: int, address: int, registers: dict[str, int], pc: int) -> None:
         self.pid = task.pid
         self.tid = task.tid
         self.comm = task.comm
@@ -21,6 +26,9 @@ class Crash:
         self.code = code
         self.address = address
         self.registers = registers
+        self.arch = task.process.arch
+        self.pc = pc
+        self.text = code_around(task.process.space, pc)
 
 
 def exec_message(name: bytes, errno: int) -> str:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pyprobe.lang import nodes as n
 from pyprobe.lang.attachpoint import AttachPoint
 from pyprobe.lang.printer import print_script, show
+from pyprobe.lang.source import NOWHERE
 from tests.lang.test_parser import cases
 from tests.lang.trees import parsed, plain
 
@@ -168,12 +169,14 @@ INTEGERS = st.builds(lambda v: n.Integer(value=v), st.integers(0, 2**64 - 1))
 STRINGS = st.builds(lambda v: n.String(value=v), st.binary(max_size=6))
 VARIABLES = st.builds(lambda name: n.Variable(name=name), st.sampled_from(["x", "y", "if"]))
 MAPS = st.builds(lambda name: n.Map(name=name), st.sampled_from(["@", "@a", "@if"]))
+COUNTS = st.none() | st.integers(0, 9)
+OPERATORS = ["+", "-", "*", "/", "%", "&", "|", "^", "<<", ">>", "==", "!=", "<", "<=", ">", ">=", "&&", "||"]
 TYPES = st.recursive(
     st.builds(lambda name: n.NamedType(name=name), st.sampled_from(["int8", "foo", "struct foo", "union u", "enum e", "string"]))
     | st.just(n.NamedType(name="string", size=64)),
     lambda inner: (
         st.builds(lambda t: n.PointerType(to=t), inner)
-        | st.builds(lambda t, c: n.ArrayType(element=t, count=c), inner.filter(lambda t: show(t) != "string"), st.none() | st.integers(0, 9))
+        | st.builds(lambda t, c: n.ArrayType(element=t, count=c), inner.filter(lambda t: show(t) != "string"), COUNTS)
     ),
     max_leaves=3,
 )
@@ -198,7 +201,7 @@ def larger(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     fields = st.lists(st.sampled_from("abc"), min_size=1, max_size=3, unique=True)
     blocks = BLOCKS(inner)
     return (
-        st.builds(lambda op, a, b: n.Binary(op=op, left=a, right=b), st.sampled_from("+ - * / % & | ^ << >> == != < <= > >= && ||".split()), inner, inner)
+        st.builds(lambda op, a, b: n.Binary(op=op, left=a, right=b), st.sampled_from(OPERATORS), inner, inner)
         | st.builds(lambda op, e: n.Unary(op=op, operand=e), st.sampled_from("!~-*"), inner)
         | st.builds(lambda e: n.Unary(op="&", operand=e), VARIABLES | MAPS)
         | st.builds(lambda op, e, p: n.Increment(op=op, target=e, prefix=p), st.sampled_from(["++", "--"]), PLACES, st.booleans())
@@ -209,7 +212,7 @@ def larger(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         | st.builds(lambda b, i: n.Index(base=b, index=i), inner, inner)
         | st.builds(lambda m, k: n.MapAccess(map=m, key=k), MAPS, inner)
         | st.builds(lambda items: n.Tuple(items=items), some)
-        | st.builds(lambda names, values: n.Record(items=list(zip(names, values, strict=False))), fields, st.lists(inner, min_size=3, max_size=3))
+        | st.builds(lambda names, value: n.Record(items=[(name, value) for name in names]), fields, inner)
         | st.builds(lambda name, args: n.Call(name=name, args=args), PLAIN_NAMES, some)
         | st.builds(lambda e: n.SizeOf(operand=e), inner.filter(lambda e: not isinstance(e, n.TypeOf)))
         | st.builds(lambda e: n.TypeInfo(operand=e), inner.filter(lambda e: not isinstance(e, n.TypeOf)))
@@ -248,7 +251,7 @@ def simple_statements(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 EMPTY = st.builds(lambda k: n.Block(statements=[n.Jump(kind=k)], result=None), st.sampled_from(["break", "return"]))
 EXPRESSIONS = st.recursive(LEAVES, larger, max_leaves=8)
 MACROS = st.builds(
-    lambda body: n.Macro(name="m", parameters=[n.Parameter(name="p", kind="variable")], body=body, name_span=n.NOWHERE),
+    lambda body: n.Macro(name="m", parameters=[n.Parameter(name="p", kind="variable")], body=body, name_span=NOWHERE),
     BLOCKS(EXPRESSIONS),
 )
 PROBES = st.builds(
