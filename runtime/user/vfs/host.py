@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import stat
 from collections import OrderedDict
 from collections.abc import Callable
@@ -75,6 +76,13 @@ def _shows_the_running_host(descriptor: int) -> bool:
     return _fstatfs(descriptor, ctypes.byref(answer)) != 0 or answer.f_type & 0xFFFFFFFF in _LIVE_FILE_SYSTEMS
 
 
+def _use_all_descriptors() -> None:
+    """Guests open more host files than one program usually does: take what the hard limit allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 class HostDirectory:
     """One host directory of the view, known by its place below the root; its descriptor comes and goes."""
 
@@ -111,6 +119,7 @@ class HostLayer:
     """
 
     def __init__(self, root: bytes = b"/") -> None:
+        _use_all_descriptors()
         self._root_descriptor = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self.root_status = os.fstat(self._root_descriptor)
         self.root = HostDirectory(None, b"", self.root_status.st_dev, self.root_status.st_ino)
