@@ -313,15 +313,18 @@ def address_of_variable(v: Values, s: Span) -> n.Unary:
     return n.Unary(op="&", operand=n.Variable(name=v[1].value, span=place(v[1], s)), span=s)
 
 
+def check_place(target: n.Expr, start: int, end: int) -> None:
+    """Refuse `++` and `--` on what is no variable or map element; the offsets are what the message is about."""
+    if not isinstance(target, n.Variable | n.Map | n.MapAccess):
+        raise Mistake("increment/decrement requires a variable or map", start, end)
+
+
 def pre_increment(v: Values, s: Span) -> n.Increment:
-    if not isinstance(v[1], n.Variable | n.Map | n.MapAccess):
-        raise Mistake("increment/decrement requires a variable or map", v[1].span.start, v[1].span.end)
+    check_place(v[1], v[1].span.start, v[1].span.end)
     return n.Increment(op=v[0].text, target=v[1], prefix=True, span=s)
 
 
 def post_increment(v: Values, s: Span) -> n.Increment:
-    if not isinstance(v[0], n.Variable | n.Map | n.MapAccess):
-        raise Mistake("increment/decrement requires a variable or map", v[1].start, v[1].end)
     return n.Increment(op=v[1].text, target=v[0], prefix=False, span=s)
 
 

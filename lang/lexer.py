@@ -76,7 +76,7 @@ class Lexer:
         self.text = text
         self.position = position
         self.comments: list[tuple[int, str]] = []
-        self._last = ""  # the terminal before
+        self.last = ""  # the terminal before
         self._keywords = tables.keywords
         self._match = re.compile(tables.pattern, re.A).match
 
@@ -113,7 +113,7 @@ class Lexer:
             if end and _OPERAND_END.match(text, end):
                 return Token("TYPE_NEXT", "", start)
         self.position = start + len(word)
-        self._last = terminal
+        self.last = terminal
         return Token(terminal, word, start)
 
     def place(self, offset: int) -> tuple[int, int]:
@@ -159,7 +159,7 @@ class Lexer:
         """Whether a `>` closes an outer body: where a statement could start, or after the block that ends one."""
         if "RELATION" not in accepted:
             return "ANGLE_CLOSE" in accepted
-        return self._last == "RBRACE" and (viable("ANGLE_CLOSE") or viable("END", "ANGLE_CLOSE"))
+        return self.last == "RBRACE" and (viable("ANGLE_CLOSE") or viable("END", "ANGLE_CLOSE"))
 
     def _at_top_level(self, accepted: Mapping[str, int], start: int) -> Token:
         """A keyword that begins an entry, what may follow a point's comma, or an attach point."""

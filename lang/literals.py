@@ -20,7 +20,7 @@ UNITS = {
 SUFFIXES = {"u": 2**32 - 1, "l": 2**63 - 1, "ll": 2**63 - 1, "ul": 2**64 - 1, "ull": 2**64 - 1}
 LARGEST = 2**64 - 1
 
-_DIGITS = re.compile(r"0[xX][0-9A-Fa-f_]*|[0-9][0-9_]*(?:[eE][0-9_]+)?")
+_DIGITS = re.compile(r"0[xX][0-9A-Fa-f_]*|[0-9][0-9_]*(?:[eE][0-9_]*)?")
 _EXPONENT = re.compile(r"([0-9]+)[eE]([1-9][0-9]*)")
 _UNIT = re.compile(r"ns|us|ms|[smhd]")
 _C_SUFFIX = re.compile(r"(?i:ull|ul|u|ll|l)")
@@ -53,12 +53,14 @@ def integer(text: str) -> int:
         rest = suffix[unit.end() :]
         if rest:
             raise LiteralError(f"invalid integer suffix '{rest}'", end + unit.end(), len(text))
-        value = plain(digits[0], LARGEST) * UNITS[unit[0]]
+        value = plain(digits[0], LARGEST, text) * UNITS[unit[0]]
         if value > LARGEST:
             raise LiteralError(f"overflow error, maximum value is {LARGEST}: {text}", 0, len(text))
         return value
-    if not _C_SUFFIX.fullmatch(suffix):
-        raise LiteralError(f"invalid integer suffix '{suffix}'", end, len(text))
+    known = _C_SUFFIX.match(suffix)
+    rest = suffix[known.end() :] if known else suffix
+    if rest:
+        raise LiteralError(f"invalid integer suffix '{rest}'", len(text) - len(rest), len(text))
     if suffix not in SUFFIXES:
         raise LiteralError(f"invalid trailing bytes: {text}", 0, len(text))
     return plain(digits[0], SUFFIXES[suffix], text)
@@ -70,11 +72,15 @@ def plain(digits: str, largest: int, text: str = "") -> int:
     whole = (0, len(text))
     if digits[-1:] == "_":
         raise LiteralError("trailing underscore in integer literal", len(digits) - 1, len(digits))
+    if before_exponent := re.search("_[eE]", digits) if digits[:2] not in ("0x", "0X") else None:
+        raise LiteralError("trailing underscore in integer literal", before_exponent.start(), before_exponent.start() + 1)
     number = digits.replace("_", "")
+    shown = text
     if number[:2] in ("0x", "0X"):
         if len(number) == 2:
             raise LiteralError("invalid integer: ", *whole)
         value = int(number[2:], 16)
+        shown = text[2:]
     elif "e" in number or "E" in number:
         scientific = _EXPONENT.fullmatch(number)
         if not scientific:
@@ -87,10 +93,11 @@ def plain(digits: str, largest: int, text: str = "") -> int:
         if not re.fullmatch("[0-7]+", number):
             raise LiteralError(f"invalid trailing bytes: {text}", *whole)
         value = int(number, 8)
+        shown = text[1:]
     else:
         value = int(number) if len(number) < 40 else LARGEST + 1
     if value > largest:
-        raise LiteralError(f"overflow error, maximum value is {largest}: {text}", *whole)
+        raise LiteralError(f"overflow error, maximum value is {largest}: {shown}", *whole)
     return value
 
 
@@ -113,22 +120,22 @@ def probe_number(text: str) -> int:
 
 def string(text: str) -> bytes:
     """The bytes of a string literal, given with its quotes; raises LiteralError."""
-    if len(text) < 2 or text[-1] != '"' or _open_at_end(text):
-        raise LiteralError("unterminated string", len(text) + 1, len(text) + 1)  # what follows the end of the line
-    if "\\" not in text:
-        return text[1:-1].encode("utf-8", "surrogateescape")
+    closed = len(text) > 1 and text[-1] == '"' and not _open_at_end(text)
+    end = len(text) - closed
     parts: list[bytes] = []
     position = 1
-    while True:
-        start = text.find("\\", position, -1)
-        if start < 0:
-            parts.append(text[position:-1].encode("utf-8", "surrogateescape"))
-            return b"".join(parts)
+    while (start := text.find("\\", position, end)) >= 0:
         parts.append(text[position:start].encode("utf-8", "surrogateescape"))
         match = _ESCAPE.match(text, start)
         assert match is not None  # the pattern begins with the backslash that was found
         position = match.end()
+        if len(match[0]) == 1:
+            break  # the backslash is the last thing on the line
         parts.append(_escaped(match[0][1:], start, position))
+    if not closed:
+        raise LiteralError("unterminated string", len(text) + 1, len(text) + 1)  # what follows the end of the line
+    parts.append(text[position:end].encode("utf-8", "surrogateescape"))
+    return b"".join(parts)
 
 
 def _escaped(code: str, start: int, end: int) -> bytes:

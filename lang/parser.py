@@ -153,7 +153,9 @@ class _Parser:
                 states[-1] = table[states[-2]][name]
                 continue
             if length:
-                span = Span(self.source, starts[-length], ends[-1])
+                first = values[-length]
+                begin = first.span.start if isinstance(first, n.Expr) else starts[-length]  # parentheses are not part of an operand
+                span = Span(self.source, begin, ends[-1])
                 value = values[-length:]
                 depth = max(depths[-length:]) + grows
                 del states[-length:], values[-length:], starts[-length:], ends[-length:], depths[-length:]
@@ -173,6 +175,8 @@ class _Parser:
         terminal = token.terminal
         if terminal in actions.VALUES:
             token.value = actions.VALUES[terminal](token)
+        elif terminal == "INCREMENT" and isinstance(self.values[-1], n.Expr):
+            actions.check_place(self.values[-1], token.start, token.end)
         elif terminal in ("ASSIGN", "COMPOUND"):
             self._check_target(token)
         elif terminal == "POINT" and (end := csection.definition_end(self.source.text, token.start)):
@@ -225,8 +229,16 @@ class _Parser:
             return Token("END", "", token.start)
         raise self._unexpected(token.start, token.terminal)
 
+    def _lacks_semicolon(self) -> bool:
+        """Whether a `;` is the next thing that this statement needs."""
+        return self._viable("SEMICOLON") and not (self.lexer.last == "RBRACE" and self._viable("END"))
+
     def _unexpected(self, offset: int, terminal: str = "") -> Mistake:
         """The error for the text at `offset`, which cannot come."""
+        if self.source.text.startswith(("->", "&&"), offset) and self._viable("COUNT"):
+            offset += 1  # its first character is a prefix operator, and what follows is wrong
+            start, end = self.lexer.place(offset)
+            return Mistake(actions.ADDRESS_OF if self.source.text[offset] == "&" else "expected expression", start, end)
         start, end = self.lexer.place(offset)
         before = tuple(v.terminal if isinstance(v, Token) else "" for v in self.values[-2:])
         if before[-1:] == ("LET",) and self._viable("MAP"):
@@ -236,10 +248,10 @@ class _Parser:
             message = "expected identifier after '$'"
         if before[-1:] == ("AMPERSAND",) and not self._viable("COUNT"):
             message = actions.ADDRESS_OF
+        if message is None and terminal == END_OF_TEXT and self._viable("RBRACE") and not self._lacks_semicolon():
+            message = "expected '}'"
         if message is None and self._viable("NAME") and any(isinstance(v, Token) and v.terminal == "CONFIG" for v in self.values):
             message = "expected string, int, boolean, or ident" if self._viable("TRUE") else "expected config key"
-        if message is None and terminal == END_OF_TEXT and self._viable("RBRACE") and not self._viable("SEMICOLON"):
-            message = "expected '}'"
         if message is None:
             message = next((text for terminals, text in EXPECTED if self._viable(*terminals)), "unexpected input")
         return Mistake(message, start, end)

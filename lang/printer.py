@@ -304,7 +304,7 @@ def _indented(lines: list[str]) -> list[str]:
 
 def _comment_lines(text: str) -> list[str]:
     """The lines of a comment, those after the first at the left edge (with the usual blank before a `*`)."""
-    first, *others = (line.strip() for line in text.split("\n"))
+    first, *others = (line.strip() for line in text.rstrip().split("\n"))
     return [first, *(f" {line}" if line.startswith("*") else line for line in others)]
 
 

@@ -337,7 +337,7 @@ _ALL = (
         later=True,
     ),
     # memory and strings
-    Signature("str", (Param("p", "int", "pointer", "string", "array"), Param("n", "int", optional=True)), _str, "the string at an address"),
+    Signature("str", (Param("p", "int", "pointer", "string"), Param("n", "int", optional=True)), _str, "the string at an address"),
     Signature(
         "buf", (Param("p", "int", "pointer", "string", "array", "buffer"), Param("n", "int", optional=True)), _buf, "bytes at an address"
     ),
@@ -358,9 +358,9 @@ _ALL = (
         "difference of the first bytes that differ",
         library=True,
     ),
-    Signature("strerror", (Param("errno", "int"),), StringType(64), "text of an error number", library=True),
-    Signature("signal_name", (Param("signal", "int"),), StringType(64), "text of a signal number", library=True),
-    Signature("syscall_name", (Param("number", "int"),), StringType(64), "name of a system call", library=True),
+    Signature("strerror", (Param("errno", "int", "pointer", "bool"),), StringType(64), "text of an error number", library=True),
+    Signature("signal_name", (Param("signal", "int", "pointer", "bool"),), StringType(64), "text of a signal number", library=True),
+    Signature("syscall_name", (Param("number", "int", "pointer", "bool"),), StringType(64), "name of a system call", library=True),
     Signature("kptr", (Param("p", "int", "pointer"),), _space("kernel"), "mark an address as one of the kernel"),
     Signature("uptr", (Param("p", "int", "pointer"),), _space("user"), "mark an address as one of the program"),
     Signature("is_err", (Param("p", "int", "pointer"),), BOOL, "whether a pointer is a kernel error number", library=True),
@@ -605,3 +605,8 @@ def stack_type(kind: str, args: tuple[object, ...], config: Config) -> Stack:
 def nanoseconds_type(args: tuple[object, ...]) -> IntegerType:
     """The type of `nsecs(mode)`."""
     return Nanoseconds(str(args[0])) if args and args[0] != "boot" else UINT64
+
+
+def is_aggregation(name: str) -> bool:
+    """Whether a function is an aggregation: count, sum, hist ..."""
+    return name in FUNCTIONS and FUNCTIONS[name].mode == "aggregate"

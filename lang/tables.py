@@ -51,7 +51,7 @@ def build(grammar: str) -> dict[str, Any]:
     from lark.parsers.lalr_analysis import Reduce
 
     lark = Lark(grammar, parser="lalr", lexer="contextual", start=list(STARTS))
-    table: Any = lark.parser.parser._parse_table  # type: ignore[attr-defined]  # Lark has no public way to the plain table
+    table: Any = lark.parser.parser._parse_table  # Lark has no public way to the plain table
     rules = {rule: index for index, rule in enumerate(lark.rules)}
     order = [state for _, state in sorted(table.start_states.items())]
     numbers = {state: index for index, state in enumerate(order)}

@@ -197,7 +197,7 @@ class Pointer(Type):
         self.space = space
 
     def __str__(self) -> str:
-        return f"{self.to} *" if not isinstance(self.to, Pointer) else f"{self.to}*"
+        return f"{self.to} *"
 
 
 class Array(Type):

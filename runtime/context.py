@@ -56,6 +56,9 @@ class Names(Protocol):
 
     def user(self, pid: int, address: int) -> Symbol | None: ...
 
+    def build_id(self, pid: int, address: int) -> tuple[str, int] | None:
+        """Build id, in hexadecimal, of the file that is mapped at a user address, and the offset in that file."""
+
     def username(self, uid: int) -> str | None: ...
 
     def cgroup(self, identity: int) -> str | None: ...
@@ -82,6 +85,9 @@ class NoMachine:
     def user(self, pid: int, address: int) -> Symbol | None:
         return None
 
+    def build_id(self, pid: int, address: int) -> tuple[str, int] | None:
+        return None
+
     def username(self, uid: int) -> str | None:
         return None
 
@@ -93,7 +99,8 @@ class RuntimeContext:
     """The shared state of a run.
 
     maps, output: see their classes. memory, clock, names: the machine (see the protocols).
-    rng: the only source of chance, from `seed`. arch: the machine's architecture, for the names of system calls. unsafe: whether system() may run. verbose_helpers: `-k`, warn about reads that fail.
+    rng: the only source of chance, from `seed`. arch: the machine's architecture, for the names of system calls.
+    unsafe: whether system() may run. verbose_helpers: `-k`, warn about reads that fail.
     read_file: how cat() gets a file: `(path, limit) -> bytes`, raises OSError. run_command: how system() runs a shell command:
     `(command) -> (stdout, status)`.
     """

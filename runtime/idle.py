@@ -32,7 +32,7 @@ class IdleMachine:
     @cached_property
     def functions(self) -> Any:
         """What remains of a kernel's functions: their addresses."""
-        return SimpleNamespace(addresses=self._symbols(), stack=tuple, object_address=lambda thing: 0)
+        return SimpleNamespace(addresses=self._symbols(), stack=tuple, trace_stack=lambda: None, object_address=lambda thing: 0)
 
     def engine_for(self, arch: str) -> Any:
         """A processor that never runs, whose registers are as after a reset."""

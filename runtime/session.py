@@ -17,12 +17,13 @@ from pyprobe.lang.program import ProbeBody, Program
 from pyprobe.runtime.context import RuntimeContext
 from pyprobe.runtime.handlers import Handler, compile_probe
 from pyprobe.runtime.machine.clock import EPOCH_NS, Clock
-from pyprobe.runtime.machines import Machine, MachineMemory, MachineNames, make_machine
+from pyprobe.runtime.machines import Machine, MachineMemory, make_machine
 from pyprobe.runtime.maps import MapStore
 from pyprobe.runtime.output.base import Output
 from pyprobe.runtime.output.json import JsonOutput
 from pyprobe.runtime.output.text import TextOutput
 from pyprobe.runtime.probes import AttachError, Attachments
+from pyprobe.runtime.symbolizer import Symbolizer
 from pyprobe.runtime.values import Renderer
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class Session:
         probes = self._chosen(program.probes)
         clock = Clock(self.settings.epoch_ns if self.settings.epoch_ns is not None else EPOCH_NS, real=self.settings.real_clock)
         machine = make_machine(self.settings, self.world, clock, probes)
-        names = MachineNames(machine.machine)
+        names = Symbolizer(machine.machine, self.world.machine)
         renderer = Renderer(program.config, names, clock)
         writer = JsonOutput if self.settings.format == "json" else TextOutput
         output: Output = writer(self.out, self.err, renderer, buffering=self.settings.buffering, warnings=self.settings.warnings)
@@ -287,7 +288,7 @@ class Run:
         if self.settings.warnings:
             for warning in self.attachments.warnings():
                 self.output.write_error(f"WARNING: {warning}\n".encode())
-        for line in self.machine.report(verbose=self.settings.verbose > 0):
+        for line in self.machine.report(self.context.names, verbose=self.settings.verbose > 0):
             self.output.write_error(line.encode("utf-8", "surrogateescape") + b"\n")
         if self.settings.stats:
             from pyprobe.runtime.statistics import table

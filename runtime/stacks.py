@@ -18,6 +18,10 @@ def stack_text(t: Stack, value: tuple[int, ...], names: Names) -> bytes:
         if t.mode == "raw":
             lines.append(f"{address:x}")
             continue
+        if t.mode == "build_id":
+            found = names.build_id(pid, address)
+            lines.append(f"{found[0]} 0x{found[1]:x}" if found else f"{address:x}")
+            continue
         symbol = names.kernel(address) if t.kind == "kstack" else names.user(pid, address)
         lines.append(perf_line(t, address, symbol) if t.mode == "perf" else frame_line(address, symbol))
     return "\n".join([*lines, ""]).encode()

@@ -100,12 +100,28 @@ class _Calls:
         given = len(node.args)
         message = count_message(node.name, signature.least, signature.most, given)
         if not message:
-            return True
+            return not signature.library or self.fitting(node, signature)
         if signature.library or node.name in BUILTINS:
             self.mismatch(node, signature.least if given < signature.least else len(signature.params))
         else:
             self.diagnostics.error(message, node.span)
         return False
+
+    def fitting(self, node: n.Call, signature: Signature) -> bool:
+        """Whether the arguments of a library function are maps and variables where they have to be."""
+        for param, arg in zip(signature.params, node.args, strict=False):
+            is_map = isinstance(arg, n.Map) or (node.name == "delete" and isinstance(arg, n.MapAccess))
+            wanted = "map" if "map" in param.kinds and not is_map else ""
+            if "variable" in param.kinds and not isinstance(arg, n.Variable):
+                wanted = "variable"
+            if wanted:
+                got = "map" if isinstance(arg, n.Map) else "variable" if isinstance(arg, n.Variable) else "expression"
+                article = "an" if got == "expression" else "a"
+                self.diagnostics.error(f"Call to {node.name}() has arguments that do not match any definition.", node.span).context(
+                    arg.span, f"Mismatched arg. {node.name}() expects a {wanted} for arg {param.name} but got {article} {got}."
+                )
+                return False
+        return True
 
     def mismatch(self, node: n.Call, expected: int) -> None:
         self.diagnostics.error(f"Call to {node.name}() has arguments that do not match any definition.", node.span).context(
@@ -214,7 +230,7 @@ def _lhist(args: Args, name: str) -> str:
     if step < 1:
         return f"{name}() step must be >= 1 ({step} provided)"
     buckets = (high - low) // step
-    if low > high or high == low:
+    if low > high:
         return f"{name}() min must be less than max (provided min {low} and max {high})"
     if buckets > 1000:
         return f"{name}() too many buckets, must be <= 1000 (would need {buckets})"
@@ -236,7 +252,7 @@ def _tseries(args: Args, name: str) -> str:
         return f"{name}() interval_ns must be >= 1 ({interval} provided)"
     if number < 1:
         return f"{name}() num_intervals must be >= 1 ({number} provided)"
-    if number >= 1000000:
+    if number > 1000000:
         return f"{name}() num_intervals must be < 1000000 ({number} provided)"
     if len(args) == 4:
         word = args[3]

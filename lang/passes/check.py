@@ -13,14 +13,13 @@ from pyprobe.lang import nodes as n
 from pyprobe.lang.diagnostics import Diagnostic, Diagnostics
 from pyprobe.lang.passes import check_expressions
 from pyprobe.lang.passes.casts import convert, final, readable
-from pyprobe.lang.passes.infer import Inference, compound_span
+from pyprobe.lang.passes.infer import Inference
+from pyprobe.lang.passes.infer_statements import compound_span
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import copy
 from pyprobe.lang.promote import kind
 from pyprobe.lang.source import Span
 from pyprobe.lang.typesys import BOOL, NONE, VOID, Aggregate, Enum, Integer, Pointer, String, Tuple, Type
-
-UNUSABLE_KEYS = (VOID,)
 
 
 class Checker:
@@ -55,8 +54,13 @@ class Checker:
             else:
                 statements.append(found)
         block.statements = statements
-        if block.result is not None:
-            block.result = self.expr(block.result)
+        result = block.result
+        if result is not None and block.type is VOID:  # nobody takes the value
+            last = _expression(self, n.ExprStatement(expr=result, span=result.span))
+            statements += last if isinstance(last, list) else [last]
+            block.result = None
+        elif result is not None:
+            block.result = self.expr(result)
         block.type = final(block.type)
         return block
 
@@ -84,7 +88,7 @@ class Checker:
             inner = next((e for e in t.elements if isinstance(e, Aggregate) and not e.castable), None)
             if inner is not None:
                 self.error(f"{inner} cannot be part of a map key", span)
-        elif t in UNUSABLE_KEYS:
+        elif t is NONE:
             self.error(f"Invalid map key type: {t}", span)
         return stored
 
@@ -107,13 +111,19 @@ Result = n.Statement | list[n.Statement]
 
 
 def _expression(check: Checker, node: n.ExprStatement) -> Result:
-    node.expr = check.expr(node.expr)
     expr = node.expr
-    if expr.type is not NONE and expr.type is not VOID and not isinstance(expr, (n.Increment, n.If, n.Block)):
+    if expr.type is VOID and isinstance(expr, n.Ternary) and expr.then is not None:
+        expr = n.If(condition=expr.condition, then=_alone(expr.then), orelse=_alone(expr.orelse), type=VOID, span=expr.span)
+    node.expr = expr = check.expr(expr)
+    if expr.type is not NONE and expr.type is not VOID and not isinstance(expr, n.Increment):
         check.warning("Return value discarded.", expr.span)
     if isinstance(expr, n.Call) and expr.name == "exit":
         return [node, n.Jump(kind="return", span=node.span)]
     return node
+
+
+def _alone(expr: n.Expr) -> n.Block:
+    return n.Block(statements=[n.ExprStatement(expr=expr, span=expr.span)], type=VOID, span=expr.span)
 
 
 def _assign(check: Checker, node: n.Assign) -> Result:
@@ -164,6 +174,8 @@ def _discard(check: Checker, node: n.Discard) -> Result:
 
 def _let(check: Checker, node: n.Let) -> Result:
     state = check.inference.variable(node.variable)
+    if node.value is None and state.type is NONE:
+        return []  # never used, or reported where it is
     node.variable.type = final(state.type)
     if node.value is not None:
         node.value = check.store(node.value, node.variable.type)
@@ -206,8 +218,15 @@ def _jump(check: Checker, node: n.Jump) -> Result:
         given = node.value.type
         node.value = check.expr(node.value)
         if not isinstance(given, (Integer, Enum)):
-            check.error(f"Probe return values can only be integers. Found {given}", node.value.span)
+            check.error(f"Probe return values can only be integers. Found {given}", _to_semicolon(node.span.to(node.value.span)))
     return node
+
+
+def _to_semicolon(span: Span) -> Span:
+    """The stretch with the white space and the semicolon that follow."""
+    text = span.source.text
+    end = len(text) - len(text[span.end :].lstrip())
+    return Span(span.source, span.start, end + (text[end : end + 1] == ";" != text[span.end - 1 : span.end]), span.outer)
 
 
 def _import(check: Checker, node: n.ImportStatement) -> Result:
@@ -240,6 +259,3 @@ def run(unit: Unit) -> None:
     for index in range(len(unit.bodies)):
         body = unit.inference.enter(index)
         body.block = checker.block(body.block)
-        if body.block.result is not None:
-            body.block.statements.append(n.ExprStatement(expr=body.block.result, span=body.block.result.span))
-            body.block.result = None

@@ -14,10 +14,12 @@ from pyprobe.lang import formats
 from pyprobe.lang import nodes as n
 from pyprobe.lang.passes.casts import convert
 from pyprobe.lang.passes.constant import PREDICATES
+from pyprobe.lang.passes.infer_queries import member_offset, member_path
 from pyprobe.lang.promote import kind, wide
 from pyprobe.lang.signatures import FUNCTIONS, Param, Signature
 from pyprobe.lang.typesys import (
     BOOL,
+    INT8,
     INT64,
     NONE,
     UINT64,
@@ -52,7 +54,10 @@ _REFUSALS = {
     ("ntop", 1): "{name}() expects an integer or array argument, got {kind}",
     ("strlen", 0): "string-like values must be either strings, arrays or pointers",
     ("strcap", 0): "string-like values must be either strings, arrays or pointers",
-    ("strerror", 0): 'Cannot cast from "{type}" to "int32"',
+    ("str_concat", 0): "string-like values must be either strings, arrays or pointers",
+    ("str_concat", 1): "string-like values must be either strings, arrays or pointers",
+    **dict.fromkeys((("strerror", 0), ("signal_name", 0), ("syscall_name", 0)), 'Cannot cast from "{type}" to "int32"'),
+    ("is_err", 0): 'Cannot cast from "{type}" to "int64"',
 }
 """Own wordings for an argument of the wrong kind, by function and position."""
 
@@ -144,9 +149,16 @@ def _format(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
         if message:
             check.error(message, node.span)
     if node.name == "fail":
-        check.error(text.value.decode(errors="replace"), node.span)
+        check.error(_filled_in(text.value, node), node.span)
     node.args = [arg if not isinstance(arg, n.Expr) or isinstance(arg, n.Map) else check.read(arg) for arg in node.args]
     return node
+
+
+def _filled_in(text: bytes, node: n.Call) -> str:
+    """The text of fail(): its arguments are literals."""
+    values = iter(node.args[1:])
+    words = [getattr(next(values), "value", "") if isinstance(part, formats.Spec) else part for part in formats.parse(text)]
+    return "".join(word.decode(errors="replace") if isinstance(word, bytes) else str(word) for word in words)
 
 
 def _print(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
@@ -221,6 +233,16 @@ def _length(check: Checker, node: n.Call, types: list[Type]) -> bool:
     return True
 
 
+def _string_like(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
+    """strlen and strcap read pointers to characters only."""
+    t = types[0]
+    if isinstance(t, Array) and t.element != INT8:
+        check.error("string-like arrays must contain a char-like type", node.span)
+    elif isinstance(t, Pointer) and t.to != INT8:
+        check.error("string-like pointers must point to a char-like type", node.span)
+    return node
+
+
 def _str(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
     first = node.args[0]
     if not _length(check, node, types):
@@ -286,6 +308,9 @@ def _pton(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
 
 def _ntop(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
     address = types[-1]
+    if len(types) == 2 and kind(types[0]) != "int":
+        check.error(f"ntop() only supports int arguments ({kind(types[0])} provided)", node.span)
+        return node
     if not isinstance(address, (Integer, Enum)) and address.size not in (4, 16):
         check.error("ntop() argument must be 4 or 16 bytes in size", node.span)
     return node
@@ -322,6 +347,8 @@ _SPECIAL: dict[str, Special] = {
     "delete": _keyed,
     "len": _len,
     "is_scalar": _is_scalar,
+    "strlen": _string_like,
+    "strcap": _string_like,
     "str": _str,
     "buf": _buf,
     "strftime": _strftime,
@@ -340,7 +367,11 @@ _SPECIAL: dict[str, Special] = {
 
 def _assert(check: Checker, node: n.Call) -> n.Expr:
     """`assert(c, m)`: unless c, errorf(m) and exit(1)."""
-    condition = check.condition(_expression(node, 0), node.span)
+    given = _expression(node, 0)
+    if not isinstance(given.type, (Integer, Enum)) and given.type is not BOOL:
+        check.error(f"The ! operator can not be used on expressions of type '{given.type}'", given.span)
+        return node
+    condition = check.expr(given)
     message = node.args[1]
     if not isinstance(message, n.String):
         check.error(f"assert() expects a string literal ({kind(_expression(node, 1).type)} provided)", node.span)
@@ -380,6 +411,16 @@ def _assert_str(check: Checker, node: n.Call) -> n.Expr:
     return n.Block(statements=[], type=VOID, span=node.span)
 
 
+def _container_of(check: Checker, node: n.Call) -> n.Expr:
+    pointer, _, member = node.args
+    assert isinstance(pointer, n.Expr) and isinstance(node.type, Pointer)
+    offset = member_offset(check.inference, node.type.to, member_path(member) or [], node.span) or 0
+    back = n.Integer(value=offset, flexible=False, type=UINT64, span=node.span)
+    address = convert(check.expr(pointer), UINT64, None)
+    moved = n.Binary(op="-", left=convert(address, INT64, None), right=convert(back, INT64, None), type=INT64, span=node.span)
+    return n.Cast(spec=None, operand=moved, type=node.type, span=node.span)
+
+
 def _is_literal(check: Checker, node: n.Call) -> n.Expr:
     return _boolean(node, isinstance(node.args[0], (n.Integer, n.String, n.Boolean)))
 
@@ -392,6 +433,7 @@ _SPECIAL_FIRST: dict[str, Callable[[Checker, n.Call], n.Expr]] = {
     "assert": _assert,
     "static_assert": _static_assert,
     "assert_str": _assert_str,
+    "container_of": _container_of,
     "is_literal": _is_literal,
     "kfunc_exist": _kernel_function,
     "kfunc_allowed": _kernel_function,

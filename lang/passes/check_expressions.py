@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pyprobe.lang import nodes as n
-from pyprobe.lang.passes import infer_expressions as infer
+from pyprobe.lang.passes import infer_queries as infer
 from pyprobe.lang.passes.casts import convert, final, readable
 from pyprobe.lang.passes.check_calls import call
 from pyprobe.lang.passes.constant import constant, constant_boolean
-from pyprobe.lang.passes.infer_expressions import COMPARISONS, LOGICAL
+from pyprobe.lang.passes.infer_expressions import COMPARISONS, LOGICAL, default_space, element_error
 from pyprobe.lang.promote import integer, is_integer, join, kind, meeting, wide
 from pyprobe.lang.typesys import (
     BOOL,
@@ -74,6 +74,8 @@ def _unary(check: Checker, node: n.Unary) -> n.Expr:
     op, t = node.op, node.operand.type
     if op == "&":
         node.type = Pointer(t)
+        if isinstance(node.operand, n.Map) and check.inference.map(node.operand.name).defaulted:
+            check.error(f"Undefined map: {node.operand.name}", node.operand.span)
     elif op in ("-", "~"):
         if isinstance(t, Enum):
             node.operand = convert(node.operand, UINT64, None)
@@ -83,18 +85,18 @@ def _unary(check: Checker, node: n.Unary) -> n.Expr:
             node.type = integer(t.size, False)
             return convert(node, UINT64, None)
     elif op == "*" and isinstance(t, _NUMERIC):
-        cell = Pointer(integer(t.size, False), infer.default_space(check.inference.body.point.provider))
+        cell = Pointer(integer(t.size, False), default_space(check.inference.body.point.provider))
         node.operand = convert(node.operand, cell, None)
         node.type = cell.to
         return convert(node, UINT64, None)
     elif op == "*" and isinstance(t, Pointer) and t.to is VOID:
-        check.error(f"Can not dereference pointer to \"{t.to}\"", node.span)
+        check.error(f'Can not dereference pointer to "{t.to}"', node.span)
     return node
 
 
 def _mismatch(check: Checker, node: n.Binary, left: Type, right: Type) -> None:
     """Two sides that have nothing to do with each other. In arithmetic a number reads as the 64 bits it was widened to."""
-    if node.op not in COMPARISONS | LOGICAL:
+    if node.op not in COMPARISONS | LOGICAL and not isinstance(left, String) and not isinstance(right, String):
         left = node.type if isinstance(left, Integer) else left
         right = node.type if isinstance(right, Integer) else right
     error = check.error(f"Type mismatch for '{node.op}': comparing {left} with {right}", node.span)
@@ -132,7 +134,8 @@ def _logical(check: Checker, node: n.Binary) -> n.Expr:
     left, right = node.left.type, node.right.type
     node.left, node.right = check.read(check.expr(node.left)), check.read(check.expr(node.right))
     if not all(is_integer(t) or isinstance(t, Pointer) or t is BOOL or t is NONE for t in (left, right)):
-        (_unusable if _same_family(left, right) else _mismatch)(check, node, left, right)
+        alike = left == right or (isinstance(left, String) and isinstance(right, String))
+        (_unusable if alike else _mismatch)(check, node, left, right)
     return node
 
 
@@ -141,12 +144,7 @@ def _arithmetic(check: Checker, node: n.Binary, left: Type, right: Type) -> None
     if to is BOOL:
         return
     node.left = convert(check.read(node.left), to, check.diagnostics, left)
-    if node.op in ("<<", ">>"):
-        node.right = check.read(node.right)
-        if isinstance(node.right, n.Integer):
-            node.right = convert(node.right, to, None)
-    else:
-        node.right = convert(check.read(node.right), to, check.diagnostics, right)
+    node.right = convert(check.read(node.right), to, check.diagnostics, right)
 
 
 def _same_family(left: Type, right: Type) -> bool:
@@ -196,10 +194,13 @@ def _both_to(check: Checker, node: n.Binary, common: Type | None, left: Type, ri
 
 
 def _ternary(check: Checker, node: n.Ternary) -> n.Expr:
-    node.condition = check.condition(node.condition, node.span)
     to = final(readable(node.type))
+    before = node.condition.type
+    node.condition = check.condition(node.condition, node.span)
     if node.then is not None:
         node.then = check.store(node.then, to)
+    elif before != to:
+        pass
     node.orelse = check.store(node.orelse, to)
     node.type = to
     return node
@@ -212,22 +213,27 @@ def _if(check: Checker, node: n.If) -> n.Expr:
     node.condition = check.condition(node.condition, node.span)
     node.then = check.block(node.then)
     node.orelse = check.block(node.orelse) if node.orelse is not None else None
-    if node.type is VOID or node.type is NONE:
-        for branch in (node.then, node.orelse):
-            if branch is not None and branch.result is not None:
-                if branch.result.type is not VOID and branch.result.type is not NONE:
-                    check.warning("Return value discarded.", branch.result.span)
-                branch.statements.append(n.ExprStatement(expr=branch.result, span=branch.result.span))
-                branch.result = None
-                branch.type = VOID
-        return node
     to = final(readable(node.type))
+    if to is VOID or to is NONE:
+        return node
+    if node.orelse is None:
+        node.orelse = n.Block(statements=[], span=node.span)
     for branch in (node.then, node.orelse):
-        if branch is not None and branch.result is not None:
-            branch.result = convert(check.read(branch.result), to, check.diagnostics)
-            branch.type = to
+        if branch.result is None:
+            branch.result = _zero(to, node)
+        branch.result = convert(check.read(branch.result), to, check.diagnostics)
+        branch.type = to
     node.type = to
     return node
+
+
+def _zero(t: Type, node: n.Expr) -> n.Expr:
+    """The value of a branch that gives none although the other one does."""
+    if isinstance(t, String):
+        return n.String(value=b"", type=t, span=node.span)
+    if t is BOOL:
+        return n.Boolean(value=False, type=t, span=node.span)
+    return convert(n.Integer(value=0, type=UINT64, span=node.span), t, None)
 
 
 def _block(check: Checker, node: n.Block) -> n.Expr:
@@ -252,6 +258,9 @@ def _dereferenced(base: n.Expr) -> n.Expr:
 
 
 def _tuple_access(check: Checker, node: n.TupleAccess) -> n.Expr:
+    message = element_error(node.base.type, node.index) if node.base.type is not NONE else ""
+    if message:
+        check.error(message, node.span)
     node.base = check.expr(node.base)
     return node
 
@@ -289,7 +298,7 @@ def _cast(check: Checker, node: n.Cast) -> n.Expr:
     if isinstance(node.spec, n.NamedType) and isinstance(target, String) and not node.spec.size:
         check.error(f'Cannot cast from "{source}" to "string"', node.span)
         return node
-    if source == target and not isinstance(source, (Pointer, Struct)):
+    if source == target and not isinstance(source, Struct):
         check.warning(f"Unnecessary cast: expression is already of type {target}", node.span)
     elif not _castable(check, node, source, target):
         return node

@@ -45,7 +45,7 @@ def constant(node: n.Expr, ctx: Inference) -> Value | None:
     if isinstance(node, (n.Integer, n.Boolean, n.String)):
         return node.value
     if isinstance(node, n.SizeOf):
-        from pyprobe.lang.passes.infer_expressions import size_of  # the two modules ask each other
+        from pyprobe.lang.passes.infer_queries import size_of  # the two modules ask each other
 
         return size_of(ctx, node.operand) or None
     if isinstance(node, n.Comptime):

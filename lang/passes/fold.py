@@ -15,11 +15,14 @@ from pyprobe.lang.diagnostics import Diagnostics
 from pyprobe.lang.literals import LiteralError, integer
 from pyprobe.lang.nodes import (
     Binary,
+    Block,
     Boolean,
     Call,
     Comptime,
     Expr,
     FieldAccess,
+    ForMap,
+    ForRange,
     Function,
     If,
     Index,
@@ -33,6 +36,8 @@ from pyprobe.lang.nodes import (
     Tuple,
     TupleAccess,
     Unary,
+    Unroll,
+    While,
 )
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import replace_children
@@ -40,6 +45,7 @@ from pyprobe.lang.source import Span
 
 OVERFLOW = "unable to fold literals due to overflow or underflow"
 ALWAYS_EMPTY = "literal string will always be empty"
+HAS_BODY = (If, While, Unroll, ForRange, ForMap, Function)
 LOW, HIGH, MOST = -(1 << 63), (1 << 63) - 1, (1 << 64) - 1
 
 
@@ -76,7 +82,7 @@ class _Folder:
         if isinstance(node, Call) and node.name == "str" and node.args:
             node.args[:] = [self.fold(arg, text=not index) for index, arg in enumerate(node.args)]  # type: ignore[misc]  # stays an Expr
         else:
-            replace_children(node, lambda child: self.fold(child, text and isinstance(node, Binary)))
+            replace_children(node, lambda child: self._child(node, child, text and isinstance(node, Binary)))
         rule = _RULES.get(type(node))
         if rule is not None:
             return rule(self, node)
@@ -86,6 +92,13 @@ class _Folder:
             count = len(self._params)
             return String(value=b"%d" % count, span=node.span) if text else Integer(value=count, span=node.span)
         return node
+
+    def _child(self, parent: Node, node: Node, text: bool) -> Node:
+        """Fold a child; a block that is nothing but a constant is that constant, unless it is the body of something."""
+        folded = self.fold(node, text)
+        if isinstance(folded, Block) and not folded.statements and not isinstance(parent, HAS_BODY) and folded.result is not None:
+            return folded.result if _constant(folded.result) else folded
+        return folded
 
     def _positional(self, node: Positional, text: bool) -> Expr:
         if node.index > len(self._params):
@@ -161,7 +174,8 @@ class _Folder:
 
     def ternary(self, node: Ternary) -> Expr:
         truth = _truth(node.condition)
-        if truth is None:
+        literal = (Integer, String, Boolean)
+        if truth is None or not isinstance(node.orelse, literal) or not isinstance(node.then or node.orelse, literal):
             return node
         if truth:
             return node.condition if node.then is None else node.then

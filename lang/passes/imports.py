@@ -10,4 +10,4 @@ from pyprobe.lang.passes.unit import Unit
 
 def run(unit: Unit) -> None:
     for item in unit.script.imports:
-        unit.diagnostics.error("Unable to find suitable path for import", item.span).hint(f"checked: {item.path}")
+        unit.diagnostics.error("Imports are not supported yet", item.span)

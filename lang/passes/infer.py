@@ -2,10 +2,11 @@
 
 A variable, a map's key and a map's value have the join of everything that is ever assigned to them, in any order and in any probe. The
 bodies are gone through until nothing changes. The first time through only values whose type shows by itself (literals, casts,
-builtins, calls) count, which decides what the other assignments are measured against. Only the last time through reports errors, when
-every type is known.
+builtins, calls) count, the second time also copies of such, which decides what the other assignments are measured against. Only the
+last time through reports errors, when every type is known.
 
-The rules for expressions are in `infer_expressions`; here are the state, the statements and the loop.
+The rules are in `infer_expressions`, `infer_calls`, `infer_queries` and `infer_statements`; here are the state, what an assignment
+does to it, and the loop.
 """
 
 from __future__ import annotations
@@ -14,13 +15,18 @@ from collections.abc import Callable
 
 from pyprobe.lang import nodes as n
 from pyprobe.lang.diagnostics import Diagnostic
-from pyprobe.lang.passes.infer_expressions import IMMEDIATE, RULES
+from pyprobe.lang.passes.infer_calls import call
+from pyprobe.lang.passes.infer_expressions import COPIED, IMMEDIATE, RULES
+from pyprobe.lang.passes.infer_queries import QUERIES
+from pyprobe.lang.passes.infer_statements import STATEMENTS
 from pyprobe.lang.passes.types import UnknownType
 from pyprobe.lang.passes.unit import Body, Unit
 from pyprobe.lang.promote import join, wide
+from pyprobe.lang.signatures import BUILTINS, FUNCTIONS
 from pyprobe.lang.source import NOWHERE, Span
 from pyprobe.lang.typesys import FLEXIBLE, NONE, VOID, Aggregate, Array, Enum, Integer, String, Tuple, Type
 
+_RULES: dict[type[n.Node], Callable[..., Type]] = {**RULES, **QUERIES, n.Call: call}
 _ROUNDS = 24  # no sane program needs more than a handful; types that contain themselves never settle
 
 
@@ -36,9 +42,10 @@ class VariableState:
 
 
 class MapState:
-    """What is known of one map. `scalar` is None until a use decides; `read`: its value is used somewhere."""
+    """What is known of one map. `scalar` is None until a use decides; `read`: its value is used somewhere;
+    `defaulted`: nothing gives it one."""
 
-    __slots__ = ("key", "name", "read", "scalar", "value")
+    __slots__ = ("defaulted", "key", "name", "read", "scalar", "value")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -46,6 +53,7 @@ class MapState:
         self.value: Type = NONE
         self.scalar: bool | None = None
         self.read = False
+        self.defaulted = False
 
 
 class Inference:
@@ -60,7 +68,7 @@ class Inference:
         self.variables: dict[tuple[str, int], VariableState] = {}
         self.body: Body = Body([], n.Block(statements=[]), 0, NOWHERE)
         self.changed = False
-        self.seeding = False
+        self._seeds: frozenset[type[n.Expr]] | None = None
         self.reporting = False
         self._misfits: dict[tuple[int, int, str], tuple[str, bool]] = {}
         self._findings: list[tuple[int, Diagnostic]] = []
@@ -69,9 +77,9 @@ class Inference:
 
     def solve(self) -> None:
         """Find all types, then report what does not fit."""
-        self.seeding = True
-        self._round()
-        self.seeding = False
+        for self._seeds in (IMMEDIATE, IMMEDIATE | COPIED):
+            self._round()
+        self._seeds = None
         for _ in range(_ROUNDS):
             if not self._round() and not self._give_defaults():
                 break
@@ -89,7 +97,7 @@ class Inference:
     def _round(self) -> bool:
         self.changed = False
         for index in range(len(self.unit.bodies)):
-            self.block(self.enter(index).block)
+            self._discard_block(self.enter(index).block)
         return self.changed
 
     def _give_defaults(self) -> bool:
@@ -97,6 +105,7 @@ class Inference:
         found = [m for m in self.maps.values() if m.read and m.value is NONE]
         for state in found:
             state.value = FLEXIBLE[1]
+            state.defaulted = True
         return bool(found)
 
     # ---- state
@@ -153,19 +162,45 @@ class Inference:
     def expr(self, node: n.Expr) -> Type:
         """Infer the type of an expression and note it in the node."""
         kind = type(node)
-        rule = RULES.get(kind)
+        rule = _RULES.get(kind)
         if rule is None:
             return node.type
         found = rule(self, node)
-        if self.seeding and (kind not in IMMEDIATE or (isinstance(node, n.Cast) and isinstance(node.spec, n.TypeOf))):
+        if self._seeds is not None and (kind not in self._seeds or _is_looked_up(node)):
             found = NONE
         node.type = found
         return found
 
     def block(self, block: n.Block) -> Type:
         for statement in block.statements:
-            _STATEMENTS[type(statement)](self, statement)
-        return self.expr(block.result) if block.result is not None else VOID
+            STATEMENTS[type(statement)](self, statement)
+        return self.expr(block.result) if block.result is not None else NONE
+
+    def discard(self, node: n.Expr) -> None:
+        """Infer an expression whose value nobody takes: branches need not agree then."""
+        if isinstance(node, n.If) and not node.comptime:
+            self.expr(node.condition)
+            self._discard_block(node.then)
+            if node.orelse is not None:
+                self._discard_block(node.orelse)
+            node.type = VOID
+        elif isinstance(node, n.Ternary):
+            self.expr(node.condition)
+            for branch in (node.then, node.orelse):
+                if branch is not None:
+                    self.discard(branch)
+            node.type = VOID
+        elif isinstance(node, n.Block):
+            self._discard_block(node)
+        else:
+            self.expr(node)
+
+    def _discard_block(self, block: n.Block) -> None:
+        for statement in block.statements:
+            STATEMENTS[type(statement)](self, statement)
+        if block.result is not None:
+            self.discard(block.result)
+        block.type = VOID
 
     # ---- assignments
 
@@ -186,14 +221,14 @@ class Inference:
             return
         if state.declared:
             if not _fits_declared(state.type, found):
-                self._mismatch(f"${node.name}", "variable", found, state.type, span, 2)
+                self.mismatch(f"${node.name}", "variable", found, state.type, span, 2)
             return
         joined = join(state.type, found)
         if joined is None:
             if unreadable:
                 self.error(f"Value '{unreadable}' cannot be assigned to a scratch variable.", span)
             else:
-                self._mismatch(f"${node.name}", "variable", found, state.type, span)
+                self.mismatch(f"${node.name}", "variable", found, state.type, span)
         elif joined is not state.type:
             state.type = joined
             self.changed = True
@@ -219,9 +254,9 @@ class Inference:
         if joined is None:
             differing = _differing_parameters(state.value, found)
             if differing:
-                self.error(differing, span)
+                self.error(differing, value.span if value is not None else span)
             else:
-                self._mismatch(state.name, "map", found, state.value, value.span if isinstance(value, n.Call) else span)
+                self.mismatch(state.name, "map", found, state.value, value.span if isinstance(value, n.Call) else span)
         elif joined is not state.value:
             state.value = joined
             self.changed = True
@@ -232,6 +267,8 @@ class Inference:
         if isinstance(found, Aggregate):
             unreadable = str(found)
             found = wide(found) if found.castable else NONE
+        elif found is VOID:
+            unreadable, found = "void", NONE
         joined = join(state.key, found)
         if unreadable and (found is NONE or joined is None):
             self.error(f"Value '{unreadable}' cannot be used as a map key.", span)
@@ -245,14 +282,14 @@ class Inference:
             state.key = joined
             self.changed = True
 
-    def _mismatch(self, name: str, what: str, found: Type, known: Type, span: Span, rank: int = 1) -> None:
+    def mismatch(self, name: str, what: str, found: Type, known: Type, span: Span, rank: int = 1) -> None:
         message = f"Type mismatch for {name}: trying to assign value of type '{found}' when {what} already has a type '{known}'"
         self._misfit(what, message, span, rank)
 
     def _misfit(self, what: str, message: str, span: Span, rank: int = 1) -> None:
         """Types that do not fit together now never will; the message tells the types as they were when this first showed. What literals
         alone show comes first."""
-        message, seeded = self._misfits.setdefault((span.start, span.end, what), (message, self.seeding))
+        message, seeded = self._misfits.setdefault((span.start, span.end, what), (message, self._seeds is not None))
         self.error(message, span, rank - 1 if seeded and rank == 1 else rank)
 
 
@@ -269,7 +306,18 @@ def _is_aggregation(value: n.Expr | None) -> bool:
 
 
 def _is_empty(value: n.Expr | None) -> bool:
-    return (isinstance(value, n.Tuple) and not value.items) or (isinstance(value, (n.Block, n.If)) and value.type is VOID)
+    return (isinstance(value, n.Tuple) and not value.items) or (isinstance(value, (n.Block, n.If)) and value.type is NONE)
+
+
+def _is_looked_up(node: n.Expr) -> bool:
+    """Whether something that looks like a plain value takes more than a look: `(typeof(x))1`, and what upstream's library defines."""
+    if isinstance(node, n.Cast):
+        return isinstance(node.spec, n.TypeOf)
+    if isinstance(node, n.Builtin):
+        return BUILTINS[node.name].library or (node.name == "nsecs" and bool(node.args))
+    if not isinstance(node, n.Call) or node.name not in FUNCTIONS:
+        return False
+    return node.name == "strftime" or (FUNCTIONS[node.name].library and FUNCTIONS[node.name].mode != "compile")
 
 
 def _differing_parameters(known: Type, found: Type) -> str:
@@ -292,156 +340,6 @@ def _fits_declared(declared: Type, found: Type) -> bool:
     joined = join(declared, found)
     return joined is not None and (joined == declared or not isinstance(joined, (Tuple, String, Array)))
 
-
-# ---- statements
-
-
-def _assign(self: Inference, node: n.Assign) -> None:
-    target = node.target
-    if isinstance(target, n.MapAccess):
-        state = self.map(target.map.name)
-        self.use(state, False, target.map.span)
-        self.assign_key(state, self.expr(target.key), target.span)
-        target.type = target.map.type = state.value
-    elif isinstance(target, n.Map):
-        state = self.map(target.name)
-        self.use(state, True, target.span)
-        target.type = state.value
-    if node.op:
-        found = _compound(self, node)
-    else:
-        found = self.expr(node.value)
-    if isinstance(target, n.Variable):
-        variable = self.variable(target)
-        if isinstance(node.value, n.Integer) and not node.op and variable.declared:
-            _check_literal(self, variable, node.value, target.name, node.span)
-        self.assign_variable(target, found, node.span, node.value)
-        target.type = variable.type
-    else:
-        self.assign_map(state, found, node.span, node.value)
-
-
-def _check_literal(self: Inference, variable: VariableState, value: n.Integer, name: str, span: Span) -> None:
-    declared = variable.type
-    if isinstance(declared, Integer) and not declared.low <= value.value <= declared.high:
-        self._mismatch(f"${name}", "variable", value.type, declared, span, 2)
-
-
-def _compound(self: Inference, node: n.Assign) -> Type:
-    """`x op= e` has the type of `x op e`."""
-    target = node.target
-    if isinstance(target, n.Variable):
-        before = self.variable(target).type
-    else:
-        state = self.map(target.name if isinstance(target, n.Map) else target.map.name)
-        state.read = True
-        before = state.value
-    target.type = before
-    both = n.Binary(op=node.op.rstrip("="), left=target, right=node.value, span=compound_span(node))
-    if isinstance(target, n.Variable) and self.variable(target).declared and isinstance(before, Integer):
-        self.expr(both)
-        return before
-    return self.expr(both)
-
-
-def compound_span(node: n.Assign) -> Span:
-    """Where messages about the operation in `x op= e` point: from the operator on."""
-    start, end = node.target.span.end, node.value.span.end
-    text = node.span.source.text[start:end]
-    return Span(node.span.source, start + len(text) - len(text.lstrip()), end, node.span.outer)
-
-
-def _let(self: Inference, node: n.Let) -> None:
-    state = self.variable(node.variable)
-    if node.spec is not None:
-        declared = self.resolve(node.spec)
-        if isinstance(declared, Aggregate):
-            self.error(f"Invalid variable declaration type: {declared}", node.spec.span)
-        elif declared is not NONE and not state.declared:
-            state.declared = not (isinstance(declared, String) and not declared.size)
-            joined = declared if state.declared or state.type is NONE else join(state.type, declared)
-            if joined is not None and joined != state.type:
-                state.type = joined
-                self.changed = True
-    if node.value is not None:
-        found = self.expr(node.value)
-        if isinstance(node.value, n.Integer) and state.declared:
-            _check_literal(self, state, node.value, node.variable.name, node.span)
-        self.assign_variable(node.variable, found, node.span, node.value)
-    node.variable.type = state.type
-
-
-def _while(self: Inference, node: n.While) -> None:
-    self.expr(node.condition)
-    self.block(node.body)
-
-
-def _unroll(self: Inference, node: n.Unroll) -> None:
-    self.expr(node.count)
-    self.block(node.body)
-
-
-def _for_range(self: Inference, node: n.ForRange) -> None:
-    start, end = self.expr(node.start), self.expr(node.end)
-    for word, bound, expr in (("start", start, node.start), ("end", end, node.end)):
-        if bound is not NONE and not isinstance(bound, (Integer, Enum)):
-            self.error(f"Loop range requires an integer for the {word} value", expr.span)
-    joined = join(start, end)
-    if isinstance(joined, (Integer, Enum)):
-        self.assign_variable(node.variable, joined, node.variable.span, None)
-    node.variable.type = self.variable(node.variable).type
-    self.block(node.body)
-
-
-def _for_map(self: Inference, node: n.ForMap) -> None:
-    state = self.map(node.map.name)
-    node.map.type = state.value
-    value = state.value
-    if state.scalar is True:
-        self.error(f"{node.map.name} has no explicit keys (scalar map), and cannot be used for iteration", node.map.span)
-    elif value is NONE:
-        self.error(f"Undefined map: {node.map.name}", node.map.span)
-    elif isinstance(value, Aggregate) and not value.castable:
-        self.error(f"Loop expression does not support type: {value}", node.map.span)
-    if value is not NONE and state.key is not NONE:
-        loop = self.variable(node.variable)
-        pair = Tuple((state.key, value))
-        if loop.type != pair or join(loop.type, pair) is not loop.type:
-            loop.type = pair
-            self.changed = True
-        node.variable.type = pair
-    self.block(node.body)
-
-
-def _jump(self: Inference, node: n.Jump) -> None:
-    if node.value is not None:
-        self.expr(node.value)
-
-
-def _expression(self: Inference, node: n.ExprStatement) -> None:
-    self.expr(node.expr)
-
-
-def _discard(self: Inference, node: n.Discard) -> None:
-    self.expr(node.value)
-
-
-def _nothing(self: Inference, node: n.Statement) -> None:
-    pass
-
-
-_STATEMENTS: dict[type[n.Node], Callable[..., None]] = {
-    n.Assign: _assign,
-    n.Let: _let,
-    n.While: _while,
-    n.Unroll: _unroll,
-    n.ForRange: _for_range,
-    n.ForMap: _for_map,
-    n.Jump: _jump,
-    n.ExprStatement: _expression,
-    n.Discard: _discard,
-    n.ImportStatement: _nothing,
-}
 
 def run(unit: Unit) -> None:
     """Infer all types; the result is kept in the unit for the checks."""

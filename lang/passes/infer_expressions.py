@@ -10,14 +10,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pyprobe.lang import nodes as n
-from pyprobe.lang.passes.constant import constant, constant_boolean
-from pyprobe.lang.promote import arithmetic, is_integer, join, kind, wide
+from pyprobe.lang.passes.constant import constant_boolean
+from pyprobe.lang.promote import arithmetic, is_integer, join, wide
 from pyprobe.lang.signatures import (
     BUILTINS,
-    FUNCTIONS,
     PROBE_TYPES,
     USER,
-    Signature,
     nanoseconds_type,
     stack_type,
 )
@@ -35,7 +33,6 @@ from pyprobe.lang.typesys import (
     Aggregate,
     Array,
     Enum,
-    Flexible,
     Integer,
     Pointer,
     Record,
@@ -47,10 +44,13 @@ from pyprobe.lang.typesys import (
 )
 
 if TYPE_CHECKING:
-    from pyprobe.lang.passes.infer import Inference, MapState
+    from pyprobe.lang.passes.infer import Inference
 
-IMMEDIATE = frozenset({n.Integer, n.String, n.Boolean, n.Builtin, n.Cast, n.EnumConstant, n.Call, n.SizeOf, n.OffsetOf})
-"""The expressions whose type is seen without looking anything up."""
+IMMEDIATE = frozenset({n.Integer, n.String, n.Boolean, n.Builtin, n.Cast, n.EnumConstant, n.Call})
+"""The expressions whose type is seen at once."""
+
+COPIED = frozenset({n.Variable, n.Map, n.MapAccess})
+"""The expressions whose type is that of something else."""
 
 COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
 LOGICAL = frozenset({"&&", "||"})
@@ -161,7 +161,7 @@ def read_scalar(ctx: Inference, node: n.Map) -> Type:
 
 def read_element(ctx: Inference, node: n.MapAccess) -> Type:
     state = ctx.map(node.map.name)
-    ctx.use(state, False, node.map.span)
+    ctx.use(state, False, node.span)
     ctx.assign_key(state, ctx.expr(node.key), node.span)
     state.read = True
     node.map.type = state.value
@@ -190,7 +190,8 @@ def _unary(ctx: Inference, node: n.Unary) -> Type:
     op = node.op
     operand = node.operand
     if op == "&":
-        return Pointer(ctx.expr(operand))
+        t = ctx.expr(operand)
+        return NONE if t is NONE else Pointer(t)
     t = ctx.expr(operand)
     if t is NONE:
         return BOOL if op == "!" else NONE
@@ -198,10 +199,7 @@ def _unary(ctx: Inference, node: n.Unary) -> Type:
         return t.to
     if isinstance(t, (Integer, Enum)) or (op == "!" and t is BOOL):
         return BOOL if op == "!" else UINT64 if op == "*" else wide(t)
-    if op == "*" and isinstance(t, Struct):
-        ctx.error(f"Can not dereference struct/union of type '{t}'. It is not a pointer.", node.span)
-    else:
-        ctx.error(f"The {op} operator can not be used on expressions of type '{t}'", node.span)
+    ctx.error(f"The {op} operator can not be used on expressions of type '{t}'", node.span)
     return NONE
 
 
@@ -220,12 +218,14 @@ def _binary(ctx: Inference, node: n.Binary) -> Type:
         return _pointer_arithmetic(ctx, node, left, right)
     if left is BOOL and right is BOOL:
         return BOOL
-    if op in ("<<", ">>"):
-        return arithmetic(left, right) if isinstance(left, Flexible) else wide(left)
     found = arithmetic(left, right)
     if op in ("/", "%") and found.signed and left != right:
         ctx.warning(f"signed operands for '{op}' can lead to undefined behavior (cast to unsigned to silence warning)", node.span)
-    return INT64 if op == "-" else found
+    return INT64 if op == "-" and _whole(left) and _whole(right) else found
+
+
+def _whole(t: Type) -> bool:
+    return is_integer(t) or t is BOOL
 
 
 def _distinct_pointers(ctx: Inference, node: n.Binary, left: Pointer, right: Pointer) -> None:
@@ -266,19 +266,19 @@ def _if(ctx: Inference, node: n.If) -> Type:
     if node.comptime:
         return _comptime_if(ctx, node)
     then = ctx.expr(node.then)
-    if node.orelse is None:
-        return VOID
-    orelse = ctx.expr(node.orelse)
-    if node.then.result is None or node.orelse.result is None:
-        return VOID
-    return _branches(ctx, then, orelse, node.span)
+    return _branches(ctx, then, ctx.expr(node.orelse), node.span) if node.orelse is not None else then
 
 
 def _comptime_if(ctx: Inference, node: n.If) -> Type:
     """Only the branch that is taken exists; until the condition is known neither does."""
     taken = constant_boolean(node.condition, ctx)
     if taken is None:
-        ctx.error("Unable to resolve comptime expression", node.condition.span)
+        text = node.span.source.text
+        start = text.rfind("comptime", node.span.start, node.condition.span.start)
+        end = node.condition.span.end
+        end += len(text[end:]) - len(text[end:].lstrip(" )"))
+        end = len(text[:end].rstrip())
+        ctx.error("Unable to resolve comptime expression", Span(node.span.source, start, end, node.span.outer))
         return NONE
     branch = node.then if taken else node.orelse
     return ctx.expr(branch) if branch is not None else VOID
@@ -330,20 +330,33 @@ def _missing_field(ctx: Inference, node: n.FieldAccess) -> str:
 
 
 def _tuple_access(ctx: Inference, node: n.TupleAccess) -> Type:
-    return _element(ctx, ctx.expr(node.base), node.index, node.span)
+    base = ctx.expr(node.base)
+    return NONE if element_error(base, node.index) else elements_of(base)[node.index]  # the check reports it
 
 
 def _element(ctx: Inference, base: Type, index: int, span: Span) -> Type:
     if base is NONE:
         return NONE
+    message = element_error(base, index)
+    if message:
+        ctx.error(message, span)
+        return NONE
+    return elements_of(base)[index]
+
+
+def elements_of(t: Type) -> tuple[Type, ...]:
+    """The types of the elements of a tuple or record; none for other types."""
+    if isinstance(t, Tuple):
+        return t.elements
+    return tuple(f for _, f in t.fields) if isinstance(t, Record) else ()
+
+
+def element_error(base: Type, index: int) -> str:
+    """Why a value of a type has no element of this number, or an empty string."""
     if not isinstance(base, (Tuple, Record)):
-        ctx.error(f"Can not access index '{index}' on expression of type '{base}'", span)
-        return NONE
-    elements = base.elements if isinstance(base, Tuple) else tuple(t for _, t in base.fields)
-    if not 0 <= index < len(elements):
-        ctx.error(f"Invalid tuple index: {index}. Found {len(elements)} elements in tuple.", span)
-        return NONE
-    return elements[index]
+        return f"Can not access index '{index}' on expression of type '{base}'"
+    count = len(elements_of(base))
+    return "" if 0 <= index < count else f"Invalid tuple index: {index}. Found {count} elements in tuple."
 
 
 def _index(ctx: Inference, node: n.Index) -> Type:
@@ -401,171 +414,6 @@ def _remembered(node: n.Expr, found: Type) -> Type:
     return node.type if node.type is not NONE and join(node.type, found) is node.type and node.type == found else found
 
 
-# ---- calls
-
-
-def _call(ctx: Inference, node: n.Call) -> Type:
-    signature = FUNCTIONS.get(node.name)
-    if signature is None:
-        for arg in node.args:
-            if isinstance(arg, n.Expr):
-                ctx.expr(arg)
-        return NONE
-    map_first = bool(signature.params) and signature.params[0].kinds[:1] == ("map",)
-    for position, arg in enumerate(node.args):
-        if not isinstance(arg, n.Expr):
-            continue
-        if position == 0 and isinstance(arg, n.Map) and (map_first or node.name in ("print", "len")):
-            arg.type = ctx.map(arg.name).value
-        elif position == 0 and isinstance(arg, n.MapAccess) and node.name == "delete":
-            state = ctx.map(arg.map.name)
-            ctx.use(state, False, arg.map.span)
-            ctx.assign_key(state, ctx.expr(arg.key), arg.span)
-            arg.type = arg.map.type = state.value
-        else:
-            ctx.expr(arg)
-    if signature.mode == "aggregate":
-        return _aggregation(ctx, node, signature)
-    special = _CALLS.get(node.name)
-    if special is not None:
-        special(ctx, node)
-    if isinstance(signature.result, Type):
-        return signature.result
-    if len(node.args) < signature.least:
-        return NONE
-    found = signature.result(node.args, ctx.config)
-    return node.type if node.type == found and not isinstance(found, Integer) else found
-
-
-def _aggregation(ctx: Inference, node: n.Call, signature: Signature) -> Type:
-    value = node.args[0] if node.args else None
-    if isinstance(value, n.Expr):
-        if value.type is NONE:
-            return NONE
-        if not isinstance(value.type, (Integer, Enum)):
-            exact = node.name not in ("hist", "lhist", "tseries")
-            wanted, given = ("integer", str(value.type)) if exact else ("int", kind(value.type))
-            ctx.error(f"{node.name}() only supports {wanted} arguments ({given} provided)", node.span, 0 if exact else 2)
-            return NONE
-    found = signature.result if isinstance(signature.result, Type) else signature.result(node.args, ctx.config)
-    return node.type if node.type == found else found
-
-
-def _map_of(ctx: Inference, node: n.Call) -> MapState | None:
-    first = node.args[0] if node.args else None
-    return ctx.map(first.name) if isinstance(first, n.Map) else None
-
-
-def _needs_value(ctx: Inference, node: n.Call) -> None:
-    """Functions on a whole map want one that gets a value somewhere."""
-    state = _map_of(ctx, node)
-    if state is not None and state.value is NONE and not state.read:
-        word = "Unknown" if node.name == "len" else "Undefined"
-        ctx.error(f"{word} map: {state.name}", node.args[0].span)
-
-
-def _with_key(ctx: Inference, node: n.Call) -> None:
-    _needs_value(ctx, node)
-    state = _map_of(ctx, node)
-    if state is None:
-        return
-    if len(node.args) == 1:
-        if state.scalar is None:
-            state.scalar = True
-        if not state.scalar:
-            ctx.error("call to delete() with a single argument expects a map without explicit keys (scalar map)", node.span)
-        return
-    if state.scalar:
-        count = {2: "two", 3: "three"}.get(len(node.args), "two")
-        ctx.error(f"call to {node.name}() with {count} arguments expects a map with explicit keys (non-scalar map)", node.span)
-        return
-    key = node.args[1]
-    if isinstance(key, n.Expr):
-        if state.scalar is None and state.value is not NONE:
-            state.scalar = False
-        ctx.assign_key(state, key.type, node.span)
-    if node.name == "find" and len(node.args) == 3 and isinstance(node.args[2], n.Variable):
-        ctx.assign_variable(node.args[2], state.value, node.span, None)
-        node.args[2].type = ctx.variable(node.args[2]).type
-
-
-_CALLS: dict[str, Callable[[Inference, n.Call], None]] = {
-    "print": _needs_value,
-    "clear": _needs_value,
-    "zero": _needs_value,
-    "len": _needs_value,
-    "delete": _with_key,
-    "has_key": _with_key,
-    "find": _with_key,
-}
-
-
-# ---- compile-time questions
-
-
-def _size_of(ctx: Inference, node: n.SizeOf) -> Type:
-    """The literal that sizeof() is, an unsigned one."""
-    size = size_of(ctx, node.operand)
-    return next(t for t in _UNSIGNED if size <= t.high)
-
-
-def size_of(ctx: Inference, operand: n.Expr | n.TypeSpec) -> int:
-    """The size in bytes of a type, or of the type of an expression."""
-    if isinstance(operand, n.TypeSpec):
-        return ctx.resolve(operand).size
-    return operand_type(ctx, operand).size
-
-
-def operand_type(ctx: Inference, operand: n.Expr) -> Type:
-    """The type of an expression that is not evaluated; a keyed map used bare stands for its key."""
-    if isinstance(operand, n.Map):
-        state = ctx.map(operand.name)
-        return state.value if state.scalar is not False else state.key
-    return ctx.expr(operand)
-
-
-def _offset_of(ctx: Inference, node: n.OffsetOf) -> Type:
-    offset = offset_of(ctx, node)
-    return next(t for t in _UNSIGNED if (offset or 0) <= t.high)
-
-
-def offset_of(ctx: Inference, node: n.OffsetOf) -> int | None:
-    """The offset in bytes of a member, or None after reporting that there is no such member."""
-    t = ctx.resolve(node.operand) if isinstance(node.operand, n.TypeSpec) else ctx.expr(node.operand)
-    while isinstance(t, Pointer) and isinstance(node.operand, n.Expr):
-        t = t.to
-    offset = 0
-    for name in node.path:
-        if not isinstance(t, Struct):
-            if t is not NONE:
-                ctx.error(f"'{t}' is not a C type.", node.span)
-            return None
-        member = t.fields.get(name)
-        if member is None:
-            ctx.error(f"'{t}' has no field named '{name}'", node.span)
-            return None
-        offset += member.offset
-        t = member.type
-    return offset
-
-
-_UNSIGNED = tuple(Integer(size, False) for size in (1, 2, 4, 8))
-
-
-def _type_info(ctx: Inference, node: n.TypeInfo) -> Type:
-    t = ctx.resolve(node.operand) if isinstance(node.operand, n.TypeSpec) else operand_type(ctx, node.operand)
-    if t is NONE:
-        return NONE
-    return Record((("btf_id", FLEXIBLE[1]), ("base_type", String(len(kind(t)) + 1)), ("full_type", String(len(str(t)) + 1))))
-
-
-def _comptime(ctx: Inference, node: n.Comptime) -> Type:
-    found = ctx.expr(node.operand)
-    if constant(node.operand, ctx) is None:
-        ctx.error("Unable to resolve comptime expression", node.operand.span)
-    return found
-
-
 RULES: dict[type[n.Node], Callable[..., Type]] = {
     n.Integer: _integer,
     n.String: _string,
@@ -588,9 +436,4 @@ RULES: dict[type[n.Node], Callable[..., Type]] = {
     n.Cast: _cast,
     n.Tuple: _tuple,
     n.Record: _record,
-    n.Call: _call,
-    n.SizeOf: _size_of,
-    n.OffsetOf: _offset_of,
-    n.TypeInfo: _type_info,
-    n.Comptime: _comptime,
 }

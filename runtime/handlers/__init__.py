@@ -15,9 +15,9 @@ from pyprobe.runtime.context import RuntimeContext
 from pyprobe.runtime.handlers import calls, expressions, printing, statements
 from pyprobe.runtime.handlers.compiler import Compiler, Rules
 from pyprobe.runtime.handlers.emitter import frame
-from pyprobe.runtime.handlers.fault import HandlerFault, blamer
+from pyprobe.runtime.handlers.fault import HandlerFault, HandlerTooDeep, blamer
 
-__all__ = ["Handler", "HandlerFault", "compile_probe"]
+__all__ = ["Handler", "HandlerFault", "HandlerTooDeep", "compile_probe"]
 
 calls.STATEMENTS.update(printing.STATEMENTS)
 RULES = Rules(expressions.EXPRESSIONS, statements.STATEMENTS, expressions.truth)
@@ -50,7 +50,8 @@ def compile_probe(body: ProbeBody, program: Program, binding: Binding, context: 
         try:
             code = compile(source, filename, "exec")
         except (SyntaxError, RecursionError, MemoryError) as error:
-            raise HandlerFault(body.span, error) from error
+            deep = "too many" in str(error) or not isinstance(error, SyntaxError)
+            raise (HandlerTooDeep if deep else HandlerFault)(body.span, error) from error
         linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
         scope: dict[str, Any] = {}
         exec(code, scope)

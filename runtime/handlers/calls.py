@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from pyprobe.lang import nodes
-from pyprobe.lang.passes.infer_expressions import default_space
+from pyprobe.lang.signatures import KERNEL, USER
 from pyprobe.lang.typesys import UINT64, Array, Buffer, Integer, Pointer, Stack, String, Timestamp, Type
 from pyprobe.runtime import functions
 from pyprobe.runtime.handlers import arithmetic, mapaccess, memory
@@ -139,8 +139,9 @@ def _exit(c: Compiler, node: nodes.Call) -> None:
 
 def _helper_failure(c: Compiler, node: nodes.Call, suffix: str, source: Type) -> Any:
     """What to call when a read fails; None unless such warnings are wanted and it is known which memory is read."""
-    point = c.probe.point
-    space = source.space if isinstance(source, Pointer) else default_space(point.provider, point.target)
+    provider = c.probe.point.provider
+    default = "user" if provider in USER else "kernel" if provider in KERNEL else None
+    space = source.space if isinstance(source, Pointer) else default
     if not c.context.verbose_helpers or space is None:
         return None
     helper = "_".join(part for part in ("probe_read", space, suffix) if part)

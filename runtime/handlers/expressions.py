@@ -149,7 +149,7 @@ def _logical(c: Compiler, node: nodes.Binary, operand: Callable[[Compiler, nodes
 
 
 def _indent_from(c: Compiler, mark: int, before: list[str]) -> None:
-    """Push the lines emitted since `mark` one level in, under the given lines."""
+    """Push the lines emitted since `mark` one level in, below the given lines."""
     lines = c.emitter.lines
     lines[mark:] = ["    " + line for line in lines[mark:]]
     for i, text in enumerate(before):
@@ -171,30 +171,27 @@ def boolean(c: Compiler, node: nodes.Expr) -> Code:
 
 def _ternary(c: Compiler, node: nodes.Ternary) -> Code:
     condition = c.keep(c.expr(node.condition)) if node.then is None else truth(c, node.condition)
-    mark = len(c.emitter.lines)
+    lines = c.emitter.lines
+    start = len(lines)
     a = condition if node.then is None else c.expr(node.then)
-    middle = len(c.emitter.lines)
+    middle = len(lines)
     b = c.expr(node.orelse)
     void = node.type.size == 0
     low, high = limits(node.type)
-    if len(c.emitter.lines) == mark and not void:
+    if len(lines) == start and not void:
         return Code(f"({a.text} if {condition.text} else {b.text})", low, high, depth=max(a.depth, b.depth, condition.depth) + 1)
-    del c.emitter.lines[mark:], c.emitter.spans[mark:]
-    _ = middle
+    # A branch needs statements: make an if of it. The lines that the branches emitted are moved in, last branch first.
     name = c.emitter.temporary()
-    with c.emitter.block(f"if {bare(condition.text)}:"):
-        _branch(c, node.then, condition, name, void)
-    with c.emitter.block("else:"):
-        _branch(c, node.orelse, condition, name, void)
+    _finish_branch(c, b, name, void)
+    _indent_from(c, middle, ["else:"])
+    c.emitter.insert(middle, "    pass" if void else f"    {name} = {bare(a.text)}")
+    lines[start:middle] = ["    " + line for line in lines[start:middle]]
+    c.emitter.insert(start, f"if {bare(condition.text)}:")
     return Code("None" if void else name, low, high, stable=True)
 
 
-def _branch(c: Compiler, node: nodes.Expr | None, value: Code, name: str, void: bool) -> None:
-    if node is not None and void and isinstance(node, nodes.Call):
-        c.rules.statements[nodes.ExprStatement](c, placed(nodes.ExprStatement(expr=node), node.span))
-        return
-    code = value if node is None else c.expr(node)
-    c.emitter.emit(bare(code.text) if void else f"{name} = {bare(code.text)}")
+def _finish_branch(c: Compiler, value: Code, name: str, void: bool) -> None:
+    c.emitter.emit("pass" if void else f"{name} = {bare(value.text)}")
 
 
 # ---- aggregates of values

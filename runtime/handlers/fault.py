@@ -18,6 +18,14 @@ class HandlerFault(Exception):
         self.original = original
 
 
+class HandlerTooDeep(HandlerFault):
+    """A body whose statements are nested deeper than Python allows (20 loops, 100 blocks)."""
+
+    def __str__(self) -> str:
+        place = f"{self.span.source.name}:{self.span.header}: " if self.span is not None else ""
+        return f"{place}loops or blocks are nested too deeply"
+
+
 def blamer(filename: str, spans: Sequence[Span | None]) -> Callable[[BaseException], NoReturn]:
     """The function that a handler calls with what it caught; `spans[n]` is the place of line n (from 0) of the file `filename`."""
 

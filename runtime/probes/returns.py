@@ -18,18 +18,20 @@ A forked child inherits the frames, as a Linux kernel's uprobes do (dup_utask in
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import MemoryFault, OutOfMemory
-from pyprobe.runtime.machine.unwind import return_address
 
 if TYPE_CHECKING:
+    from pyprobe.runtime.machine.bound import Bound
     from pyprobe.runtime.machine.engine import Engine
     from pyprobe.runtime.machine.memory import AddressSpace
     from pyprobe.runtime.probes.base import Handler
     from pyprobe.runtime.user.kernel import Kernel
     from pyprobe.runtime.user.task import Task
 
+LINK = {"arm64": "lr"}  # where the return address is at a function's entry, if not on the stack
 SLOT = {"x86_64": 8, "arm64": 0}  # bytes of the return address on the stack, which the return pops
 OTHER = 0  # a stack that is not the thread's own
 
@@ -63,6 +65,8 @@ class Returns:
         self._frames: dict[int, list[Frame]] = {}  # by thread id, innermost last
         self._own: dict[int, tuple[int, int]] = {}  # thread id -> bounds of its own stack, as last seen
         self._state = engine.state
+        self._sp = reader(engine.register("sp"))
+        self._link = reader(engine.register(LINK[self._arch])) if self._arch in LINK else None
         self._on_return: Handler = self._returned  # one object each, so that a point of ours is known again
         self._on_target: Handler = self._target_called
         machine.tracepoints.attach("sched", "sched_process_fork", self._forked)
@@ -81,10 +85,10 @@ class Returns:
     def _enter(self, function: int, handler: Handler, exact: bool) -> None:
         task = self.machine.current
         assert task is not None
-        engine, space = self.engine, task.process.space
-        sp = engine.get("sp")
+        space = task.process.space
+        sp = self._sp()
         try:
-            address = return_address(self._arch, engine.get, space)
+            address = self._link() if self._link is not None else space.u64(sp)
         except (MemoryFault, OutOfMemory):
             return  # the function will not get far with a stack like this
         after = sp + self._slot
@@ -95,7 +99,8 @@ class Returns:
         called = self._called(space, address, function, exact)
         if frames:
             self._drop(frames, space, after, stack, called)
-        self._plant(space, address, self._on_return)
+        if space.points.blocks.get(address) is not self._on_return:
+            self._plant(space, address, self._on_return)
         if not called:
             self._watch_target(space, address, function)
         frames.append(Frame(after, address, stack, function, handler))
@@ -104,7 +109,7 @@ class Returns:
         """Drop the frames that a new entry shows to be gone."""
         while frames and stack != OTHER and frames[-1].stack == stack and frames[-1].sp < sp:
             frames.pop()
-        if called or stack == OTHER:
+        if stack == OTHER or (called and frames and (frames[-1].sp == sp or frames[-1].stack == OTHER)):
             frames[:] = [f for f in frames if not self._gone(f, space, sp, stack, called)]
 
     def _gone(self, frame: Frame, space: AddressSpace, sp: int, stack: int, called: bool) -> bool:
@@ -131,10 +136,10 @@ class Returns:
     def _stack(self, task: Task, sp: int) -> int:
         low, high = self._own.get(task.tid, (0, 0))
         if not low <= sp < high:
-            vma = task.process.space.find(sp)
-            if vma is None or not (vma.grows_down or vma.start <= self.engine.get("tls") <= vma.end):
+            low, high = own_stack(task, sp, self.engine.get("tls"))
+            if not high:
                 return OTHER
-            low, high = self._own[task.tid] = vma.start, vma.end
+            self._own[task.tid] = low, high
         base, flags, size = task.altstack
         if not flags & SS_DISABLE and base <= sp < base + size:
             return OTHER
@@ -146,7 +151,13 @@ class Returns:
         frames = self._frames.get(task.tid)
         if not frames:
             return
-        sp, pc = self.engine.get("sp"), self._state.pc
+        sp, pc = self._sp(), self._state.pc
+        last = frames[-1]
+        if last.sp == sp and last.address == pc and (len(frames) == 1 or frames[-2].sp != sp):
+            frames.pop()
+            self.function = last.function
+            last.handler()
+            return
         done = [f for f in reversed(frames) if f.sp == sp and f.address == pc]
         if not done:
             return
@@ -168,13 +179,12 @@ class Returns:
         frames = self._frames.get(task.tid)
         if not frames:
             return
-        engine, space = self.engine, task.process.space
+        space, sp = task.process.space, self._sp()
         try:
-            address = return_address(self._arch, engine.get, space)
+            address = self._link() if self._link is not None else space.u64(sp)
         except (MemoryFault, OutOfMemory):
             return
         if self._called(space, address, self._state.pc):
-            sp = engine.get("sp")
             self._drop(frames, space, sp + self._slot, self._stack(task, sp), True)
 
     def _plant(self, space: AddressSpace, address: int, ours: Handler) -> None:
@@ -227,6 +237,19 @@ class Both:
 SS_DISABLE = 2  # sigaltstack(2)
 
 
+def own_stack(task: Task, sp: int, tls: int) -> tuple[int, int]:
+    """Bounds of the stack that the kernel or the C library made for a thread, if `sp` is in it, else (0, 0).
+
+    The first thread's grows down by itself; those of others end at the thread's control block, which `tls` points to.
+    """
+    vma = task.process.space.find(sp)
+    if vma is None:
+        return 0, 0
+    if task.tid == task.pid:
+        return (vma.start, vma.end) if vma.grows_down else (0, 0)
+    return (vma.start, tls) if sp < tls <= vma.end else (0, 0)
+
+
 def call_target(arch: str, space: AddressSpace, address: int) -> int | None:
     """The target of the direct call whose return address is `address`; None for an indirect one."""
     try:
@@ -242,3 +265,9 @@ def call_target(arch: str, space: AddressSpace, address: int) -> int | None:
     if code[0] != 0xE8:  # CALL rel32
         return None
     return address + int.from_bytes(code[1:], "little", signed=True)
+
+
+def reader(bound: Bound) -> Callable[[], int]:
+    """A function that reads a register."""
+    read: Callable[[], int] = eval(f"lambda: {bound.expression}", dict(bound.names))
+    return read

@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING, Any
 from pyprobe.lang.attachpoint import AttachPoint
 from pyprobe.lang.typesys import Array, Integer, Record, Type
 from pyprobe.runtime.machine.bound import Bound
-from pyprobe.runtime.probes.base import AttachError, Listed, MakeHandler, TaskBinding, matcher
+from pyprobe.runtime.probes.base import AttachError, Listed, MakeHandler, TaskBinding
 from pyprobe.runtime.probes.ctext import c_type, declaration, register_type
+from pyprobe.runtime.wildcard import matcher
 
 if TYPE_CHECKING:
     from pyprobe.runtime.probes.base import PointTable
     from pyprobe.runtime.probes.description import Description
     from pyprobe.runtime.user.kernel import Kernel
     from pyprobe.runtime.user.tracepoints import Tracepoint
-
-names = ("tracepoint",)
-kernel = True
 
 
 def listing(machine: Description, name: str, parts: list[str]) -> Iterable[Listed]:

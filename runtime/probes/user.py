@@ -15,19 +15,9 @@ from pyprobe.runtime.machine import disassembly
 from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.machine.elf import ElfError, Symbol
 from pyprobe.runtime.machine.symbols import Image
-from pyprobe.runtime.probes.base import (
-    AttachError,
-    Handler,
-    Listed,
-    MakeHandler,
-    TaskBinding,
-    combined,
-    has_wildcard,
-    matcher,
-    traceable,
-    user_stack,
-)
+from pyprobe.runtime.probes.base import AttachError, Handler, Listed, MakeHandler, TaskBinding, combined, user_stack
 from pyprobe.runtime.probes.returns import Returns
+from pyprobe.runtime.wildcard import has_wildcard, matcher, traceable
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.engine import Engine
@@ -35,9 +25,6 @@ if TYPE_CHECKING:
     from pyprobe.runtime.probes.base import PointTable
     from pyprobe.runtime.probes.description import Description
     from pyprobe.runtime.user.kernel import Kernel
-
-names = ("uprobe", "uretprobe")
-kernel = False
 
 ARGUMENTS = {"x86_64": ("di", "si", "dx", "cx", "r8", "r9"), "arm64": tuple(f"r{i}" for i in range(8))}
 RESULT = {"x86_64": "ax", "arm64": "r0"}
@@ -60,6 +47,14 @@ def listing(machine: Description, name: str, parts: list[str]) -> Iterable[Liste
 
 
 def matches(machine: Description, point: AttachPoint) -> list[AttachPoint]:
+    try:
+        return expand(machine, point)
+    except ElfError as error:
+        raise PointError(f"{point.provider} target file '{point.target}': {error}") from error
+
+
+def expand(machine: Description, point: AttachPoint) -> list[AttachPoint]:
+    """The places that a point means. Raises PointError, and ElfError when a file is damaged."""
     if not point.target:
         raise PointError(f"{point.provider} should have a target")
     if point.provider == "uretprobe" and point.offset:

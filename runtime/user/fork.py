@@ -25,7 +25,7 @@ CLONE_CLEAR_SIGHAND = 0x100000000
 class CloneArgs:
     """struct kernel_clone_args."""
 
-    __slots__ = ("child_tid", "exit_signal", "flags", "parent_tid", "pidfd", "stack", "tls")
+    __slots__ = ("__weakref__", "child_tid", "exit_signal", "flags", "parent_tid", "pidfd", "stack", "tls")
 
     def __init__(
         self, flags: int, *, stack: int = 0, parent_tid: int = 0, child_tid: int = 0, tls: int = 0, exit_signal: int = 0, pidfd: int = 0
@@ -92,8 +92,9 @@ def copy_process(k: Kernel, parent: Task, args: CloneArgs) -> Task:
     flags = args.flags
     check_flags(flags)
     process = parent.process
-    owned = sum(1 for t in k.tasks.values() if t.cred.uid == parent.cred.uid)
-    if len(k.tasks) >= k.task_limit or owned >= process.limits[RLIMIT_NPROC][0]:
+    limit = process.limits[RLIMIT_NPROC][0]
+    over = parent.cred.uid and sum(1 for t in k.tasks.values() if t.cred.uid == parent.cred.uid) >= limit
+    if over or max(len(k.tasks), len(k.processes)) >= k.task_limit:
         raise Errno(EAGAIN)
     tid = k.new_pid()
     if flags & CLONE_THREAD:

@@ -9,6 +9,7 @@ unattached function costs nothing.
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Callable, Iterator
 from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,6 +28,7 @@ U64 = (1 << 64) - 1
 TEXT_BASE = {"x86_64": 0xFFFF_FFFF_8100_0000, "arm64": 0xFFFF_8000_0801_0000}
 OBJECT_BASE = {"x86_64": 0xFFFF_8880_0010_0000, "arm64": 0xFFFF_0000_0010_0000}
 FUNCTION_SIZE = 0x100  # every function's made-up length; also the distance between two
+STACK_ADDRESS = {"x86_64": 0xFFFF_C900_0000_7D80, "arm64": 0xFFFF_8000_0800_7D80}  # of what is shown as lying on a kernel stack
 OBJECT_SIZE = 0x1000  # distance between two made-up kernel objects, above any struct's size
 
 # What lies below a system call's function on the kernel stack, innermost first, with offsets as a stock kernel shows them.
@@ -108,7 +110,8 @@ class KernelFunctions:
         self._k = kernel
         self.arch = arch
         self.tracing_stack = False
-        self._objects: dict[int, tuple[int, object]] = {}  # id -> (address, the object, kept alive so that its id stays its own)
+        self._objects: dict[int, tuple[int, object]] = {}  # id -> (address, what tells that the id is still the object's)
+        self._next_object = OBJECT_BASE[arch]
         self._all: dict[str, KernelFunction] = {}
         for name, (prototype, body) in _BODIES.items():
             self._all[name] = KernelFunction(prototype, body)
@@ -149,11 +152,21 @@ class KernelFunctions:
             return 0
         if isinstance(thing, int):
             return thing & U64
+        known = self._objects.get(id(thing))
+        return known[0] if known is not None else self._new_object(thing)
+
+    def _new_object(self, thing: object) -> int:
+        """Give an object its address, which no other object gets even when this one is gone."""
         key = id(thing)
-        known = self._objects.get(key)
-        if known is None:
-            known = self._objects[key] = (OBJECT_BASE[self.arch] + OBJECT_SIZE * len(self._objects), thing)
-        return known[0]
+        if isinstance(thing, (bytes, tuple, list)):
+            return STACK_ADDRESS[self.arch]  # what Linux has on the kernel stack, or in memory that lives as long as the call
+        try:
+            keeper: object = weakref.ref(thing, lambda _: self._objects.pop(key, None))
+        except TypeError:
+            keeper = thing
+        address, self._next_object = self._next_object, self._next_object + OBJECT_SIZE
+        self._objects[key] = (address, keeper)
+        return address
 
     def attach(self, name: str, on_entry: Callback | None = None, on_exit: Callback | None = None) -> None:
         """Have callbacks called at the entry and exit of a function; several may be attached to one.

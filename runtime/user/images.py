@@ -17,7 +17,7 @@ def images(space: AddressSpace) -> list[Vma]:
 
 
 class Images:
-    """Announces each executable file mapping once in each address space."""
+    """Announces each executable file mapping once in each address space. Who asks late is told of new ones only, and looks at `images`."""
 
     def __init__(self) -> None:
         self.callbacks: list[ImageCallback] = []
@@ -25,8 +25,6 @@ class Images:
 
     def announce(self, space: AddressSpace) -> None:
         """Mappings of the space may have changed."""
-        if not self.callbacks:
-            return
         known = self._known.get(space, set())
         now: set[Key] = set()
         for vma in images(space):

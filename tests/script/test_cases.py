@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from pyprobe.cli import main
+
 FOLDER = Path(__file__).parent
 
 
@@ -43,9 +45,24 @@ def cases() -> Iterator[Case]:
             yield Case(path.stem, block)
 
 
-@pytest.mark.parametrize("case", [pytest.param(c, id=f"{c.file}: {c.name}") for c in cases()])
-def test_case(case: Case) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "pyprobe", *case.arguments, "-e", case.program], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.stdout.rstrip("\n").split("\n") == case.expected, done.stderr
+CASES = list(cases())
+FIRST = [next(c for c in CASES if c.file == file) for file in sorted({c.file for c in CASES})]
+
+
+def lines(output: bytes) -> list[str]:
+    return output.decode("utf-8", "replace").rstrip("\n").split("\n")
+
+
+@pytest.mark.parametrize("case", [pytest.param(c, id=f"{c.file}: {c.name}") for c in CASES])
+def test_case(case: Case, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    main([*case.arguments, "-e", case.program])
+    out, err = capfdbinary.readouterr()
+    assert lines(out) == case.expected, err.decode("utf-8", "replace")
+
+
+@pytest.mark.parametrize("case", [pytest.param(c, id=c.file) for c in FIRST])
+def test_case_as_a_command(case: Case) -> None:
+    """The first case of each file as a process of its own."""
+    command = [sys.executable, "-m", "pyprobe", *case.arguments, "-e", case.program]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert lines(done.stdout) == case.expected, done.stderr

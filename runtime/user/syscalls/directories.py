@@ -310,7 +310,8 @@ def _chown(k: Kernel, t: Task, dentry: Dentry, user: int, group: int) -> int:
     group &= NO_ID
     if t.cred.fsuid != 0:
         mine = inode.uid == t.cred.fsuid
-        if (user not in (NO_ID, inode.uid)) or (group not in (NO_ID, inode.gid) and not (mine and (group == t.cred.fsgid or group in t.cred.groups))):
+        own_group = mine and (group == t.cred.fsgid or group in t.cred.groups)
+        if user not in (NO_ID, inode.uid) or (group not in (NO_ID, inode.gid) and not own_group):
             raise Errno(errno.EPERM)
     if user != NO_ID:
         inode.uid = user

@@ -203,7 +203,7 @@ def exit_robust_list(k: Kernel, t: Task) -> None:
     entry = space.u64(head) & ~1
     offset = space.u64(head + 8)
     pending = space.u64(head + 16) & ~1
-    locks = []
+    locks: list[int] = []
     while entry != head and len(locks) < ROBUST_LIST_LIMIT:
         if entry != pending:
             locks.append(entry)

@@ -143,7 +143,8 @@ def do_linkat(k: Kernel, olddfd: int, old: bytes, newdfd: int, new: bytes, flags
 
 
 @kernel_function(
-    "int vfs_link(struct dentry *old_dentry, struct mnt_idmap *idmap, struct inode *dir, struct dentry *new_dentry, struct inode **delegated_inode)"
+    "int vfs_link(struct dentry *old_dentry, struct mnt_idmap *idmap, struct inode *dir, struct dentry *new_dentry, "
+    "struct inode **delegated_inode)"
 )
 def vfs_link(k: Kernel, old_dentry: Dentry, idmap: MountIdmap, dir: Inode, new_dentry: Dentry, delegated_inode: None) -> int:
     """Give a file another name."""

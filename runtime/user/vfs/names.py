@@ -190,9 +190,9 @@ def rename(k: Kernel, t: Task, old: Dentry, new: Dentry, flags: int) -> None:
         raise Errno(errno.EEXIST)
     if flags & RENAME_EXCHANGE and target is None:
         raise Errno(errno.ENOENT)
-    if new.is_within(old):
+    if new.parent.is_within(old):
         raise Errno(errno.EINVAL)
-    if old.is_within(new):
+    if old.parent.is_within(new):
         raise Errno(errno.EINVAL if flags & RENAME_EXCHANGE else errno.ENOTEMPTY)
     if source is target:
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from pyprobe.runtime.machine.memory import R, W, X
+from pyprobe.runtime.machine.memory import MemoryFault, R, W, X
 from pyprobe.runtime.user.vfs.abi import guest_open_flags, major, minor
 from pyprobe.runtime.user.words import NANOSECONDS
 
@@ -21,6 +21,7 @@ OSRELEASE: Final = b"6.18.0"
 VERSION: Final = b"#1 SMP PREEMPT_DYNAMIC"
 HOSTNAME: Final = b"pyprobe"
 _INFINITY: Final = (1 << 64) - 1
+_ALL_CAPABILITIES: Final = (1 << 41) - 1  # up to CAP_CHECKPOINT_RESTORE
 
 
 def _ticks(ns: int) -> int:
@@ -41,14 +42,17 @@ def loadavg(k: Kernel) -> bytes:
 
 def meminfo(k: Kernel) -> bytes:
     total = 4 << 20  # kB: fixed, so that it does not tell about the host
-    rows = (("MemTotal", total), ("MemFree", total // 2), ("MemAvailable", total // 4 * 3), ("Buffers", 0), ("Cached", total // 4),
-            ("SwapCached", 0), ("Active", 0), ("Inactive", 0), ("SwapTotal", 0), ("SwapFree", 0), ("Dirty", 0), ("Shmem", 0), ("Slab", 0),
-            ("CommitLimit", total), ("Committed_AS", 0), ("VmallocTotal", 34359738367), ("HugePages_Total", 0), ("Hugepagesize", 2048))  # fmt: skip
-    return b"".join(b"%-16s%8d%s\n" % ((name + ":").encode(), value, b"" if name == "HugePages_Total" else b" kB") for name, value in rows)
+    rows = (
+        (b"MemTotal", total), (b"MemFree", total // 2), (b"MemAvailable", total // 4 * 3), (b"Buffers", 0), (b"Cached", total // 4),
+        (b"SwapCached", 0), (b"Active", 0), (b"Inactive", 0), (b"SwapTotal", 0), (b"SwapFree", 0), (b"Dirty", 0), (b"Shmem", 0),
+        (b"Slab", 0), (b"CommitLimit", total), (b"Committed_AS", 0), (b"VmallocTotal", 34359738367), (b"Hugepagesize", 2048),
+    )  # fmt: skip
+    return b"".join(b"%-16s%8d kB\n" % (name + b":", value) for name, value in rows)
 
 
 _FLAGS_X86: Final = (
-    b"fpu de pse tsc msr pae mce cx8 apic sep pge mca cmov pat pse36 clflush mmx fxsr sse sse2 syscall nx lm pni ssse3 cx16 sse4_1 sse4_2 popcnt"
+    b"fpu de pse tsc msr pae mce cx8 apic sep pge mca cmov pat pse36 clflush mmx fxsr sse sse2 syscall nx lm pni ssse3 cx16"
+    b" sse4_1 sse4_2 popcnt"
 )
 
 
@@ -61,7 +65,8 @@ def cpuinfo(k: Kernel) -> bytes:
     return (
         b"processor\t: 0\nvendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: 60\nmodel name\t: pyprobe emulated CPU\nstepping\t: 1\n"
         b"cpu MHz\t\t: 1000.000\ncache size\t: 4096 KB\nphysical id\t: 0\nsiblings\t: 1\ncore id\t\t: 0\ncpu cores\t: 1\n"
-        b"fpu\t\t: yes\nwp\t\t: yes\nflags\t\t: " + _FLAGS_X86 + b"\nbogomips\t: 2000.00\nclflush size\t: 64\naddress sizes\t: 46 bits physical, 48 bits virtual\n\n"
+        b"fpu\t\t: yes\nwp\t\t: yes\nflags\t\t: " + _FLAGS_X86 + b"\nbogomips\t: 2000.00\nclflush size\t: 64\n"
+        b"address sizes\t: 46 bits physical, 48 bits virtual\n\n"
     )
 
 
@@ -180,7 +185,8 @@ def stat(k: Kernel, process: Process) -> bytes:
     values = [
         process.ppid, process.pgid, process.sid, 0, -1, 0, 0, 0, 0, 0, ticks, 0, _ticks(process.children_cpu_time), 0, 20 + process.nice,
         process.nice, len(process.threads), 0, _ticks(process.start_time), size, resident // PAGE, _INFINITY, 0, 0, 0, 0, 0,
-        0, task.blocked & 0x7FFFFFFF if task is not None else 0, 0, 0, 0, 0, 0, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0, start, end, 0, 0, process.exit_status or 0,
+        0, task.blocked & 0x7FFFFFFF if task is not None else 0, 0, 0, 0, 0, 0, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0, start, end, 0, 0,
+        process.exit_status or 0,
     ]  # fmt: skip
     return b"%d (%s) %s %s\n" % (process.pid, comm(k, process)[:-1], _state(k, process), " ".join(map(str, values)).encode())
 
@@ -203,15 +209,17 @@ def status(k: Kernel, process: Process) -> bytes:
         rows.append(b"FDSize:\t64")
         rows.append(b"Groups:\t" + b" ".join(b"%d" % group for group in cred.groups) + b" ")
     if process.alive:
-        rows += [b"VmPeak:\t%8d kB" % (size >> 10), b"VmSize:\t%8d kB" % (size >> 10), b"VmLck:\t       0 kB", b"VmHWM:\t%8d kB" % (resident >> 10)]
-        rows += [b"VmRSS:\t%8d kB" % (resident >> 10), b"VmData:\t%8d kB" % (size >> 10), b"VmStk:\t     132 kB", b"VmSwap:\t       0 kB"]
+        amounts = ((b"VmPeak", size), (b"VmSize", size), (b"VmLck", 0), (b"VmHWM", resident), (b"VmRSS", resident), (b"VmData", size),
+                   (b"VmSwap", 0))  # fmt: skip
+        rows += [b"%s:\t%8d kB" % (name, amount >> 10) for name, amount in amounts]
     rows.append(b"Threads:\t%d" % max(1, len(process.threads)))
     if task is not None:
         ignored = sum(1 << number - 1 for number, action in process.actions.items() if action.handler == 1)
         caught = sum(1 << number - 1 for number, action in process.actions.items() if action.handler > 1)
-        rows += [b"SigPnd:\t%016x" % 0, b"ShdPnd:\t%016x" % 0, b"SigBlk:\t%016x" % task.blocked, b"SigIgn:\t%016x" % ignored, b"SigCgt:\t%016x" % caught]
-        capabilities = (1 << 41) - 1 if task.cred.euid == 0 else 0
-        rows += [b"CapInh:\t%016x" % 0, b"CapPrm:\t%016x" % capabilities, b"CapEff:\t%016x" % capabilities, b"CapBnd:\t%016x" % ((1 << 41) - 1)]
+        capabilities = _ALL_CAPABILITIES if task.cred.euid == 0 else 0
+        sets = ((b"SigPnd", 0), (b"ShdPnd", 0), (b"SigBlk", task.blocked), (b"SigIgn", ignored), (b"SigCgt", caught),
+                (b"CapInh", 0), (b"CapPrm", capabilities), (b"CapEff", capabilities), (b"CapBnd", _ALL_CAPABILITIES))  # fmt: skip
+        rows += [b"%s:\t%016x" % one for one in sets]
     rows += [b"NoNewPrivs:\t%d" % process.no_new_privs, b"Seccomp:\t0", b"Cpus_allowed:\t1", b"Cpus_allowed_list:\t0"]
     rows += [b"Mems_allowed:\t1", b"Mems_allowed_list:\t0", b"voluntary_ctxt_switches:\t0", b"nonvoluntary_ctxt_switches:\t0"]
     return b"\n".join(rows) + b"\n"
@@ -242,7 +250,8 @@ def smaps(k: Kernel, process: Process) -> bytes:
     rows = []
     for line, vma in zip(maps(k, process).splitlines(keepends=True), process.space.vmas(), strict=True):
         size = (vma.end - vma.start) >> 10
-        rows.append(line + b"Size:           %8d kB\nKernelPageSize:        4 kB\nMMUPageSize:           4 kB\nRss:            %8d kB\n" % (size, size))
+        rows.append(line + b"Size:           %8d kB\nKernelPageSize:        4 kB\nMMUPageSize:           4 kB\n" % size)
+        rows.append(b"Rss:            %8d kB\n" % size)
     return b"".join(rows)
 
 
@@ -251,7 +260,7 @@ def cmdline(k: Kernel, process: Process) -> bytes:
     if process.alive and end > start:
         try:
             return process.space.read(start, end - start)
-        except Exception:
+        except MemoryFault:  # the program may have unmapped its stack
             return b""
     return b""
 
@@ -261,9 +270,9 @@ def environ(k: Kernel, process: Process) -> bytes:
 
 
 _LIMIT_NAMES: Final = (
-    ("Max cpu time", "seconds"), ("Max file size", "bytes"), ("Max data size", "bytes"), ("Max stack size", "bytes"), ("Max core file size", "bytes"),
-    ("Max resident set", "bytes"), ("Max processes", "processes"), ("Max open files", "files"), ("Max locked memory", "bytes"),
-    ("Max address space", "bytes"), ("Max file locks", "locks"), ("Max pending signals", "signals"), ("Max msgqueue size", "bytes"),
+    ("Max cpu time", "seconds"), ("Max file size", "bytes"), ("Max data size", "bytes"), ("Max stack size", "bytes"),
+    ("Max core file size", "bytes"), ("Max resident set", "bytes"), ("Max processes", "processes"), ("Max open files", "files"),
+    ("Max locked memory", "bytes"), ("Max address space", "bytes"), ("Max file locks", "locks"), ("Max pending signals", "signals"), ("Max msgqueue size", "bytes"),
     ("Max nice priority", ""), ("Max realtime priority", ""), ("Max realtime timeout", "us"),
 )  # fmt: skip
 
@@ -289,8 +298,17 @@ def mounts(k: Kernel, process: Process) -> bytes:
 def mountinfo(k: Kernel, process: Process) -> bytes:
     return (
         b"22 1 0:30 / / rw,relatime - overlay overlay rw\n23 22 0:5 / /dev rw,nosuid - devtmpfs devtmpfs rw\n"
-        b"24 22 0:21 / /proc rw,nosuid,nodev,noexec,relatime - proc proc rw\n25 22 0:20 / /sys ro,nosuid,nodev,noexec,relatime - sysfs sysfs rw\n"
+        b"24 22 0:21 / /proc rw,nosuid,nodev,noexec,relatime - proc proc rw\n"
+        b"25 22 0:20 / /sys ro,nosuid,nodev,noexec,relatime - sysfs sysfs rw\n"
     )
+
+
+def auxv(k: Kernel, process: Process) -> bytes:
+    return process.auxv if process.alive else b""
+
+
+def personality(k: Kernel, process: Process) -> bytes:
+    return b"%08x\n" % process.personality
 
 
 def _text(text: bytes) -> Callable[[Kernel, Process], bytes]:
@@ -298,7 +316,7 @@ def _text(text: bytes) -> Callable[[Kernel, Process], bytes]:
 
 
 PROCESS: Final[dict[bytes, Callable[[Kernel, Process], bytes]]] = {
-    b"auxv": lambda k, process: process.auxv if process.alive else b"",
+    b"auxv": auxv,
     b"cgroup": _text(b"0::/\n"),
     b"cmdline": cmdline,
     b"comm": comm,
@@ -312,7 +330,7 @@ PROCESS: Final[dict[bytes, Callable[[Kernel, Process], bytes]]] = {
     b"mounts": mounts,
     b"oom_score": _text(b"0\n"),
     b"oom_score_adj": _text(b"0\n"),
-    b"personality": lambda k, process: b"%08x\n" % process.personality,
+    b"personality": personality,
     b"setgroups": _text(b"allow\n"),
     b"smaps": smaps,
     b"stat": stat,

@@ -42,9 +42,8 @@ class Stat(NamedTuple):
         """struct stat as programs of `arch` read it."""
         times = [part for time in (self.atime, self.mtime, self.ctime) for part in divmod(time, SECOND)]
         if arch == "arm64":
-            return _GENERIC.pack(
-                self.dev, self.ino, self.mode, self.nlink, self.uid, self.gid, self.rdev, 0, self.size, BLOCK_SIZE, 0, self.blocks, *times, 0, 0
-            )
+            owner = (self.mode, self.nlink, self.uid, self.gid, self.rdev, 0)
+            return _GENERIC.pack(self.dev, self.ino, *owner, self.size, BLOCK_SIZE, 0, self.blocks, *times, 0, 0)
         return _X86_64.pack(
             self.dev, self.ino, self.nlink, self.mode, self.uid, self.gid, 0, self.rdev, self.size, BLOCK_SIZE, self.blocks, *times
         )

@@ -101,7 +101,7 @@ class TreeFileSystem(FileSystem):
                 content = HostContent(status.st_size, lambda: self.host.open(file))
                 inode = Regular(self, ino, status.st_mode, status.st_mtime_ns, content, status.st_blocks)
             elif kind == S_IFLNK:
-                inode = Symlink(self, ino, self.host.readlink(file), status.st_mtime_ns)
+                inode = Symlink(self, ino, self.host.readlink(file), status.st_mtime_ns, status.st_blocks)
             else:
                 inode = Special(self, ino, status.st_mode, status.st_mtime_ns, rdev=status.st_rdev)
             if status.st_nlink > 1:
@@ -113,7 +113,7 @@ class TreeFileSystem(FileSystem):
 class Directory(Inode):
     """A directory: its dentry's children, and behind them the host directory `lower` if there is one."""
 
-    __slots__ = ("_size", "lower")
+    __slots__ = ("_blocks", "_size", "lower")
 
     fs: TreeFileSystem
 
@@ -121,14 +121,19 @@ class Directory(Inode):
         super().__init__(fs, ino, S_IFDIR | mode & 0o7777, now, uid=uid, gid=gid, nlink=2)
         self.lower: HostDirectory | None = None
         self._size = BLOCK_SIZE
+        self._blocks = BLOCK_SIZE // 512
 
     def adopt(self, lower: HostDirectory, status: os.stat_result) -> None:
         """Stand on a host directory."""
         self.lower = lower
         self._size = status.st_size
+        self._blocks = status.st_blocks
 
     def size(self) -> int:
         return self._size
+
+    def blocks(self) -> int:
+        return self._blocks
 
     def lookup(self, k: Kernel, t: Task, name: bytes) -> Inode | None:
         return None if self.lower is None else self.fs.load(self.lower, name)
@@ -226,17 +231,18 @@ class Regular(Inode):
 class Symlink(Inode):
     """A symbolic link."""
 
-    __slots__ = ("target",)
+    __slots__ = ("_blocks", "target")
 
-    def __init__(self, fs: FileSystem, ino: int, target: bytes, now: int) -> None:
+    def __init__(self, fs: FileSystem, ino: int, target: bytes, now: int, blocks: int = 0) -> None:
         super().__init__(fs, ino, S_IFLNK | 0o777, now)
         self.target = target
+        self._blocks = blocks
 
     def size(self) -> int:
         return len(self.target)
 
     def blocks(self) -> int:
-        return 0
+        return self._blocks
 
     def readlink(self, k: Kernel, t: Task) -> bytes:
         return self.target

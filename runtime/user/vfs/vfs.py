@@ -24,6 +24,7 @@ from pyprobe.runtime.user.vfs.abi import (
 from pyprobe.runtime.user.vfs.content import Disk
 from pyprobe.runtime.user.vfs.devices import Devices, populate
 from pyprobe.runtime.user.vfs.host import HostLayer
+from pyprobe.runtime.user.vfs.inet import Network
 from pyprobe.runtime.user.vfs.inode import Dentry, FileSystem, Inode
 from pyprobe.runtime.user.vfs.locks import Locks
 from pyprobe.runtime.user.vfs.stdio import Stream, open_stream
@@ -71,6 +72,7 @@ class Vfs:
         self.anonfs = FileSystem("anon_inodefs", ANON_DEV, ANON_INODE_FS_MAGIC)
         self.devices = Devices()
         self.locks = Locks()
+        self.network = Network()
 
         status = self.host.root_status
         top = Directory(self.rootfs, self.rootfs.hashed(self.host.root, b""), status.st_mode, status.st_mtime_ns)

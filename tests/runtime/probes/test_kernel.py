@@ -29,7 +29,7 @@ def test_kprobe_and_kretprobe(trace):
 
 
 def test_failures_are_negative_numbers(trace):
-    run = trace(["/bin/cat", "/nonexistent"], ("kretprobe:do_sys_openat2", "retval"))
+    run = trace(["/bin/cat", "/no/such/file"], ("kretprobe:do_sys_openat2", "retval"))
     assert (1 << 64) - 2 in [e[1] for e in run.events]  # -ENOENT
 
 

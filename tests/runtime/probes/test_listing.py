@@ -27,7 +27,7 @@ def names(query, **machine):
         ("begin", []),
         ("foo:bar", []),
         ("nosuchthing", []),
-        ("u:/nonexistent:*", []),
+        ("u:/no/such/program:*", []),
     ],
 )
 def test_patterns(query, expected):
@@ -57,7 +57,7 @@ def test_the_command_decides_the_architecture(compiled):
     program = compiled("calls.c", "-static", arch="arm64")
     assert MachineWorld([str(program).encode()]).arch == "arm64"
     assert names("kprobe:__arm64_sys_read", command=[str(program).encode()]) == ["kprobe:__arm64_sys_read"]
-    assert MachineWorld([b"/nonexistent"]).arch == "x86_64"
+    assert MachineWorld([b"/no/such/program"]).arch == "x86_64"
 
 
 def test_everything_can_be_listed():

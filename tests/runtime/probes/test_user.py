@@ -259,3 +259,21 @@ def test_probes_do_not_change_the_program(compiled, trace):
     with_probes = trace([program], (f"uprobe:{program}:*",), (f"uretprobe:{program}:*",))
     assert without.out == with_probes.out
     assert without.machine.clock.now() == with_probes.machine.clock.now()
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "arm64"])
+def test_coroutines_return_in_another_order(compiled, trace, arch):
+    program = compiled("coroutines.c", *(("-static",) if arch == "arm64" else ()), arch=arch)
+    run = trace([program], (f"uretprobe:{program}:step", "retval"), (f"uprobe:{program}:step", ("arg", 0)))
+    returns = [e[1] for e in run.events if e[0].startswith("uret")]
+    assert returns == [100, 0, 1, 101, 102, 2]
+    assert run.out == b"306\n"
+
+
+def test_libraries_that_come_and_go(compiled, trace):
+    program = compiled("loader.c", "-ldl")
+    first = compiled("loader.c", "-DLIBRARY=10", "-shared", "-fPIC", output="libfirst.so")
+    second = compiled("loader.c", "-DLIBRARY=20", "-shared", "-fPIC", output="libsecond.so")
+    run = trace([program, first, second], (f"uprobe:{first}:answer", ("arg", 0)), (f"uretprobe:{first}:answer", "retval"))
+    assert run.out == b"11 22 11 22 \n"
+    assert [e[1] for e in run.events] == [1, 11, 1, 11]

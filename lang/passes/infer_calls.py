@@ -1,0 +1,127 @@
+"""Type inference for calls: what the table of signatures says, and what functions on maps tell about the maps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pyprobe.lang import nodes as n
+from pyprobe.lang.passes.infer_expressions import default_space
+from pyprobe.lang.passes.infer_queries import member_offset, member_path
+from pyprobe.lang.promote import kind
+from pyprobe.lang.signatures import FUNCTIONS, Signature
+from pyprobe.lang.typesys import NONE, Enum, Integer, Pointer, Type
+
+if TYPE_CHECKING:
+    from pyprobe.lang.passes.infer import Inference, MapState
+
+
+def call(ctx: Inference, node: n.Call) -> Type:
+    signature = FUNCTIONS.get(node.name)
+    if signature is None:
+        for arg in node.args:
+            if isinstance(arg, n.Expr):
+                ctx.expr(arg)
+        return NONE
+    if node.name == "container_of":
+        return _container_of(ctx, node)
+    map_first = bool(signature.params) and signature.params[0].kinds[:1] == ("map",)
+    for position, arg in enumerate(node.args):
+        if not isinstance(arg, n.Expr):
+            continue
+        if position == 0 and isinstance(arg, n.Map) and (map_first or node.name in ("print", "len")):
+            arg.type = ctx.map(arg.name).value
+        elif position == 0 and isinstance(arg, n.MapAccess) and node.name == "delete":
+            state = ctx.map(arg.map.name)
+            ctx.use(state, False, arg.map.span)
+            ctx.assign_key(state, ctx.expr(arg.key), arg.span)
+            arg.type = arg.map.type = state.value
+        else:
+            ctx.expr(arg)
+    if signature.mode == "aggregate":
+        return _aggregation(ctx, node, signature)
+    special = _STATEFUL.get(node.name)
+    if special is not None:
+        special(ctx, node)
+    if isinstance(signature.result, Type):
+        return signature.result
+    if len(node.args) < signature.least:
+        return NONE
+    found = signature.result(node.args, ctx.config)
+    return node.type if node.type == found and not isinstance(found, Integer) else found
+
+
+def _container_of(ctx: Inference, node: n.Call) -> Type:
+    """`container_of(p, typeof(T), member)`: a pointer to the T that the member p points to is in."""
+    pointer, spec, member = node.args
+    t = ctx.expr(pointer) if isinstance(pointer, n.Expr) else NONE
+    found = ctx.resolve(spec) if isinstance(spec, n.TypeSpec) else ctx.expr(spec)
+    path = member_path(member)
+    if path is None:
+        ctx.error("Call to container_of() has arguments that do not match any definition.", node.span)
+        return NONE
+    member_offset(ctx, found, path, node.span)
+    return Pointer(found, t.space if isinstance(t, Pointer) else default_space(ctx.body.point.provider))
+
+
+def _aggregation(ctx: Inference, node: n.Call, signature: Signature) -> Type:
+    value = node.args[0] if node.args else None
+    if isinstance(value, n.Expr):
+        if value.type is NONE:
+            return NONE
+        if not isinstance(value.type, (Integer, Enum)):
+            exact = node.name not in ("hist", "lhist", "tseries")
+            wanted, given = ("integer", str(value.type)) if exact else ("int", kind(value.type))
+            ctx.error(f"{node.name}() only supports {wanted} arguments ({given} provided)", node.span, 0 if exact else 2)
+            return NONE
+    found = signature.result if isinstance(signature.result, Type) else signature.result(node.args, ctx.config)
+    return node.type if node.type == found else found
+
+
+def _map_of(ctx: Inference, node: n.Call) -> MapState | None:
+    first = node.args[0] if node.args else None
+    return ctx.map(first.name) if isinstance(first, n.Map) else None
+
+
+def _needs_value(ctx: Inference, node: n.Call) -> None:
+    """Functions on a whole map want one that gets a value somewhere."""
+    state = _map_of(ctx, node)
+    if state is not None and state.value is NONE and not state.read:
+        word = "Unknown" if node.name == "len" else "Undefined"
+        ctx.error(f"{word} map: {state.name}", node.args[0].span)
+
+
+def _with_key(ctx: Inference, node: n.Call) -> None:
+    _needs_value(ctx, node)
+    state = _map_of(ctx, node)
+    if state is None:
+        return
+    if len(node.args) == 1:
+        if state.scalar is None:
+            state.scalar = True
+        if not state.scalar:
+            ctx.error("call to delete() with a single argument expects a map without explicit keys (scalar map)", node.span)
+        return
+    if state.scalar:
+        with_two = "with two arguments " if node.name == "delete" else ""
+        ctx.error(f"call to {node.name}() {with_two}expects a map with explicit keys (non-scalar map)", node.span)
+        return
+    key = node.args[1]
+    if isinstance(key, n.Expr):
+        if state.scalar is None and state.value is not NONE:
+            state.scalar = False
+        ctx.assign_key(state, key.type, node.span)
+    if node.name == "find" and len(node.args) == 3 and isinstance(node.args[2], n.Variable):
+        ctx.assign_variable(node.args[2], state.value, node.span, None)
+        node.args[2].type = ctx.variable(node.args[2]).type
+
+
+_STATEFUL: dict[str, Callable[[Inference, n.Call], None]] = {
+    "print": _needs_value,
+    "clear": _needs_value,
+    "zero": _needs_value,
+    "len": _needs_value,
+    "delete": _with_key,
+    "has_key": _with_key,
+    "find": _with_key,
+}

@@ -1,0 +1,135 @@
+"""Names for addresses and ids, for output: `ksym`, `usym`, stacks, `username`.
+
+Output may come after a process has ended or has executed another program, so mappings are remembered per process as they appear; a forked
+process starts with its parent's. Where several were at one address, the last one counts.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pyprobe.runtime.context import Symbol
+from pyprobe.runtime.machine.elf import ElfError
+from pyprobe.runtime.machine.symbols import Image
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.machine.memory import AddressSpace, Vma
+    from pyprobe.runtime.probes.description import Description
+
+HEADER = 4096  # bytes of a file that must be equal for two to count as the same
+
+
+class Mapping:
+    """An executable mapping of a file: addresses [start, end) show it from `offset` on."""
+
+    __slots__ = ("end", "offset", "path", "start")
+
+    def __init__(self, start: int, end: int, offset: int, path: bytes) -> None:
+        self.start = start
+        self.end = end
+        self.offset = offset
+        self.path = path
+
+
+class Symbolizer:
+    """The names that a machine knows (`runtime.context.Names`). Make it before the machine runs."""
+
+    def __init__(self, machine: Any, description: Description) -> None:
+        self.machine = machine
+        self._description = description
+        self._mappings: dict[int, list[Mapping]] = {}  # by process id, in the order they appeared
+        self._images: dict[bytes, Image | None] = {}
+        if hasattr(machine, "on_image"):
+            machine.on_image.append(self._mapped)
+            machine.tracepoints.attach("sched", "sched_process_fork", self._forked)
+
+    # ---- what Names asks
+
+    def kernel(self, address: int) -> Symbol | None:
+        """The function of the kernel at an address."""
+        find = getattr(self.machine.functions, "symbol", None)
+        found = find(address) if find else None
+        return Symbol(*found) if found else None
+
+    def user(self, pid: int, address: int) -> Symbol | None:
+        """The function of a program at an address of a process."""
+        found = self._locate(pid, address)
+        if found is None:
+            return None
+        image, at, mapping = found
+        function = image.at(at)
+        return Symbol(function.name, at - function.address, os.fsdecode(mapping.path)) if function else None
+
+    def build_id(self, pid: int, address: int) -> tuple[str, int] | None:
+        """Build id, in hexadecimal, of the file at an address, and the offset in the file."""
+        mapping = self._mapping(pid, address)
+        image = self._images.get(mapping.path) if mapping else None
+        if mapping is None or image is None or not image.build_id:
+            return None
+        return image.build_id, address - mapping.start + mapping.offset
+
+    def username(self, uid: int) -> str | None:
+        """The name of a user, by the guest's /etc/passwd."""
+        return self._users.get(uid)
+
+    def cgroup(self, identity: int) -> str | None:
+        """The path of a control group: there is one, the root."""
+        return "/" if identity == 1 else None
+
+    # ---- images
+
+    def _locate(self, pid: int, address: int) -> tuple[Image, int, Mapping] | None:
+        mapping = self._mapping(pid, address)
+        image = self._images.get(mapping.path) if mapping else None
+        if mapping is None or image is None:
+            return None
+        at = image.elf.address(address - mapping.start + mapping.offset)
+        return None if at is None else (image, at, mapping)
+
+    def _mapping(self, pid: int, address: int) -> Mapping | None:
+        return next((m for m in reversed(self._mappings.get(pid, ())) if m.start <= address < m.end), None)
+
+    def _mapped(self, space: AddressSpace, vma: Vma) -> None:
+        task = self.machine.current
+        if task is None:
+            return
+        self._mappings.setdefault(task.pid, []).append(Mapping(vma.start, vma.end, vma.file_offset, vma.path))
+        if vma.path not in self._images:
+            self._images[vma.path] = self._image(vma)
+
+    def _image(self, vma: Vma) -> Image | None:
+        """The image of a mapped file: the host's file, unless the guest has put another in its place."""
+        path = os.fsdecode(vma.path)
+        if vma.backing is None:
+            return None
+        try:
+            image = self._description.image(path)
+            if image.elf.read(0, HEADER) == vma.backing.read(0, HEADER):
+                return image
+        except ElfError:
+            pass
+        try:
+            return Image.of(vma.backing.read(0, vma.backing.length), path)
+        except ElfError:
+            return None
+
+    def _forked(self) -> None:
+        """sched_process_fork: a new process has its parent's mappings; a new thread is in its process already."""
+        parent = self.machine.current
+        child = self.machine.tracepoints.sched_process_fork.values[3]
+        if parent is not None and child in self.machine.processes:
+            self._mappings[child] = list(self._mappings.get(parent.pid, ()))
+
+    @cached_property
+    def _users(self) -> dict[int, str]:
+        try:
+            with open(self._description.targets.host_path("/etc/passwd"), encoding="utf-8", errors="replace") as lines:
+                fields = [line.split(":") for line in lines]
+        except OSError:
+            fields = []
+        users = {0: "root"}
+        for name, _, uid, *_ in (f for f in fields if len(f) > 2 and f[2].isdecimal()):
+            users.setdefault(int(uid), name)
+        return users

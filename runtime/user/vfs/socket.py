@@ -1,0 +1,532 @@
+"""Sockets of the machine's own network: what those of all families share. See socket(7), net/socket.c.
+
+All of it is Python objects: no socket of the host is ever made. Data moves at once from the sender to the receiver's
+queue, so there is no time on the wire and nothing is lost.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from pyprobe.runtime.user.errors import Block, Errno
+from pyprobe.runtime.user.vfs.abi import O_RDWR, POLLERR, POLLHUP, POLLRDHUP, READABLE, S_IFSOCK, WRITABLE
+from pyprobe.runtime.user.vfs.content import Views
+from pyprobe.runtime.user.vfs.inode import Dentry, Inode
+from pyprobe.runtime.user.vfs.openfile import OpenFile, Position
+from pyprobe.runtime.user.vfs.sockaddr import Address
+from pyprobe.runtime.user.words import NANOSECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyprobe.runtime.user.kernel import Kernel
+    from pyprobe.runtime.user.task import Task
+
+SOCK_STREAM: Final = 1
+SOCK_DGRAM: Final = 2
+SOCK_SEQPACKET: Final = 5
+
+MSG_OOB: Final = 0x1
+MSG_PEEK: Final = 0x2
+MSG_CTRUNC: Final = 0x8
+MSG_TRUNC: Final = 0x20
+MSG_DONTWAIT: Final = 0x40
+MSG_WAITALL: Final = 0x100
+MSG_NOSIGNAL: Final = 0x4000
+MSG_CMSG_CLOEXEC: Final = 0x40000000
+
+SHUT_RD: Final = 0
+SHUT_WR: Final = 1
+SHUT_RDWR: Final = 2
+
+SOL_SOCKET: Final = 1
+SO_REUSEADDR, SO_TYPE, SO_ERROR, SO_SNDBUF, SO_RCVBUF, SO_REUSEPORT, SO_PASSCRED, SO_PEERCRED = 2, 3, 4, 7, 8, 15, 16, 17
+SO_RCVTIMEO, SO_SNDTIMEO, SO_ACCEPTCONN, SO_PROTOCOL, SO_DOMAIN = 20, 21, 30, 38, 39
+
+QUEUE_LIMIT: Final = 212992  # net.core.wmem_default: bytes that wait for a receiver
+FIONREAD: Final = 0x541B
+SIOCOUTQ: Final = 0x5411
+
+Credentials = tuple[int, int, int]  # pid, uid, gid
+
+
+class Message:
+    """One sendmsg or recvmsg (struct msghdr): the memory, and what goes with it.
+
+    address: where to (or, received, where from). files: open files that are passed along; each is a reference.
+    flags: MSG_* of the call; out: MSG_* for the caller of recvmsg.
+    """
+
+    __slots__ = ("address", "credentials", "files", "flags", "out", "views", "want_files")
+
+    def __init__(self, views: Views, flags: int = 0, address: Address | None = None) -> None:
+        self.views = views
+        self.flags = flags
+        self.address = address
+        self.files: list[OpenFile] = []
+        self.credentials: Credentials | None = None
+        self.out = 0
+        self.want_files = False
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory."""
+        return sum(map(len, self.views))
+
+
+class Chunk:
+    """What one send put into a queue."""
+
+    __slots__ = ("credentials", "data", "files", "source")
+
+    def __init__(self, data: bytes, source: Address | None, files: list[OpenFile], credentials: Credentials | None) -> None:
+        self.data = data
+        self.source = source
+        self.files = files
+        self.credentials = credentials
+
+
+class Queue:
+    """Data that waits for a receiver. The two counts only grow; see `OpenFile.edges`."""
+
+    __slots__ = ("arrived", "chunks", "drained", "size")
+
+    def __init__(self) -> None:
+        self.chunks: deque[Chunk] = deque()
+        self.size = 0
+        self.arrived = 0
+        self.drained = 0
+
+    @property
+    def room(self) -> int:
+        """Bytes that may still be put."""
+        return max(0, QUEUE_LIMIT - self.size)
+
+    def put(self, chunk: Chunk) -> None:
+        """Append."""
+        self.chunks.append(chunk)
+        self.size += len(chunk.data)
+        self.arrived += 1
+
+    def take_stream(self, count: int, *, peek: bool) -> tuple[bytes, Chunk | None]:
+        """Up to `count` bytes, and the chunk they begin in; what goes with a later send is not mixed in."""
+        parts: list[bytes] = []
+        first: Chunk | None = None
+        got = 0
+        for chunk in list(self.chunks):
+            if got >= count or (first is not None and (chunk.files or chunk.credentials != first.credentials)):
+                break
+            if first is None:
+                first = Chunk(b"", chunk.source, chunk.files, chunk.credentials)
+            piece = chunk.data[: count - got]
+            parts.append(piece)
+            got += len(piece)
+            if not peek:
+                chunk.files = []
+                chunk.data = chunk.data[len(piece) :]
+                if not chunk.data:
+                    self.chunks.popleft()
+        if not peek:
+            self.size -= got
+            self.drained += 1
+        return b"".join(parts), first
+
+    def take_packet(self, *, peek: bool) -> Chunk:
+        """The first chunk, whole."""
+        chunk = self.chunks[0]
+        if not peek:
+            self.chunks.popleft()
+            self.size -= len(chunk.data)
+            self.drained += 1
+        return chunk
+
+    def clear(self, k: Kernel) -> None:
+        """Drop everything, passed files too."""
+        for chunk in self.chunks:
+            for file in chunk.files:
+                file.release(k)
+        self.chunks.clear()
+        self.size = 0
+
+
+class Socket(OpenFile):
+    """A socket of any family.
+
+    peer: the other end of a connection, also while that end is closed. error: what SO_ERROR and the next call report.
+    """
+
+    family = 0
+
+    def __init__(self, k: Kernel, type: int, protocol: int, flags: int) -> None:
+        fs = k.vfs.sockfs
+        inode = Inode(fs, fs.number(), S_IFSOCK | 0o777, k.clock.wall())
+        super().__init__(Dentry(None, b"socket:[%d]" % inode.ino, inode), flags | O_RDWR)
+        self.type = type
+        self.protocol = protocol
+        self.incoming = Queue()
+        self.local: Address | None = None
+        self.remote: Address | None = None
+        self.peer: Socket | None = None
+        self.connected = False
+        self.closed = False
+        self.read_shut = False
+        self.write_shut = False
+        self.error = 0
+        self.options: dict[tuple[int, int], bytes] = {}
+        self.credentials: Credentials = (0, 0, 0)
+        self.peer_credentials: Credentials = (0, 0xFFFFFFFF, 0xFFFFFFFF)
+        self.backlog: deque[Socket] | None = None  # connections that wait for accept; None: not listening
+        self.backlog_limit = 0
+
+    # what families do
+
+    def bind(self, k: Kernel, t: Task, address: Address) -> None:
+        """bind(2)."""
+        raise Errno(errno.EOPNOTSUPP)
+
+    def connect(self, k: Kernel, t: Task, address: Address) -> None:
+        """connect(2)."""
+        raise Errno(errno.EOPNOTSUPP)
+
+    def listen(self, k: Kernel, t: Task, backlog: int) -> None:
+        """listen(2)."""
+        raise Errno(errno.EOPNOTSUPP)
+
+    def accept(self, k: Kernel, t: Task) -> Socket:
+        """accept(2); the socket of the connection belongs to the caller."""
+        raise Errno(errno.EOPNOTSUPP)
+
+    def sendmsg(self, k: Kernel, t: Task, message: Message) -> int:
+        """sendmsg(2)."""
+        raise Errno(errno.EOPNOTSUPP)
+
+    def recvmsg(self, k: Kernel, t: Task, message: Message) -> int:
+        """recvmsg(2)."""
+        raise Errno(errno.EOPNOTSUPP)
+
+    # as files
+
+    def read(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
+        if not views:
+            return 0
+        message = Message(views)
+        count = self.recvmsg(k, t, message)
+        for file in message.files:
+            file.release(k)
+        return count
+
+    def write(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
+        return self.sendmsg(k, t, Message(views))
+
+    def ioctl(self, k: Kernel, t: Task, request: int, argument: int) -> int:
+        if request == FIONREAD:
+            if self.backlog is not None:
+                raise Errno(errno.EINVAL)
+            chunks = self.incoming.chunks
+            size = self.incoming.size if self.type == SOCK_STREAM else len(chunks[0].data) if chunks else 0
+            t.space.write(argument, struct.pack("<i", size))
+            return 0
+        if request == SIOCOUTQ:
+            t.space.write(argument, bytes(4))
+            return 0
+        return super().ioctl(k, t, request, argument)
+
+    def edges(self) -> tuple[int, int]:
+        arrived = self.incoming.arrived
+        peer = self.peer
+        return arrived, arrived if peer is None else peer.incoming.drained + peer.closed
+
+    # help for families
+
+    def flag(self, name: int) -> bool:
+        """A boolean option of SOL_SOCKET."""
+        return any(self.options.get((SOL_SOCKET, name), b""))
+
+    def take_error(self) -> int:
+        """The pending error number, which is over once it has been told."""
+        error, self.error = self.error, 0
+        return error
+
+    def check_error(self) -> None:
+        """Raises the pending error."""
+        if self.error:
+            raise Errno(self.take_error())
+
+    def wait(self, k: Kernel, t: Task, message_flags: int, ready: Callable[[], object], why: str, *, option: int) -> None:
+        """Wait until `ready`, not longer than the timeout option says.
+
+        Raises:
+            Block; Errno: EAGAIN.
+        """
+        self.wait_flags(message_flags & MSG_DONTWAIT)
+        deadline = None
+        timeout = self.options.get((SOL_SOCKET, option))
+        if timeout is not None and any(timeout):
+            seconds, microseconds = struct.unpack("<qq", timeout)
+            known = t.restart.get("timeout")
+            if not isinstance(known, int):
+                known = t.restart["timeout"] = k.clock.now() + seconds * NANOSECONDS + microseconds * 1000
+            if k.clock.now() >= known:
+                raise Errno(errno.EAGAIN)
+            deadline = known
+        raise Block(ready, deadline, why=why)
+
+
+class StreamSocket(Socket):
+    """A connection-oriented byte stream, or (SOCK_SEQPACKET) stream of packets."""
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more will come."""
+        peer = self.peer
+        return self.read_shut or (self.connected and (peer is None or peer.closed or peer.write_shut))
+
+    def new_connection(self, k: Kernel) -> StreamSocket:
+        """A socket like this one, for an accepted connection."""
+        other = type(self)(k, self.type, self.protocol, 0)
+        other.options = dict(self.options)
+        return other
+
+    def join(self, other: StreamSocket) -> None:
+        """Make the two ends of a connection."""
+        self.peer, other.peer = other, self
+        self.connected = other.connected = True
+
+    def accept(self, k: Kernel, t: Task) -> Socket:
+        if self.backlog is None:
+            raise Errno(errno.EINVAL)
+        if not self.backlog:
+            backlog = self.backlog
+            self.wait(k, t, 0, lambda: backlog or self.closed, "a connection", option=SO_RCVTIMEO)
+        return self.backlog.popleft()
+
+    def sendmsg(self, k: Kernel, t: Task, message: Message) -> int:
+        self.check_error()
+        if not self.connected:
+            raise Errno(errno.ENOTCONN)
+        peer = self.peer
+        assert peer is not None
+        done = t.restart.get("sent", 0)
+        assert isinstance(done, int)
+        if self.write_shut or peer.closed or peer.read_shut:
+            if done:
+                return done
+            return self.broken(k, t, message)
+        data = b"".join(message.views)
+        room = peer.incoming.room
+        if self.type == SOCK_SEQPACKET:
+            if len(data) > QUEUE_LIMIT:
+                raise Errno(errno.EMSGSIZE)
+            room = len(data) if room >= len(data) or not peer.incoming.chunks else -1
+        piece = data[done : done + room] if room >= 0 else b""
+        if piece or (not data and (message.files or self.type == SOCK_SEQPACKET)):
+            peer.incoming.put(Chunk(piece, self.local, message.files if not done else [], self.credentials))
+            message.files = []
+            done += len(piece)
+        if done == len(data):
+            return done
+        t.restart["sent"] = done
+        queue = peer.incoming
+        try:
+            self.wait(
+                k, t, message.flags, lambda: queue.room > 0 or peer.closed or peer.read_shut, "room in a socket", option=SO_SNDTIMEO
+            )
+        except Errno:
+            if done:
+                return done
+            raise
+        except Block as block:
+            block.interrupted = lambda: done or None
+            raise
+        return done
+
+    def broken(self, k: Kernel, t: Task, message: Message) -> int:
+        """Send where nobody receives any more: SIGPIPE and EPIPE."""
+        if not message.flags & MSG_NOSIGNAL:
+            k.broken_pipe(t)
+        raise Errno(errno.EPIPE)
+
+    def recvmsg(self, k: Kernel, t: Task, message: Message) -> int:
+        if message.flags & MSG_OOB:
+            raise Errno(errno.EINVAL)
+        if not self.connected and not self.incoming.chunks:
+            if self.error:
+                self.check_error()
+            raise Errno(errno.ENOTCONN if self.backlog is None else errno.EINVAL)
+        wanted = message.size
+        done = t.restart.get("received", 0)
+        assert isinstance(done, int)
+        queue = self.incoming
+        if queue.chunks:
+            done = self._take(message, done)
+            if done >= wanted or not message.flags & MSG_WAITALL or message.flags & MSG_PEEK or self.ended:
+                return done
+            t.restart["received"] = done
+        elif self.error and not done:
+            self.check_error()
+        elif self.ended or done == wanted:
+            return done
+        try:
+            self.wait(k, t, message.flags, lambda: queue.chunks or self.ended or self.error, "data in a socket", option=SO_RCVTIMEO)
+        except Errno:
+            if done:
+                return done
+            raise
+        except Block as block:
+            block.interrupted = lambda: done or None
+            raise
+        return done
+
+    def _take(self, message: Message, done: int) -> int:
+        """Move what has come into the message's memory, after the first `done` bytes; how much is there now."""
+        peek = bool(message.flags & MSG_PEEK)
+        wanted = message.size
+        if self.type == SOCK_SEQPACKET:
+            chunk: Chunk | None = self.incoming.take_packet(peek=peek)
+            assert chunk is not None
+            data = chunk.data
+            if len(data) > wanted:
+                message.out |= MSG_TRUNC
+        else:
+            data, chunk = self.incoming.take_stream(wanted - done, peek=peek)
+        if chunk is not None:
+            message.address, message.credentials = chunk.source, chunk.credentials
+            if not peek:
+                message.files += chunk.files
+        return done + scatter(message.views, data, done)
+
+    def shutdown(self, k: Kernel, how: int) -> None:
+        """shutdown(2)."""
+        if not self.connected:
+            raise Errno(errno.ENOTCONN)
+        self.read_shut |= how in (SHUT_RD, SHUT_RDWR)
+        self.write_shut |= how in (SHUT_WR, SHUT_RDWR)
+        self.incoming.arrived += 1
+        if self.peer is not None:
+            self.peer.incoming.arrived += 1
+
+    def close(self, k: Kernel) -> None:
+        self.closed = True
+        for waiting in self.backlog or ():
+            waiting.release(k)
+        peer = self.peer
+        if peer is not None:
+            if self.incoming.chunks and not peer.closed:
+                peer.error = errno.ECONNRESET
+            peer.incoming.arrived += 1
+        self.incoming.clear(k)
+
+    def poll(self, k: Kernel, t: Task) -> int:
+        if self.backlog is not None:
+            return READABLE if self.backlog else 0
+        mask = POLLERR if self.error else 0
+        if not self.connected:
+            return mask | WRITABLE | POLLHUP | (READABLE if self.error else 0)
+        peer = self.peer
+        assert peer is not None
+        if self.incoming.chunks or self.ended or self.error:
+            mask |= READABLE
+        if self.ended:
+            mask |= POLLRDHUP
+        if self.ended and (self.write_shut or peer.closed):
+            mask |= POLLHUP
+        if peer.closed or self.write_shut or peer.incoming.room * 3 >= QUEUE_LIMIT:
+            mask |= WRITABLE
+        return mask
+
+
+class DatagramSocket(Socket):
+    """A connectionless socket: each send is one packet, which may be addressed."""
+
+    def target(self, k: Kernel, t: Task, address: Address) -> DatagramSocket:
+        """Who receives at an address.
+
+        Raises:
+            Errno: as sendto(2).
+        """
+        raise NotImplementedError
+
+    def before_send(self, k: Kernel, t: Task) -> None:
+        """Get an own address if the family gives one to every sender."""
+
+    def sendmsg(self, k: Kernel, t: Task, message: Message) -> int:
+        self.check_error()
+        if self.write_shut:
+            k.broken_pipe(t)
+            raise Errno(errno.EPIPE)
+        data = b"".join(message.views)
+        if message.address is not None:
+            peer: Socket | None = self.target(k, t, message.address)
+        elif not self.connected:
+            raise Errno(errno.ENOTCONN if self.family == 1 else errno.EDESTADDRREQ)
+        else:
+            peer = self.peer
+            if self.remote is not None and (peer is None or peer.closed):
+                peer = self.target(k, t, self.remote)
+        if peer is None or peer.closed:
+            raise Errno(errno.ECONNREFUSED)
+        self.before_send(k, t)
+        if len(data) > 65507:
+            raise Errno(errno.EMSGSIZE)
+        queue = peer.incoming
+        if queue.room < len(data):
+            if self.family != 1:
+                return len(data)  # UDP drops what does not fit
+            receiver = peer
+            self.wait(k, t, message.flags, lambda: queue.room >= len(data) or receiver.closed, "room in a socket", option=SO_SNDTIMEO)
+        queue.put(Chunk(data, self.local, message.files, self.credentials))
+        message.files = []
+        return len(data)
+
+    def recvmsg(self, k: Kernel, t: Task, message: Message) -> int:
+        self.check_error()
+        queue = self.incoming
+        if not queue.chunks:
+            if self.read_shut:
+                return 0
+            self.wait(k, t, message.flags, lambda: queue.chunks or self.error or self.read_shut, "a packet", option=SO_RCVTIMEO)
+        peek = bool(message.flags & MSG_PEEK)
+        chunk = queue.take_packet(peek=peek)
+        message.address, message.credentials = chunk.source, chunk.credentials
+        if not peek:
+            message.files += chunk.files
+        done = scatter(message.views, chunk.data, 0)
+        if done < len(chunk.data):
+            message.out |= MSG_TRUNC
+            if message.flags & MSG_TRUNC:
+                return len(chunk.data)
+        return done
+
+    def shutdown(self, k: Kernel, how: int) -> None:
+        """shutdown(2)."""
+        if not self.connected:
+            raise Errno(errno.ENOTCONN)
+        self.read_shut |= how in (SHUT_RD, SHUT_RDWR)
+        self.write_shut |= how in (SHUT_WR, SHUT_RDWR)
+
+    def close(self, k: Kernel) -> None:
+        self.closed = True
+        self.incoming.clear(k)
+
+    def poll(self, k: Kernel, t: Task) -> int:
+        mask = WRITABLE | (POLLERR if self.error else 0)
+        if self.incoming.chunks or self.read_shut or self.error:
+            mask |= READABLE
+        return mask
+
+
+def scatter(views: Views, data: bytes, skip: int) -> int:
+    """Put `data` into views, after their first `skip` bytes; how much fitted."""
+    done = 0
+    for view in views:
+        if skip >= len(view):
+            skip -= len(view)
+            continue
+        piece = data[done : done + len(view) - skip]
+        view[skip : skip + len(piece)] = piece
+        done += len(piece)
+        skip = 0
+    return done

@@ -1,0 +1,27 @@
+"""Signals, threads, processes and memory: C programs that print what they find, natively and in the machine."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+PROGRAMS = Path(__file__).parents[2] / "programs"
+
+
+@pytest.mark.parametrize("name", ["signals", "processes"])
+def test_same_as_native(
+    name: str, emulate: Callable[..., tuple[int, bytes, bytes]], build: Callable[..., str], environment: dict[str, str]
+) -> None:
+    program = build((PROGRAMS / f"{name}.c").read_text())
+    native = subprocess.run([program], capture_output=True, env=environment)
+    status, output, _ = emulate([program])
+
+    def without_addresses(text: bytes) -> bytes:
+        return re.sub(rb"0x7f\w+", b"ADDRESS", text)
+
+    assert without_addresses(output) == without_addresses(native.stdout)
+    assert status == (native.returncode if native.returncode >= 0 else 128 - native.returncode)
