@@ -43,3 +43,15 @@ def test_others_run_while_one_waits_for_input() -> None:
 def test_a_busy_program_does_not_starve_the_reader() -> None:
     status, output = run_with_pipe("(while :; do :; done) & read x; echo got $x; kill $!", [(0.2, b"text\n")])
     assert (status, output) == (0, b"got text\n")
+
+
+def test_real_time_sleeps_really() -> None:
+    from pyprobe.runtime.machine.clock import Clock
+
+    out = bytearray()
+    machine = UserMachine(clock=Clock(real=True))
+    machine.spawn([b"/bin/sh", b"-c", b"sleep 0.5; date +%s"], [b"PATH=/usr/bin:/bin"], b"/", (b"", out.extend, out.extend))
+    began = time.time()
+    assert machine.run() == 0
+    assert 0.5 <= time.time() - began < 5
+    assert abs(int(out) - time.time()) < 5
