@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from pyprobe.runtime.context import Names
     from pyprobe.runtime.probes.world import MachineWorld
     from pyprobe.runtime.session import Settings
-    from pyprobe.runtime.symbolizer import Symbolizer
     from pyprobe.runtime.user.kernel import Kernel
 
 WITHOUT_PROGRAM = frozenset({"begin", "end", "interval", "profile", "self", "test", "bench"})
@@ -36,11 +35,7 @@ class Machine(Protocol):
     def stop(self) -> None:
         """End the run as soon as possible; may be called from a signal handler."""
 
-<<<<<<< HEAD
-    def report(self, names: Symbolizer, *, verbose: bool) -> Iterable[str]:
-=======
     def report(self, names: Names, *, verbose: bool) -> Iterable[str]:
->>>>>>> P
         """Lines about how the run went: crashes, what was missing."""
 
     def figures(self) -> list[tuple[str, str]]:
@@ -81,11 +76,7 @@ class UserRun:
     def stop(self) -> None:
         self.machine.stop()
 
-<<<<<<< HEAD
-    def report(self, names: Symbolizer, *, verbose: bool) -> Iterable[str]:
-=======
     def report(self, names: Names, *, verbose: bool) -> Iterable[str]:
->>>>>>> P
         from pyprobe.runtime.user.crash import describe
 
         if self.deadlock:
@@ -122,11 +113,7 @@ class IdleRun:
     def stop(self) -> None:
         self.machine.stop()
 
-<<<<<<< HEAD
-    def report(self, names: Symbolizer, *, verbose: bool) -> Iterable[str]:
-=======
     def report(self, names: Names, *, verbose: bool) -> Iterable[str]:
->>>>>>> P
         return ()
 
     def figures(self) -> list[tuple[str, str]]:

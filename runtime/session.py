@@ -103,6 +103,7 @@ class Session:
         self.world = world
         self.err = err or sys.stderr.buffer
         self.out = out or self._open_output()
+        self.interrupts = 0
 
     def run(self, program: Program) -> int:
         """Run a checked program to its end; the exit status. Raises RunError for what a user can mend, HandlerFault for faults of ours."""
@@ -128,7 +129,7 @@ class Session:
         )
         context.on_exit = machine.stop
         attachments = Attachments(machine.machine, self.world.machine, unsafe=self.settings.unsafe)
-        run = Run(self.settings, program, probes, machine, context, attachments, output, names)
+        run = Run(self.settings, program, probes, machine, context, attachments, output)
         previous = {number: signal.signal(number, run.interrupted) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             return run.run()
@@ -172,9 +173,7 @@ class Run:
         context: RuntimeContext,
         attachments: Attachments,
         output: Output,
-        names: Symbolizer,
     ) -> None:
-        self.names = names
         self.settings = settings
         self.program = program
         self.probes = probes
@@ -289,11 +288,7 @@ class Run:
         if self.settings.warnings:
             for warning in self.attachments.warnings():
                 self.output.write_error(f"WARNING: {warning}\n".encode())
-<<<<<<< HEAD
-        for line in self.machine.report(self.names, verbose=self.settings.verbose > 0):
-=======
         for line in self.machine.report(self.context.names, verbose=self.settings.verbose > 0):
->>>>>>> P
             self.output.write_error(line.encode("utf-8", "surrogateescape") + b"\n")
         if self.settings.stats:
             from pyprobe.runtime.statistics import table

@@ -70,19 +70,6 @@ class Symbolizer:
             return None
         return image.build_id, address - mapping.start + mapping.offset
 
-    def around(self, pid: int, address: int) -> list[str]:
-        """Disassembly of the code around an address of a process, the instruction there marked; empty where no function is known."""
-        from pyprobe.runtime.machine.disassembly import listing
-
-        found = self._locate(pid, address)
-        if found is None:
-            return []
-        image, at, _ = found
-        function = image.at(at)
-        if function is None:
-            return []
-        return listing(image.arch, image.code(function), function.address, at, image=image)
-
     def username(self, uid: int) -> str | None:
         """The name of a user, by the guest's /etc/passwd."""
         return self._users.get(uid)

@@ -118,7 +118,7 @@ def test_crash_of_the_guest_is_told_and_maps_are_printed(pyprobe: Command, build
     done = pyprobe("-q", "-e", f"uprobe:{program}:work {{ @calls = count(); }}", "-c", str(program))
     assert (done.status, done.out) == (0, "\n\n@calls: 3\n")
     assert "was ended by SIGSEGV at address 0x10" in done.err
-    assert ", in main+" in done.err
+    assert " in main+" in done.err
     assert "=> " in done.err and "mov" in done.err, "the code around the fault is shown"
 
 

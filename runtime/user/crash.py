@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""What is said of a program that a signal ended: signal, place, and the code around it."""
-=======
 """What is said of a program that a signal ended: signal, place, the code around it, with -v the registers."""
->>>>>>> P
 
 from __future__ import annotations
 
@@ -13,29 +9,8 @@ from typing import TYPE_CHECKING
 from pyprobe.runtime.machine.memory import AddressSpace, MemoryFault, OutOfMemory
 
 if TYPE_CHECKING:
-<<<<<<< HEAD
-    from pyprobe.runtime.symbolizer import Symbolizer
-    from pyprobe.runtime.user.kernel import Crash
-
-PER_LINE = 4  # registers
-
-
-def describe(crash: Crash, names: Symbolizer, *, verbose: bool) -> Iterable[str]:
-    """Lines for the user: one that says what happened, then the code, and with `verbose` the registers."""
-    name = signal.Signals(crash.signal).name if crash.signal in set(signal.Signals) else f"signal {crash.signal}"
-    comm = crash.comm.decode("utf-8", "backslashreplace")
-    touched = f" at address {crash.address:#x}" if crash.address else ""
-    pc = crash.registers.get("ip", crash.registers.get("pc", 0))
-    symbol = names.user(crash.pid, pc)
-    where = f"{symbol.name}+{symbol.offset}" if symbol else f"{pc:#x}"
-    yield f"WARNING: process {crash.pid} ({comm}) was ended by {name}{touched}, in {where}"
-    yield from (f"    {line}" for line in names.around(crash.pid, pc))
-    if verbose:
-        cells = [f"{register:>5} {value:#018x}" for register, value in crash.registers.items()]
-        yield from ("    " + "  ".join(cells[i : i + PER_LINE]) for i in range(0, len(cells), PER_LINE))
-=======
     from pyprobe.runtime.context import Names
-    from pyprobe.runtime.user.kernel import Crash
+    from pyprobe.runtime.user.outcome import Crash
 
 BEFORE, AFTER = 256, 64  # bytes of code kept around the place
 
@@ -79,4 +54,3 @@ def _listing(crash: Crash, names: Names) -> Iterable[str]:
         return f"{found.name}+{found.offset}" if found else ""
 
     return listing(crash.arch, code[first - start :], first, crash.pc, name=name) if code else ()
->>>>>>> P
