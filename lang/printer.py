@@ -267,10 +267,8 @@ class _Printer:
     def _binary(self, e: n.Binary) -> str:
         sides = []
         for side in (e.left, e.right):
-            text = self._operand(side)
-            if isinstance(side, n.Binary) and e.op in LOGICAL and side.op in COMPARISONS:
-                text = self.expr(side)
-            sides.append(text)
+            plain = isinstance(side, n.Binary) and e.op in LOGICAL and side.op in COMPARISONS
+            sides.append(self.expr(side) if plain else self._operand(side))
         return f"{sides[0]} {e.op} {sides[1]}"
 
     def _ternary(self, e: n.Ternary) -> str:
