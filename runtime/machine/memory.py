@@ -416,12 +416,13 @@ class AddressSpace:
 
     def peek(self, address: int, n: int) -> bytes:
         """`n` bytes, or as many of them as there are; never raises MemoryFault."""
-        for size in range(n, 0, -1):
-            try:
-                return self.read(address, size)
-            except MemoryFault:
-                continue
-        return b""
+        parts = []
+        try:
+            for physical, size in self._runs(address, n, R):
+                parts.append(bytes(self.memory.view[physical : physical + size]))
+        except MemoryFault:
+            pass
+        return b"".join(parts)
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
         """Store `data`. Raises MemoryFault (pages before the faulting one are written), OutOfMemory."""

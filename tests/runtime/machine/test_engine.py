@@ -214,9 +214,10 @@ def test_control_c_ends_an_endless_loop(x86: Bench) -> None:
         for _ in range(20):
             start = time.monotonic()
             with pytest.raises(KeyboardInterrupt):
-                signal.setitimer(signal.ITIMER_REAL, 0.01)
+                signal.setitimer(signal.ITIMER_REAL, 0.01, 1)  # again after a second, should one be lost to a finalizer
                 x86.run()
-            assert time.monotonic() - start < 5
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            assert time.monotonic() - start < 10
             assert x86.engine.get("pc") == CODE
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
