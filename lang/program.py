@@ -11,6 +11,8 @@ Invariants:
   variable, map value or key, an argument the type that `signatures` names;
 * `Assign.op` is empty; the target of a map assignment with an aggregation is an Assign whose value is the Call itself;
 * variables carry a `slot`: (name, slot) is unique within a probe;
+* `x op= e`, delete(@m[k]), kptr() and the like are spelled out as what they mean; exit() as a statement is followed by a `return`;
+* a Ternary or an If with a type has a value of that type in both branches (in `c ?: b` it is c itself); one without is a statement;
 * FieldAccess, Index and `*` on a Pointer read memory in the pointer's address space; FieldAccess on a Struct value (or an Index on an
   Array value) that was itself reached by reading memory may be read lazily: only the bytes that are used count.
 """
