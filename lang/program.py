@@ -40,7 +40,7 @@ class MapInfo:
 
 
 class ProbeBody:
-    """One expanded attach point and the body compiled for it. `index` is the place in source order; the body already holds the predicate."""
+    """One expanded attach point and the body compiled for it. `index` is the place in source order; the body holds the predicate."""
 
     __slots__ = ("body", "index", "point", "span")
 
