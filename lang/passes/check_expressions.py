@@ -195,12 +195,9 @@ def _both_to(check: Checker, node: n.Binary, common: Type | None, left: Type, ri
 
 def _ternary(check: Checker, node: n.Ternary) -> n.Expr:
     to = final(readable(node.type))
-    before = node.condition.type
     node.condition = check.condition(node.condition, node.span)
     if node.then is not None:
         node.then = check.store(node.then, to)
-    elif before != to:
-        pass
     node.orelse = check.store(node.orelse, to)
     node.type = to
     return node

@@ -68,6 +68,7 @@ class Inference:
         self.variables: dict[tuple[str, int], VariableState] = {}
         self.body: Body = Body([], n.Block(statements=[]), 0, NOWHERE)
         self.changed = False
+        self._longest: dict[int, int] = {}
         self._seeds: frozenset[type[n.Expr]] | None = None
         self.reporting = False
         self._misfits: dict[tuple[int, int, str], tuple[str, bool]] = {}
@@ -93,6 +94,13 @@ class Inference:
         self.body = self.unit.bodies[index]
         self.variables = self._variables[index]
         return self.body
+
+    def longest_name(self) -> int:
+        """Bytes of the longest name among the points of the current body, of which a wildcard makes thousands."""
+        longest = self._longest.get(id(self.body))
+        if longest is None:
+            longest = self._longest[id(self.body)] = max(len(p.name.encode()) for p in self.body.points)
+        return longest
 
     def _round(self) -> bool:
         self.changed = False

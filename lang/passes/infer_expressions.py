@@ -102,7 +102,12 @@ def _builtin(ctx: Inference, node: n.Builtin) -> Type:
 
 
 def _args(ctx: Inference, node: n.Builtin) -> Type:
-    return ctx.unit.world.args(ctx.body.point) or Record(())
+    point = ctx.body.point
+    found = ctx.unit.world.args(point)
+    if found is None:
+        return Record(())
+    space = "user" if point.provider == "tracepoint" and point.target == "syscalls" else default_space(point.provider)
+    return Record(tuple((name, _in_space(t, space)) for name, t in found.fields))
 
 
 def _retval(ctx: Inference, node: n.Builtin) -> Type:
@@ -114,7 +119,7 @@ def _func(ctx: Inference, node: n.Builtin) -> Type:
 
 
 def _probe(ctx: Inference, node: n.Builtin) -> Type:
-    return String(max(len(p.name.encode()) for p in ctx.body.points) + 1)
+    return String(ctx.longest_name() + 1)
 
 
 def _probetype(ctx: Inference, node: n.Builtin) -> Type:
