@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from pyprobe.lang.diagnostics import CompileError, Diagnostics
 from pyprobe.lang.parser import parse
@@ -11,6 +13,8 @@ from pyprobe.lang.passes.unit import Options, Unit
 from pyprobe.lang.program import Program
 from pyprobe.lang.source import Source
 from pyprobe.lang.world import NoWorld, World
+
+RECURSION_LIMIT = 12_000  # Python frames; about four for each level of nesting
 
 
 def compile_program(
@@ -61,12 +65,27 @@ def run_passes(unit: Unit, until: str = "", *, dump: Collection[str] = (), show:
     """
     _dump(unit, "", dump, show)
     for name, run in PASSES:
-        run(unit)
+        try:
+            with _deep():
+                run(unit)
+        except RecursionError:
+            unit.diagnostics.error("program is nested too deeply")
         if unit.diagnostics.failed:
             raise CompileError(unit.diagnostics)
         _dump(unit, name, dump, show)
         if name == until:
             break
+
+
+@contextmanager
+def _deep() -> Iterator[None]:
+    """Let the passes, which follow the tree by recursion, go down a tree of some thousand levels."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, RECURSION_LIMIT))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def _dump(unit: Unit, name: str, dump: Collection[str], show: Callable[[str], None]) -> None:

@@ -1,9 +1,9 @@
 """What the compiler hands to the runtime: expanded probes with typed bodies, the maps, the configuration.
 
-The typed tree contains only these nodes. Expressions: Integer, String, Boolean, EnumConstant, Builtin, Variable, Map, MapAccess, Unary,
-Increment, Binary, Ternary, FieldAccess, TupleAccess, Index, Cast, Tuple, Record, Call, If, Block. Statements: ExprStatement, Assign, Discard,
-Let, While, ForRange, ForMap, Jump. Everything else (macros, identifiers, positional parameters, sizeof, typeof, comptime, unroll, compound
-assignment, imports, C macros) is gone.
+The typed tree contains only these nodes. Expressions: Integer, String, Boolean, EnumConstant, Builtin, Variable, Map, MapAccess,
+Unary, Increment, Binary, Ternary, FieldAccess, TupleAccess, Index, Cast, Tuple, Record, Call, If, Block. Statements: ExprStatement,
+Assign, Discard, Let, While, ForRange, ForMap, Jump. Everything else (macros, identifiers, positional parameters, sizeof, typeof,
+comptime, unroll, compound assignment, imports, C macros) is gone.
 
 Invariants:
 * every expression has its final type; the value of an integer expression lies within that type; conversions are explicit Cast nodes
@@ -11,6 +11,8 @@ Invariants:
   variable, map value or key, an argument the type that `signatures` names;
 * `Assign.op` is empty; the target of a map assignment with an aggregation is an Assign whose value is the Call itself;
 * variables carry a `slot`: (name, slot) is unique within a probe;
+* `x op= e`, delete(@m[k]), kptr() and the like are spelled out as what they mean; exit() as a statement is followed by a `return`;
+* a Ternary or an If with a type has a value of that type in both branches (in `c ?: b` it is c itself); one without is a statement;
 * FieldAccess, Index and `*` on a Pointer read memory in the pointer's address space; FieldAccess on a Struct value (or an Index on an
   Array value) that was itself reached by reading memory may be read lazily: only the bytes that are used count.
 """
@@ -38,7 +40,8 @@ class MapInfo:
 
 
 class ProbeBody:
-    """One expanded attach point and the body compiled for it. `index` is the place in source order; the body already holds the predicate."""
+    """One expanded attach point and the body compiled for it, which points of one clause share where it means the same for them.
+    `index` is the place of the clause in source order; the body already holds the predicate."""
 
     __slots__ = ("body", "index", "point", "span")
 

@@ -34,7 +34,7 @@ def native_missing() -> str:
 
 def text() -> str:
     """The whole report, ending in a newline."""
-    from pyprobe.runtime.probes import BY_NAME
+    from pyprobe.runtime.probes import PROVIDERS
     from pyprobe.version import VERSION
 
     why_not = native_missing()
@@ -43,5 +43,5 @@ def text() -> str:
         f"System\n  OS: {uname.system} {uname.release} {uname.version}\n  Arch: {uname.machine}\n  Python: {sys.version.split()[0]}\n\n"
         f"Build\n  version: v{VERSION}\n" + "".join(f"  {p}: {_version(p)}\n" for p in PACKAGES) + "\n"
         f"Machine\n  native extension: {f'no ({why_not})' if why_not else 'yes'}\n  user machine: x86_64\n\n"
-        f"Probe types\n{_columns([(name, 'yes') for name in BY_NAME])}\n"
+        f"Probe types\n{_columns([(name, 'yes') for name in PROVIDERS])}\n"
     )

@@ -99,7 +99,8 @@ class RuntimeContext:
     """The shared state of a run.
 
     maps, output: see their classes. memory, clock, names: the machine (see the protocols).
-    rng: the only source of chance, from `seed`. arch: the machine's architecture, for the names of system calls. unsafe: whether system() may run. verbose_helpers: `-k`, warn about reads that fail.
+    rng: the only source of chance, from `seed`. arch: the machine's architecture, for the names of system calls.
+    unsafe: whether system() may run. verbose_helpers: `-k`, warn about reads that fail.
     read_file: how cat() gets a file: `(path, limit) -> bytes`, raises OSError. run_command: how system() runs a shell command:
     `(command) -> (stdout, status)`.
     """

@@ -6,8 +6,6 @@ Everything here is plain Python on plain values. Functions that need the machine
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +129,8 @@ def syscall_namer(arch: str) -> Callable[[int], bytes]:
 
 def pton(text: bytes) -> bytes:
     """An IPv4 or IPv6 address as bytes in network order. Raises OSError on anything else (the checker has looked)."""
+    import socket
+
     return socket.inet_pton(socket.AF_INET6 if b":" in text else socket.AF_INET, text.decode())
 
 
@@ -215,5 +215,7 @@ def system(context: RuntimeContext) -> Callable[[bytes], None]:
 
 
 def _host_command(command: bytes) -> tuple[bytes, int]:
+    import subprocess
+
     done = subprocess.run(["sh", "-c", command], stdout=subprocess.PIPE, check=False)
     return done.stdout, done.returncode

@@ -13,6 +13,7 @@ from pyprobe.lang.program import ProbeBody
 from pyprobe.runtime.machine.clock import Clock
 
 if TYPE_CHECKING:
+    from pyprobe.runtime.context import Names
     from pyprobe.runtime.probes.world import MachineWorld
     from pyprobe.runtime.session import Settings
     from pyprobe.runtime.user.kernel import Kernel
@@ -34,7 +35,7 @@ class Machine(Protocol):
     def stop(self) -> None:
         """End the run as soon as possible; may be called from a signal handler."""
 
-    def report(self, *, verbose: bool) -> Iterable[str]:
+    def report(self, names: Names, *, verbose: bool) -> Iterable[str]:
         """Lines about how the run went: crashes, what was missing."""
 
     def figures(self) -> list[tuple[str, str]]:
@@ -75,13 +76,13 @@ class UserRun:
     def stop(self) -> None:
         self.machine.stop()
 
-    def report(self, *, verbose: bool) -> Iterable[str]:
+    def report(self, names: Names, *, verbose: bool) -> Iterable[str]:
         from pyprobe.runtime.user.crash import describe
 
         if self.deadlock:
             yield f"WARNING: the run ended because every task waits and nothing can wake one: {self.deadlock}"
         for crash in self.machine.crashes:
-            yield from describe(crash)
+            yield from describe(crash, names, verbose=verbose)
         if verbose:
             for name, count in self.machine.unknown_syscalls.items():
                 yield f"system call {name} is unknown to the emulated kernel: ENOSYS, {count} times"
@@ -112,7 +113,7 @@ class IdleRun:
     def stop(self) -> None:
         self.machine.stop()
 
-    def report(self, *, verbose: bool) -> Iterable[str]:
+    def report(self, names: Names, *, verbose: bool) -> Iterable[str]:
         return ()
 
     def figures(self) -> list[tuple[str, str]]:
@@ -126,7 +127,7 @@ def make_machine(settings: Settings, world: MachineWorld, clock: Clock, probes: 
     from pyprobe.runtime.user.kernel import Kernel
 
     if settings.command is not None:
-        kernel = Kernel(clock=clock, arch=world.arch, seed=settings.seed)
+        kernel = Kernel(clock=clock, arch=world.arch, architectures=(world.arch,), seed=settings.seed)
         return UserRun(kernel, settings.command, settings.environ, settings.cwd)
     from pyprobe.runtime.user import workload
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
 
 ERRORS: dict[int, str] = {
     0: "Success",
@@ -209,6 +208,8 @@ SIGNALS: dict[int, str] = {
 @cache
 def syscalls(arch: str) -> dict[int, str]:
     """Number to name of the system calls of an architecture."""
+    from importlib.resources import files
+
     table = {}
     for line in files("pyprobe.stdlib").joinpath(f"syscalls_{arch}.tsv").read_text().splitlines():
         if not line.startswith("#"):

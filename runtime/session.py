@@ -288,7 +288,7 @@ class Run:
         if self.settings.warnings:
             for warning in self.attachments.warnings():
                 self.output.write_error(f"WARNING: {warning}\n".encode())
-        for line in self.machine.report(verbose=self.settings.verbose > 0):
+        for line in self.machine.report(self.context.names, verbose=self.settings.verbose > 0):
             self.output.write_error(line.encode("utf-8", "surrogateescape") + b"\n")
         if self.settings.stats:
             from pyprobe.runtime.statistics import table

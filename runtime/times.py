@@ -5,7 +5,6 @@ The time zone is an explicit name, UTC unless the user asks for another one, so 
 
 from __future__ import annotations
 
-import datetime
 import time as host_time
 from typing import TYPE_CHECKING
 
@@ -34,6 +33,7 @@ def format_time(fmt: bytes, wall: int, tz: str = "UTC") -> bytes:
 def _fields(seconds: int, tz: str) -> host_time.struct_time:
     if tz == "UTC":
         return host_time.gmtime(seconds)
+    import datetime
     import zoneinfo
 
     return datetime.datetime.fromtimestamp(seconds, zoneinfo.ZoneInfo(tz)).timetuple()

@@ -19,7 +19,7 @@ from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import copy
 from pyprobe.lang.promote import kind
 from pyprobe.lang.source import Span
-from pyprobe.lang.typesys import BOOL, NONE, VOID, Aggregate, Enum, Integer, Pointer, String, Tuple, Type
+from pyprobe.lang.typesys import BOOL, INT64, NONE, UINT64, VOID, Aggregate, Enum, Integer, Pointer, String, Tuple, Type
 
 
 class Checker:
@@ -149,6 +149,9 @@ def _assign(check: Checker, node: n.Assign) -> Result:
     return node
 
 
+_OF_EITHER_SIGN = frozenset({"sum", "min", "max", "avg", "stats", "tseries"})
+
+
 def _aggregate(check: Checker, node: n.Assign) -> Result:
     """`@x = { statements; count() }` becomes the statements and the plain assignment."""
     before: list[n.Statement] = []
@@ -161,7 +164,10 @@ def _aggregate(check: Checker, node: n.Assign) -> Result:
         value = result
     node.value = value = check.expr(value)
     if isinstance(value, n.Call):
-        value.type = node.target.type
+        value.type = to = node.target.type
+        assert isinstance(to, Aggregate)
+        if value.args and to.function in _OF_EITHER_SIGN and isinstance(value.args[0], n.Expr):
+            value.args[0] = convert(value.args[0], INT64 if to.signed else UINT64, None)
     if not before:
         return node
     return n.ExprStatement(expr=n.Block(statements=[*before, node], type=VOID, span=node.span), span=node.span)

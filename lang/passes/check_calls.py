@@ -19,6 +19,7 @@ from pyprobe.lang.promote import kind, wide
 from pyprobe.lang.signatures import FUNCTIONS, Param, Signature
 from pyprobe.lang.typesys import (
     BOOL,
+    INT8,
     INT64,
     NONE,
     UINT64,
@@ -117,7 +118,7 @@ def _refusal(param: Param, name: str, position: int, arg: n.Node, t: Type) -> st
         if isinstance(arg, n.Map) or (name == "delete" and isinstance(arg, n.MapAccess)):
             return ""
         return f"{name}() expects a map argument"
-    if "any" in kinds or "variable" in kinds or "type" in kinds or t is NONE:
+    if "any" in kinds or "variable" in kinds or "type" in kinds or (t is NONE and not param.literal):
         return ""
     if param.literal:
         if isinstance(arg, (n.Integer, n.String, n.Boolean)) and kind(arg.type) in kinds:
@@ -232,6 +233,16 @@ def _length(check: Checker, node: n.Call, types: list[Type]) -> bool:
     return True
 
 
+def _string_like(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
+    """strlen and strcap read pointers to characters only."""
+    t = types[0]
+    if isinstance(t, Array) and t.element != INT8:
+        check.error("string-like arrays must contain a char-like type", node.span)
+    elif isinstance(t, Pointer) and t.to != INT8:
+        check.error("string-like pointers must point to a char-like type", node.span)
+    return node
+
+
 def _str(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
     first = node.args[0]
     if not _length(check, node, types):
@@ -336,6 +347,8 @@ _SPECIAL: dict[str, Special] = {
     "delete": _keyed,
     "len": _len,
     "is_scalar": _is_scalar,
+    "strlen": _string_like,
+    "strcap": _string_like,
     "str": _str,
     "buf": _buf,
     "strftime": _strftime,

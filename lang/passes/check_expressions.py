@@ -10,7 +10,7 @@ from pyprobe.lang.passes import infer_queries as infer
 from pyprobe.lang.passes.casts import convert, final, readable
 from pyprobe.lang.passes.check_calls import call
 from pyprobe.lang.passes.constant import constant, constant_boolean
-from pyprobe.lang.passes.infer_expressions import COMPARISONS, LOGICAL, default_space
+from pyprobe.lang.passes.infer_expressions import COMPARISONS, LOGICAL, default_space, element_error
 from pyprobe.lang.promote import integer, is_integer, join, kind, meeting, wide
 from pyprobe.lang.typesys import (
     BOOL,
@@ -74,6 +74,8 @@ def _unary(check: Checker, node: n.Unary) -> n.Expr:
     op, t = node.op, node.operand.type
     if op == "&":
         node.type = Pointer(t)
+        if isinstance(node.operand, n.Map) and check.inference.map(node.operand.name).defaulted:
+            check.error(f"Undefined map: {node.operand.name}", node.operand.span)
     elif op in ("-", "~"):
         if isinstance(t, Enum):
             node.operand = convert(node.operand, UINT64, None)
@@ -132,7 +134,8 @@ def _logical(check: Checker, node: n.Binary) -> n.Expr:
     left, right = node.left.type, node.right.type
     node.left, node.right = check.read(check.expr(node.left)), check.read(check.expr(node.right))
     if not all(is_integer(t) or isinstance(t, Pointer) or t is BOOL or t is NONE for t in (left, right)):
-        (_unusable if _same_family(left, right) else _mismatch)(check, node, left, right)
+        alike = left == right or (isinstance(left, String) and isinstance(right, String))
+        (_unusable if alike else _mismatch)(check, node, left, right)
     return node
 
 
@@ -141,12 +144,7 @@ def _arithmetic(check: Checker, node: n.Binary, left: Type, right: Type) -> None
     if to is BOOL:
         return
     node.left = convert(check.read(node.left), to, check.diagnostics, left)
-    if node.op in ("<<", ">>"):
-        node.right = check.read(node.right)
-        if isinstance(node.right, n.Integer):
-            node.right = convert(node.right, to, None)
-    else:
-        node.right = convert(check.read(node.right), to, check.diagnostics, right)
+    node.right = convert(check.read(node.right), to, check.diagnostics, right)
 
 
 def _same_family(left: Type, right: Type) -> bool:
@@ -197,12 +195,9 @@ def _both_to(check: Checker, node: n.Binary, common: Type | None, left: Type, ri
 
 def _ternary(check: Checker, node: n.Ternary) -> n.Expr:
     to = final(readable(node.type))
-    before = node.condition.type
     node.condition = check.condition(node.condition, node.span)
     if node.then is not None:
         node.then = check.store(node.then, to)
-    elif before != to:
-        pass
     node.orelse = check.store(node.orelse, to)
     node.type = to
     return node
@@ -260,6 +255,9 @@ def _dereferenced(base: n.Expr) -> n.Expr:
 
 
 def _tuple_access(check: Checker, node: n.TupleAccess) -> n.Expr:
+    message = element_error(node.base.type, node.index) if node.base.type is not NONE else ""
+    if message:
+        check.error(message, node.span)
     node.base = check.expr(node.base)
     return node
 

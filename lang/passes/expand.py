@@ -27,7 +27,10 @@ def run(unit: Unit) -> None:
         points = _points(unit, item)
         total += len(points)
         if points:
-            unit.bodies += _bodies(unit, item, points, index)
+            try:
+                unit.bodies += _bodies(unit, item, points, index)
+            except PointError as e:
+                unit.diagnostics.error(e.message, item.points[0].span).hints += e.hints
     if total > unit.config.max_bpf_progs:
         _too_many(unit, total)
 
@@ -45,12 +48,12 @@ def _points(unit: Unit, probe: Probe) -> list[AttachPoint]:
             matches = list(unit.world.matches(point))
         except PointError as e:
             failed = True
-            _report(unit, e.message, point, e.hints)
+            unit.diagnostics.error(e.message, point.span).hints += e.hints
             continue
         found += matches
         if not matches and not has_wildcard(point) and point.provider in MISS_IS_NAMED:
             failed = True
-            _report(unit, f"No matches for {point.provider} {_place(point)}.", point)
+            _missing(unit, f"No matches for {point.provider} {_place(point)}.", point)
         for match in matches:
             if match.written and match.written != match.function:
                 unit.diagnostics.warning(f"'{match.written}' is called '{match.function}' in this kernel; probing that", point.span)
@@ -64,14 +67,11 @@ def _points(unit: Unit, probe: Probe) -> list[AttachPoint]:
     return found
 
 
-def _report(unit: Unit, message: str, point: AttachPoint, hints: tuple[str, ...] = ()) -> None:
+def _missing(unit: Unit, message: str, point: AttachPoint) -> None:
     if unit.config.missing_probes == "error":
-        found = unit.diagnostics.error(message, point.span)
+        unit.diagnostics.error(message, point.span)
     elif unit.config.missing_probes == "warn":
-        found = unit.diagnostics.warning(f"{message} Skipping.", point.span)
-    else:
-        return
-    found.hints += hints
+        unit.diagnostics.warning(f"{message} Skipping.", point.span)
 
 
 def _place(point: AttachPoint) -> str:

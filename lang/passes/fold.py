@@ -174,7 +174,8 @@ class _Folder:
 
     def ternary(self, node: Ternary) -> Expr:
         truth = _truth(node.condition)
-        if truth is None:
+        literal = (Integer, String, Boolean)
+        if truth is None or not isinstance(node.orelse, literal) or not isinstance(node.then or node.orelse, literal):
             return node
         if truth:
             return node.condition if node.then is None else node.then

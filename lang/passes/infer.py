@@ -2,8 +2,8 @@
 
 A variable, a map's key and a map's value have the join of everything that is ever assigned to them, in any order and in any probe. The
 bodies are gone through until nothing changes. The first time through only values whose type shows by itself (literals, casts,
-builtins, calls) count, which decides what the other assignments are measured against. Only the last time through reports errors, when
-every type is known.
+builtins, calls) count, the second time also copies of such, which decides what the other assignments are measured against. Only the
+last time through reports errors, when every type is known.
 
 The rules are in `infer_expressions`, `infer_calls`, `infer_queries` and `infer_statements`; here are the state, what an assignment
 does to it, and the loop.
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pyprobe.lang import nodes as n
 from pyprobe.lang.diagnostics import Diagnostic
 from pyprobe.lang.passes.infer_calls import call
-from pyprobe.lang.passes.infer_expressions import IMMEDIATE, RULES
+from pyprobe.lang.passes.infer_expressions import COPIED, IMMEDIATE, RULES
 from pyprobe.lang.passes.infer_queries import QUERIES
 from pyprobe.lang.passes.infer_statements import STATEMENTS
 from pyprobe.lang.passes.types import UnknownType
@@ -42,9 +42,10 @@ class VariableState:
 
 
 class MapState:
-    """What is known of one map. `scalar` is None until a use decides; `read`: its value is used somewhere."""
+    """What is known of one map. `scalar` is None until a use decides; `read`: its value is used somewhere;
+    `defaulted`: nothing gives it one."""
 
-    __slots__ = ("key", "name", "read", "scalar", "value")
+    __slots__ = ("defaulted", "key", "name", "read", "scalar", "value")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -52,6 +53,7 @@ class MapState:
         self.value: Type = NONE
         self.scalar: bool | None = None
         self.read = False
+        self.defaulted = False
 
 
 class Inference:
@@ -66,7 +68,8 @@ class Inference:
         self.variables: dict[tuple[str, int], VariableState] = {}
         self.body: Body = Body([], n.Block(statements=[]), 0, NOWHERE)
         self.changed = False
-        self.seeding = False
+        self._longest: dict[int, int] = {}
+        self._seeds: frozenset[type[n.Expr]] | None = None
         self.reporting = False
         self._misfits: dict[tuple[int, int, str], tuple[str, bool]] = {}
         self._findings: list[tuple[int, Diagnostic]] = []
@@ -75,9 +78,9 @@ class Inference:
 
     def solve(self) -> None:
         """Find all types, then report what does not fit."""
-        self.seeding = True
-        self._round()
-        self.seeding = False
+        for self._seeds in (IMMEDIATE, IMMEDIATE | COPIED):
+            self._round()
+        self._seeds = None
         for _ in range(_ROUNDS):
             if not self._round() and not self._give_defaults():
                 break
@@ -92,6 +95,13 @@ class Inference:
         self.variables = self._variables[index]
         return self.body
 
+    def longest_name(self) -> int:
+        """Bytes of the longest name among the points of the current body, of which a wildcard makes thousands."""
+        longest = self._longest.get(id(self.body))
+        if longest is None:
+            longest = self._longest[id(self.body)] = max(len(p.name.encode()) for p in self.body.points)
+        return longest
+
     def _round(self) -> bool:
         self.changed = False
         for index in range(len(self.unit.bodies)):
@@ -103,6 +113,7 @@ class Inference:
         found = [m for m in self.maps.values() if m.read and m.value is NONE]
         for state in found:
             state.value = FLEXIBLE[1]
+            state.defaulted = True
         return bool(found)
 
     # ---- state
@@ -163,7 +174,7 @@ class Inference:
         if rule is None:
             return node.type
         found = rule(self, node)
-        if self.seeding and (kind not in IMMEDIATE or _is_looked_up(node)):
+        if self._seeds is not None and (kind not in self._seeds or _is_looked_up(node)):
             found = NONE
         node.type = found
         return found
@@ -286,7 +297,7 @@ class Inference:
     def _misfit(self, what: str, message: str, span: Span, rank: int = 1) -> None:
         """Types that do not fit together now never will; the message tells the types as they were when this first showed. What literals
         alone show comes first."""
-        message, seeded = self._misfits.setdefault((span.start, span.end, what), (message, self.seeding))
+        message, seeded = self._misfits.setdefault((span.start, span.end, what), (message, self._seeds is not None))
         self.error(message, span, rank - 1 if seeded and rank == 1 else rank)
 
 
@@ -311,8 +322,10 @@ def _is_looked_up(node: n.Expr) -> bool:
     if isinstance(node, n.Cast):
         return isinstance(node.spec, n.TypeOf)
     if isinstance(node, n.Builtin):
-        return BUILTINS[node.name].library
-    return isinstance(node, n.Call) and node.name in FUNCTIONS and FUNCTIONS[node.name].library and FUNCTIONS[node.name].mode != "compile"
+        return BUILTINS[node.name].library or (node.name == "nsecs" and bool(node.args))
+    if not isinstance(node, n.Call) or node.name not in FUNCTIONS:
+        return False
+    return node.name == "strftime" or (FUNCTIONS[node.name].library and FUNCTIONS[node.name].mode != "compile")
 
 
 def _differing_parameters(known: Type, found: Type) -> str:

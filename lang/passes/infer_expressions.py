@@ -33,7 +33,6 @@ from pyprobe.lang.typesys import (
     Aggregate,
     Array,
     Enum,
-    Flexible,
     Integer,
     Pointer,
     Record,
@@ -48,7 +47,10 @@ if TYPE_CHECKING:
     from pyprobe.lang.passes.infer import Inference
 
 IMMEDIATE = frozenset({n.Integer, n.String, n.Boolean, n.Builtin, n.Cast, n.EnumConstant, n.Call})
-"""The expressions whose type is seen without looking anything up."""
+"""The expressions whose type is seen at once."""
+
+COPIED = frozenset({n.Variable, n.Map, n.MapAccess})
+"""The expressions whose type is that of something else."""
 
 COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
 LOGICAL = frozenset({"&&", "||"})
@@ -100,7 +102,12 @@ def _builtin(ctx: Inference, node: n.Builtin) -> Type:
 
 
 def _args(ctx: Inference, node: n.Builtin) -> Type:
-    return ctx.unit.world.args(ctx.body.point) or Record(())
+    point = ctx.body.point
+    found = ctx.unit.world.args(point)
+    if found is None:
+        return Record(())
+    space = "user" if point.provider == "tracepoint" and point.target == "syscalls" else default_space(point.provider)
+    return Record(tuple((name, _in_space(t, space)) for name, t in found.fields))
 
 
 def _retval(ctx: Inference, node: n.Builtin) -> Type:
@@ -112,7 +119,7 @@ def _func(ctx: Inference, node: n.Builtin) -> Type:
 
 
 def _probe(ctx: Inference, node: n.Builtin) -> Type:
-    return String(max(len(p.name.encode()) for p in ctx.body.points) + 1)
+    return String(ctx.longest_name() + 1)
 
 
 def _probetype(ctx: Inference, node: n.Builtin) -> Type:
@@ -188,7 +195,8 @@ def _unary(ctx: Inference, node: n.Unary) -> Type:
     op = node.op
     operand = node.operand
     if op == "&":
-        return Pointer(ctx.expr(operand))
+        t = ctx.expr(operand)
+        return NONE if t is NONE else Pointer(t)
     t = ctx.expr(operand)
     if t is NONE:
         return BOOL if op == "!" else NONE
@@ -215,12 +223,14 @@ def _binary(ctx: Inference, node: n.Binary) -> Type:
         return _pointer_arithmetic(ctx, node, left, right)
     if left is BOOL and right is BOOL:
         return BOOL
-    if op in ("<<", ">>"):
-        return arithmetic(left, right) if isinstance(left, Flexible) else wide(left)
     found = arithmetic(left, right)
     if op in ("/", "%") and found.signed and left != right:
         ctx.warning(f"signed operands for '{op}' can lead to undefined behavior (cast to unsigned to silence warning)", node.span)
-    return INT64 if op == "-" else found
+    return INT64 if op == "-" and _whole(left) and _whole(right) else found
+
+
+def _whole(t: Type) -> bool:
+    return is_integer(t) or t is BOOL
 
 
 def _distinct_pointers(ctx: Inference, node: n.Binary, left: Pointer, right: Pointer) -> None:
@@ -325,20 +335,33 @@ def _missing_field(ctx: Inference, node: n.FieldAccess) -> str:
 
 
 def _tuple_access(ctx: Inference, node: n.TupleAccess) -> Type:
-    return _element(ctx, ctx.expr(node.base), node.index, node.span)
+    base = ctx.expr(node.base)
+    return NONE if element_error(base, node.index) else elements_of(base)[node.index]  # the check reports it
 
 
 def _element(ctx: Inference, base: Type, index: int, span: Span) -> Type:
     if base is NONE:
         return NONE
+    message = element_error(base, index)
+    if message:
+        ctx.error(message, span)
+        return NONE
+    return elements_of(base)[index]
+
+
+def elements_of(t: Type) -> tuple[Type, ...]:
+    """The types of the elements of a tuple or record; none for other types."""
+    if isinstance(t, Tuple):
+        return t.elements
+    return tuple(f for _, f in t.fields) if isinstance(t, Record) else ()
+
+
+def element_error(base: Type, index: int) -> str:
+    """Why a value of a type has no element of this number, or an empty string."""
     if not isinstance(base, (Tuple, Record)):
-        ctx.error(f"Can not access index '{index}' on expression of type '{base}'", span)
-        return NONE
-    elements = base.elements if isinstance(base, Tuple) else tuple(t for _, t in base.fields)
-    if not 0 <= index < len(elements):
-        ctx.error(f"Invalid tuple index: {index}. Found {len(elements)} elements in tuple.", span)
-        return NONE
-    return elements[index]
+        return f"Can not access index '{index}' on expression of type '{base}'"
+    count = len(elements_of(base))
+    return "" if 0 <= index < count else f"Invalid tuple index: {index}. Found {count} elements in tuple."
 
 
 def _index(ctx: Inference, node: n.Index) -> Type:

@@ -136,6 +136,8 @@ class _Expander:
             calls = " > ".join((*chain, name))
             self._diagnostics.error(f"Recursive macro call detected. Call chain: {calls}", node.span)
             return node
+        if not self._unit.grow(_size(macro.body), node.span):
+            return node
         self._count += 1
         body = _Substitution(self._unit, macro, args, node.span, self._count).block()
         return self.expand(body, (*chain, name))
@@ -177,6 +179,7 @@ class _Substitution:
     """One expansion: a copy of the macro's body with the arguments in the places of the parameters."""
 
     def __init__(self, unit: Unit, macro: Macro, args: Sequence[Argument], call: Span, number: int) -> None:
+        self._unit = unit
         self._diagnostics = unit.diagnostics
         self._macro = macro
         self._call = call
@@ -215,6 +218,8 @@ class _Substitution:
                 setattr(node, name, Span(value.source, value.start, value.end, self._call))
 
     def _value(self, use: Identifier) -> Node:
+        if not self._unit.grow(_size(self._values[use.name]), use.span):
+            return use
         argument = copy(self._values[use.name])
         for node in descend(argument):
             if node.span.outer is None:
@@ -272,3 +277,7 @@ def _assigned(node: Node) -> str:
     if isinstance(node, Assign) and isinstance(node.target, Variable):
         return node.target.name
     return node.variable.name if isinstance(node, (Let, ForRange, ForMap)) else ""
+
+
+def _size(node: Node) -> int:
+    return sum(1 for _ in descend(node))

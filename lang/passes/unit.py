@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pyprobe.lang.passes.infer import Inference
 
 
+MOST_EXPANDED = 50_000  # nodes; macros that double their argument reach any size with a few calls
+
+
 class Options:
     """What the caller decides, apart from the text.
 
@@ -80,9 +83,18 @@ class Unit:
         self.config = Config()
         self.types = TypeTable(world)
         self.bodies: list[Body] = []  # from the expansion of attach points on; until then bodies are the script's
+        self.expanded = 0  # nodes added by macros
         self.maps: dict[str, MapInfo] = {}
         self.inference: Inference | None = None  # from type inference on
         self.program: Program | None = None
+
+    def grow(self, nodes: int, span: Span) -> bool:
+        """Count nodes that the expansion of macros is about to add; False, with an error recorded once, when there are too many."""
+        within = self.expanded <= MOST_EXPANDED
+        self.expanded += nodes
+        if within and self.expanded > MOST_EXPANDED:
+            self.diagnostics.error("macro expansion makes the program too large", span)
+        return self.expanded <= MOST_EXPANDED
 
     def blocks(self) -> list[Block]:
         """The distinct blocks that are compiled: what a pass over expressions goes through."""

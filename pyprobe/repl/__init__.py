@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from pyprobe.options import Options
-from pyprobe.repl.input import complete
+from pyprobe.repl.balance import complete
 
 HELP = """\
 Type clauses as in a script, for example   kprobe:do_fork { @[comm] = count(); }

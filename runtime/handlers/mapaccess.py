@@ -19,7 +19,7 @@ from pyprobe.lang.source import Span
 from pyprobe.lang.typesys import INT64, UINT64, Aggregate, Pointer, Type
 from pyprobe.runtime import aggregates
 from pyprobe.runtime.handlers import arithmetic
-from pyprobe.runtime.handlers.arithmetic import fit, fit_type, limits
+from pyprobe.runtime.handlers.arithmetic import fit, limits
 from pyprobe.runtime.handlers.compiler import Compiler, bare
 from pyprobe.runtime.handlers.emitter import Code, number
 from pyprobe.runtime.maps import MapStorage
@@ -202,7 +202,7 @@ def increment(c: Compiler, node: nodes.Increment) -> Code:
     if c.context.verbose_helpers:
         fail = c.helper_error(p.span, NO_ELEMENT, "map_lookup_elem", 0, None)
         c.emitter.emit(f"if {p.key.text} not in {p.data}: {fail}()")
-    new = fit_type(arithmetic.BINARY[node.op[0]](Code(old, *limits(t)), number(by)), t)
+    new = arithmetic.step(node.op, Code(old, *limits(t)), t, by)
     kept = c.emitter.temporary()
     c.emitter.emit(f"{kept} = {bare(new.text)}")
     store(c, p, Code(kept, stable=True))
@@ -234,10 +234,10 @@ def _bump(c: Compiler, p: Place, hot: str, start: str) -> None:
         c.emitter.emit(insert(c, p, start))
 
 
-def _argument(c: Compiler, p: Place, value: nodes.Expr) -> Code:
-    """The aggregated value, evaluated after the key."""
+def _argument(c: Compiler, p: Place, value: nodes.Expr, kind: Aggregate | None = None) -> Code:
+    """The aggregated value, evaluated after the key; with `kind` as the 64 bits that this aggregation compares."""
     mark = len(c.emitter.lines)
-    code = c.expr(value)
+    code = c.expr(value) if kind is None else fit(c.expr(value), 8, kind.signed)
     if not p.key.stable:
         name = c.emitter.temporary()
         c.emitter.insert(mark, f"{name} = {bare(p.key.text)}")
@@ -256,7 +256,7 @@ def _sum(c: Compiler, p: Place, kind: Aggregate, call: nodes.Call) -> None:
 
 
 def _extreme(c: Compiler, p: Place, kind: Aggregate, call: nodes.Call) -> None:
-    value = _argument(c, p, _first(call))
+    value = _argument(c, p, _first(call), kind)
     old = c.emitter.temporary()
     c.emitter.emit(f"{old} = {c.bind(p.storage.data.get, p.data + '_get')}({p.key.text})")
     with c.emitter.block(f"if {old} is None:"):

@@ -55,38 +55,56 @@ def _reader(
     return reader
 
 
-def location(c: Compiler, node: nodes.Expr) -> tuple[Code, str | None] | None:
-    """The address of a struct or array that an expression reaches by reading memory, and its address space; None when the value is here."""
+class Location:
+    """Where in memory a struct or array is: an address, a number of bytes to add to it, and the address space."""
+
+    __slots__ = ("base", "offset", "space")
+
+    def __init__(self, base: Code, space: str | None, offset: int = 0) -> None:
+        self.base = base
+        self.offset = offset
+        self.space = space
+
+    def at(self, offset: int) -> Location:
+        """The place of a member."""
+        return Location(self.base, self.space, self.offset + offset)
+
+    @property
+    def address(self) -> Code:
+        """The address as an expression. It is not wrapped to 64 bits: what a wrapped one could reach, the first page, is never mapped."""
+        if not self.offset:
+            return self.base
+        return Code(f"({self.base.text} + {self.offset})", 0, arithmetic.MASK, depth=self.base.depth + 1)
+
+
+def location(c: Compiler, node: nodes.Expr) -> Location | None:
+    """Where the struct or array is that an expression reaches by reading memory; None when the value is here already."""
     if isinstance(node, nodes.Unary) and node.op == "*" and isinstance(node.operand.type, Pointer):
-        return c.expr(node.operand), node.operand.type.space
+        return Location(c.expr(node.operand), node.operand.type.space)
     if isinstance(node, nodes.FieldAccess):
         found = _base(c, node.base)
         if found is not None:
-            address, kind, space = found
+            place, kind = found
             field = kind.fields[node.field]
-            return (_offset(address, field.offset), space) if field.bits is None else None
+            return place.at(field.offset) if field.bits is None else None
     if isinstance(node, nodes.Index):
         return _element(c, node)
     return None
 
 
-def _base(c: Compiler, base: nodes.Expr) -> tuple[Code, Struct, str | None] | None:
-    """The address of the struct that a member is taken of; pointers to pointers are followed."""
+def _base(c: Compiler, base: nodes.Expr) -> tuple[Location, Struct] | None:
+    """The place of the struct that a member is taken of; pointers to pointers are followed."""
     t = base.type
     if isinstance(t, Pointer):
         address = c.expr(base)
         while isinstance(t.to, Pointer):
             address = load(c, address, t.to, base.span, t.space)
             t = Pointer(t.to.to, t.to.space or t.space)
-        return (address, t.to, t.space) if isinstance(t.to, Struct) else None
+        return (Location(address, t.space), t.to) if isinstance(t.to, Struct) else None
     if isinstance(t, Struct):
         found = location(c, base)
-        return (found[0], t, found[1]) if found is not None else None
+        return (found, t) if found is not None else None
     return None
-
-
-def _offset(address: Code, offset: int) -> Code:
-    return arithmetic.unsigned(arithmetic.add(address, number(offset))) if offset else address
 
 
 def dereference(c: Compiler, node: nodes.Unary) -> Code:
@@ -107,16 +125,16 @@ def field_access(c: Compiler, node: nodes.FieldAccess) -> Code:
     low, high = limits(node.type)
     if isinstance(t, Record):
         if isinstance(node.base, nodes.Builtin) and node.base.name == "args":
-            return Code(c.emitter.bound(c.binding.builtin("args", node.field)), low, high)
+            return Code(c.event(node.span, "args", node.field), low, high)
         at = [name for name, _ in t.fields].index(node.field)
         base = c.expr(node.base)
         return Code(f"{base.text}[{at}]", low, high, depth=base.depth)
     found = _base(c, node.base)
     if found is not None:
-        address, kind, space = found
+        place, kind = found
         field = kind.fields[node.field]
         size, decode = field_decoder(field)
-        return _read(c, _offset(address, field.offset), size, decode, node.type, node.span, space)
+        return _read(c, place.at(field.offset).address, size, decode, node.type, node.span, place.space)
     assert isinstance(t, Struct), t
     field = t.fields[node.field]
     _, decode = field_decoder(field)
@@ -124,22 +142,26 @@ def field_access(c: Compiler, node: nodes.FieldAccess) -> Code:
     return Code(f"{c.bind(decode, 'field_' + node.field)}({bare(base.text)}, {field.offset})", low, high, depth=base.depth + 1)
 
 
-def _element(c: Compiler, node: nodes.Index, guards: list[str] | None = None) -> tuple[Code, str | None] | None:
-    """The address of `a[i]` where that is in memory."""
+def _element(c: Compiler, node: nodes.Index, guards: list[str] | None = None) -> Location | None:
+    """The place of `a[i]` where that is in memory."""
     t = node.base.type
     if isinstance(t, Pointer):
         base, index = c.operands([node.base, node.index])
-        moved = arithmetic.add(base, arithmetic.multiply(index, number(max(1, t.to.size))))
-        return arithmetic.unsigned(moved), t.space
+        size = max(1, t.to.size)
+        if index.constant is not None and 0 <= index.constant < 1 << 16:
+            return Location(base, t.space, index.constant * size)
+        return Location(arithmetic.unsigned(arithmetic.add(base, arithmetic.multiply(index, number(size)))), t.space)
     if isinstance(t, Array):
         mark = len(c.emitter.lines)
         found = location(c, node.base)
         if found is None:
             del c.emitter.lines[mark:], c.emitter.spans[mark:]
             return None
-        address, space = found
         index = _checked(c, node, c.expr(node.index), t.count, guards)
-        return arithmetic.unsigned(arithmetic.add(address, arithmetic.multiply(index, number(t.element.size)))), space
+        if index.constant is not None:
+            return found.at(index.constant * t.element.size)
+        moved = arithmetic.add(found.base, arithmetic.multiply(index, number(t.element.size)))
+        return Location(arithmetic.unsigned(moved), found.space, found.offset)
     return None
 
 
@@ -176,10 +198,9 @@ def _index(c: Compiler, node: nodes.Index, guards: list[str]) -> Code:
         return Code(f"{base.text}[{node.index.value}]", low, high, depth=base.depth)
     found = _element(c, node, guards)
     if found is not None:
-        address, space = found
         if isinstance(t, Array) and not t.element.size:
             return number(0)
-        return load(c, address, node.type, node.span, space)
+        return load(c, found.address, node.type, node.span, found.space)
     base, at = c.operands([node.base, node.index])
     if isinstance(t, String):
         name = c.bind(_character, "character")

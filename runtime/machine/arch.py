@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.engine import Engine
 
 
-@dataclass(frozen=True, slots=True)
-class Arch:
+class Arch(NamedTuple):
     """A table of an architecture, as the engine sees it. Register numbers are libunicorn's.
 
     name: as bpftrace spells it.
@@ -25,6 +23,7 @@ class Arch:
     pc, sp: the names of these registers.
     initial: values a fresh CPU gets.
     invalidate_symbol: the internal function of libunicorn that drops the translations of a physical range.
+    repeats: whether an instruction that begins with these bytes executes in rounds.
     setup: installs the architecture's own hooks; called once the CPU state was looked for.
     syscall_traces: registers in which the syscall instruction leaves the pc behind it and the flags, and the name of the flags.
     trapped: called when the guest trapped, with the exception's number.
@@ -46,6 +45,7 @@ class Arch:
     sp: str
     initial: dict[str, int]
     invalidate_symbol: str
+    repeats: Callable[[bytes], bool]
     setup: Callable[[Engine], None]
     syscall_traces: tuple[str, str, str] | None
     trapped: Callable[[Engine, int], None]

@@ -53,6 +53,7 @@ def find_registers(handle: int, names: tuple[str, ...], read: Callable[[str], in
             while at >= 0:
                 if all(shows(pointer + at, values) for values in _TRIES[1:]):
                     return int(pointer) + at
+                set_all(_TRIES[0])
                 at = block.find(pattern, at + 8)
         return 0
     finally:

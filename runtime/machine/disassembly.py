@@ -5,12 +5,9 @@ Capstone does the decoding; it is imported when something is decoded first (60 m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from pyprobe.runtime.machine.symbols import Image
+from typing import Any
 
 ALIGNMENT = {"x86_64": 1, "arm64": 4}
 LONGEST = {"x86_64": 15, "arm64": 4}  # bytes of the longest instruction
@@ -79,18 +76,17 @@ def falls_through(arch: str, code: bytes) -> bool:
 
 
 def listing(
-    arch: str, code: bytes, address: int, current: int, *, before: int = 5, after: int = 5, image: Image | None = None
+    arch: str, code: bytes, address: int, current: int, *, before: int = 3, after: int = 3, name: Callable[[int], str] = lambda address: ""
 ) -> list[str]:
-    """Lines of disassembly around `current`, which is marked with an arrow.
+    """Lines of disassembly around the instruction at `current`, which an arrow marks.
 
-    `code` should begin at an instruction (a function's start); `image`, whose addresses must then be the given ones, names functions.
+    `code` should begin at an instruction, as a function does. before, after: how many instructions; name: what to call an address, or "".
     """
     found = list(instructions(arch, code, address))
     place = next((n for n, i in enumerate(found) if i.address + len(i.code) > current), len(found))
     lines = []
     for i in found[max(0, place - before) : place + after + 1]:
-        function = image.at(i.address) if image else None
-        name = f"<{function.name}+{i.address - function.address}>" if function else ""
-        arrow = "=>" if i.address <= current < i.address + len(i.code) else "  "
-        lines.append(f"{arrow} {i.address:#x} {name + ': ' if name else ''}{i}")
+        arrow = " => " if i.address <= current < i.address + len(i.code) else "    "
+        label = name(i.address)
+        lines.append(f"{arrow}{i.address:#x}{f' <{label}>' if label else ''}: {i}")
     return lines

@@ -161,6 +161,22 @@ class ElfFile:
                 if text:
                     yield Symbol(text, value, size, info & 15, info >> 4, hidden)
 
+    def needed(self) -> tuple[list[str], list[str]]:
+        """The libraries that the file asks for (DT_NEEDED), and the directories to look in first (DT_RUNPATH, DT_RPATH), as written."""
+        return guarded(self._needed)
+
+    def _needed(self) -> tuple[list[str], list[str]]:
+        libraries: list[str] = []
+        directories: list[str] = []
+        for segment in self._elf.iter_segments():
+            if segment.header["p_type"] == "PT_DYNAMIC":
+                for tag in segment.iter_tags():
+                    if tag.entry.d_tag == "DT_NEEDED":
+                        libraries.append(tag.needed)
+                    elif tag.entry.d_tag in ("DT_RUNPATH", "DT_RPATH"):
+                        directories += (tag.runpath if tag.entry.d_tag == "DT_RUNPATH" else tag.rpath).split(":")
+        return libraries, directories
+
     def notes(self) -> list[Note]:
         """All notes, of the sections or, where the file has none, of the segments."""
         return guarded(lambda: list(self._notes()))

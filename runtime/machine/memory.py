@@ -32,6 +32,10 @@ STACK_LIMIT = 8 << 20  # RLIMIT_STACK of a usual login
 MMAP_MIN = 0x10000  # vm.mmap_min_addr
 
 
+_AHEAD = 8
+_AROUND = 16
+
+
 class MemoryFault(Exception):
     """An access from the host side to guest memory that is not there or not allowed.
 
@@ -308,6 +312,7 @@ class AddressSpace:
             if not entry:
                 return 0
             self.pages[page] = entry
+            self._populate_around(vma, page)
         if access == W and not entry & W:
             vma = self.find(address)
             if not entry & COW or vma is None or not vma.prot & W:
@@ -328,6 +333,33 @@ class AddressSpace:
         if vma.shared:
             return frame | rights | CACHED | SHARED
         return frame | (rights & ~W) | CACHED | COW
+
+    def _populate_around(self, vma: Vma, page: int) -> None:
+        """Enter more pages that are likely to be touched, to be spared their faults.
+
+        For files, what was read together (fault-around of the kernel); for zeros, the next ones of a sequence.
+        """
+        pages = self.pages
+        rights = _rights(vma.prot)
+        if vma.backing is None:
+            last = min(page + _AHEAD, vma.end // PAGE)
+            if page - 1 in pages and self.memory.used + _AHEAD * PAGE <= self.memory.limit:
+                for i in range(page + 1, last):
+                    if i not in pages:
+                        pages[i] = self.memory.allocate() | rights
+        elif not vma.shared:
+            bits = rights & ~W | CACHED | COW
+            if rights & X:
+                bits |= EXECUTED
+            frames = vma.backing.frames
+            shift = vma.offset // PAGE - vma.start // PAGE
+            first = page - (page + shift) % _AROUND
+            for i in range(max(first, vma.start // PAGE), min(first + _AROUND, vma.end // PAGE)):
+                frame = frames.get(i + shift)
+                if frame is not None and i not in pages:
+                    pages[i] = frame | bits
+                    if rights & X:
+                        self.memory.executed.add(frame)
 
     def _own(self, entry: int) -> int:
         """The entry of a page that is written for the first time since it was shared."""
@@ -381,6 +413,16 @@ class AddressSpace:
                 return bytes(self.memory.view[physical : physical + n])
         view = self.memory.view
         return b"".join([view[p : p + size] for p, size in self._runs(address, n, R)])
+
+    def peek(self, address: int, n: int) -> bytes:
+        """`n` bytes, or as many of them as there are; never raises MemoryFault."""
+        parts = []
+        try:
+            for physical, size in self._runs(address, n, R):
+                parts.append(bytes(self.memory.view[physical : physical + size]))
+        except MemoryFault:
+            pass
+        return b"".join(parts)
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
         """Store `data`. Raises MemoryFault (pages before the faulting one are written), OutOfMemory."""

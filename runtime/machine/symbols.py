@@ -12,6 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from functools import cached_property
 from io import BytesIO
+from operator import attrgetter
 from typing import BinaryIO
 
 from pyprobe.runtime.machine.elf import STB_GLOBAL, STB_WEAK, STT_FUNC, STT_GNU_IFUNC, STT_OBJECT, ElfError, ElfFile, Symbol
@@ -104,7 +105,9 @@ class Image:
             if s.kind in (STT_FUNC, STT_GNU_IFUNC) and s.address and (s.name, s.address) not in seen:
                 seen.add((s.name, s.address))
                 functions.append(s)
-        functions.sort(key=_showing)
+        functions.sort(key=_address)
+        for start, end in _runs(functions):
+            functions[start:end] = sorted(functions[start:end], key=_showing)
         return functions
 
     @cached_property
@@ -179,12 +182,25 @@ class Image:
         return self.elf.at(function.address, self.end(function) - function.address)
 
 
-def _showing(s: Symbol) -> tuple[int, int, int, int, list[int]]:
-    """The order of `Image.functions`. Of names for one address the best known comes last: default version, global before weak before
-    local, without leading underscores, short, then by the alphabet."""
+_address = attrgetter("address")
+
+
+def _runs(functions: list[Symbol]) -> Iterator[tuple[int, int]]:
+    """First and last (exclusive) index of each group that shares an address."""
+    start = 0
+    for i in range(1, len(functions) + 1):
+        if i == len(functions) or functions[i].address != functions[start].address:
+            if i - start > 1:
+                yield start, i
+            start = i
+
+
+def _showing(s: Symbol) -> tuple[int, int, int, list[int]]:
+    """The order of names for one address, the best known last: default version, global before weak before local, without leading
+    underscores, short, then by the alphabet."""
     binding = 2 if s.binding == STB_GLOBAL else s.binding == STB_WEAK
     private = len(s.name) - len(s.name.lstrip("_"))
-    return s.address, 0 if s.hidden else 1 + binding, -private, -len(s.name), [-ord(c) for c in s.name]
+    return 0 if s.hidden else 1 + binding, -private, -len(s.name), [-ord(c) for c in s.name]
 
 
 def _opened(path: str) -> Iterator[BinaryIO]:

@@ -11,6 +11,7 @@ import struct
 from functools import cache
 
 from pyprobe.runtime.machine.elf import ElfError, ElfFile
+from pyprobe.runtime.wildcard import wildcard
 
 CACHE = "/etc/ld.so.cache"
 _MAGIC = b"glibc-ld.so.cache1.1"
@@ -40,8 +41,13 @@ class TargetResolver:
         return self.root + os.path.join(self.cwd, path) if self.root else os.path.join(self.cwd, path)
 
     def resolve(self, target: str) -> list[str]:
-        """The guest paths of the executable ELF files that `target` means, in the order they were looked up; empty if there is none."""
-        if "*" in target:
+        """The guest paths of the executable ELF files that `target` means, in the order they were looked up; empty if there is none.
+
+        `*` alone means the command with its interpreter and the libraries that they ask for.
+        """
+        if target == "*":
+            candidates = self._closure()
+        elif "*" in target:
             candidates = self._expand(target) if "/" in target else [p for d in self._search() for p in self._expand(f"{d}/{target}")]
         elif "/" in target:
             candidates = [target]
@@ -96,6 +102,26 @@ class TargetResolver:
         except OSError:
             return []
 
+    def _closure(self) -> list[str]:
+        """The command, its interpreter, and the libraries that these need, in the order in which the linker finds them."""
+        found = [self.command] if self.command else []
+        for path in found:
+            try:
+                with open(self.host_path(path), "rb") as stream:
+                    elf = ElfFile(stream)
+                    libraries, directories = elf.needed()
+            except (OSError, ElfError):
+                continue
+            if elf.interpreter and elf.interpreter not in found:
+                found.append(elf.interpreter)
+            origin = os.path.dirname(os.path.join(self.cwd, path))
+            places = [d.replace("$ORIGIN", origin).replace("${ORIGIN}", origin) for d in directories if d]
+            for name in libraries:
+                paths = [name] if "/" in name else [f"{d}/{name}" for d in places]
+                own = [p for p in paths if os.path.isfile(self.host_path(p))]
+                found += [p for p in (own or self._library(name))[:1] if p not in found]
+        return found
+
     def _library(self, name: str) -> list[str]:
         """Paths of a library: `libc` means `libc.so*`, `libssl.so.3` itself. The linker's cache first, then the standard directories."""
         matches = re.compile(re.escape(name) + (r"" if ".so" in name else r"\.so(\.[\d.]+)?")).fullmatch
@@ -109,11 +135,6 @@ class TargetResolver:
             if usable:
                 return [max(usable, key=_version)]
         return []
-
-
-def wildcard(pattern: str) -> str:
-    """The regular expression of a probe pattern: `*` is any run of characters, everything else, `[` and `]` too, is itself."""
-    return "(?s:" + ".*".join(map(re.escape, pattern.split("*"))) + ")"
 
 
 @cache

@@ -7,9 +7,9 @@ rest of a start. Structure layouts and measured behaviour are tied to the releas
 from __future__ import annotations
 
 import ctypes
-import importlib.util
+import os
 from ctypes import POINTER, byref, c_int, c_size_t, c_uint32, c_uint64, c_void_p
-from pathlib import Path
+from importlib.machinery import PathFinder
 
 VERSION = (2, 1, 4)
 
@@ -60,13 +60,13 @@ class UnicornError(Exception):
     """libunicorn is missing, is another release, or refused a request."""
 
 
-def locate() -> Path:
+def locate() -> str:
     """Where the library of the installed unicorn package is. Raises UnicornError."""
-    spec = importlib.util.find_spec("unicorn")
+    spec = PathFinder.find_spec("unicorn")
     for folder in (spec.submodule_search_locations or []) if spec is not None else []:
         for name in ("libunicorn.so.2", "libunicorn.2.dylib"):
-            path = Path(folder, "lib", name)
-            if path.exists():
+            path = os.path.join(folder, "lib", name)
+            if os.path.exists(path):
                 return path
     raise UnicornError("the package `unicorn` is not installed (pip install unicorn==2.1.4)")
 
@@ -79,7 +79,7 @@ class Library:
     """
 
     def __init__(self) -> None:
-        library = ctypes.PyDLL(str(locate()))
+        library = ctypes.PyDLL(locate())
         for name, (arguments, result) in _PROTOTYPES.items():
             function = getattr(library, name)
             function.argtypes = arguments

@@ -1,22 +1,39 @@
 """Probes: one provider a module, all in one table; and what the attachments of a run share.
 
-Adding a provider is one module with the names of `base.Provider` and one line here.
+Adding a provider is one module with the functions of `base.Provider` and a line for each of its names here.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
 
 from pyprobe.lang.attachpoint import AttachPoint
-from pyprobe.runtime.probes import kernel, special, timers, tracepoint, user
 from pyprobe.runtime.probes.base import AttachError, Handler, MakeHandler, Provider
 
 if TYPE_CHECKING:
     from pyprobe.runtime.probes.description import Description
+    from pyprobe.runtime.probes.user import UserPoints
     from pyprobe.runtime.user.kernel import Kernel
 
-PROVIDERS: tuple[Provider, ...] = (special, timers, kernel, user, tracepoint)
-BY_NAME: dict[str, Provider] = {name: provider for provider in PROVIDERS for name in provider.names}
+PROVIDERS: dict[str, str] = {
+    "begin": "special",
+    "end": "special",
+    "interval": "timers",
+    "profile": "timers",
+    "kprobe": "kernel",
+    "kretprobe": "kernel",
+    "uprobe": "user",
+    "uretprobe": "user",
+    "tracepoint": "tracepoint",
+}
+"""Names of probes to the modules that provide them, which are imported when they are asked for."""
+
+
+def provider(name: str) -> Provider | None:
+    """The provider of probes with a (long) name; None if there is none yet."""
+    module = PROVIDERS.get(name)
+    return cast(Provider, import_module(f"{__name__}.{module}")) if module else None
 
 
 class Attachments:
@@ -29,19 +46,21 @@ class Attachments:
         self.begin: list[Handler] = []
         self.end: list[Handler] = []
         self.signals: list[tuple[str, Handler]] = []
-        self._user: user.UserPoints | None = None
+        self._user: UserPoints | None = None
 
     def attach(self, point: AttachPoint, make: MakeHandler) -> None:
         """Attach an expanded point; to be called in source order, before the machine runs. Raises AttachError."""
-        provider = BY_NAME.get(point.provider)
-        if provider is None:
+        found = provider(point.provider)
+        if found is None:
             raise AttachError(f"{point.provider} probes are not supported")
-        provider.attach(self.machine, self, point, make)
+        found.attach(self.machine, self, point, make)
 
-    def user_points(self, machine: Kernel) -> user.UserPoints:
+    def user_points(self, machine: Kernel) -> UserPoints:
         """The points in programs, made when the first is attached."""
+        from pyprobe.runtime.probes.user import UserPoints
+
         if self._user is None:
-            self._user = user.UserPoints(machine, self.description)
+            self._user = UserPoints(machine, self.description)
         return self._user
 
     def warnings(self) -> list[str]:
@@ -50,4 +69,4 @@ class Attachments:
         return [f"uprobe target '{path}' was not mapped by any process: its probes could not fire" for path in unmapped]
 
 
-__all__ = ["BY_NAME", "PROVIDERS", "AttachError", "Attachments", "Provider"]
+__all__ = ["PROVIDERS", "AttachError", "Attachments", "Provider", "provider"]

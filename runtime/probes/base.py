@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,7 +9,6 @@ from pyprobe.lang.attachpoint import AttachPoint
 from pyprobe.lang.typesys import Record
 from pyprobe.runtime.binding import Binding
 from pyprobe.runtime.machine.bound import Bound
-from pyprobe.runtime.machine.targets import wildcard
 
 if TYPE_CHECKING:
     from pyprobe.runtime.probes.description import Description
@@ -46,13 +44,7 @@ class Listed:
 
 
 class Provider(Protocol):
-    """One kind of probe. `names` are its long names; `kernel`: whether a pattern without a provider includes it."""
-
-    @property
-    def names(self) -> tuple[str, ...]: ...
-
-    @property
-    def kernel(self) -> bool: ...
+    """One kind of probe: what its module has."""
 
     def listing(self, machine: Description, name: str, parts: list[str]) -> Iterable[Listed]:
         """What `-l name:parts...` shows, sorted; parts may hold `*`, missing ones count as `*`."""
@@ -181,26 +173,6 @@ def user_stack(machine: Kernel, limit: int, *, entry: bool = False) -> tuple[int
         return (0,)
     engine, space = task.process.engine, task.process.space
     return (task.pid, *unwind(engine.arch.name, engine.get, space, limit, entry=entry))
-
-
-def matcher(pattern: str) -> Callable[[str], bool]:
-    """Whether a name matches a pattern in which `*` is any run of characters."""
-    if pattern == "*":
-        return lambda name: True
-    if "*" not in pattern:
-        return lambda name: name == pattern
-    found = re.compile(wildcard(pattern)).fullmatch
-    return lambda name: found(name) is not None
-
-
-def has_wildcard(text: str) -> bool:
-    """`[` and `]` make a wildcard of a name, though they stand for themselves in it."""
-    return any(c in text for c in "*[]")
-
-
-def traceable(name: str) -> bool:
-    """Compilers split functions into parts that are not entered like functions; these are never matched."""
-    return ".part." not in name
 
 
 def combined(handlers: list[Handler]) -> Handler:

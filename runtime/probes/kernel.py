@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyprobe.lang.attachpoint import AttachPoint, PointError
 from pyprobe.lang.typesys import Record
 from pyprobe.runtime.machine.bound import Bound
-from pyprobe.runtime.probes.base import AttachError, Listed, MakeHandler, TaskBinding, has_wildcard, matcher, traceable
+from pyprobe.runtime.probes.base import AttachError, Listed, MakeHandler, TaskBinding
 from pyprobe.runtime.probes.user import ARGUMENTS, RESULT
+from pyprobe.runtime.wildcard import has_wildcard, matcher, traceable
 
 if TYPE_CHECKING:
     from pyprobe.runtime.probes.base import PointTable
     from pyprobe.runtime.probes.description import Description, Prototype
     from pyprobe.runtime.user.functions import KernelFunction
     from pyprobe.runtime.user.kernel import Kernel
-
-names = ("kprobe", "kretprobe")
-kernel = True
 
 REAL = "This is the emulated kernel, whose functions `-l 'kprobe:*'` shows. With --kernel a real one runs, with all of its own."
 
@@ -63,6 +60,8 @@ def matches(machine: Description, point: AttachPoint) -> list[AttachPoint]:
     today = machine.today(name)
     if today is not None:
         return [point.copy(target=shown, function=today, written=name)]
+    from difflib import get_close_matches
+
     near = get_close_matches(name, machine.functions, n=3, cutoff=0.7)
     hints = [f"Did you mean {' or '.join(near)}?"] if near else []
     raise PointError(f"No matches for {point.provider} {f'{module}:' if module else ''}{name}.", *hints, REAL)

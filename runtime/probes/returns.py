@@ -136,10 +136,10 @@ class Returns:
     def _stack(self, task: Task, sp: int) -> int:
         low, high = self._own.get(task.tid, (0, 0))
         if not low <= sp < high:
-            vma = task.process.space.find(sp)
-            if vma is None or not (vma.grows_down or vma.start <= self.engine.get("tls") <= vma.end):
+            low, high = own_stack(task, sp, self.engine.get("tls"))
+            if not high:
                 return OTHER
-            low, high = self._own[task.tid] = vma.start, vma.end
+            self._own[task.tid] = low, high
         base, flags, size = task.altstack
         if not flags & SS_DISABLE and base <= sp < base + size:
             return OTHER
@@ -235,6 +235,19 @@ class Both:
 
 
 SS_DISABLE = 2  # sigaltstack(2)
+
+
+def own_stack(task: Task, sp: int, tls: int) -> tuple[int, int]:
+    """Bounds of the stack that the kernel or the C library made for a thread, if `sp` is in it, else (0, 0).
+
+    The first thread's grows down by itself; those of others end at the thread's control block, which `tls` points to.
+    """
+    vma = task.process.space.find(sp)
+    if vma is None:
+        return 0, 0
+    if task.tid == task.pid:
+        return (vma.start, vma.end) if vma.grows_down else (0, 0)
+    return (vma.start, tls) if sp < tls <= vma.end else (0, 0)
 
 
 def call_target(arch: str, space: AddressSpace, address: int) -> int | None:

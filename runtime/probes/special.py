@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from pyprobe.runtime.probes.description import Description
     from pyprobe.runtime.user.kernel import Kernel
 
-names = ("begin", "end")
-kernel = False
-
 PID = 999  # the id below the first program's
 COMM = b"pyprobe"
 

@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 from pyprobe.lang.attachpoint import AttachPoint, PointError
 from pyprobe.lang.typesys import Record
 from pyprobe.runtime.machine.bound import Bound
-from pyprobe.runtime.probes.base import Handler, Listed, MakeHandler, TaskBinding, matcher
+from pyprobe.runtime.probes.base import Handler, Listed, MakeHandler, TaskBinding
+from pyprobe.runtime.wildcard import matcher
 
 if TYPE_CHECKING:
     from pyprobe.runtime.probes.base import PointTable
     from pyprobe.runtime.probes.description import Description
     from pyprobe.runtime.user.kernel import Kernel
-
-names = ("interval", "profile")
-kernel = False
 
 SECOND = 10**9
 UNITS = {"hz": None, "ms": 10**6, "s": SECOND, "us": 10**3}  # nanoseconds; hz is a rate

@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pyprobe.lang.attachpoint import AttachPoint, PointError
 from pyprobe.lang.providers import OLD_NAMES, SHORT
 from pyprobe.lang.source import Span
-from pyprobe.lang.typesys import Enum, Record, Type
-from pyprobe.runtime.machine.elf import ElfError, ElfFile
-from pyprobe.runtime.machine.targets import TargetResolver
-from pyprobe.runtime.probes import BY_NAME, PROVIDERS
-from pyprobe.runtime.probes.base import Listed, matcher
-from pyprobe.runtime.probes.ctext import opaque
-from pyprobe.runtime.probes.description import UserDescription
+from pyprobe.lang.typesys import Enum, Record, Struct, Type
+from pyprobe.runtime.probes import PROVIDERS, provider
+from pyprobe.runtime.probes.base import Listed
+from pyprobe.runtime.wildcard import matcher
 
 if TYPE_CHECKING:
+    from pyprobe.runtime.machine.targets import TargetResolver
     from pyprobe.runtime.probes.description import Description
 
+DEFAULT_ARCH = "x86_64"
+KERNEL_KINDS = ["kprobe", "tracepoint"]  # what a name alone is looked up in
 MAX_SCRIPTS = 4  # how many `#!` lines to follow from a command to its program
 
 
@@ -45,42 +46,48 @@ class MachineWorld:
         machine: Description | None = None,
     ) -> None:
         self.warnings: list[tuple[str, Span]] = []
-        if machine is None:
-            program = os.fsdecode(command[0]) if command else ""
-            search = os.fsdecode((environ or {}).get(b"PATH", b"")) or os.environ.get("PATH", "")
-            targets = TargetResolver(arch or "x86_64", root=root, cwd=os.fsdecode(cwd), search=search)
-            path = find_command(targets, program) if program else ""
-            targets.command = path
-            targets.arch = arch or program_arch(targets, path) or targets.arch
-            machine = UserDescription(targets.arch, targets)
-        self.machine = machine
-        self.arch = machine.arch
+        self._command = os.fsdecode(command[0]) if command else ""
+        self._search = os.fsdecode((environ or {}).get(b"PATH", b"")) or os.environ.get("PATH", "")
+        self._cwd = os.fsdecode(cwd)
+        self._root = root
+        self._arch = arch
+        if machine is not None:
+            self.machine = machine
+        self.arch = self.machine.arch if machine is not None or self._command else arch or DEFAULT_ARCH
+
+    @cached_property
+    def machine(self) -> Description:
+        """What the machine will have."""
+        from pyprobe.runtime.machine.targets import TargetResolver
+        from pyprobe.runtime.probes.description import UserDescription
+
+        targets = TargetResolver(self._arch or DEFAULT_ARCH, root=self._root, cwd=self._cwd, search=self._search)
+        if self._command:
+            targets.command = find_command(targets, self._command)
+            targets.arch = self._arch or program_arch(targets, targets.command) or DEFAULT_ARCH
+        return UserDescription(targets.arch, targets)
 
     def matches(self, point: AttachPoint) -> Iterable[AttachPoint]:
-        provider = BY_NAME.get(point.provider)
-        if provider is None:
+        found = provider(point.provider)
+        if found is None:
             raise PointError(f"{point.provider} probes are not supported yet")
-        try:
-            found = provider.matches(self.machine, point)
-        except ElfError as error:
-            raise PointError(f"{point.provider} target file '{point.target}': {error}") from error
-        if point.provider in ("uprobe", "uretprobe") and "*" not in point.target and found:
+        matches = found.matches(self.machine, point)
+        if point.provider in ("uprobe", "uretprobe") and "*" not in point.target and matches:
             files = self.machine.targets.resolve(point.target)
             if len(files) > 1:
-                self.warnings.append(
-                    (f"attaching to {point.provider} target file '{files[0]}' but matched {len(files)} binaries", point.span)
-                )
-        return found
+                what = f"attaching to {point.provider} target file '{files[0]}' but matched {len(files)} binaries"
+                self.warnings.append((what, point.span))
+        return matches
 
     def args(self, point: AttachPoint) -> Record | None:
-        provider = BY_NAME.get(point.provider)
-        return provider.args(self.machine, point) if provider else None
+        found = provider(point.provider)
+        return found.args(self.machine, point) if found else None
 
     def retval(self, point: AttachPoint) -> Type | None:
         return None
 
     def type_named(self, name: str) -> Type | None:
-        return opaque(name) if name == "struct task_struct" else None
+        return Struct(name, 0, list) if name == "struct task_struct" else None
 
     def enum_constant(self, name: str) -> tuple[int, Enum] | None:
         return None
@@ -89,6 +96,8 @@ class MachineWorld:
         return self.machine.symbols.get(name)
 
     def user_symbol(self, point: AttachPoint, name: str) -> tuple[int, int] | None:
+        from pyprobe.runtime.machine.elf import ElfError
+
         try:
             symbol = self.machine.image(point.target).object(name)
         except ElfError:
@@ -105,32 +114,34 @@ class MachineWorld:
         return frozenset(X86_64) | {"orig_ax"}
 
     def listing(self, query: str = "*") -> list[Listed]:
-        """What `-l QUERY` shows, sorted: patterns separated by commas, each `PROVIDER:PATTERN...`; one without a colon asks for a name
-        in all of the kernel's providers."""
+        """What `-l QUERY` shows: for each of the patterns, which commas separate, its matches sorted by name. A pattern is
+        `PROVIDER:PATTERN...`; one without a colon asks for a name in all of the kernel's providers."""
         found: dict[str, Listed] = {}
         for pattern in query.split(","):
-            for one in self._listing(pattern.strip()):
-                found[one.name] = one
-        return [found[name] for name in sorted(found)]
+            for one in sorted(self._listing(pattern.strip()), key=lambda one: one.name):
+                found.setdefault(one.name, one)
+        return list(found.values())
 
     def _listing(self, pattern: str) -> Iterable[Listed]:
         if not pattern:
             return
-        if ":" not in pattern and pattern.lower() not in BY_NAME and pattern not in SHORT:
+        if ":" not in pattern and pattern.lower() not in PROVIDERS and pattern not in SHORT:
             kind, parts = "*", [pattern]
         else:
             kind, *parts = pattern.split(":")
         parts = [p for p in parts if p] or parts[:0]
         name = SHORT.get(kind) or OLD_NAMES.get(kind) or kind.lower()
-        if name in BY_NAME:
-            yield from BY_NAME[name].listing(self.machine, name, parts)
-        elif "*" in kind:
-            wanted = matcher(name)
-            in_programs = bool(parts) and "/" in parts[0]
-            for provider in PROVIDERS:
-                listed = "uprobe" in provider.names if in_programs else provider.kernel
-                if listed and wanted(provider.names[0]):
-                    yield from provider.listing(self.machine, provider.names[0], parts)
+        if "*" not in kind:
+            kinds = [name]
+        elif parts and "/" in parts[0]:
+            kinds = ["uprobe"]
+        else:
+            kinds = KERNEL_KINDS
+        wanted = matcher(name)
+        for one in kinds:
+            found = provider(one)
+            if found is not None and wanted(one):
+                yield from found.listing(self.machine, one, parts)
 
 
 def find_command(targets: TargetResolver, name: str) -> str:
@@ -153,6 +164,8 @@ def find_command(targets: TargetResolver, name: str) -> str:
 
 def program_arch(targets: TargetResolver, path: str) -> str:
     """The architecture of a program, "" if it is none that can run."""
+    from pyprobe.runtime.machine.elf import ElfError, ElfFile
+
     if not path:
         return ""
     try:

@@ -92,8 +92,9 @@ def copy_process(k: Kernel, parent: Task, args: CloneArgs) -> Task:
     flags = args.flags
     check_flags(flags)
     process = parent.process
-    owned = sum(1 for t in k.tasks.values() if t.cred.uid == parent.cred.uid)
-    if len(k.tasks) >= k.task_limit or owned >= process.limits[RLIMIT_NPROC][0]:
+    limit = process.limits[RLIMIT_NPROC][0]
+    over = parent.cred.uid and sum(1 for t in k.tasks.values() if t.cred.uid == parent.cred.uid) >= limit
+    if over or max(len(k.tasks), len(k.processes)) >= k.task_limit:
         raise Errno(EAGAIN)
     tid = k.new_pid()
     if flags & CLONE_THREAD:

@@ -9,28 +9,33 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Sequence
-from errno import EACCES, EAGAIN, EFAULT, EINTR, EINVAL, ELIBBAD, ENOENT, ENOEXEC, ENOMEM, ENOSYS
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from errno import EACCES, EAGAIN, EINVAL, ENOENT, ENOMEM
+from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.arm64 import ARM64
 from pyprobe.runtime.machine.clock import Clock, Timer
 from pyprobe.runtime.machine.engine import Engine, StopKind
-from pyprobe.runtime.machine.memory import AddressSpace, MemoryFault, OutOfMemory, PhysicalMemory
+from pyprobe.runtime.machine.memory import AddressSpace, OutOfMemory, PhysicalMemory
 from pyprobe.runtime.machine.x86_64 import X86_64
 from pyprobe.runtime.user import exec as exec_module
 from pyprobe.runtime.user import exit as exit_module
 from pyprobe.runtime.user import faults, functions, signals
 from pyprobe.runtime.user.abi import ABIS, SIGCONTEXT_ARM64, SIGCONTEXT_X86_64
-from pyprobe.runtime.user.errors import Block, Errno, ExecFailure, TaskGone
+from pyprobe.runtime.user.calls import KernelCalls
+from pyprobe.runtime.user.entry import Entry
+from pyprobe.runtime.user.errors import Errno, ExecFailure, TaskGone
 from pyprobe.runtime.user.images import Images
 from pyprobe.runtime.user.loader import FileZone
+from pyprobe.runtime.user.outcome import Crash as Crash
+from pyprobe.runtime.user.outcome import exec_message, shell_status
 from pyprobe.runtime.user.scheduler import QUANTUM_NS, Scheduler, StopRun
 from pyprobe.runtime.user.signals import Sig, SigInfo
 from pyprobe.runtime.user.syscall_table import Syscall, SyscallTable
-from pyprobe.runtime.user.task import Credentials, Parked, Process, Task
+from pyprobe.runtime.user.task import Credentials, Process, Task
 from pyprobe.runtime.user.tracepoints import Tracepoints
 from pyprobe.runtime.user.vfs.vfs import Vfs
-from pyprobe.runtime.user.words import U32, U64
+from pyprobe.runtime.user.words import U64
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.engine import Context
@@ -40,7 +45,6 @@ if TYPE_CHECKING:
 MACHINES = {"x86_64": X86_64, "arm64": ARM64}
 REPORTED_REGISTERS = {"x86_64": SIGCONTEXT_X86_64, "arm64": SIGCONTEXT_ARM64}
 DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-ERESTARTSYS = 512  # include/linux/errno.h: never seen by programs, but by tracers
 
 FIRST_PID = 1000
 """The first program's process id; each new task gets the next one."""
@@ -48,87 +52,14 @@ FIRST_PID = 1000
 PID_MAX = 32768  # kernel.pid_max's usual value: ids are used again from FIRST_PID after it
 TASK_LIMIT = 4096
 MEMORY_LIMIT = 2 << 30  # bytes that all processes and files in memory may use together
-Function = Callable[..., Any]
 
-
-class Crash:
-    """A process that a signal ended: for the report of the run. registers: by name, as they were."""
-
-    def __init__(self, task: Task, signo: int, code: int, address: int, registers: dict[str, int]) -> None:
-        self.pid = task.pid
-        self.tid = task.tid
-        self.comm = task.comm
-        self.signal = signo
-        self.code = code
-        self.address = address
-        self.registers = registers
-
-
-class Kernel:
+class Kernel(KernelCalls):
     """One emulated Linux.
 
     root: the host's directory that is its `/`. arch: the architecture whose functions and tracepoints are offered; programs of
     the others run too when `architectures` names them. seed: of every random number the guest gets.
     clock, memory: made with their defaults if not given.
     """
-
-    # the kernel's functions, bound to this kernel or, while probes are attached, to wrappers; see functions.py
-    kernel_clone: Function
-    wake_up_new_task: Function
-    do_exit: Function
-    do_group_exit: Function
-    do_execveat_common: Function
-    bprm_execve: Function
-    load_elf_binary: Function
-    begin_new_exec: Function
-    do_mmap: Function
-    do_munmap: Function
-    do_send_sig_info: Function
-    get_signal: Function
-    hrtimer_nanosleep: Function
-    do_filp_open: Function
-    do_sys_openat2: Function
-    vfs_open: Function
-    vfs_read: Function
-    vfs_readv: Function
-    vfs_write: Function
-    vfs_writev: Function
-    vfs_statx: Function
-    vfs_getattr: Function
-    vfs_unlink: Function
-    vfs_rmdir: Function
-    vfs_mkdir: Function
-    vfs_rename: Function
-    vfs_symlink: Function
-    vfs_link: Function
-    vfs_create: Function
-    iterate_dir: Function
-    filp_close: Function
-    do_pipe2: Function
-    tcp_connect: Function
-    inet_csk_accept: Function
-    tcp_sendmsg: Function
-    tcp_recvmsg: Function
-    do_faccessat: Function
-    do_linkat: Function
-    do_mkdirat: Function
-    do_mknodat: Function
-    do_readlinkat: Function
-    do_renameat2: Function
-    do_rmdir: Function
-    do_symlinkat: Function
-    do_unlinkat: Function
-    ksys_read: Function
-    ksys_write: Function
-    tcp_close: Function
-    tcp_v4_connect: Function
-    tcp_v6_connect: Function
-    udp_recvmsg: Function
-    udp_sendmsg: Function
-    vfs_fstat: Function
-    vfs_fstatat: Function
-    vfs_mknod: Function
-    vfs_truncate: Function
 
     def __init__(
         self,
@@ -157,7 +88,6 @@ class Kernel:
         self.current: Task | None = None
         self.first: Process | None = None
         self.crashes: list[Crash] = []
-        self.unknown_syscalls: dict[str, int] = {}
         self.last_comm: dict[int, bytes] = {}  # of processes whose last thread has ended
         self.futexes: dict[tuple[object, int], list[Waiter]] = {}
         self.guest_timers = 0  # timers of the guest that are pending in the clock
@@ -167,17 +97,16 @@ class Kernel:
         self._cred = Credentials(uid, gid)
         self._native = native
         self._next_pid = FIRST_PID
-        self._attention = False
         self._resched = False
         self._reload = False
         self._after: Callable[[], None] | None = None
-        self._engine: Engine | None = None
         self._quantum: Timer | None = None
         self._loaded: Task | None = None  # whose registers the engine holds
         self._tables: dict[str, dict[int, Syscall]] = {}
-        self._table: dict[int, Syscall] = {}
         self.turn_began = 0  # when the current task's turn began, ns since boot
         self.memory_exhausted = False
+        self.entry = Entry(self)
+        self.unknown_syscalls = self.entry.unknown
         self.scheduler = Scheduler(self)
         self.syscalls = SyscallTable()
         self.functions = functions.KernelFunctions(self, arch)
@@ -191,7 +120,7 @@ class Kernel:
         engine = self.engines.get(arch)
         if engine is None:
             engine = self.engines[arch] = Engine(MACHINES[arch], self.memory, self.clock, native=self._native)
-            engine.on_syscall = self._on_syscall
+            engine.on_syscall = self.entry.syscall
             self._tables[arch] = self.syscalls.table(arch)
         return engine
 
@@ -204,7 +133,7 @@ class Kernel:
         task.context = context
         task.result = None
         if task is self.current:
-            self._reload = self._attention = True
+            self._reload = self.entry.attention = True
 
     def copy_registers(self, task: Task, sp: int, tls: int | None) -> Context:
         """The current task's registers for a child that returns 0 from the same system call; sp 0: the same stack."""
@@ -253,9 +182,11 @@ class Kernel:
             self.do_execveat_common(-100, path, tuple(argv), tuple(env), 0)
         except Errno as error:
             raise ExecFailure(exec_message(argv[0], error.errno), error.errno) from None
+        except OutOfMemory as error:
+            raise ExecFailure(f"{os.fsdecode(argv[0])}: {error}", ENOMEM) from None
         finally:
             self.current = None
-            self._reload = self._attention = False
+            self._reload = self.entry.attention = False
         self.scheduler.add(task)
         return process
 
@@ -301,7 +232,7 @@ class Kernel:
 
     def stop(self) -> None:
         """End the run as soon as possible."""
-        self.stop_requested = self._attention = True
+        self.stop_requested = self.entry.attention = True
         for engine in self.engines.values():
             engine.request_stop()
 
@@ -310,11 +241,10 @@ class Kernel:
         self.current = task
         began = self.turn_began = self.clock.now()
         try:
-            if task.process.group_exit is not None:
-                exit_module.end_task(self, task, task.process.group_exit)
-                return
             self.scheduler.switched(task)
-            if task.parked is not None and not self._retry(task):
+            if task.process.group_exit is not None:
+                self.do_exit(task.process.group_exit)
+            if task.parked is not None and not self.entry.retry(task):
                 return
             self._enter(task)
             self._resched = False
@@ -329,8 +259,8 @@ class Kernel:
             task.cpu_time += self.clock.now() - began
             self.scheduler.switching_from(task)
             if not task.dead:
-                if self._engine is not None and self._loaded is task:
-                    self._engine.save(task.context)
+                if self.entry.engine is not None and self._loaded is task:
+                    self.entry.engine.save(task.context)
                 if task.parked is None:
                     self.scheduler.add(task)
                 else:
@@ -341,8 +271,8 @@ class Kernel:
     def _enter(self, task: Task) -> None:
         """Load the task into the engine."""
         process = task.process
-        engine = self._engine = process.engine
-        self._table = self._tables[process.arch]
+        engine = self.entry.engine = process.engine
+        self.entry.table = self._tables[process.arch]
         engine.activate(process.space)
         engine.restore(task.context)
         self._loaded = task
@@ -357,7 +287,7 @@ class Kernel:
                 signals.deliver(self, task)
             if task.process.stopped or self.stop_requested or (self._resched and self.scheduler.contended):
                 return
-            self._attention = False
+            self.entry.attention = False
             try:
                 stop = task.process.engine.run()
             except OutOfMemory:
@@ -388,130 +318,27 @@ class Kernel:
         if not self.scheduler.contended:
             self._quantum = self.clock.add(min(self.clock.now() + QUANTUM_NS, self.scheduler.next_deadline()), self._preempt)
             return
-        self._resched = self._attention = True
-        if self._engine is not None:
-            self._engine.request_stop()
+        self._resched = self.entry.attention = True
+        if self.entry.engine is not None:
+            self.entry.engine.request_stop()
 
     def yield_cpu(self) -> None:
         """The current task lets others run."""
-        self._resched = self._attention = True
+        self._resched = self.entry.attention = True
 
     def after_syscall(self, action: Callable[[], None]) -> None:
         """Have `action` done when the current system call has left the engine, its result set: it may change any register."""
         self._after = action
-        self._attention = True
-
-    # system calls
-
-    def _on_syscall(self) -> bool:
-        engine, task = self._engine, self.current
-        assert engine is not None and task is not None
-        number, *arguments = engine.syscall_arguments()
-        syscall = self._table.get(number & U32)
-        if syscall is None or self.syscalls.traced:
-            result = self._traced_syscall(task, number & U32, syscall, arguments)
-        else:
-            result = self._dispatch(task, syscall, arguments)
-        if result is None:
-            return False
-        engine.set_result(result)
-        return not self._attention
-
-    def _dispatch(self, task: Task, syscall: Syscall, arguments: Sequence[int]) -> int | None:
-        """Do a system call for the current task; None: it waits (`task.parked`) or is gone. Errors are negative numbers."""
-        task.syscall = syscall
-        task.syscall_arguments = tuple(arguments)
-        call = syscall.call
-        if call is None:
-            self.unknown_syscalls[syscall.name] = self.unknown_syscalls.get(syscall.name, 0) + 1
-            return -ENOSYS
-        try:
-            result = call(self, task, *arguments[: syscall.arity])
-        except Errno as error:
-            result = -error.errno
-        except MemoryFault:
-            result = -EFAULT
-        except Block as block:
-            task.parked = Parked(syscall, tuple(arguments), block)
-            return None
-        except OutOfMemory:
-            self.out_of_memory(task)
-            result = -ENOMEM
-        except TaskGone:
-            return None
-        if task.restart or task.suspended:
-            task.restart.clear()
-            task.suspended.clear()
-        task.syscall = None
-        return result
-
-    def _traced_syscall(self, task: Task, number: int, syscall: Syscall | None, arguments: Sequence[int]) -> int | None:
-        tracepoints = self.tracepoints
-        if tracepoints.sys_enter.callbacks:
-            tracepoints.sys_enter.fire(number, tuple(arguments))
-        if syscall is None:
-            self.unknown_syscalls[str(number)] = self.unknown_syscalls.get(str(number), 0) + 1
-            result: int | None = -ENOSYS
-        else:
-            if syscall.enter.callbacks:
-                syscall.enter.fire(number, *arguments[: len(syscall.parameters)])
-            result = self._dispatch(task, syscall, arguments)
-        if result is not None:
-            self._syscall_exit(number, syscall, result)
-        return result
-
-    def _syscall_exit(self, number: int, syscall: Syscall | None, result: int) -> None:
-        if self.tracepoints.sys_exit.callbacks:
-            self.tracepoints.sys_exit.fire(number, result)
-        if syscall is not None and syscall.exit.callbacks:
-            syscall.exit.fire(number, result)
-
-    def _retry(self, task: Task) -> bool:
-        """Execute a parked task's system call again; whether the task can go on."""
-        parked = task.parked
-        assert parked is not None
-        task.parked = None
-        result = self._dispatch(task, parked.syscall, parked.arguments)
-        if result is None:
-            return False
-        if self.syscalls.traced:
-            self._syscall_exit(parked.syscall.number, parked.syscall, result)
-        task.result = result
-        return True
-
-    def finish_interrupted(self, task: Task, restart: bool) -> None:
-        """A signal took the current task out of a wait: make the call again, or let it fail with EINTR."""
-        parked, task.interrupted = task.interrupted, None
-        assert parked is not None
-        engine = task.process.engine
-        result: int | None = None
-        try:
-            if parked.block.interrupted is not None:
-                result = parked.block.interrupted()
-        except Errno as error:
-            result = -error.errno
-        if result is None:
-            result = -ERESTARTSYS if restart else -EINTR
-        task.restart.clear()
-        task.suspended.clear()
-        task.syscall = None
-        if self.syscalls.traced:
-            self._syscall_exit(parked.syscall.number, parked.syscall, result)
-        if result == -ERESTARTSYS:
-            arch = engine.arch
-            engine.set(arch.result, parked.syscall.number if arch.result == arch.number else parked.arguments[0])
-            engine.set(arch.pc, engine.get(arch.pc) - ABIS[task.process.arch].syscall_length)
-        else:
-            engine.set_result(result & U64)
+        self.entry.attention = True
 
     # signals and ends, for the modules that do their work
 
     def signal_wake(self, task: Task, signo: int) -> None:
         """A signal has become pending for the task: make it notice."""
         if task is self.current:
-            self._attention = True
-            if task.syscall is None and self._engine is not None:  # a timer's, in the middle of guest code
-                self._engine.request_stop()
+            self.entry.attention = True
+            if task.syscall is None and self.entry.engine is not None:  # a timer's, in the middle of guest code
+                self.entry.engine.request_stop()
             return
         parked = task.parked
         if parked is None or not parked.block.interruptible:
@@ -529,7 +356,7 @@ class Kernel:
         process.stopped = signo
         process.stop_reported = False
         process.continued = False
-        self._attention = True
+        self.entry.attention = True
         exit_module.notify_stop(self, process, continued=False)
 
     def continue_process(self, process: Process) -> None:
@@ -547,7 +374,7 @@ class Kernel:
         if process.group_exit is None:
             process.group_exit = code
             process.stopped = 0
-        self._attention = True
+        self.entry.attention = True
         for task in process.threads.values():
             self.scheduler.unpark(task)
 
@@ -556,7 +383,10 @@ class Kernel:
         process = task.process
         for other in list(process.threads.values()):
             if other is not task:
-                exit_module.end_task(self, other, 0)
+                self.current = other
+                with suppress(TaskGone):
+                    self.do_exit(0)
+        self.current = task
         if task.tid != process.pid:
             del process.threads[task.tid], self.tasks[task.tid]
             task.tid = process.pid
@@ -594,25 +424,8 @@ class Kernel:
         engine = task.process.engine
         registers = {name: engine.get(name) for name in REPORTED_REGISTERS[task.process.arch]}
         address = int.from_bytes(info.rest[:8], "little") if info.code in (1, 2) else 0
-        self.crashes.append(Crash(task, info.signo, info.code, address, registers))
+        self.crashes.append(Crash(task, info.signo, info.code, address, registers, engine.get(engine.arch.pc)))
 
     def announce_images(self, space: AddressSpace) -> None:
         """Tell who asked (`on_image`) of the executable file mappings that have appeared in a space."""
         self.images_seen.announce(space)
-
-
-def exec_message(name: bytes, errno: int) -> str:
-    """Why a command cannot be started, as a shell would say it."""
-    shown = name.decode(errors="backslashreplace")
-    special = {
-        ENOENT: "no such file, or its interpreter is missing",
-        EACCES: "permission denied (not an executable file?)",
-        ENOEXEC: "not a program this machine can run (damaged, or for another processor)",
-        ELIBBAD: "its interpreter is damaged or for another processor",
-    }
-    return f"{shown}: {special.get(errno) or os.strerror(errno)}"
-
-
-def shell_status(word: int) -> int:
-    """A wait(2) status word as a shell's exit status."""
-    return 128 + (word & 0x7F) if word & 0x7F else word >> 8 & 0xFF

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import AddressSpace, MemoryFault, OutOfMemory, Vma
 from pyprobe.runtime.user.images import images
 from pyprobe.runtime.user.kernel import Kernel
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.machine.interface import Machine
 
 
 class UserMachine(Kernel):
@@ -46,3 +50,9 @@ class UserMachine(Kernel):
     def images(self, space: AddressSpace) -> list[Vma]:
         """The executable mappings of files in a space."""
         return images(space)
+
+
+if TYPE_CHECKING:
+
+    def _is_a_machine(machine: UserMachine) -> Machine:
+        return machine

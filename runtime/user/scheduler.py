@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.task import Task
 
 QUANTUM_NS = 4_000_000  # virtual time a task may run while others are ready; CFS gives a few milliseconds too
-HOST_SLICE_MS = 200  # between two looks at what else may have happened, while waiting for the host
+HOST_SLICE_MS = 200  # between two looks at what else may have happened, while waiting for the host or its clock
+HOST_SLICE_NS = HOST_SLICE_MS * 1_000_000
 
 # task states as sched_switch shows them
 TASK_RUNNING, TASK_INTERRUPTIBLE, TASK_STOPPED, EXIT_ZOMBIE = 0, 1, 4, 0x20
@@ -26,7 +27,17 @@ IDLE_PRIORITY = NORMAL_PRIORITY = 120
 
 
 class Deadlock(Exception):
-    """Every task waits, and nothing can ever wake one; the message lists who waits for what."""
+    """Every task waits, and nothing can ever wake one. The message lists them: `PID/TID COMM waits in CALL for THING; ...`."""
+
+
+def _waits(task: Task) -> str:
+    """What a parked task is doing, in words."""
+    parked = task.parked
+    if task.process.stopped:
+        return "is stopped"
+    if parked is None:
+        return "waits"
+    return f"waits in {parked.syscall.name}" + (f" for {parked.block.why}" if parked.block.why else "")
 
 
 class Scheduler:
@@ -38,7 +49,8 @@ class Scheduler:
         self._parked: dict[Task, None] = {}  # in the order they began to wait
         self._tried: dict[Task, int] = {}  # tasks whose wait has no test of its own: the turn of their last try
         self._turn = 0  # counts the turns tasks had
-        self.previous: tuple[bytes, int, int, int] = (*IDLE, IDLE_PRIORITY, TASK_RUNNING)
+        self._last: Task | None = None  # who ran last, None: nobody, the CPU was idle
+        self._shown: tuple[bytes, int, int, int] = (*IDLE, IDLE_PRIORITY, TASK_RUNNING)  # and as sched_switch shows it
 
     def add(self, task: Task) -> None:
         """Make a task ready to run, after the others."""
@@ -130,6 +142,7 @@ class Scheduler:
 
     def _idle(self) -> None:
         """Nothing is ready: let time pass until something may be."""
+        self.switched(None)
         k = self._k
         waiting = [t for t in self._parked if t.parked is not None and not t.process.stopped]
         deadline = min(self.next_deadline(), k.clock.next_deadline() if k.guest_timers else NEVER)
@@ -140,7 +153,8 @@ class Scheduler:
             raise Deadlock(self._who_waits())
         else:
             # timers of probes may come first; the guest's own deadline is reached step by step
-            k.clock.advance_to(min(deadline, k.clock.next_deadline()))
+            goal = min(deadline, k.clock.next_deadline())
+            k.clock.advance_to(min(goal, k.clock.now() + HOST_SLICE_NS) if k.clock.real else goal)
             k.clock.run_due()
             self._turn += 1
         if k.stop_requested:
@@ -149,36 +163,32 @@ class Scheduler:
     def _wait_for_host(self, waiting: list[Task], deadline: int) -> None:
         """Wait for host input really; a guest deadline that comes first is waited for as long, then taken."""
         clock = self._k.clock
-        remaining = HOST_SLICE_MS if deadline == NEVER else max(0, (deadline - clock.now()) // 1_000_000)
+        began = clock.now()
+        remaining = HOST_SLICE_MS if deadline == NEVER else max(0, (deadline - began) // 1_000_000)
         if not self._poll(waiting, min(remaining, HOST_SLICE_MS)) and deadline != NEVER:
-            clock.advance_to(deadline if remaining <= HOST_SLICE_MS else clock.now() + HOST_SLICE_MS * 1_000_000)
+            clock.advance_to(deadline if remaining <= HOST_SLICE_MS else began + HOST_SLICE_NS)
         clock.run_due()
 
     def _who_waits(self) -> str:
-        lines = []
-        for task in self._parked:
-            parked = task.parked
-            if task.process.stopped:
-                what = "is stopped"
-            elif parked is None:
-                what = "waits"
-            else:
-                what = f"waits in {parked.syscall.name}" + (f" for {parked.block.why}" if parked.block.why else "")
-            lines.append(f"  {task.pid}/{task.tid} {task.comm.decode(errors='replace')}: {what}")
-        return "every task waits and nothing can wake one:\n" + "\n".join(lines)
+        return "; ".join(f"{task.pid}/{task.tid} {task.comm.decode(errors='backslashreplace')} {_waits(task)}" for task in self._parked)
 
-    def switched(self, task: Task) -> None:
-        """Fire sched_switch if another task than the last one begins to run."""
+    def switched(self, task: Task | None) -> None:
+        """Another task than the last one begins to run, or (None) none: fire sched_switch, in the name of the one that leaves."""
         tp = self._k.tracepoints.sched_switch
-        if tp.callbacks and self.previous[1] != task.tid:
-            comm, tid, priority, state = self.previous
-            priority_now = NORMAL_PRIORITY + task.process.nice
-            tp.fire(comm.ljust(16, b"\0"), tid, priority, state, task.comm.ljust(16, b"\0"), task.tid, priority_now)
+        comm, tid, priority = (task.comm, task.tid, NORMAL_PRIORITY + task.process.nice) if task is not None else (*IDLE, IDLE_PRIORITY)
+        before, self._shown = self._shown, (comm, tid, priority, TASK_RUNNING)
+        if tp.callbacks and before[1] != tid:
+            running, self._k.current = self._k.current, self._last
+            try:
+                tp.fire(before[0].ljust(16, b"\0"), *before[1:], comm.ljust(16, b"\0"), tid, priority)
+            finally:
+                self._k.current = running
+        self._last = task
 
     def switching_from(self, task: Task) -> None:
-        """Remember who ran, for the next sched_switch."""
+        """Remember how the task that ran left the CPU, for the next sched_switch."""
         state = EXIT_ZOMBIE if task.dead else TASK_STOPPED if task.process.stopped else TASK_INTERRUPTIBLE if task.parked else TASK_RUNNING
-        self.previous = (task.comm, task.tid, NORMAL_PRIORITY + task.process.nice, state)
+        self._shown = (task.comm, task.tid, NORMAL_PRIORITY + task.process.nice, state)
 
 
 class StopRun(Exception):

@@ -284,7 +284,7 @@ def deliver(k: Kernel, task: Task) -> None:
         (info, action), = ksig
         if task.interrupted is not None:
             restart = task.interrupted.block.restart and action.flags & SA_RESTART
-            k.finish_interrupted(task, bool(restart))
+            k.entry.finish_interrupted(task, bool(restart))
         mask = task.blocked if task.saved_mask is None else task.saved_mask
         task.saved_mask = None
         try:
@@ -297,7 +297,7 @@ def deliver(k: Kernel, task: Task) -> None:
             continue
         task.blocked = (task.blocked | action.mask | (0 if action.flags & SA_NODEFER else bit(info.signo))) & ~UNBLOCKABLE
     if task.interrupted is not None and not task.process.stopped:
-        k.finish_interrupted(task, True)
+        k.entry.finish_interrupted(task, True)
     if task.saved_mask is not None and task.parked is None:
         task.blocked, task.saved_mask = task.saved_mask, None
 

@@ -96,7 +96,7 @@ class Process:
         self.exe = b""
         self.argv: tuple[bytes, ...] = ()
         self.environ: tuple[bytes, ...] = ()
-        self.auxv = b""
+        self.auxv: bytes = b""
         self.argument_area = (0, 0)  # where argv's strings lie: [start, end)
         self.start_time = 0  # ns since boot
         self.cpu_time = 0  # ns, of threads that have ended included
@@ -117,7 +117,7 @@ class Process:
         self.itimers: dict[int, GuestTimer] = {}  # setitimer(2)'s and alarm's
         self.posix_timers: dict[int, GuestTimer] = {}
         self.nice = 0
-        self.personality = 0
+        self.personality: int = 0
         self.ctty: object = None  # controlling terminal
 
     @property
@@ -147,8 +147,8 @@ class Task:
 
     __slots__ = (
         "__weakref__", "altstack", "blocked", "clear_child_tid", "comm", "context", "cpu_time", "cred", "dead", "fault_address",
-        "interrupted", "kernel_stack", "parked", "pending", "process", "registers", "restart", "result", "robust_list", "saved_mask", "signal_frames",
-        "suspended", "syscall", "syscall_arguments", "tid", "wake_signal",
+        "interrupted", "kernel_stack", "parked", "pending", "process", "registers", "restart", "result", "robust_list", "saved_mask",
+        "signal_frames", "suspended", "syscall", "syscall_arguments", "tid", "wake_signal",
     )  # fmt: skip
 
     def __init__(self, tid: int, process: Process, context: Context, cred: Credentials) -> None:
@@ -182,6 +182,11 @@ class Task:
     def pid(self) -> int:
         """The process's id: what getpid() returns."""
         return self.process.pid
+
+    @property
+    def ppid(self) -> int:
+        """The parent process's id."""
+        return self.process.ppid
 
     # ids at hand, for builtins and handlers
     @property

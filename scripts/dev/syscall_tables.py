@@ -67,7 +67,7 @@ PROTOTYPES = {
 def numbers(arch: str) -> dict[int, str]:
     """System call number to name."""
     text = HEADERS[arch].read_text()
-    found = {}
+    found: dict[int, str] = {}
     for prefix, name, number in re.findall(r"#define __NR(3264)?_(\w+) (\d+)\n", text):
         if name not in ("syscalls", "arch_specific_syscall"):
             found.setdefault(int(number), NAMES_3264.get(name, name) if prefix else name)

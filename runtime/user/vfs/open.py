@@ -134,7 +134,7 @@ def _create(k: Kernel, t: Task, walk: Walk, path: bytes, flags: int, mode: int) 
     place = walk.place(path)
     for _ in range(64):
         if not place.is_entry or place.slash:
-            raise Errno(errno.EISDIR)
+            raise Errno(errno.EISDIR if place.is_entry or not flags & O_EXCL else errno.EEXIST)
         dentry = walk.finish(place, follow=False)
         inode = dentry.inode
         if inode is None:

@@ -101,7 +101,7 @@ class TreeFileSystem(FileSystem):
                 content = HostContent(status.st_size, lambda: self.host.open(file))
                 inode = Regular(self, ino, status.st_mode, status.st_mtime_ns, content, status.st_blocks)
             elif kind == S_IFLNK:
-                inode = Symlink(self, ino, self.host.readlink(file), status.st_mtime_ns)
+                inode = Symlink(self, ino, self.host.readlink(file), status.st_mtime_ns, status.st_blocks)
             else:
                 inode = Special(self, ino, status.st_mode, status.st_mtime_ns, rdev=status.st_rdev)
             if status.st_nlink > 1:
@@ -137,6 +137,15 @@ class Directory(Inode):
 
     def lookup(self, k: Kernel, t: Task, name: bytes) -> Inode | None:
         return None if self.lower is None else self.fs.load(self.lower, name)
+
+    def shows(self, name: bytes) -> bool:
+        """Whether the host has an entry of this name here."""
+        if self.lower is None:
+            return False
+        try:
+            return self.fs.host.status(self.lower, name) is not None
+        except Errno:
+            return True
 
     def entries(self, k: Kernel, t: Task) -> list[Entry]:
         lower = self.lower
@@ -231,17 +240,18 @@ class Regular(Inode):
 class Symlink(Inode):
     """A symbolic link."""
 
-    __slots__ = ("target",)
+    __slots__ = ("_blocks", "target")
 
-    def __init__(self, fs: FileSystem, ino: int, target: bytes, now: int) -> None:
+    def __init__(self, fs: FileSystem, ino: int, target: bytes, now: int, blocks: int = 0) -> None:
         super().__init__(fs, ino, S_IFLNK | 0o777, now)
         self.target = target
+        self._blocks = blocks
 
     def size(self) -> int:
         return len(self.target)
 
     def blocks(self) -> int:
-        return 0
+        return self._blocks
 
     def readlink(self, k: Kernel, t: Task) -> bytes:
         return self.target

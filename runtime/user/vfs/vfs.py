@@ -22,7 +22,7 @@ from pyprobe.runtime.user.vfs.abi import (
     makedev,
 )
 from pyprobe.runtime.user.vfs.content import Disk
-from pyprobe.runtime.user.vfs.devices import Devices, populate
+from pyprobe.runtime.user.vfs.devices import Devices, populate, terminal_name
 from pyprobe.runtime.user.vfs.host import HostLayer
 from pyprobe.runtime.user.vfs.inet import Network
 from pyprobe.runtime.user.vfs.inode import Dentry, FileSystem, Inode
@@ -80,7 +80,7 @@ class Vfs:
         top.uid, top.gid, top.nlink = status.st_uid, status.st_gid, status.st_nlink
         self.root = Dentry(None, b"/", top)
         self.mount(b"dev", Directory(self.devfs, self.devfs.number(), 0o755, now))
-        populate(self.root.children[b"dev"], self.devfs, now, terminal=True)
+        populate(self.root.children[b"dev"], self.devfs, now)
         self.mount(b"proc", procfs.root(PROC_DEV, now))
         self.mount(b"sys", sysfs.root(SYS_DEV, now))
 
@@ -124,6 +124,10 @@ class Vfs:
                 self.devices.terminal = file
             table.add(file, limit=3)
         return table
+
+    def terminal(self) -> Dentry:
+        """The terminal that the run stands on, by its name in /dev/pts."""
+        return terminal_name(self.root.children[b"dev"].children[b"pts"], self.devfs, self.boot)
 
     def start(self, t: Task, descriptor: int, path: bytes) -> Dentry:
         """Where a path given with a directory descriptor begins.

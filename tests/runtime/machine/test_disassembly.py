@@ -35,7 +35,8 @@ def test_listing_marks_the_place(compiled):
     rec = image.function("rec")
     code = image.code(rec)
     second = [i.address for i in instructions("x86_64", code, rec.address)][1]
-    lines = listing("x86_64", code, rec.address, second, after=1, image=image)
+    lines = listing("x86_64", code, rec.address, second, after=1, name=lambda a: f"rec+{a - rec.address}")
     assert len(lines) == 3
-    assert lines[1].startswith(f"=> {second:#x} <rec+{second - rec.address}>: ")
-    assert lines[0].startswith("   ")
+    assert lines[1].startswith(f" => {second:#x} <rec+{second - rec.address}>: ")
+    assert lines[0].startswith("    ")
+    assert listing("x86_64", b"", 0, 0) == []

@@ -61,9 +61,18 @@ def test_the_command(tree):
     assert resolver(tree, command="/lib/libx.so.1").resolve("libx.so.1") == ["/lib/libx.so.1"]
 
 
-@pytest.mark.skipif(not shutil.which("ldconfig", path="/sbin:/usr/sbin"), reason="no ldconfig")
-def test_linker_cache_agrees_with_ldconfig():
-    lines = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=True, timeout=30).stdout.splitlines()[1:]
+def test_a_star_is_the_command_and_its_libraries(compiled):
+    library = compiled("library.c", "-shared", "-fPIC", "-Wl,-soname,libstar.so", output="libstar.so")
+    program = compiled("library.c", "-DLIBRARY_USER", str(library), "-Wl,-rpath,$ORIGIN/../" + library.parent.name, output="star")
+    found = TargetResolver("x86_64", command=str(program)).resolve("*")
+    assert [os.path.basename(p).partition(".")[0] for p in found] == ["star", "ld-linux-x86-64", "libstar", "libc"]
+    assert TargetResolver("x86_64").resolve("*") == []
+
+
+def test_linker_cache_agrees_with_ldconfig(tool, monkeypatch):
+    monkeypatch.setenv("PATH", "/sbin:/usr/sbin")
+    ldconfig = tool("ldconfig")
+    lines = subprocess.run([ldconfig, "-p"], capture_output=True, text=True, check=True, timeout=30).stdout.splitlines()[1:]
     expected = [(line.split()[0], line.split()[-1]) for line in lines if "(libc6,x86-64)" in line]
     assert list(linker_cache("/etc/ld.so.cache", "x86_64")) == expected
 

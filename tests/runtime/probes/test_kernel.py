@@ -29,7 +29,7 @@ def test_kprobe_and_kretprobe(trace):
 
 
 def test_failures_are_negative_numbers(trace):
-    run = trace(["/bin/cat", "/nonexistent"], ("kretprobe:do_sys_openat2", "retval"))
+    run = trace(["/bin/cat", "/no/such/file"], ("kretprobe:do_sys_openat2", "retval"))
     assert (1 << 64) - 2 in [e[1] for e in run.events]  # -ENOENT
 
 
@@ -72,6 +72,16 @@ def test_tracepoints_of_the_scheduler(trace):
     forked = [e[1] for e in run.events if e[0].endswith("fork")]
     ended = [e[2] for e in run.events if e[0].endswith("exit")]
     assert sorted(ended) == [1000, *forked]
+
+
+def test_switching_is_in_the_name_of_the_task_that_leaves(trace):
+    run = trace(
+        ["/bin/sh", "-c", "/bin/true; /bin/true"],
+        ("tracepoint:sched:sched_switch", "pid", "comm", ("args", "prev_pid"), ("args", "prev_comm"), ("args", "next_comm")),
+    )
+    assert run.events[0][1:5] == (0, b"swapper/0", 0, b"swapper/0")
+    assert all(pid == prev and comm == shown for _, pid, comm, prev, shown, _ in run.events)
+    assert b"true" in {e[4] for e in run.events}
 
 
 def test_wildcards_are_sorted(trace):

@@ -21,13 +21,13 @@ def names(query, **machine):
         ("vfs_read", ["kprobe:vfs_read"]),
         ("*:vfs_read", ["kprobe:vfs_read"]),
         ("t:sched:sched_process_e*", ["tracepoint:sched:sched_process_exec", "tracepoint:sched:sched_process_exit"]),
-        ("tracepoint:sched:sched_switch,k:vfs_read", ["kprobe:vfs_read", "tracepoint:sched:sched_switch"]),
+        ("tracepoint:sched:sched_switch,k:vfs_read", ["tracepoint:sched:sched_switch", "kprobe:vfs_read"]),
         ("interval:*", ["interval:hz:", "interval:ms:", "interval:s:", "interval:us:"]),
         ("p:m*", ["profile:ms:"]),
         ("begin", []),
         ("foo:bar", []),
         ("nosuchthing", []),
-        ("u:/nonexistent:*", []),
+        ("u:/no/such/program:*", []),
     ],
 )
 def test_patterns(query, expected):
@@ -57,7 +57,7 @@ def test_the_command_decides_the_architecture(compiled):
     program = compiled("calls.c", "-static", arch="arm64")
     assert MachineWorld([str(program).encode()]).arch == "arm64"
     assert names("kprobe:__arm64_sys_read", command=[str(program).encode()]) == ["kprobe:__arm64_sys_read"]
-    assert MachineWorld([b"/nonexistent"]).arch == "x86_64"
+    assert MachineWorld([b"/no/such/program"]).arch == "x86_64"
 
 
 def test_everything_can_be_listed():

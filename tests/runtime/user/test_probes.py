@@ -62,7 +62,7 @@ def test_syscall_functions_and_tracepoints_agree(emulate: Emulate) -> None:
         machine.tracepoints.attach("syscalls", "sys_exit_openat", lambda: counts.update(["tracepoint"]))
         machine.tracepoints.attach("raw_syscalls", "sys_enter", lambda: counts.update(["raw"]))
 
-    emulate(["/bin/cat", "/nonexistent"], prepare=prepare)
+    emulate(["/bin/cat", "/no/such/file"], prepare=prepare)
     assert counts["function"] == counts["tracepoint"] > 1
     assert counts["raw"] > counts["tracepoint"]
     assert failures == [-2] * len(failures) and failures
@@ -104,6 +104,7 @@ def test_process_tracepoints(emulate: Emulate) -> None:
     assert kinds[2][:3] == ("sched_process_exit", b"true".ljust(16, b"\0"), 1001)
     assert kinds[3][:3] == ("sched_process_exit", b"sh".ljust(16, b"\0"), 1000)
     switches = [event for event in events if event[0] == "sched_switch"]
+    assert switches[0][2] == 0 and switches[-1][6] == 1000
     assert [event[2] for event in switches][1:] == [event[6] for event in switches][:-1]
 
 
@@ -141,7 +142,7 @@ def test_images_are_announced_once_in_each_space(emulate: Emulate) -> None:
 
 
 def test_every_function_is_declared_by_the_kernel() -> None:
-    from pyprobe.runtime.user import functions, kernel
+    from pyprobe.runtime.user import calls, functions
 
-    declared = {name for name, kind in kernel.Kernel.__annotations__.items() if kind == "Function"}
+    declared = {name for name, kind in calls.KernelCalls.__annotations__.items() if kind == "Function"}
     assert declared == set(functions._BODIES)

@@ -17,7 +17,7 @@ Emulate = Callable[..., tuple[int, bytes, bytes]]
 Build = Callable[..., str]
 
 
-@pytest.mark.parametrize("command", ["/nonexistent", "nosuchcommand", "/etc", "/etc/passwd"])
+@pytest.mark.parametrize("command", ["/no/such/program", "nosuchcommand", "/etc", "/etc/passwd"])
 def test_what_cannot_be_started_says_why(command: str, emulate: Emulate) -> None:
     with pytest.raises(ExecFailure, match=command):
         emulate([command])
@@ -54,7 +54,7 @@ def test_damaged_programs(emulate: Emulate, tmp_path: Path) -> None:
         (b"#!/bin/sh\necho script $0 $1\n", 0),
         (b"#! /bin/echo  one two \n", 0),
         (b"#!\n", None),
-        (b"#!/nonexistent\n", None),
+        (b"#!/no/such/interpreter\n", None),
         (b"", None),
         (b"\x7fELF", None),
     ],

@@ -1,0 +1,144 @@
+"""The way into the kernel and out of it again: dispatch of system calls, their tracepoints, waits and restarts (arch/*/entry)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from errno import EFAULT, EINTR, ENOMEM, ENOSYS
+from typing import TYPE_CHECKING
+
+from pyprobe.runtime.machine.memory import MemoryFault, OutOfMemory
+from pyprobe.runtime.user.abi import ABIS
+from pyprobe.runtime.user.errors import Block, Errno, TaskGone
+from pyprobe.runtime.user.task import Parked
+from pyprobe.runtime.user.words import U32, U64
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.machine.engine import Engine
+    from pyprobe.runtime.user.kernel import Kernel
+    from pyprobe.runtime.user.syscall_table import Syscall
+    from pyprobe.runtime.user.task import Task
+
+ERESTARTSYS = 512  # include/linux/errno.h: never seen by programs, but by tracers
+
+
+class Entry:
+    """What an engine calls for a system call instruction.
+
+    engine, table: of the task that runs. attention: the task must not go on in user mode before the kernel has looked at it.
+    unknown: calls without a handler that were tried, by name or number, and how often.
+    """
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+        self.engine: Engine | None = None
+        self.table: dict[int, Syscall] = {}
+        self.attention = False
+        self.unknown: dict[str, int] = {}
+
+    def syscall(self) -> bool:
+        """Do the system call of the current task; whether it goes on in user mode at once."""
+        k, engine = self._k, self.engine
+        task = k.current
+        assert engine is not None and task is not None
+        number, *arguments = engine.syscall_arguments()
+        syscall = self.table.get(number & U32)
+        if syscall is None or k.syscalls.traced:
+            result = self._traced(task, number & U32, syscall, arguments)
+        else:
+            result = self._dispatch(task, syscall, arguments)
+        if result is None:
+            return False
+        engine.set_result(result)
+        return not self.attention
+
+    def _dispatch(self, task: Task, syscall: Syscall, arguments: Sequence[int]) -> int | None:
+        """Do a system call for the current task; None: it waits (`task.parked`) or is gone. Errors are negative numbers."""
+        task.syscall = syscall
+        task.syscall_arguments = tuple(arguments)
+        call = syscall.call
+        if call is None:
+            self.unknown[syscall.name] = self.unknown.get(syscall.name, 0) + 1
+            task.syscall = None
+            return -ENOSYS
+        try:
+            result = call(self._k, task, *arguments[: syscall.arity])
+        except Errno as error:
+            result = -error.errno
+        except MemoryFault:
+            result = -EFAULT
+        except Block as block:
+            task.parked = Parked(syscall, tuple(arguments), block)
+            return None
+        except OutOfMemory:
+            self._k.out_of_memory(task)
+            result = -ENOMEM
+        except TaskGone:
+            return None
+        if task.restart or task.suspended:
+            task.restart.clear()
+            task.suspended.clear()
+        task.syscall = None
+        return result
+
+    def _traced(self, task: Task, number: int, syscall: Syscall | None, arguments: Sequence[int]) -> int | None:
+        tp = self._k.tracepoints.sys_enter
+        if tp.callbacks:
+            tp.fire(number, tuple(arguments))
+        if syscall is None:
+            self.unknown[str(number)] = self.unknown.get(str(number), 0) + 1
+            result: int | None = -ENOSYS
+        else:
+            if syscall.enter.callbacks:
+                syscall.enter.fire(number, *arguments[: len(syscall.parameters)])
+            result = self._dispatch(task, syscall, arguments)
+        if result is not None:
+            self._exit(number, syscall, result)
+        return result
+
+    def _exit(self, number: int, syscall: Syscall | None, result: int) -> None:
+        """The tracepoints of a call that returns."""
+        tp = self._k.tracepoints.sys_exit
+        if tp.callbacks:
+            tp.fire(number, result)
+        if syscall is not None and syscall.exit.callbacks:
+            syscall.exit.fire(number, result)
+
+    def retry(self, task: Task) -> bool:
+        """Execute a parked task's system call again; whether the task can go on."""
+        parked = task.parked
+        assert parked is not None
+        task.parked = None
+        result = self._dispatch(task, parked.syscall, parked.arguments)
+        if result is None:
+            return False
+        if self._k.syscalls.traced:
+            self._exit(parked.syscall.number, parked.syscall, result)
+        task.result = result
+        return True
+
+    def finish_interrupted(self, task: Task, restart: bool) -> None:
+        """A signal took the current task out of a wait: make the call again, or let it fail with EINTR."""
+        parked, task.interrupted = task.interrupted, None
+        assert parked is not None
+        engine = task.process.engine
+        result: int | None = None
+        try:
+            if parked.block.interrupted is not None:
+                result = parked.block.interrupted()
+        except Errno as error:
+            result = -error.errno
+        except MemoryFault:
+            result = -EFAULT
+        if result is None:
+            result = -ERESTARTSYS if restart else -EINTR
+        task.restart.clear()
+        task.suspended.clear()
+        task.syscall = None
+        if self._k.syscalls.traced:
+            self._exit(parked.syscall.number, parked.syscall, result)
+        if result == -ERESTARTSYS:
+            arch = engine.arch
+            engine.set(arch.result, parked.syscall.number if arch.result == arch.number else parked.arguments[0])
+            engine.set(arch.pc, engine.get(arch.pc) - ABIS[task.process.arch].syscall_length)
+        else:
+            engine.set_result(result & U64)

@@ -1,0 +1,233 @@
+"""The command as a user meets it: outputs, messages, exit statuses, signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, Result
+
+Command = Callable[..., Result]
+FORKS = "kprobe:kernel_clone { @[comm] = count(); }"
+
+
+def test_the_first_one_liner(pyprobe: Command) -> None:
+    done = pyprobe("-e", "kprobe:do_fork { @[comm] = count(); }")
+    assert done.status == 0
+    assert done.out == "\n\n@[thinker]: 2\n@[server]: 2\n@[session]: 10\n"
+    assert "WARNING: 'do_fork' is called 'kernel_clone' in this kernel" in done.err
+    assert done.err.endswith("Attached 1 probe\n")
+
+
+def test_the_users_own_spelling(pyprobe: Command) -> None:
+    assert pyprobe("-e", "kprobe:do_fork < @[comm] = count(); >").out == pyprobe("-e", "kprobe:do_fork { @[comm] = count(); }").out
+    assert pyprobe("-e", "begin < @x = 5 > 1; if (1 < 2) { @++; } >").out == "\n\n@: 1\n@x: true\n"
+    braces = pyprobe("--fmt", "-e", "begin < @x = 1; >")
+    assert "{" in braces.out and "<" not in braces.out
+
+
+def test_probe_shows_what_was_written_and_func_the_real_symbol(pyprobe: Command) -> None:
+    done = pyprobe("-q", "-e", "kprobe:_do_fork { @[probe, func] = count(); }")
+    assert done.out == "\n\n@[kprobe:_do_fork, kernel_clone]: 14\n"
+
+
+def test_unknown_function_names_what_is_near_and_kernel(pyprobe: Command) -> None:
+    done = pyprobe("-e", "kprobe:vfs_raed { }")
+    assert done.status == 1 and done.out == ""
+    assert done.err.splitlines()[:3] == ["stdin:1:1-16: ERROR: No matches for kprobe vfs_raed.", "kprobe:vfs_raed { }", "~" * 15]
+    assert "vfs_read" in done.err.splitlines()[3] and "--kernel" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "first"),
+    [
+        (["-e", "begin { $x = y; }"], 1, "stdin:1:14-15: ERROR: Unknown identifier: 'y'"),
+        (["-e", "begin { exit(300) }"], 44, "Attached 1 probe"),
+        (["nosuch.pt"], 1, "ERROR: failed to open file 'nosuch.pt': No such file or directory"),
+        (["-q"], 1, "ERROR: USAGE: filename or -e 'program' required."),
+        (["-p", "1", "-e", "begin { }"], 1, "ERROR: Failed to attach to pid: process 1 runs on this host, and probes fire in an emulated machine"),
+        (["-p", "a1", "-e", "begin { }"], 1, "ERROR: Failed to parse pid: invalid integer: a1"),
+        (["-e", FORKS, "-c", "nosuchcmd"], 1, "ERROR: Failed to fork child: Path 'nosuchcmd' does not exist or is not executable (No such file or directory)"),
+        (["-e", FORKS, "-c", "/etc/passwd"], 1, "ERROR: Failed to fork child: Path '/etc/passwd' does not exist or is not executable (Permission denied)"),
+        (["-e", FORKS, "-c", "'unbalanced"], 1, "ERROR: -c: No closing quotation: 'unbalanced"),
+        (["-e", FORKS, "-o", "/nosuch/dir/file"], 1, 'ERROR: Failed to open output file: "/nosuch/dir/file": No such file or directory'),
+        (["-e", FORKS, "--probe-filter", "["], 255, "ERROR: Invalid --probe-filter regex '[': unterminated character set at position 0"),
+        (["kernel", "list"], 1, "ERROR: kernels for --kernel are not part of this version; a script of that name is ./kernel"),
+    ],
+)  # fmt: skip
+def test_outcomes(pyprobe: Command, words: list[str], status: int, first: str) -> None:
+    done = pyprobe(*words)
+    assert (done.status, done.err.splitlines()[0]) == (status, first)
+    assert "Traceback" not in done.err
+
+
+def test_nothing_to_attach(pyprobe: Command) -> None:
+    done = pyprobe("-e", "")
+    assert (done.status, done.out) == (1, "No probes to attach\n")
+
+
+def test_dry_run_says_nothing(pyprobe: Command) -> None:
+    assert repr(pyprobe("--dry-run", "-e", FORKS)) == "status 0\n--- stdout\n\n--- stderr\n"
+
+
+def test_json_and_output_file(pyprobe: Command, tmp_path: Path) -> None:
+    target = tmp_path / "events.json"
+    done = pyprobe("-f", "json", "-o", str(target), "-e", FORKS)
+    assert (done.status, done.out, done.err) == (0, "", "")
+    events = [json.loads(line) for line in target.read_text().splitlines()]
+    assert events == [
+        {"type": "attached_probes", "count": 1, "data": {"probes": 1}},
+        {"type": "map", "data": {"@": {"thinker": 2, "server": 2, "session": 10}}},
+    ]
+
+
+def test_stats_is_a_table_on_stderr(pyprobe: Command) -> None:
+    done = pyprobe("-q", "--stats", "-e", FORKS)
+    assert "kprobe:kernel_clone      14\n" in done.err and "virtual time" in done.err
+
+
+def test_stages_can_be_seen(pyprobe: Command) -> None:
+    shown = pyprobe("-d", "all", "--dry-run", "-e", "kprobe:vfs_read { @ = sum(arg2); }").out
+    for part in ("Assign", "sum_t", "def handler():"):
+        assert part in shown
+
+
+def test_script_from_file_stdin_and_package(pyprobe: Command, tmp_path: Path) -> None:
+    script = tmp_path / "s.pt"
+    script.write_text('#!/usr/bin/env pyprobe\nbegin { printf("%s %d %d\\n", str($1), $2, $#); }\n')
+    assert pyprobe("-q", str(script), "a", "0x10").out == "a 16 2\n\n\n"
+    assert pyprobe("-q", "-", "b", stdin=script.read_bytes()).out.startswith("b 0 1\n")
+    assert pyprobe("opensnoop.pt", "--dry-run", cwd=tmp_path).status == 0
+
+
+def test_a_target_that_nothing_mapped_is_said(pyprobe: Command) -> None:
+    done = pyprobe("-e", "uprobe:libc:malloc { @ = count(); }")
+    assert done.status == 0
+    assert "was not mapped by any process" in done.err
+
+
+def test_crash_of_the_guest_is_told_and_maps_are_printed(pyprobe: Command, build: Callable[..., Path]) -> None:
+    program = build("fault.c")
+    done = pyprobe("-q", "-e", f"uprobe:{program}:work {{ @calls = count(); }}", "-c", str(program))
+    assert (done.status, done.out) == (0, "\n\n@calls: 3\n")
+    assert "was ended by SIGSEGV at address 0x10" in done.err
+    assert " in main+" in done.err
+    assert "=> " in done.err and "mov" in done.err, "the code around the fault is shown"
+
+
+def test_endless_recursion_ends(pyprobe: Command, build: Callable[..., Path]) -> None:
+    program = build("fault.c")
+    done = pyprobe("-q", "-e", "begin { } end { @done = 1; }", "-c", f"{program} recurse")
+    assert (done.status, done.out) == (0, "\n\n@done: 1\n")
+    assert "SIGSEGV" in done.err
+
+
+def test_bad_addresses_read_as_nothing(pyprobe: Command, build: Callable[..., Path]) -> None:
+    program = build("fault.c")
+    script = f'uprobe:{program}:work {{ printf("[%s] %d\\n", str(arg0), *(int32*)8); }}'
+    done = pyprobe("-q", "-e", script, "-c", str(program))
+    assert done.out.startswith("[] 0\n[] 0\n[] 0\n")
+
+
+@pytest.mark.parametrize("name", ["damaged-header", "truncated", "other-machine", "text"])
+def test_what_is_no_program_is_one_line(pyprobe: Command, tmp_path: Path, name: str) -> None:
+    true = Path("/bin/true").read_bytes()
+    data = {
+        "damaged-header": true[:32] + b"\xff" * 32 + true[64:],
+        "truncated": true[:100],
+        "other-machine": true[:18] + b"\xf3\x00" + true[20:],
+        "text": b"hello\n",
+    }[name]
+    program = tmp_path / name
+    program.write_bytes(data)
+    program.chmod(0o755)
+    done = pyprobe("-q", "-e", FORKS, "-c", str(program))
+    assert done.status in (0, 1)
+    assert len(done.err.splitlines()) == 1 and "Traceback" not in done.err
+    assert done.err.startswith(("ERROR: ", "WARNING: "))
+
+
+def start(*words: str) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, "-m", "pyprobe", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, cwd=ROOT)
+
+
+TICKS = 'interval:ms:10 { @ticks = count(); if (@ticks == 3) { printf("ticking\\n"); } } begin { printf("go\\n"); } end { printf("bye\\n"); }'
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", [[], ["-c", "sh -c 'while :; do :; done'"]], ids=["timers", "busy guest"])
+def test_first_signal_ends_in_good_order(number: signal.Signals, command: list[str]) -> None:
+    process = start("-B", "none", "-e", TICKS, *command)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"go\n"
+    assert process.stdout.readline() == b"ticking\n"
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 0, err
+    assert out.startswith(b"bye\n\n\n@ticks: ")
+
+
+def test_closed_stdout_ends_quietly() -> None:
+    process = start("-e", 'interval:us:1000 { printf("line\\n"); }')
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=20) == 128 + signal.SIGPIPE
+    assert b"Traceback" not in process.stderr.read()
+
+
+SAMPLE = 'kprobe:* { @[func, comm, pid] = count(); } profile:hz:999 { @s[ustack, tid] = count(); } end { printf("%d %s\\n", rand, strftime("%c", nsecs)); }'
+
+
+def test_same_bytes_whatever_the_host_is_like(pyprobe: Command, tmp_path: Path) -> None:
+    surroundings = [
+        {},
+        {"PYTHONHASHSEED": "1", "TZ": "Asia/Tokyo", "LC_ALL": "C", "HOME": "/nonexistent"},
+        {"PYTHONHASHSEED": "77", "TZ": "America/New_York", "LANG": "de_DE.UTF-8", "COLUMNS": "40"},
+    ]
+    results = {repr(pyprobe("-e", SAMPLE, env=env, cwd=folder)) for env, folder in zip(surroundings, (ROOT, tmp_path, Path("/")), strict=True)}
+    assert len(results) == 1
+
+
+def test_seed_and_clock_are_the_users(pyprobe: Command) -> None:
+    script = 'begin { printf("%d %s\\n", rand, strftime("%Y", nsecs)); }'
+    plain = pyprobe("-q", "-e", script).out
+    assert plain.split()[1] == "2030"
+    assert pyprobe("-q", "--seed", "5", "-e", script).out != plain
+    assert pyprobe("-q", "--clock", "86400", "-e", script).out.split()[1] == "1970"
+
+
+def test_probes_change_nothing(pyprobe: Command) -> None:
+    """The guest's own clock counts its instructions: it must read the same with and without probes."""
+    command = ["-c", "bash -c 'for i in 1 2 3; do (echo $EPOCHREALTIME); done'"]
+    bare = pyprobe("-q", "-e", "begin { }", *command).out
+    probed = pyprobe("-q", "-e", "uprobe:libc:m* { @[probe] = count(); } uretprobe:libc:malloc { @r = count(); } kprobe:* { @k = count(); }", *command).out
+    assert bare.splitlines()[:3] == probed.splitlines()[:3]
+
+
+def test_repl(pyprobe: Command) -> None:
+    typed = """\
+print(7 / 2)
+kprobe:do_fork {
+    @[comm] = count();
+}
+kprobe:nosuchthing { }
+:show
+:run
+:drop 1
+:quit
+"""
+    done = pyprobe(stdin=typed.encode())
+    assert done.status == 0
+    assert done.out.startswith("3\n")
+    assert "@[session]: 10" in done.out
+    assert "No matches for kprobe nosuchthing." in done.err
+    assert "1: kprobe:do_fork {" in done.out
