@@ -1,9 +1,9 @@
 """What the compiler hands to the runtime: expanded probes with typed bodies, the maps, the configuration.
 
-The typed tree contains only these nodes. Expressions: Integer, String, Boolean, EnumConstant, Builtin, Variable, Map, MapAccess, Unary,
-Increment, Binary, Ternary, FieldAccess, TupleAccess, Index, Cast, Tuple, Record, Call, If, Block. Statements: ExprStatement, Assign, Discard,
-Let, While, ForRange, ForMap, Jump. Everything else (macros, identifiers, positional parameters, sizeof, typeof, comptime, unroll, compound
-assignment, imports, C macros) is gone.
+The typed tree contains only these nodes. Expressions: Integer, String, Boolean, EnumConstant, Builtin, Variable, Map, MapAccess,
+Unary, Increment, Binary, Ternary, FieldAccess, TupleAccess, Index, Cast, Tuple, Record, Call, If, Block. Statements: ExprStatement,
+Assign, Discard, Let, While, ForRange, ForMap, Jump. Everything else (macros, identifiers, positional parameters, sizeof, typeof,
+comptime, unroll, compound assignment, imports, C macros) is gone.
 
 Invariants:
 * every expression has its final type; the value of an integer expression lies within that type; conversions are explicit Cast nodes
