@@ -31,7 +31,7 @@ class Node(_Declared):
     span: Span = NOWHERE
 
     def __init_subclass__(cls) -> None:
-        own = tuple(n for n, a in cls.__dict__.get("__annotations__", {}).items() if "ClassVar" not in a)
+        own = tuple(n for n, a in cls.__dict__.get("__annotations__", {}).items() if "ClassVar" not in a)  # noqa: RUF063  # importing inspect takes longer than all of this
         cls.fields = (*cls.__base__.fields, *own)  # type: ignore[union-attr]  # every subclass has a Node base
 
     def __init__(self, **values: Any) -> None:

@@ -40,7 +40,8 @@ class MapInfo:
 
 
 class ProbeBody:
-    """One expanded attach point and the body compiled for it. `index` is the place in source order; the body holds the predicate."""
+    """One expanded attach point and the body compiled for it, which points of one clause share where it means the same for them.
+    `index` is the place of the clause in source order; the body already holds the predicate."""
 
     __slots__ = ("body", "index", "point", "span")
 

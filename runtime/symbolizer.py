@@ -7,6 +7,7 @@ process starts with its parent's. Where several were at one address, the last on
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -49,9 +50,18 @@ class Symbolizer:
 
     def kernel(self, address: int) -> Symbol | None:
         """The function of the kernel at an address."""
-        find = getattr(self.machine.functions, "symbol", None)
-        found = find(address) if find else None
-        return Symbol(*found) if found else None
+        from pyprobe.runtime.user.functions import FUNCTION_SIZE
+
+        starts, names = self._kernel_symbols
+        i = bisect_right(starts, address) - 1
+        if i < 0 or address - starts[i] >= FUNCTION_SIZE:
+            return None
+        return Symbol(names[i], address - starts[i])
+
+    @cached_property
+    def _kernel_symbols(self) -> tuple[list[int], list[str]]:
+        symbols = sorted((address, name) for name, address in self._description.symbols.items())
+        return [address for address, _ in symbols], [name for _, name in symbols]
 
     def user(self, pid: int, address: int) -> Symbol | None:
         """The function of a program at an address of a process."""

@@ -190,9 +190,9 @@ def escaped(data: bytes) -> bytes:
 
 def inet(address: bytes) -> bytes:
     """An IPv4 or IPv6 address."""
-    import ipaddress
+    import socket
 
-    return str(ipaddress.ip_address(address)).encode() if len(address) in (4, 16) else b""
+    return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address).encode()
 
 
 def _symbol(symbol: Any, address: int) -> bytes:

@@ -52,7 +52,10 @@ class _Calls:
 
     def call(self, node: n.Call) -> n.Expr:
         signature = FUNCTIONS.get(node.name)
-        if node.name in BUILTINS and (signature is None or not node.args):
+        value = BUILTINS.get(node.name)
+        if value is not None and not (value.library or value.words or node.name == "reg"):
+            value = None  # `args` and its like are words of the language, which cannot be called
+        if value is not None and (signature is None or not node.args):
             return self.builtin(node)
         if signature is None:
             self.diagnostics.error(f"Unknown function: '{node.name}'", node.span)

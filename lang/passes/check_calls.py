@@ -118,7 +118,7 @@ def _refusal(param: Param, name: str, position: int, arg: n.Node, t: Type) -> st
         if isinstance(arg, n.Map) or (name == "delete" and isinstance(arg, n.MapAccess)):
             return ""
         return f"{name}() expects a map argument"
-    if "any" in kinds or "variable" in kinds or "type" in kinds or t is NONE:
+    if "any" in kinds or "variable" in kinds or "type" in kinds or (t is NONE and not param.literal):
         return ""
     if param.literal:
         if isinstance(arg, (n.Integer, n.String, n.Boolean)) and kind(arg.type) in kinds:

@@ -15,9 +15,9 @@ from pyprobe.runtime.context import RuntimeContext
 from pyprobe.runtime.handlers import calls, expressions, printing, statements
 from pyprobe.runtime.handlers.compiler import Compiler, Rules
 from pyprobe.runtime.handlers.emitter import frame
-from pyprobe.runtime.handlers.fault import HandlerFault, HandlerTooDeep, blamer
+from pyprobe.runtime.handlers.fault import HandlerFault, HandlerRefused, blamer
 
-__all__ = ["Handler", "HandlerFault", "HandlerTooDeep", "compile_probe"]
+__all__ = ["Handler", "HandlerFault", "HandlerRefused", "compile_probe"]
 
 calls.STATEMENTS.update(printing.STATEMENTS)
 RULES = Rules(expressions.EXPRESSIONS, statements.STATEMENTS, expressions.truth)
@@ -35,11 +35,13 @@ class Handler(Protocol):
 def compile_probe(body: ProbeBody, program: Program, binding: Binding, context: RuntimeContext) -> Handler:
     """The handler of one probe body where `binding` says how its event is reached.
 
-    Raises HandlerFault when the body cannot be compiled, which is a fault of ours: the checker let it pass.
+    Raises HandlerRefused for what cannot be done here, and HandlerFault when compiling fails, which is a fault of ours.
     """
     compiler = Compiler(body, binding, context, RULES)
     try:
         compiler.body()
+    except HandlerRefused:
+        raise
     except Exception as error:
         raise HandlerFault(compiler.emitter.span, error) from error
     emitter = compiler.emitter
@@ -50,8 +52,9 @@ def compile_probe(body: ProbeBody, program: Program, binding: Binding, context: 
         try:
             code = compile(source, filename, "exec")
         except (SyntaxError, RecursionError, MemoryError) as error:
-            deep = "too many" in str(error) or not isinstance(error, SyntaxError)
-            raise (HandlerTooDeep if deep else HandlerFault)(body.span, error) from error
+            if "too many" in str(error) or not isinstance(error, SyntaxError):
+                raise HandlerRefused(body.span, "loops or blocks are nested too deeply") from None
+            raise HandlerFault(body.span, error) from error
         linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
         scope: dict[str, Any] = {}
         exec(code, scope)

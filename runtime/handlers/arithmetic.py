@@ -142,6 +142,14 @@ def remainder(a: Code, b: Code) -> Code:
     return _make("%", a, b, 0, max(1, min(bounds(a)[1], bounds(b)[1] - 1)))
 
 
+def step(op: str, old: Code, t: Type, by: int) -> Code:
+    """`old` (a name) after `++` or `--`; stepping over the end of an integer's range is tested, which is cheaper than a mask."""
+    if isinstance(t, Integer) and by == 1:
+        end, start = (t.high, t.low) if op == "++" else (t.low, t.high)
+        return Code(f"({old.text} {op[0]} 1 if {old.text} != {number(end).text} else {number(start).text})", t.low, t.high, depth=1)
+    return fit_type(BINARY[op[0]](old, number(by)), t)
+
+
 BINARY: dict[str, Callable[[Code, Code], Code]] = {
     "+": add,
     "-": subtract,

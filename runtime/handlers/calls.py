@@ -12,7 +12,7 @@ from typing import Any
 
 from pyprobe.lang import nodes
 from pyprobe.lang.signatures import KERNEL, USER
-from pyprobe.lang.typesys import UINT64, Array, Buffer, Integer, Pointer, Stack, String, Timestamp, Type
+from pyprobe.lang.typesys import UINT64, Array, Buffer, Integer, Pointer, Record, Stack, String, Timestamp, Type
 from pyprobe.runtime import functions
 from pyprobe.runtime.handlers import arithmetic, mapaccess, memory
 from pyprobe.runtime.handlers.arithmetic import limits, unsigned
@@ -311,18 +311,18 @@ def _strftime(c: Compiler, node: nodes.Call) -> Code:
 
 def _usym(c: Compiler, node: nodes.Call) -> Code:
     code = unsigned(c.expr(argument(node, 0)))
-    return Code(f"({bare(code.text)}, {c.emitter.bound(c.binding.builtin('pid'))})", depth=code.depth + 1)
+    return Code(f"({bare(code.text)}, {c.event(node.span, 'pid')})", depth=code.depth + 1)
 
 
 def _reg(c: Compiler, node: nodes.Call) -> Code:
     name = literal(node, 0)
-    return _typed(c.emitter.bound(c.binding.builtin("reg", name.decode())), UINT64)
+    return _typed(c.event(node.span, "reg", name.decode()), UINT64)
 
 
 def _from_binding(c: Compiler, node: nodes.Call) -> Code:
     """A call that the event itself answers (`uaddr`, `kaddr` of a module...), with literal arguments."""
     literals = [v.decode() if isinstance(v, bytes) else v for v in (literal(node, i) for i in range(len(node.args)))]
-    return _typed(c.emitter.bound(c.binding.builtin(node.name, *literals)), node.type)
+    return _typed(c.event(node.span, node.name, *literals), node.type)
 
 
 CALLS: dict[str, Callable[[Compiler, nodes.Call], Code]] = {
@@ -393,9 +393,17 @@ def _probe(c: Compiler, node: nodes.Builtin) -> Code:
     return c.constant(c.probe.name.encode(), "probe_name")
 
 
+def _config(c: Compiler, node: nodes.Builtin) -> Code:
+    """The configuration as a record."""
+    assert isinstance(node.type, Record)
+    values = [getattr(c.context.config, name) for name, _ in node.type.fields]
+    return c.constant(tuple(v.encode() if isinstance(v, str) else v for v in values), "config")
+
+
 BUILTINS: dict[str, Callable[[Compiler, nodes.Builtin], Code]] = {
     "nsecs": _nsecs,
     "elapsed": _elapsed,
     "rand": _rand,
     "probe": _probe,
+    "config": _config,
 }

@@ -11,6 +11,7 @@ from pyprobe.lang.program import ProbeBody
 from pyprobe.lang.source import Span
 from pyprobe.lang.typesys import Type
 from pyprobe.runtime.handlers.emitter import DEEPEST, Code, Emitter, number
+from pyprobe.runtime.handlers.fault import HandlerRefused
 from pyprobe.runtime.zeros import zero_of
 
 if TYPE_CHECKING:
@@ -103,6 +104,13 @@ class Compiler:
     def bind(self, thing: object, hint: str) -> str:
         return self.emitter.bind(thing, hint)
 
+    def event(self, span: Span, name: str, *literals: Any) -> str:
+        """The expression for a builtin that the event has. Raises HandlerRefused when it has none."""
+        try:
+            return self.emitter.bound(self.binding.builtin(name, *literals))
+        except KeyError:
+            raise HandlerRefused(span, f"{name} is not supported in {self.probe.point.provider} probes yet") from None
+
     def storage(self, node: nodes.Map) -> MapStorage:
         return self.context.maps[node.name]
 
@@ -187,7 +195,7 @@ def _complain(warn: Callable[..., None], arguments: tuple[Any, ...], result: Any
 
 def bare(text: str) -> str:
     """An expression without the parentheses around the whole of it."""
-    if not (text.startswith("(") and text.endswith(")")) or text.endswith(",)"):
+    if not (text.startswith("(") and text.endswith(")")) or text.endswith(",)") or text == "()":
         return text
     depth = 0
     quote = ""

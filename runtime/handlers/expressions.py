@@ -48,9 +48,9 @@ def _builtin(c: Compiler, node: nodes.Builtin) -> Code:
     if own is not None:
         return own(c, node)
     if node.name == "args" and not node.args and isinstance(node.type, Record):
-        fields = [c.emitter.bound(c.binding.builtin("args", name)) for name, _ in node.type.fields]
+        fields = [c.event(node.span, "args", name) for name, _ in node.type.fields]
         return Code(f"({', '.join(fields)}{',' if len(fields) == 1 else ''})")
-    return _typed(c.emitter.bound(c.binding.builtin(node.name, *node.args)), node.type)
+    return _typed(c.event(node.span, node.name, *node.args), node.type)
 
 
 # ---- operators
@@ -90,8 +90,7 @@ def step(node: nodes.Increment, old: Code) -> Code:
     """The value after `++` or `--`; pointers move by the size of what they point to."""
     t = node.target.type
     by = max(1, t.to.size) if isinstance(t, Pointer) else 1
-    code = arithmetic.BINARY[node.op[0]](old, number(by))
-    return fit_type(code, t if isinstance(t, (Integer, Pointer, Enum)) else node.type)
+    return arithmetic.step(node.op, old, t if isinstance(t, (Integer, Pointer, Enum)) else node.type, by)
 
 
 def _binary(c: Compiler, node: nodes.Binary) -> Code:

@@ -18,12 +18,14 @@ class HandlerFault(Exception):
         self.original = original
 
 
-class HandlerTooDeep(HandlerFault):
-    """A body whose statements are nested deeper than Python allows (20 loops, 100 blocks)."""
+class HandlerRefused(Exception):
+    """A body that cannot be compiled here though it is right: nested deeper than Python allows (20 loops, 100 blocks), or a builtin that
+    this kind of event does not have. `message` is for the user, `span` the place in the script."""
 
-    def __str__(self) -> str:
-        place = f"{self.span.source.name}:{self.span.header}: " if self.span is not None else ""
-        return f"{place}loops or blocks are nested too deeply"
+    def __init__(self, span: Span, message: str) -> None:
+        super().__init__(message)
+        self.span = span
+        self.message = message
 
 
 def blamer(filename: str, spans: Sequence[Span | None]) -> Callable[[BaseException], NoReturn]:

@@ -19,7 +19,7 @@ from pyprobe.lang.source import Span
 from pyprobe.lang.typesys import INT64, UINT64, Aggregate, Pointer, Type
 from pyprobe.runtime import aggregates
 from pyprobe.runtime.handlers import arithmetic
-from pyprobe.runtime.handlers.arithmetic import fit, fit_type, limits
+from pyprobe.runtime.handlers.arithmetic import fit, limits
 from pyprobe.runtime.handlers.compiler import Compiler, bare
 from pyprobe.runtime.handlers.emitter import Code, number
 from pyprobe.runtime.maps import MapStorage
@@ -202,7 +202,7 @@ def increment(c: Compiler, node: nodes.Increment) -> Code:
     if c.context.verbose_helpers:
         fail = c.helper_error(p.span, NO_ELEMENT, "map_lookup_elem", 0, None)
         c.emitter.emit(f"if {p.key.text} not in {p.data}: {fail}()")
-    new = fit_type(arithmetic.BINARY[node.op[0]](Code(old, *limits(t)), number(by)), t)
+    new = arithmetic.step(node.op, Code(old, *limits(t)), t, by)
     kept = c.emitter.temporary()
     c.emitter.emit(f"{kept} = {bare(new.text)}")
     store(c, p, Code(kept, stable=True))

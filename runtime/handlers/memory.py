@@ -125,7 +125,7 @@ def field_access(c: Compiler, node: nodes.FieldAccess) -> Code:
     low, high = limits(node.type)
     if isinstance(t, Record):
         if isinstance(node.base, nodes.Builtin) and node.base.name == "args":
-            return Code(c.emitter.bound(c.binding.builtin("args", node.field)), low, high)
+            return Code(c.event(node.span, "args", node.field), low, high)
         at = [name for name, _ in t.fields].index(node.field)
         base = c.expr(node.base)
         return Code(f"{base.text}[{at}]", low, high, depth=base.depth)

@@ -102,6 +102,10 @@ def _assert(c: Compiler, node: nodes.Call) -> None:
         c.emitter.emit("return")
 
 
+def _nothing(c: Compiler, node: nodes.Call) -> None:
+    """Accepted, without an effect."""
+
+
 STATEMENTS: dict[str, Callable[[Compiler, nodes.Call], None]] = {
     "printf": _printf,
     "errorf": _message("errorf"),
@@ -114,4 +118,5 @@ STATEMENTS: dict[str, Callable[[Compiler, nodes.Call], None]] = {
     "cat": _cat,
     "system": _system,
     "assert": _assert,
+    "unwatch": _nothing,
 }

@@ -23,6 +23,7 @@ class Arch(NamedTuple):
     pc, sp: the names of these registers.
     initial: values a fresh CPU gets.
     invalidate_symbol: the internal function of libunicorn that drops the translations of a physical range.
+    repeats: whether an instruction that begins with these bytes executes in rounds.
     setup: installs the architecture's own hooks; called once the CPU state was looked for.
     syscall_traces: registers in which the syscall instruction leaves the pc behind it and the flags, and the name of the flags.
     trapped: called when the guest trapped, with the exception's number.
@@ -44,6 +45,7 @@ class Arch(NamedTuple):
     sp: str
     initial: dict[str, int]
     invalidate_symbol: str
+    repeats: Callable[[bytes], bool]
     setup: Callable[[Engine], None]
     syscall_traces: tuple[str, str, str] | None
     trapped: Callable[[Engine, int], None]

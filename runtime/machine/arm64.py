@@ -63,6 +63,7 @@ ARM64 = Arch(
     sp="sp",
     initial={"cpacr_el1": 3 << 20},  # floating point is not trapped
     invalidate_symbol="tb_invalidate_phys_range_aarch64",
+    repeats=lambda code: False,
     setup=_setup,
     syscall_traces=None,
     trapped=lambda engine, number: None,

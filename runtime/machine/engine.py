@@ -62,12 +62,12 @@ class Stop(NamedTuple):
 class Context:
     """The registers of a task that is not running. Made by `Engine.new_context`."""
 
-    __slots__ = ("fired", "handle", "library", "pc")
+    __slots__ = ("block", "fired", "handle", "library", "pc", "size")
 
     def __init__(self, library: ctypes.PyDLL, handle: int) -> None:
         self.library = library
         self.handle = handle
-        self.pc = 0
+        self.pc = self.block = self.size = 0
         self.fired = NOWHERE
 
     def __del__(self) -> None:
@@ -295,15 +295,14 @@ class Engine:
     def save(self, context: Context) -> None:
         """Put the registers of the running task into `context`."""
         self._context_save(self.uc, context.handle)
-        context.pc = self.state.pc
-        context.fired = self.state.fired
+        state = self.state
+        context.pc, context.fired, context.block, context.size = state.pc, state.fired, state.block, state.size
 
     def restore(self, context: Context) -> None:
         """Make `context` the registers of the running task."""
         self._context_restore(self.uc, context.handle)
-        self.state.pc = context.pc
-        self.state.fired = context.fired
-        self.state.size = 0
+        state = self.state
+        state.pc, state.fired, state.block, state.size = context.pc, context.fired, context.block, context.size
 
     def context_get(self, context: Context, name: str) -> int:
         """A register of a task that is not running."""
@@ -414,8 +413,38 @@ class Engine:
                 self._hooks.add(address)
                 self._api.hook_add(self.uc, unicorn.HOOK_CODE, self.callbacks.code, self.callbacks.user, address, address)
             self.flush_translations(space, address, address + 1)
+        if self.arch.repeats(space.peek(address, 4)):
+            callback = self._first_round(points, address, callback, exact)
         where[address] = callback
         self.callbacks.planted(points, address, exact, callback)
+
+    def _first_round(self, points: Points, address: int, callback: Callable[[], object], exact: bool) -> Callable[[], object]:
+        """For an instruction that the emulator repeats by jumping to it: call `callback` in the first round only.
+
+        A round is a further one if it begins a block and the block before it (which `state` still shows when the block's own
+        point is called) holds the instruction too.
+        """
+        state = self.state
+        further = False
+
+        def arrived() -> None:
+            nonlocal further
+            further = state.block <= address < state.block + state.size
+
+        def called_at_block() -> None:
+            arrived()
+            if not further:
+                callback()
+
+        def called_exactly() -> None:
+            if state.block != address or not further:
+                callback()
+
+        if not exact:
+            return called_at_block
+        points.blocks[address] = arrived
+        self.callbacks.planted(points, address, False, arrived)
+        return called_exactly
 
     def pull(self, space: AddressSpace, address: int) -> None:
         """Undo `plant`; nothing happens where nothing is planted."""

@@ -414,6 +414,16 @@ class AddressSpace:
         view = self.memory.view
         return b"".join([view[p : p + size] for p, size in self._runs(address, n, R)])
 
+    def peek(self, address: int, n: int) -> bytes:
+        """`n` bytes, or as many of them as there are; never raises MemoryFault."""
+        parts = []
+        try:
+            for physical, size in self._runs(address, n, R):
+                parts.append(bytes(self.memory.view[physical : physical + size]))
+        except MemoryFault:
+            pass
+        return b"".join(parts)
+
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
         """Store `data`. Raises MemoryFault (pages before the faulting one are written), OutOfMemory."""
         view = self.memory.view

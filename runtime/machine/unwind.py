@@ -41,6 +41,8 @@ def unwind(arch: str, register: Callable[[str], int], memory: Stack, limit: int,
     Ends where a frame cannot be read or does not lie above the one before it.
     """
     addresses = [register("pc")]
+    if not addresses[0]:
+        return []  # the task has no program yet
     if entry:
         try:
             addresses.append(return_address(arch, register, memory))

@@ -77,7 +77,18 @@ _FEATURE_WORDS = (0x078B_FBFD, 0xC6D8_2203)  # CPUID leaf 1, edx and ecx, as the
 _RDRAND = 1 << 30
 _USER_CS, _USER_DS = 0x33, 0x2B  # __USER_CS, __USER_DS of the kernel
 
+_STRING_OPCODES = [bytes([opcode]) for opcode in (0xA4, 0xA5, 0xA6, 0xA7, 0xAA, 0xAB, 0xAC, 0xAD, 0xAE, 0xAF)]
 _CONTRIBUTORY = (0, 8, 10, 11, 12, 13)
+
+
+def _repeats(code: bytes) -> bool:
+    """A string instruction with a REP prefix, behind an operand-size and before a REX prefix perhaps."""
+    code = code.lstrip(b"\x66")
+    if code[:1] not in (b"\xf2", b"\xf3"):
+        return False
+    code = code[1:].lstrip(b"\x66")
+    opcode = code[1:2] if code and 0x40 <= code[0] <= 0x4F else code[:1]
+    return opcode in _STRING_OPCODES
 
 
 def _setup(engine: Engine) -> None:
@@ -149,6 +160,7 @@ X86_64 = Arch(
     sp="rsp",
     initial={"mxcsr": 0x1F80, "fpcw": 0x37F},  # what the kernel gives a new process
     invalidate_symbol="tb_invalidate_phys_range_x86_64",
+    repeats=_repeats,
     setup=_setup,
     syscall_traces=("rcx", "r11", "flags"),  # Intel SDM, SYSCALL; the emulator leaves it out, and a program can see it
     trapped=_trapped,

@@ -9,6 +9,7 @@ from pyprobe.runtime.times import format_time
 from pyprobe.runtime.values import Renderer
 
 WIDTH = 53
+NOTHING = "<no data>\n"
 FORMATS = {"s": b"%H:%M:%S", "ms": b"%H:%M:%S.%l", "us": b"%H:%M:%S.%f", "ns": b"%H:%M:%S.%k"}
 
 
@@ -34,7 +35,7 @@ def text(kind: Aggregate, stored: Series, last: int, renderer: Renderer) -> str:
     """The chart: header with the range, one row per interval, footer."""
     rows = points(kind, stored, last)
     if not rows:
-        return "<no data>\n"
+        return NOTHING
     width = stored.width
     unit = "s" if width >= 10**9 else "ms" if width >= 10**6 else "us" if width >= 10**3 else "ns"
     if len(rows) == 1:
@@ -42,13 +43,13 @@ def text(kind: Aggregate, stored: Series, last: int, renderer: Renderer) -> str:
     title = {"s": "hh:mm:ss", "ms": "hh:mm:ss.ms", "us": "hh:mm:ss.μs", "ns": "hh:mm:ss.ns"}[unit]
     values = [v for _, v in rows if v is not None]
     low, high = (min(values), max(values)) if values else (0, 0)
-    shown = (str(low), str(high)) if values else ("null", "null")
     if low == high:
         low, high = low - 1, high + 1
+    shown = (str(low), str(high)) if values else ("null", "null")
     times = [_time(interval * width, renderer, unit) for interval, _ in rows]
     indent = len(times[0]) + 1
-    bounds = f"{' ' * (indent + 1)}{shown[0]:<21}{shown[1]:>32}".rstrip("\n")
-    zero = (WIDTH * -low) // (high - low) if low < 0 < high else -1
+    bounds = f"{' ' * indent}{shown[0]:<21}{shown[1]:>32}"
+    zero = (WIDTH * -low) // (high - low) if values and low < 0 < high else -1
     lines = [bounds, title + " " * (indent - len(title.encode())) + "|" + "_" * (WIDTH - 2) + "|"]
     for at, (_, value) in zip(times, rows, strict=True):
         cells = ["|", *" " * (WIDTH - 2), "|"]

@@ -119,5 +119,5 @@ class TextOutput(Output):
                 body = series.text(kind, stored, newest, self.renderer)
             else:
                 body = histograms.text(kind, stored, divisor)
-            charts.append(header + body.encode() + b"\n")
+            charts.append(header + body.encode() + (b"" if body == series.NOTHING else b"\n"))
         return charts

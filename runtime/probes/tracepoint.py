@@ -9,7 +9,7 @@ from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
 from pyprobe.lang.attachpoint import AttachPoint
-from pyprobe.lang.typesys import Array, Integer, Record, Type
+from pyprobe.lang.typesys import Array, Integer, Record, String, Type
 from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.probes.base import AttachError, Listed, MakeHandler, TaskBinding
 from pyprobe.runtime.probes.ctext import c_type, declaration, register_type
@@ -54,7 +54,7 @@ class TracepointBinding(TaskBinding):
     """Builtins at a tracepoint."""
 
     def __init__(self, machine: Kernel, point: AttachPoint, tracepoint: Tracepoint) -> None:
-        super().__init__(machine, point.name, "tracepoint")
+        super().__init__(machine, point.name, "tracepoint", idle=tracepoint.category == "sched")  # the idle task is switched from, too
         self.tracepoint = tracepoint
 
     def special(self, name: str, literals: tuple[Any, ...]) -> Bound | None:
@@ -71,6 +71,8 @@ class TracepointBinding(TaskBinding):
             code = "bhiq"[type.element.size.bit_length() - 1]
             pack = struct.Struct(f"<{type.count}{code if type.element.signed else code.upper()}").pack
             return Bound(f"_pack_{index}(*{value})", {"_tracepoint": self.tracepoint, f"_pack_{index}": pack})
+        if isinstance(type, String):
+            return Bound(f"{value}.rstrip(_nul)", {"_tracepoint": self.tracepoint, "_nul": b"\0"})
         return Bound(value, {"_tracepoint": self.tracepoint})
 
 

@@ -53,6 +53,7 @@ class MachineWorld:
         self._arch = arch
         if machine is not None:
             self.machine = machine
+        self.arch = self.machine.arch if machine is not None or self._command else arch or DEFAULT_ARCH
 
     @cached_property
     def machine(self) -> Description:
@@ -65,10 +66,6 @@ class MachineWorld:
             targets.command = find_command(targets, self._command)
             targets.arch = self._arch or program_arch(targets, targets.command) or DEFAULT_ARCH
         return UserDescription(targets.arch, targets)
-
-    @property
-    def arch(self) -> str:
-        return self.machine.arch if self._command or "machine" in self.__dict__ else self._arch or DEFAULT_ARCH
 
     def matches(self, point: AttachPoint) -> Iterable[AttachPoint]:
         found = provider(point.provider)

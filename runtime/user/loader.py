@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pyprobe.runtime.machine.memory import PAGE, AddressSpace, Backing, MemoryFault, R, W, X
 from pyprobe.runtime.user.elf import ET_DYN, ET_EXEC, PF_R, PF_W, PF_X, Elf, Segment
 from pyprobe.runtime.user.errors import Errno
-from pyprobe.runtime.user.words import align_down, align_up
+from pyprobe.runtime.user.words import U64, align_down, align_up
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.abi import Abi
@@ -61,7 +61,7 @@ class Image:
     @property
     def entry(self) -> int:
         """The first instruction."""
-        return self.elf.entry + self.bias
+        return self.elf.entry + self.bias & U64
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def fill_stack(
             (AT_UID, cred.uid), (AT_EUID, cred.euid), (AT_GID, cred.gid), (AT_EGID, cred.egid), (AT_SECURE, 0),
             (AT_RANDOM, random_at), (AT_HWCAP2, abi.hwcap2), (AT_EXECFN, execfn), (AT_PLATFORM, platform), (AT_NULL, 0),
         )  # fmt: skip
-        auxv = b"".join(struct.pack("<QQ", key, value) for key, value in entries)
+        auxv = b"".join(struct.pack("<QQ", key, value & U64) for key, value in entries)
         argc = len(argv)
         words = [argc, *addresses[:argc], 0, *addresses[argc:], 0]
         block = struct.pack(f"<{len(words)}Q", *words) + auxv

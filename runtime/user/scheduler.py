@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.task import Task
 
 QUANTUM_NS = 4_000_000  # virtual time a task may run while others are ready; CFS gives a few milliseconds too
-HOST_SLICE_MS = 200  # between two looks at what else may have happened, while waiting for the host
+HOST_SLICE_MS = 200  # between two looks at what else may have happened, while waiting for the host or its clock
+HOST_SLICE_NS = HOST_SLICE_MS * 1_000_000
 
 # task states as sched_switch shows them
 TASK_RUNNING, TASK_INTERRUPTIBLE, TASK_STOPPED, EXIT_ZOMBIE = 0, 1, 4, 0x20
@@ -152,7 +153,8 @@ class Scheduler:
             raise Deadlock(self._who_waits())
         else:
             # timers of probes may come first; the guest's own deadline is reached step by step
-            k.clock.advance_to(min(deadline, k.clock.next_deadline()))
+            goal = min(deadline, k.clock.next_deadline())
+            k.clock.advance_to(min(goal, k.clock.now() + HOST_SLICE_NS) if k.clock.real else goal)
             k.clock.run_due()
             self._turn += 1
         if k.stop_requested:
@@ -161,9 +163,10 @@ class Scheduler:
     def _wait_for_host(self, waiting: list[Task], deadline: int) -> None:
         """Wait for host input really; a guest deadline that comes first is waited for as long, then taken."""
         clock = self._k.clock
-        remaining = HOST_SLICE_MS if deadline == NEVER else max(0, (deadline - clock.now()) // 1_000_000)
+        began = clock.now()
+        remaining = HOST_SLICE_MS if deadline == NEVER else max(0, (deadline - began) // 1_000_000)
         if not self._poll(waiting, min(remaining, HOST_SLICE_MS)) and deadline != NEVER:
-            clock.advance_to(deadline if remaining <= HOST_SLICE_MS else clock.now() + HOST_SLICE_MS * 1_000_000)
+            clock.advance_to(deadline if remaining <= HOST_SLICE_MS else began + HOST_SLICE_NS)
         clock.run_due()
 
     def _who_waits(self) -> str:

@@ -148,7 +148,9 @@ class MemoryContent:
 
     def write(self, views: Views, offset: int) -> int:
         total = sum(map(len, views))
-        self._reach(offset + total)
+        self._disk.charge(max(0, offset + total - self.size))
+        if offset > self.size:
+            self._bytes.extend(bytes(offset - self.size))
         position = offset
         for view in views:
             self._bytes[position : position + len(view)] = view
@@ -161,14 +163,9 @@ class MemoryContent:
             self._disk.charge(size - self.size)
             del self._bytes[size:]
         else:
-            self._reach(size)
+            self._disk.charge(size - self.size)
+            self._bytes.extend(bytes(size - self.size))
         self.size = size
-
-    def _reach(self, end: int) -> None:
-        missing = end - self.size
-        if missing > 0:
-            self._disk.charge(missing)
-            self._bytes.extend(bytes(missing))
 
     def bytes(self) -> memoryview:
         """All bytes; the caller lets go of the view before the next change."""

@@ -13,16 +13,18 @@ from pyprobe.runtime.user.vfs.openfile import OpenFile, Position
 from pyprobe.runtime.user.vfs.tree import Directory, Special, Symlink, TreeFileSystem
 
 if TYPE_CHECKING:
+    from pyprobe.runtime.machine.physical import Backing
     from pyprobe.runtime.user.kernel import Kernel
     from pyprobe.runtime.user.task import Task
+
+
+_ADDRESS_SPACE: Final = 1 << 47  # longer than any mapping; pages come when they are touched
 
 
 class DeviceFile(OpenFile):
     """An open character device that takes everything and seeks nowhere (null_lseek)."""
 
     seekable = True
-    #: mmap of it gives zero pages, as MAP_ANONYMOUS does.
-    anonymous_memory = False
 
     def read(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
         return 0
@@ -41,9 +43,11 @@ class Null(DeviceFile):
 
 
 class Zero(DeviceFile):
-    """/dev/zero"""
+    """/dev/zero; each mapping of it is new memory."""
 
-    anonymous_memory = True
+    def backing(self, *, shared_writable: bool) -> Backing:
+        assert isinstance(self.inode.fs, TreeFileSystem)
+        return self.inode.fs.memory.anonymous(_ADDRESS_SPACE)
 
     def read(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
         for view in views:
@@ -53,8 +57,6 @@ class Zero(DeviceFile):
 
 class Full(Zero):
     """/dev/full"""
-
-    anonymous_memory = False
 
     def write(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
         raise Errno(errno.ENOSPC)
@@ -108,7 +110,7 @@ class Devices:
         raise Errno(errno.ENXIO)
 
 
-def populate(dentry: Dentry, fs: TreeFileSystem, now: int, *, terminal: bool) -> None:
+def populate(dentry: Dentry, fs: TreeFileSystem, now: int) -> None:
     """Fill /dev."""
 
     def add(parent: Dentry, name: bytes, inode: Directory | Special | Symlink) -> Dentry:
@@ -124,6 +126,9 @@ def populate(dentry: Dentry, fs: TreeFileSystem, now: int, *, terminal: bool) ->
     for name, target in LINKS:
         add(dentry, name, Symlink(fs, fs.number(), target, now))
     add(dentry, b"shm", Directory(fs, fs.number(), 0o1777, now))
-    pts = add(dentry, b"pts", Directory(fs, fs.number(), 0o755, now))
-    if terminal:
-        add(pts, b"0", Special(fs, fs.number(), S_IFCHR | 0o620, now, rdev=TERMINAL))
+    add(dentry, b"pts", Directory(fs, fs.number(), 0o755, now))
+
+
+def add_terminal(pts: Dentry, fs: TreeFileSystem, now: int) -> None:
+    """Give the terminal that the run stands on its name in /dev/pts."""
+    pts.children[b"0"] = Dentry(pts, b"0", Special(fs, fs.number(), S_IFCHR | 0o620, now, rdev=TERMINAL))

@@ -10,7 +10,9 @@ devices) look empty. See path_resolution(7), openat(2), and "overlayfs" in the k
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import resource
 import stat
 from collections import OrderedDict
 from collections.abc import Callable
@@ -57,7 +59,7 @@ class HostError(Errno):
 
 
 def _errno(error: OSError) -> HostError:
-    return HostError(error.errno or 5)
+    return HostError(error.errno or errno.EIO)
 
 
 class _StatFs(ctypes.Structure):
@@ -73,6 +75,13 @@ def _shows_the_running_host(descriptor: int) -> bool:
         _fstatfs = ctypes.CDLL(None).fstatfs
     answer = _StatFs()
     return _fstatfs(descriptor, ctypes.byref(answer)) != 0 or answer.f_type & 0xFFFFFFFF in _LIVE_FILE_SYSTEMS
+
+
+def _use_all_descriptors() -> None:
+    """Guests open more host files than one program usually does: take what the hard limit allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class HostDirectory:
@@ -111,6 +120,7 @@ class HostLayer:
     """
 
     def __init__(self, root: bytes = b"/") -> None:
+        _use_all_descriptors()
         self._root_descriptor = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self.root_status = os.fstat(self._root_descriptor)
         self.root = HostDirectory(None, b"", self.root_status.st_dev, self.root_status.st_ino)
@@ -131,25 +141,35 @@ class HostLayer:
         Raises:
             Errno: the directory is gone, or another one stands in its place.
         """
-        if directory.parent is None:
-            return self._root_descriptor
         held = self._held
-        descriptor = held.get(directory)
-        if descriptor is not None:
-            held.move_to_end(directory)
-            return descriptor
-        above = self._descriptor(directory.parent)
+        missing: list[HostDirectory] = []
+        at = directory
+        while at.parent is not None and at not in held:
+            missing.append(at)
+            at = at.parent
+        if at.parent is None:
+            descriptor = self._root_descriptor
+        else:
+            descriptor = held[at]
+            held.move_to_end(at)
+        for below in reversed(missing):
+            descriptor = self._reopen(below, descriptor)
+        return descriptor
+
+    def _reopen(self, directory: HostDirectory, above: int) -> int:
         try:
             descriptor = os.open(directory.name, _PATH_FLAGS | os.O_DIRECTORY, dir_fd=above)
         except OSError as error:
+            if error.errno in (errno.ENOTDIR, errno.ELOOP):  # something else stands in its place
+                raise HostError(errno.ENOENT) from None
             raise _errno(error) from None
         status = os.fstat(descriptor)
         if (status.st_dev, status.st_ino) != (directory.dev, directory.ino):
             os.close(descriptor)
-            raise HostError(2)
-        held[directory] = descriptor
-        if len(held) > _HELD_DIRECTORIES:
-            os.close(held.popitem(last=False)[1])
+            raise HostError(errno.ENOENT)
+        self._held[directory] = descriptor
+        if len(self._held) > _HELD_DIRECTORIES:
+            os.close(self._held.popitem(last=False)[1])
         return descriptor
 
     def status(self, directory: HostDirectory, name: bytes) -> os.stat_result | None:
@@ -214,7 +234,7 @@ class HostLayer:
             try:
                 status = os.fstat(place)
                 if not stat.S_ISREG(status.st_mode) or (status.st_dev, status.st_ino) != (file.dev, file.ino):
-                    raise HostError(2)
+                    raise HostError(errno.ENOENT)
                 return os.open(f"/proc/self/fd/{place}", _READ_FLAGS)
             finally:
                 os.close(place)

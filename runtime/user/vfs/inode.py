@@ -160,9 +160,9 @@ class Inode:
 
 
 class Dentry:
-    """One name in a directory; `inode` None: the name is known to lead nowhere."""
+    """One name in a directory; `inode` None: it leads nowhere. Only whiteouts are kept without an inode."""
 
-    __slots__ = ("children", "inode", "mounted", "name", "parent", "removed")
+    __slots__ = ("charged", "children", "inode", "mounted", "name", "parent", "removed")
 
     def __init__(self, parent: Dentry | None, name: bytes, inode: Inode | None) -> None:
         self.parent = self if parent is None else parent
@@ -171,6 +171,7 @@ class Dentry:
         self.children: dict[bytes, Dentry] = {}
         self.mounted = False
         self.removed = False
+        self.charged = False  # made by the guest: it counts against the room for files
 
     def require(self) -> Inode:
         """The inode.
@@ -195,7 +196,7 @@ class Dentry:
         if len(name) > NAME_MAX:
             raise Errno(errno.ENAMETOOLONG)
         found = Dentry(self, name, inode.lookup(k, t, name))
-        if not inode.volatile:
+        if found.inode is not None and not inode.volatile:
             self.children[name] = found
         return found
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.task import Task
 
 MAX_LINKS = 65000
+NAME_COST = 1024  # bytes that a made name and its inode take of the room for files
 
 
 def new_name(k: Kernel, t: Task, place: Place) -> Dentry:
@@ -58,6 +59,9 @@ def _owned(t: Task, inode: Inode, parent: Inode) -> None:
 
 def attach(k: Kernel, dentry: Dentry, inode: Inode) -> None:
     """Let a negative dentry lead to `inode`, and keep it."""
+    if isinstance(inode.fs, TreeFileSystem):
+        inode.fs.disk.charge(NAME_COST)
+        dentry.charged = True
     dentry.inode = inode
     dentry.removed = False
     dentry.parent.children[dentry.name] = dentry
@@ -122,9 +126,9 @@ def link(k: Kernel, t: Task, old: Dentry, dentry: Dentry) -> None:
         raise Errno(errno.EPERM)
     if inode.nlink >= MAX_LINKS:
         raise Errno(errno.EMLINK)
+    attach(k, dentry, inode)
     inode.nlink += 1
     inode.ctime = k.clock.wall()
-    attach(k, dentry, inode)
 
 
 def _forget(k: Kernel, dentry: Dentry, inode: Inode) -> None:
@@ -139,7 +143,21 @@ def _forget(k: Kernel, dentry: Dentry, inode: Inode) -> None:
         inode.unused()
     dentry.removed = True
     dentry.parent.require().touch(now)
-    dentry.parent.children[dentry.name] = Dentry(dentry.parent, dentry.name, None)
+    if dentry.charged and isinstance(inode.fs, TreeFileSystem):
+        inode.fs.disk.charge(-NAME_COST)
+        dentry.charged = False
+    white_out(dentry.parent, dentry.name)
+
+
+def white_out(directory: Dentry, name: bytes) -> Dentry:
+    """Let a name lead nowhere; that is kept only where the host has the name, or else would show again."""
+    gone = Dentry(directory, name, None)
+    inode = directory.require()
+    if isinstance(inode, Directory) and inode.shows(name):
+        directory.children[name] = gone
+    else:
+        directory.children.pop(name, None)
+    return gone
 
 
 def unlink(k: Kernel, t: Task, dentry: Dentry) -> None:
@@ -220,9 +238,9 @@ def rename(k: Kernel, t: Task, old: Dentry, new: Dentry, flags: int) -> None:
         _forget(k, new, target)
     at, name = old.parent, old.name
     _place_at(k, old, new.parent, new.name)
-    at.children[name] = Dentry(at, name, None)
+    gone = white_out(at, name)
     if flags & RENAME_WHITEOUT:
-        mknod(k, t, at.children[name], 0o020000)
+        mknod(k, t, gone, 0o020000)
 
 
 def _place_at(k: Kernel, dentry: Dentry, parent: Dentry, name: bytes) -> None:

@@ -272,6 +272,8 @@ class DirectoryFile(OpenFile):
 
     def getdents(self, k: Kernel, t: Task, room: int) -> bytes:
         index = self.position.value
+        if self.dentry.removed:
+            raise Errno(errno.ENOENT)
         if index == 0:
             self._listing = listing(k, t, self.dentry)
         records: list[bytes] = []
@@ -292,8 +294,6 @@ class DirectoryFile(OpenFile):
 def listing(k: Kernel, t: Task, dentry: Dentry) -> list[Entry]:
     """All entries of a directory, `.` and `..` first, then by name."""
     inode = dentry.require()
-    if dentry.removed:
-        return []
     found = {name: (name, kind, ino) for name, kind, ino in inode.entries(k, t)}
     for name, child in dentry.children.items():
         if child.inode is None:

@@ -94,6 +94,8 @@ class Queue:
 
     __slots__ = ("arrived", "chunks", "drained", "size")
 
+    CHUNK_COST = 256  # what a chunk takes of the limit besides its bytes, so that empty packets do too
+
     def __init__(self) -> None:
         self.chunks: deque[Chunk] = deque()
         self.size = 0
@@ -103,7 +105,7 @@ class Queue:
     @property
     def room(self) -> int:
         """Bytes that may still be put."""
-        return max(0, QUEUE_LIMIT - self.size)
+        return max(0, QUEUE_LIMIT - self.size - self.CHUNK_COST * len(self.chunks))
 
     def put(self, chunk: Chunk) -> None:
         """Append."""
@@ -472,11 +474,12 @@ class DatagramSocket(Socket):
         if len(data) > 65507:
             raise Errno(errno.EMSGSIZE)
         queue = peer.incoming
-        if queue.room < len(data):
+        if queue.room < len(data) or not queue.room:
             if self.family != 1:
                 return len(data)  # UDP drops what does not fit
             receiver = peer
-            self.wait(k, t, message.flags, lambda: queue.room >= len(data) or receiver.closed, "room in a socket", option=SO_SNDTIMEO)
+            needed = max(1, len(data))
+            self.wait(k, t, message.flags, lambda: queue.room >= needed or receiver.closed, "room in a socket", option=SO_SNDTIMEO)
         queue.put(Chunk(data, self.local, message.files, self.credentials))
         message.files = []
         return len(data)

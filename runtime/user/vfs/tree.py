@@ -138,6 +138,15 @@ class Directory(Inode):
     def lookup(self, k: Kernel, t: Task, name: bytes) -> Inode | None:
         return None if self.lower is None else self.fs.load(self.lower, name)
 
+    def shows(self, name: bytes) -> bool:
+        """Whether the host has an entry of this name here."""
+        if self.lower is None:
+            return False
+        try:
+            return self.fs.host.status(self.lower, name) is not None
+        except Errno:
+            return True
+
     def entries(self, k: Kernel, t: Task) -> list[Entry]:
         lower = self.lower
         if lower is None:

@@ -22,7 +22,7 @@ from pyprobe.runtime.user.vfs.abi import (
     makedev,
 )
 from pyprobe.runtime.user.vfs.content import Disk
-from pyprobe.runtime.user.vfs.devices import Devices, populate
+from pyprobe.runtime.user.vfs.devices import Devices, add_terminal, populate
 from pyprobe.runtime.user.vfs.host import HostLayer
 from pyprobe.runtime.user.vfs.inet import Network
 from pyprobe.runtime.user.vfs.inode import Dentry, FileSystem, Inode
@@ -80,7 +80,7 @@ class Vfs:
         top.uid, top.gid, top.nlink = status.st_uid, status.st_gid, status.st_nlink
         self.root = Dentry(None, b"/", top)
         self.mount(b"dev", Directory(self.devfs, self.devfs.number(), 0o755, now))
-        populate(self.root.children[b"dev"], self.devfs, now, terminal=True)
+        populate(self.root.children[b"dev"], self.devfs, now)
         self.mount(b"proc", procfs.root(PROC_DEV, now))
         self.mount(b"sys", sysfs.root(SYS_DEV, now))
 
@@ -122,6 +122,7 @@ class Vfs:
             file = open_stream(k, stream, write=number > 0)
             if getattr(file, "terminal", False) and self.devices.terminal is None:
                 self.devices.terminal = file
+                add_terminal(self.root.children[b"dev"].children[b"pts"], self.devfs, self.boot)
             table.add(file, limit=3)
         return table
 

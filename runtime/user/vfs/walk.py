@@ -17,6 +17,9 @@ from pyprobe.runtime.user.vfs.abi import (
     RESOLVE_NO_MAGICLINKS,
     RESOLVE_NO_SYMLINKS,
     RESOLVE_NO_XDEV,
+    S_IFDIR,
+    S_IFLNK,
+    S_IFMT,
     X_OK,
 )
 from pyprobe.runtime.user.vfs.inode import Dentry
@@ -52,7 +55,7 @@ class Walk:
         resolve: RESOLVE_* restrictions of openat2(2).
     """
 
-    __slots__ = ("_beneath", "_k", "_links", "_no_xdev", "_resolve", "_root", "_start", "_t")
+    __slots__ = ("_beneath", "_k", "_links", "_no_xdev", "_privileged", "_resolve", "_root", "_start", "_t")
 
     def __init__(self, k: Kernel, t: Task, start: Dentry, resolve: int = 0) -> None:
         self._k = k
@@ -62,6 +65,7 @@ class Walk:
         self._resolve = resolve
         self._beneath = bool(resolve & RESOLVE_BENEATH)
         self._no_xdev = bool(resolve & RESOLVE_NO_XDEV)
+        self._privileged = t.cred.fsuid == 0  # may search every directory
         self._root = start if resolve & (RESOLVE_IN_ROOT | RESOLVE_BENEATH) else t.process.fs.root
 
     def find(self, path: bytes, *, follow: bool = True) -> Dentry:
@@ -87,7 +91,7 @@ class Walk:
         elif name == b"..":
             found = self._up(at)
         else:
-            found = self._step(at, name, follow=follow or slash)
+            found = self._step(at, name, follow or slash)
         if slash and found.inode is not None and not found.inode.is_directory:
             raise Errno(errno.ENOTDIR)
         return found
@@ -123,7 +127,7 @@ class Walk:
         for name in names:
             if name == b".":
                 continue
-            at = self._up(at) if name == b".." else self._step(at, name, follow=True)
+            at = self._up(at) if name == b".." else self._step(at, name, True)
             if at.inode is None:
                 raise Errno(errno.ENOENT)
         self._enter(at)
@@ -131,9 +135,10 @@ class Walk:
 
     def _enter(self, at: Dentry) -> None:
         inode = at.require()
-        if not inode.is_directory:
+        if inode.mode & S_IFMT != S_IFDIR:
             raise Errno(errno.ENOTDIR)
-        check(self._t, inode, X_OK)
+        if not self._privileged:
+            check(self._t, inode, X_OK)
 
     def _up(self, at: Dentry) -> Dentry:
         self._enter(at)
@@ -148,15 +153,18 @@ class Walk:
             raise Errno(errno.EXDEV)
         return found
 
-    def _step(self, at: Dentry, name: bytes, *, follow: bool) -> Dentry:
-        inode = at.require()
-        if not inode.is_directory:
+    def _step(self, at: Dentry, name: bytes, follow: bool) -> Dentry:
+        inode = at.inode
+        if inode is None:
+            raise Errno(errno.ENOENT)
+        if inode.mode & S_IFMT != S_IFDIR:
             raise Errno(errno.ENOTDIR)
-        check(self._t, inode, X_OK)
+        if not self._privileged:
+            check(self._t, inode, X_OK)
         found = at.children.get(name)
         if found is None:
             found = at.child(self._k, self._t, name)
-        if follow and found.inode is not None and found.inode.is_symlink:
+        if follow and found.inode is not None and found.inode.mode & S_IFMT == S_IFLNK:
             return self._follow(at, found)
         return self._cross(at, found) if self._no_xdev else found
 

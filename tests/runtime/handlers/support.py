@@ -45,13 +45,14 @@ class Script:
         values: Mapping[Any, Any] | None = None,
         json: bool = False,
         k: bool = False,
+        clock: NoMachine | None = None,
     ) -> None:
         self.program = compile_program(Source("stdin", text))
         self.out, self.err = io.BytesIO(), io.BytesIO()
-        nothing = NoMachine()
+        nothing = clock or NoMachine()
         self.output = FORMATS["json" if json else "text"](self.out, self.err, Renderer(self.program.config, nothing, nothing))
         self.context = RuntimeContext(
-            MapStore(self.program), self.output, self.program.config, memory=Memory(memory or {}), verbose_helpers=k
+            MapStore(self.program), self.output, self.program.config, memory=Memory(memory or {}), clock=nothing, verbose_helpers=k
         )
         binding = FixedBinding(values or {})
         self.handlers: list[Handler] = [compile_probe(p, self.program, binding, self.context) for p in self.program.probes]

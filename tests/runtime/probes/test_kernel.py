@@ -74,6 +74,16 @@ def test_tracepoints_of_the_scheduler(trace):
     assert sorted(ended) == [1000, *forked]
 
 
+def test_switching_is_in_the_name_of_the_task_that_leaves(trace):
+    run = trace(
+        ["/bin/sh", "-c", "/bin/true; /bin/true"],
+        ("tracepoint:sched:sched_switch", "pid", "comm", ("args", "prev_pid"), ("args", "prev_comm"), ("args", "next_comm")),
+    )
+    assert run.events[0][1:5] == (0, b"swapper/0", 0, b"swapper/0")
+    assert all(pid == prev and comm == shown for _, pid, comm, prev, shown, _ in run.events)
+    assert b"true" in {e[4] for e in run.events}
+
+
 def test_wildcards_are_sorted(trace):
     world = MachineWorld()
     names = [p.name for p in world.matches(point("kprobe:vfs_*"))]

@@ -108,7 +108,7 @@ class Guest:
         if result < 0:
             return result
         fields = struct.unpack("<QQQIIIIQqqq6Q24x", self.t.space.read(SCRATCH, 144))
-        names = ("dev", "ino", "nlink", "mode", "uid", "gid", "pad", "rdev", "size", "blksize", "blocks", "atime", "atime_ns", "mtime", "mtime_ns")
+        names = ("dev", "ino", "nlink", "mode", "uid", "gid", "pad", "rdev", "size", "blksize", "blocks", "atime", "atime_ns", "mtime")
         return dict(zip(names, fields, strict=False))
 
     def names(self, path: bytes) -> list[bytes] | int:

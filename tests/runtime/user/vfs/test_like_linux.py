@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from .conftest import Guest
+from tests.runtime.user.vfs.conftest import Guest
 
 # Deep enough that no path made of these names leaves the tree on the host.
 DEPTH = "w/w/w/w/w/w"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Guest
+from tests.runtime.user.vfs.conftest import Guest
 
 GuestIn = Callable[..., Guest]
 
@@ -37,7 +37,8 @@ def snapshot(root: Path) -> list[tuple[str, int, float, bytes]]:
 
 
 @pytest.mark.parametrize(
-    "target", ["{outside}/secret", "../secret", "../../secret", "../../../../../../../../{outside}/secret", "/../secret", "/proc/self/root/../secret"]
+    "target",
+    ["{outside}/secret", "../secret", "../../secret", "../../../../../../{outside}/secret", "/../secret", "/proc/self/cwd/../secret"],
 )
 def test_links_and_dots_stay_inside(view: Path, guest_in: GuestIn, target: str) -> None:
     text = target.format(outside=view.parent)
@@ -141,11 +142,17 @@ def test_inode_numbers_do_not_depend_on_the_host(view: Path, guest_in: GuestIn, 
 
 def test_a_limit_on_what_is_written(view: Path, guest_in: GuestIn) -> None:
     guest = guest_in(view)
-    guest.k.vfs.disk.limit = 10000
+    guest.k.vfs.disk.limit = guest.k.vfs.disk.used + 11000
     fd = guest.open(b"/big", os.O_WRONLY | os.O_CREAT)
     assert guest.write(fd, bytes(9000)) == 9000
     assert guest.write(fd, bytes(9000)) == -errno.ENOSPC
     assert guest.call("ftruncate", fd, 1 << 40) == -errno.ENOSPC
     assert guest.call("close", fd) == 0
     assert guest.call("unlink", b"/big") == 0
-    assert guest.k.vfs.disk.used == 0
+    count = 0
+    while (result := guest.make(b"/%d" % count)) == 0:
+        count += 1
+    assert result == -errno.ENOSPC and count <= 11
+    assert all(guest.call("unlink", b"/%d" % number) == 0 for number in range(count))
+    assert guest.k.vfs.disk.used == guest.k.vfs.disk.limit - 11000
+    assert len(guest.k.vfs.root.children) < 10  # no trace of the names is kept
