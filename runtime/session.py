@@ -122,6 +122,7 @@ class Session:
             clock=clock,
             names=names,
             seed=self.settings.seed,
+            arch=self.world.arch,
             unsafe=self.settings.unsafe,
             verbose_helpers=self.settings.warn_reads,
             read_file=read_file,
