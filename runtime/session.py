@@ -247,7 +247,8 @@ class Run:
         wish = self.program.config.missing_probes
         if wish == "error":
             raise RunError(
-                f"{reason}\nERROR: Unable to attach probe: {probe.name}. If this is expected, set the 'missing_probes' config variable to 'warn'."
+                f"{reason}\nERROR: Unable to attach probe: {probe.name}. "
+                "If this is expected, set the 'missing_probes' config variable to 'warn'."
             )
         if wish == "warn" and self.settings.warnings:
             self.output.write_error(f"WARNING: {reason}\nWARNING: Unable to attach probe: {probe.name}. Skipping.\n".encode())
