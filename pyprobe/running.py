@@ -54,6 +54,7 @@ def settings_of(options: Options) -> Settings:
         output=options.output,
         probe_filter=options.probe_filter,
         colour=colours(),
+        native=False if os.environ.get("PYPROBE_NATIVE") == "0" else None,
         show_source=not {"python", "all"}.isdisjoint(options.debug),
     )
 
