@@ -7,7 +7,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
-from pyprobe.cli import FAILED, INTERNAL, OK, RUN_FAILED, colours, say_error, show
+from pyprobe.messages import FAILED, INTERNAL, OK, RUN_FAILED, colours, say_error, show
 from pyprobe.options import FOREIGN_STAGES, Options, UsageError
 
 if TYPE_CHECKING:
