@@ -54,6 +54,7 @@ def settings_of(options: Options) -> Settings:
         output=options.output,
         probe_filter=options.probe_filter,
         colour=colours(),
+        mode=options.mode,
         show_source=not {"python", "all"}.isdisjoint(options.debug),
     )
 
