@@ -86,7 +86,7 @@ def dispatch(options: Options, any_words: bool) -> int:
     name, text, parameters = read_program(options)
     if options.mode == "format":
         return format_program(name, text)
-    if options.mode is not None:
+    if options.mode not in (None, "test", "bench"):
         say_error(f"--mode {options.mode} is not part of this version")
         return FAILED
     from pyprobe.running import run_program

@@ -55,6 +55,7 @@ def settings_of(options: Options) -> Settings:
         probe_filter=options.probe_filter,
         colour=colours(),
         native=False if os.environ.get("PYPROBE_NATIVE") == "0" else None,
+        mode=options.mode,
         show_source=not {"python", "all"}.isdisjoint(options.debug),
     )
 
