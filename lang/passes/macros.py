@@ -246,7 +246,10 @@ class _Substitution:
         """sizeof(a) and the like of a parameter: of the type or the expression that was given."""
         name = node.operand.name if isinstance(node.operand, (Identifier, NamedType)) else ""
         if name in self._values:
-            node.operand = copy(self._values[name])
+            given = copy(self._values[name])
+            if isinstance(given, Identifier) and given.name in BUILTINS:
+                given = Call(name=given.name, args=[], span=given.span)  # bare, it would be taken for a type
+            node.operand = given
         if isinstance(node, OffsetOf):
             node.path = [part for step in node.path for part in self._member(step)]
 
