@@ -40,7 +40,7 @@ OPTIONS = (
     Option("e", "", "PROGRAM", "store", "", "run this program text", "program"),
     Option("l", "list", None, "flag", "", "list probes: all, those matching a PATTERN (`*` is a wildcard), or a script's", "list_probes"),
     Option("v", "verbose", None, "count", "", "more messages; with -l the arguments of each probe; -vv: tracebacks of faults in pyprobe"),
-    Option("h", "help", None, "flag", "", "show this text"),
+    Option("h", "help", None, "flag", "", "show this text; with a TOPIC, the reference of that name (`--help topics` lists all)"),
     Option("V", "version", None, "flag", "", "show the version"),
     Option("", "info", None, "flag", "", "show what this installation has: libraries, the native extension, probe types"),
     Option(
