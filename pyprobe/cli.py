@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import NoReturn
 
 from pyprobe import options as command_line
@@ -20,6 +21,9 @@ SUBCOMMANDS = {"kernel": "kernels for --kernel are not part of this version; a s
 
 def entry() -> NoReturn:
     """The console script: run, flush, leave. A reader of stdout that went away ends the run quietly, as SIGPIPE would."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # not when somebody replaced it
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # bytes of scripts and guests, whatever the locale
     try:
         status = main(sys.argv[1:])
         sys.stdout.flush()
