@@ -363,15 +363,6 @@ _ALL = (
     Signature("syscall_name", (Param("number", "int", "pointer", "bool"),), StringType(64), "name of a system call", library=True),
     Signature("kptr", (Param("p", "int", "pointer"),), _space("kernel"), "mark an address as one of the kernel"),
     Signature("uptr", (Param("p", "int", "pointer"),), _space("user"), "mark an address as one of the program"),
-    Signature("is_err", (Param("p", "int", "pointer"),), BOOL, "whether a pointer is a kernel error number", library=True),
-    Signature(
-        "container_of",
-        (Param("p", "pointer"), Param("type", "type"), Param("member", "any")),
-        NONE,
-        "the struct that a member is in",
-        mode="compile",
-        library=True,
-    ),
     Signature("bswap", (_NUMBER,), _bswap, "bytes of an integer in reverse order"),
     Signature(
         "write_user",
@@ -382,30 +373,8 @@ _ALL = (
         library=True,
         later=True,
     ),
-    Signature(
-        "assert",
-        (Param("condition", "any"), Param("message", "string", literal=True)),
-        VOID,
-        "errorf and exit(1) unless the condition holds",
-        mode="async",
-        library=True,
-    ),
-    Signature(
-        "static_assert",
-        (Param("condition", "any"), Param("message", "string", literal=True)),
-        VOID,
-        "a compile-time assertion",
-        mode="compile",
-        library=True,
-    ),
     Signature("fail", (_FORMAT,), VOID, "a compile-time error when reached", mode="compile", rest=True),
-    Signature("is_str", (Param("x", "any"),), BOOL, "whether the type is a string", mode="compile", library=True),
-    Signature("is_ptr", (Param("x", "any"),), BOOL, "whether the type is a pointer", mode="compile", library=True),
-    Signature("is_array", (Param("x", "any"),), BOOL, "whether the type is an array", mode="compile", library=True),
-    Signature("is_integer", (Param("x", "any"),), BOOL, "whether the type is an integer", mode="compile", library=True),
-    Signature("is_unsigned_integer", (Param("x", "any"),), BOOL, "whether the type is an unsigned integer", mode="compile", library=True),
     Signature("is_literal", (Param("x", "any"),), BOOL, "whether the expression is a literal", mode="compile"),
-    Signature("assert_str", (Param("x", "any"),), VOID, "a compile-time assertion that the type is a string", mode="compile", library=True),
     Signature("kfunc_exist", (Param("name", "string", literal=True),), BOOL, "whether the kernel has a callable function", mode="compile"),
     Signature(
         "kfunc_allowed", (Param("name", "string", literal=True),), BOOL, "whether this probe may call a kernel function", mode="compile"
@@ -494,10 +463,6 @@ _ALL = (
     ),
     # builtin values that take an argument which is a value (the others take words, see BUILTINS)
     Signature("comm", (Param("pid", "int", optional=True),), StringType(64), "name of a process", later=True),
-    Signature("ppid", (Param("task", "pointer"),), UINT32, "process id of a task's parent", library=True, later=True),
-    Signature("pcomm", (Param("task", "pointer"),), StringType(16), "name of a task's parent", library=True, later=True),
-    Signature("leader_tid", (Param("task", "pointer"),), UINT32, "thread id of a task's group leader", library=True, later=True),
-    Signature("leader_comm", (Param("task", "pointer"),), StringType(16), "name of a task's group leader", library=True, later=True),
 )
 
 FUNCTIONS = {s.name: s for s in _ALL}
