@@ -135,6 +135,7 @@ class Session:
                 arch=self.world.arch,
                 unsafe=self.settings.unsafe,
                 verbose_helpers=self.settings.warn_reads,
+                command_pid=machine.command_pid,
                 read_file=read_file,
                 run_command=run_command,
             )
