@@ -259,7 +259,7 @@ class _Printer:
 
     def _index(self, e: n.Index) -> str:
         base = self._operand(e.base)
-        like_type = isinstance(e.base, n.Identifier) and not is_builtin(e.base.name) and not _is_plain_number(e.index)
+        like_type = isinstance(e.base, n.TypeOf) or (isinstance(e.base, n.Identifier) and not is_builtin(e.base.name))
         if isinstance(e.base, n.Map) or like_type:
             base = f"({base})"  # `@a[i]` is an element of the map, and `(name[` begins a type
         return f"{base}[{self.expr(e.index)}]"
@@ -313,10 +313,6 @@ def _integer(e: n.Integer) -> str:
         return text if text and integer(text) == e.value else str(e.value)
     except LiteralError:
         return str(e.value)
-
-
-def _is_plain_number(e: n.Expr) -> bool:
-    return isinstance(e, n.Integer) and e.value >= 0
 
 
 def _string(e: n.String) -> str:

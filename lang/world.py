@@ -25,7 +25,10 @@ class World(Protocol):
         """
 
     def args(self, point: AttachPoint) -> Record | None:
-        """The typed `args` of an expanded point, or None when it has none."""
+        """The typed `args` of an expanded point, or None when it has none.
+
+        Raises `attachpoint.PointError` when it should have some that cannot be told (a program without debug information).
+        """
 
     def retval(self, point: AttachPoint) -> Type | None:
         """The type of `retval` where the provider types it (fexit); None means uint64."""

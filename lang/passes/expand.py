@@ -27,7 +27,10 @@ def run(unit: Unit) -> None:
         points = _points(unit, item)
         total += len(points)
         if points:
-            unit.bodies += _bodies(unit, item, points, index)
+            try:
+                unit.bodies += _bodies(unit, item, points, index)
+            except PointError as e:
+                unit.diagnostics.error(e.message, item.points[0].span).hints += e.hints
     if total > unit.config.max_bpf_progs:
         _too_many(unit, total)
 

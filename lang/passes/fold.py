@@ -45,7 +45,7 @@ from pyprobe.lang.source import Span
 
 OVERFLOW = "unable to fold literals due to overflow or underflow"
 ALWAYS_EMPTY = "literal string will always be empty"
-HAS_BODY = (If, Ternary, While, Unroll, ForRange, ForMap, Function)
+HAS_BODY = (If, While, Unroll, ForRange, ForMap, Function)
 LOW, HIGH, MOST = -(1 << 63), (1 << 63) - 1, (1 << 64) - 1
 
 

@@ -234,10 +234,10 @@ def _bump(c: Compiler, p: Place, hot: str, start: str) -> None:
         c.emitter.emit(insert(c, p, start))
 
 
-def _argument(c: Compiler, p: Place, value: nodes.Expr) -> Code:
-    """The aggregated value, evaluated after the key."""
+def _argument(c: Compiler, p: Place, value: nodes.Expr, kind: Aggregate | None = None) -> Code:
+    """The aggregated value, evaluated after the key; with `kind` as the 64 bits that this aggregation compares."""
     mark = len(c.emitter.lines)
-    code = c.expr(value)
+    code = c.expr(value) if kind is None else fit(c.expr(value), 8, kind.signed)
     if not p.key.stable:
         name = c.emitter.temporary()
         c.emitter.insert(mark, f"{name} = {bare(p.key.text)}")
@@ -256,7 +256,7 @@ def _sum(c: Compiler, p: Place, kind: Aggregate, call: nodes.Call) -> None:
 
 
 def _extreme(c: Compiler, p: Place, kind: Aggregate, call: nodes.Call) -> None:
-    value = _argument(c, p, _first(call))
+    value = _argument(c, p, _first(call), kind)
     old = c.emitter.temporary()
     c.emitter.emit(f"{old} = {c.bind(p.storage.data.get, p.data + '_get')}({p.key.text})")
     with c.emitter.block(f"if {old} is None:"):

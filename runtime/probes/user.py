@@ -30,6 +30,7 @@ ARGUMENTS = {"x86_64": ("di", "si", "dx", "cx", "r8", "r9"), "arm64": tuple(f"r{
 RESULT = {"x86_64": "ax", "arm64": "r0"}
 NO_SYSCALL = (1 << 64) - 1  # orig_ax where no system call is being made
 
+NO_POINTS = "Probe has no valid attach points. If this is expected, set the 'missing_probes' config variable to 'warn'."
 FORCE = "Use --unsafe to force attachment. WARNING: This option could lead to data corruption in the target process."
 
 
@@ -61,10 +62,12 @@ def expand(machine: Description, point: AttachPoint) -> list[AttachPoint]:
         raise PointError("Offset not allowed")
     if point.language not in ("", "cpp"):
         raise PointError(f"unsupported language type: {point.language}")
+    if not point.function and not point.address and point.line is None:
+        raise PointError(f"{point.provider} should be attached to a function and/or address")
     if point.line is not None:
         raise PointError(f"No DWARF debug info found for '{point.target}'", "Places in source files are not supported yet.")
     paths = machine.targets.resolve(point.target)
-    if not paths and "*" not in point.target:
+    if not paths:
         raise PointError(f"{point.provider} target file '{point.target}' does not exist or is not executable")
     if "*" not in point.target:
         paths = paths[:1]
@@ -78,7 +81,9 @@ def expand(machine: Description, point: AttachPoint) -> list[AttachPoint]:
         if not point.function:
             found.append(point.copy(target=path))
         else:
-            found += [point.copy(target=path, function=f, language="") for f in functions(image, point)]
+            found += [point.copy(target=path, function=f) for f in functions(image, point)]
+    if not found and point.language:
+        raise PointError(NO_POINTS)
     return found
 
 
@@ -86,7 +91,7 @@ def functions(image: Image, point: AttachPoint) -> list[str]:
     """The names of the functions that a point means in one image, sorted."""
     if point.language == "cpp":
         prefixes = mangled(point.function)
-        return [f for f in image.names if f.startswith(prefixes)]
+        return [f for f in image.names if f.startswith(prefixes) or f == point.function]
     if has_wildcard(point.function):
         wanted = matcher(point.function)
         return [f for f in image.names if wanted(f) and traceable(f)]
@@ -103,7 +108,8 @@ def mangled(name: str) -> tuple[str, ...]:
 
 
 def args(machine: Description, point: AttachPoint) -> Record | None:
-    return None  # parameters are in DWARF, which is not read yet
+    """Parameters are in DWARF, which is not read yet. Raises PointError."""
+    raise PointError(f'Could not parse arguments of "{point.name}": no debuginfo found for {point.target}')
 
 
 # ---- where a point lies
@@ -130,13 +136,15 @@ def locate(image: Image, point: AttachPoint, unsafe: bool) -> Place:
         if point.function:
             if function is None:
                 raise AttachError(f"Could not resolve symbol: {point.target}:{point.function}")
+            if not function.size and not point.offset and not unsafe and not has_wildcard(point.text):
+                raise AttachError(f"Could not determine boundary for {point.function} (symbol has size 0).", FORCE)
             if point.offset and point.offset >= function.size:
                 raise AttachError(f"Offset outside the function bounds ('{point.function}' size is {function.size})")
             address = function.address + point.offset
         offset = image.elf.offset(address)
         if offset is None:
             raise AttachError(f"Could not resolve address: {point.target}:{address:#x}")
-        if function is None:
+        if function is None or (not point.function and not function.size):
             if not unsafe:
                 raise AttachError(f"Could not determine instruction boundary for {point.name} (binary appears stripped).", FORCE)
             return Place(address, offset, None, exact=True)

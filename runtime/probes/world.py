@@ -114,13 +114,13 @@ class MachineWorld:
         return frozenset(X86_64) | {"orig_ax"}
 
     def listing(self, query: str = "*") -> list[Listed]:
-        """What `-l QUERY` shows, sorted: patterns separated by commas, each `PROVIDER:PATTERN...`; one without a colon asks for a name
-        in all of the kernel's providers."""
+        """What `-l QUERY` shows: for each of the patterns, which commas separate, its matches sorted by name. A pattern is
+        `PROVIDER:PATTERN...`; one without a colon asks for a name in all of the kernel's providers."""
         found: dict[str, Listed] = {}
         for pattern in query.split(","):
-            for one in self._listing(pattern.strip()):
-                found[one.name] = one
-        return [found[name] for name in sorted(found)]
+            for one in sorted(self._listing(pattern.strip()), key=lambda one: one.name):
+                found.setdefault(one.name, one)
+        return list(found.values())
 
     def _listing(self, pattern: str) -> Iterable[Listed]:
         if not pattern:

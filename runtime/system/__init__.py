@@ -1,1 +1,1 @@
-"""The system machine: an unmodified Linux kernel, booted in an emulated computer of one processor."""
+"""The system machine: an unmodified distribution kernel, booted in the emulator."""

@@ -249,7 +249,8 @@ def simple_statements(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 
 EMPTY = st.builds(lambda k: n.Block(statements=[n.Jump(kind=k)], result=None), st.sampled_from(["break", "return"]))
-EXPRESSIONS = st.recursive(LEAVES, larger, max_leaves=8)
+EXPRESSIONS: st.SearchStrategy[Any] = st.deferred(lambda: LEAVES | LARGER)
+LARGER = larger(EXPRESSIONS)
 MACROS = st.builds(
     lambda body: n.Macro(name="m", parameters=[n.Parameter(name="p", kind="variable")], body=body, name_span=NOWHERE),
     BLOCKS(EXPRESSIONS),

@@ -129,6 +129,9 @@ def populate(dentry: Dentry, fs: TreeFileSystem, now: int) -> None:
     add(dentry, b"pts", Directory(fs, fs.number(), 0o755, now))
 
 
-def add_terminal(pts: Dentry, fs: TreeFileSystem, now: int) -> None:
-    """Give the terminal that the run stands on its name in /dev/pts."""
-    pts.children[b"0"] = Dentry(pts, b"0", Special(fs, fs.number(), S_IFCHR | 0o620, now, rdev=TERMINAL))
+def terminal_name(pts: Dentry, fs: TreeFileSystem, now: int) -> Dentry:
+    """The name in /dev/pts of the terminal that the run stands on."""
+    known = pts.children.get(b"0")
+    if known is None:
+        known = pts.children[b"0"] = Dentry(pts, b"0", Special(fs, fs.number(), S_IFCHR | 0o620, now, rdev=TERMINAL))
+    return known

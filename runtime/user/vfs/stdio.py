@@ -51,7 +51,6 @@ FIONREAD: Final = 0x541B
 TIOCGSID: Final = 0x5429
 _TERMIOS_SIZE: Final = 36  # struct termios of the kernel: four words, c_line, c_cc[19]
 
-TTY_DEVICE: Final = makedev(136, 0)
 NULL_DEVICE: Final = makedev(1, 3)
 
 
@@ -202,12 +201,12 @@ def open_stream(k: Kernel, stream: Stream, *, write: bool) -> OpenFile:
         return Sink(Dentry(None, b"pipe:[%d]" % inode.ino, inode), O_WRONLY, stream)
     status = os.fstat(stream)
     mode, rdev, name = S_IFIFO | 0o600, 0, b""
+    flags = fcntl.fcntl(stream, fcntl.F_GETFL) & (O_ACCMODE | O_APPEND)
     if os.isatty(stream):
-        mode, rdev, name = S_IFCHR | 0o620, TTY_DEVICE, b"/dev/pts/0"
-    elif stat.S_ISCHR(status.st_mode):
+        return HostStream(k.vfs.terminal(), flags, stream)
+    if stat.S_ISCHR(status.st_mode):
         mode, rdev, name = S_IFCHR | 0o666, NULL_DEVICE, b"/dev/null"
     elif stat.S_ISREG(status.st_mode):
         mode, name = S_IFREG | 0o600, b"/dev/stdout" if write else b"/dev/stdin"
     inode = StreamInode(fs, fs.number(), mode, k.clock.wall(), rdev, stream)
-    flags = fcntl.fcntl(stream, fcntl.F_GETFL) & (O_ACCMODE | O_APPEND)
     return HostStream(Dentry(None, name or b"pipe:[%d]" % inode.ino, inode), flags, stream)

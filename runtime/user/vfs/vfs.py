@@ -22,7 +22,7 @@ from pyprobe.runtime.user.vfs.abi import (
     makedev,
 )
 from pyprobe.runtime.user.vfs.content import Disk
-from pyprobe.runtime.user.vfs.devices import Devices, add_terminal, populate
+from pyprobe.runtime.user.vfs.devices import Devices, populate, terminal_name
 from pyprobe.runtime.user.vfs.host import HostLayer
 from pyprobe.runtime.user.vfs.inet import Network
 from pyprobe.runtime.user.vfs.inode import Dentry, FileSystem, Inode
@@ -122,9 +122,12 @@ class Vfs:
             file = open_stream(k, stream, write=number > 0)
             if getattr(file, "terminal", False) and self.devices.terminal is None:
                 self.devices.terminal = file
-                add_terminal(self.root.children[b"dev"].children[b"pts"], self.devfs, self.boot)
             table.add(file, limit=3)
         return table
+
+    def terminal(self) -> Dentry:
+        """The terminal that the run stands on, by its name in /dev/pts."""
+        return terminal_name(self.root.children[b"dev"].children[b"pts"], self.devfs, self.boot)
 
     def start(self, t: Task, descriptor: int, path: bytes) -> Dentry:
         """Where a path given with a directory descriptor begins.

@@ -21,7 +21,7 @@ def names(query, **machine):
         ("vfs_read", ["kprobe:vfs_read"]),
         ("*:vfs_read", ["kprobe:vfs_read"]),
         ("t:sched:sched_process_e*", ["tracepoint:sched:sched_process_exec", "tracepoint:sched:sched_process_exit"]),
-        ("tracepoint:sched:sched_switch,k:vfs_read", ["kprobe:vfs_read", "tracepoint:sched:sched_switch"]),
+        ("tracepoint:sched:sched_switch,k:vfs_read", ["tracepoint:sched:sched_switch", "kprobe:vfs_read"]),
         ("interval:*", ["interval:hz:", "interval:ms:", "interval:s:", "interval:us:"]),
         ("p:m*", ["profile:ms:"]),
         ("begin", []),

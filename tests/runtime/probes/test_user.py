@@ -238,6 +238,8 @@ def test_targets_that_nothing_maps_are_told(compiled, trace):
         (point("uprobe::f"), "uprobe should have a target"),
         (point("uprobe:/nowhere/x:f"), "uprobe target file '/nowhere/x' does not exist or is not executable"),
         (point("uprobe:/etc/passwd:f"), "uprobe target file '/etc/passwd' does not exist or is not executable"),
+        (point("uprobe:/nowhere/*:f"), "uprobe target file '/nowhere/*' does not exist or is not executable"),
+        (point("uprobe:/bin/true:"), "uprobe should be attached to a function and/or address"),
         (point("uretprobe:/bin/true:f+4"), "Offset not allowed"),
         (point("uprobe:/bin/true:f", language="rust"), "unsupported language type: rust"),
     ],
@@ -248,9 +250,23 @@ def test_errors(made, message):
     assert raised.value.message == message
 
 
+def test_functions_of_unknown_size(compiled, trace):
+    program = compiled("calls.c")
+    with pytest.raises(AttachError, match="Could not determine boundary for register_tm_clones"):
+        trace([program], (f"uprobe:{program}:register_tm_clones",))
+    assert trace([program], (f"uprobe:{program}:register_tm_c*",)).names() == ["register_tm_clones"]
+
+
+def test_cxx_names(compiled, trace):
+    program = compiled("exceptions.cc")
+    run = trace([program], (point(f"uprobe:{program}:Guard::~Guard", language="cpp"),), (point(f"uprobe:{program}:plain", language="cpp"),))
+    assert [e[0] for e in run.events if e[0].endswith("plain")] == [f"uprobe:{program}:cpp:plain"] * 3
+    with pytest.raises(PointError, match="Probe has no valid attach points"):
+        trace([program], (point(f"uprobe:{program}:Nothing", language="cpp"),))
+
+
 def test_unknown_functions_match_nothing():
     assert list(MachineWorld().matches(point("uprobe:/bin/true:nosuch"))) == []
-    assert list(MachineWorld().matches(point("uprobe:/nowhere/*:f"))) == []
 
 
 def test_probes_do_not_change_the_program(compiled, trace):
