@@ -227,6 +227,42 @@ class Arm64(Processor):
         self.library.uc_reg_read(self.uc, _PSTATE, byref(self._word))
         return self._word.value & 0xC == 0
 
+    def current_task(self, kernel: object) -> Callable[[], int]:
+        """A function that gives the address of the running task: the kernel keeps it in SP_EL0 (arch/arm64/include/asm/current.h)."""
+        word = self.sp_el0
+        return lambda: word.value
+
+    def stack_pointer(self) -> int:
+        """The stack pointer in use."""
+        return self._words_of["sp"].value
+
+    def return_place(self) -> tuple[int, int]:
+        """At a function's first instruction: the stack pointer after its return, and the return address."""
+        words = self._words_of
+        return words["sp"].value, words["lr"].value
+
+    def kernel_stack(self, limit: int) -> tuple[int, ...]:
+        """The pc, and the return addresses of the frame records (AAPCS64, 6.4.6). At the first instruction of a function the caller is
+        still in the link register alone."""
+        words = self._words_of
+        frames = [self.state.pc]
+        link, record = words["lr"].value, words["fp"].value
+        if link >> 63:
+            frames.append(link)
+        while record >> 63 and len(frames) < limit:
+            pair = self.read(record, 16)
+            if pair is None:
+                break
+            above, address = int.from_bytes(pair[:8], "little"), int.from_bytes(pair[8:], "little")
+            if not address >> 63:
+                break
+            if address != link or len(frames) > 2:
+                frames.append(address)
+            if above <= record:
+                break
+            record = above
+        return tuple(frames[:limit])
+
     def translate(self, address: int) -> int:
         """The walk of a 4 KB granule with four levels, as Linux sets it up with 48-bit addresses (DDI 0487, D8.3)."""
         ram, base = self.ram, self.ram.base

@@ -25,7 +25,7 @@ MAGIC = b"ARM\x64"
 COMMAND_LINE = "console=ttyS0 earlycon=uart8250,mmio,0x9000000 nokaslr mitigations=off kpti=off cryptomgr.notests panic=-1"
 
 
-class BadImage(Exception):
+class BadImage(ValueError):
     """A file that this computer cannot boot; the message says why."""
 
 

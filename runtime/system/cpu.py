@@ -221,6 +221,29 @@ class Processor:
             found += piece
         return found
 
+    # what the kernel's calling conventions put where
+
+    def current_task(self, kernel: object) -> Callable[[], int]:
+        """A function that gives the address of the running task's task_struct. kernel: knows the kernel's symbols and types."""
+        raise NotImplementedError
+
+    def stack_pointer(self) -> int:
+        """The stack pointer in use."""
+        raise NotImplementedError
+
+    def return_place(self) -> tuple[int, int]:
+        """At a function's first instruction: the stack pointer after its return, and the return address."""
+        raise NotImplementedError
+
+    def kernel_stack(self, limit: int) -> tuple[int, ...]:
+        """The pc and the return addresses on the kernel's stack, innermost first."""
+        raise NotImplementedError
+
+    @property
+    def user_mode(self) -> bool:
+        """Whether the processor executes a program, not the kernel."""
+        raise NotImplementedError
+
     # probe points
 
     def plant(self, address: int, callback: Callable[[], object], *, exact: bool = False) -> None:

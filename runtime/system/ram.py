@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-import os
 
 PAGE = 4096
 MB = 1 << 20
@@ -13,20 +12,17 @@ MB = 1 << 20
 class Ram:
     """`size` bytes at the physical address `base`. `view` is indexed by offset from `base`, and holds what the guest sees.
 
-    path: a file of `size` bytes to begin with; pages are read when they are touched, and never written back.
+    file, offset: a file descriptor, and where in it `size` bytes lie to begin with; pages are read when they are touched and never written
+    back. The descriptor is not needed afterwards.
     """
 
-    def __init__(self, base: int, size: int, path: str | None = None) -> None:
+    def __init__(self, base: int, size: int, file: int | None = None, offset: int = 0) -> None:
         self.base = base
         self.size = size
-        if path is None:
+        if file is None:
             self.map = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         else:
-            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                self.map = mmap.mmap(file, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
-            finally:
-                os.close(file)
+            self.map = mmap.mmap(file, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE, offset=offset)
         self.view = memoryview(self.map)
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self.map))
 
