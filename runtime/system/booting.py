@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pyprobe.runtime.system.kernels.store import Kernel
 
 MEMORY = 256  # MB
-LEAST_MEMORY, MOST_MEMORY = 128, 3072  # MB
 KEPT = 4  # snapshots of one kernel; older ones are deleted
 CONSOLE_LINES = 20  # of a failed boot that are shown
 PROGRESS = 100_000_000  # virtual nanoseconds between two signs of life
@@ -43,15 +42,15 @@ class Options(NamedTuple):
     epoch_ns: int = EPOCH_NS
 
 
-def make_board(arch: str, ram: Ram, clock: Clock) -> Board:
+def make_board(arch: str, ram: Ram, clock: Clock, native: bool | None) -> Board:
     """A computer of an architecture."""
     if arch == "arm64":
         from pyprobe.runtime.system.board_arm64 import BoardArm64
 
-        return BoardArm64(ram, clock)
+        return BoardArm64(ram, clock, native=native)
     from pyprobe.runtime.system.board_x86_64 import BoardX86
 
-    return BoardX86(ram, clock)
+    return BoardX86(ram, clock, native=native)
 
 
 def ram_base(arch: str) -> int:
@@ -74,6 +73,7 @@ class Boot:
         description: SystemDescription,
         progress: Callable[[str], None] = lambda text: None,
         warn: Callable[[str], None] = lambda text: None,
+        native: bool | None = None,
     ) -> None:
         offsets()  # complains before anything is done
         self.kernel = kernel
@@ -82,11 +82,12 @@ class Boot:
         self.description = description
         self.progress = progress
         self.warn = warn
+        self.native = native
 
     def fresh(self, clock: Clock) -> SystemMachine:
         """A machine at the kernel's first instruction. Raises BootError."""
         arch = self.kernel.arch
-        board = make_board(arch, Ram(ram_base(arch), self.options.memory * MB), clock)
+        board = make_board(arch, Ram(ram_base(arch), self.options.memory * MB), clock, self.native)
         command_line = " ".join(filter(None, (board.command_line, "rdinit=/init", self.options.append)))
         try:
             board.boot(self.kernel.image.read_bytes(), self.initrd, command_line)
@@ -115,7 +116,7 @@ class Boot:
         return self._restore(found, clock)
 
     def _restore(self, found: snapshot.Snapshot, clock: Clock) -> SystemMachine:
-        board = make_board(self.kernel.arch, found.ram(ram_base(self.kernel.arch)), clock)
+        board = make_board(self.kernel.arch, found.ram(ram_base(self.kernel.arch)), clock, self.native)
         found.close()
         machine = SystemMachine(board, self.description)
         machine.load(found.state)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.system.description import SystemDescription
     from pyprobe.runtime.system.ram import Ram
 
+HELLO = 0x5059_0000
 WAIT = 0x5059_0001  # init has made everything ready that does not depend on the command
 TASKS = 4096  # task views kept; task_structs are reused, so there are hardly ever more
 
@@ -166,7 +167,9 @@ class SystemMachine:
         """The guest executed the trap instruction: init, or somebody who tries it."""
         cpu = self.processor
         number, *arguments = (cpu.get(name) for name in (cpu.arch.number, *cpu.arch.arguments))
-        if number == WAIT:
+        if number == HELLO:
+            result = 0
+        elif number == WAIT:
             result = 0
             self.ready = True
             if self._wait:
