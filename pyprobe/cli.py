@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import NoReturn
 
 from pyprobe import options as command_line
 from pyprobe.options import Options, UsageError
 
 OK, FAILED, INTERNAL, RUN_FAILED = 0, 1, 2, 255
-SUBCOMMANDS = {"kernel": "kernels for --kernel are not part of this version; a script of that name is ./kernel"}
+SUBCOMMANDS = {"kernel": "pyprobe.kernel_command"}  # a script of such a name is ./kernel; each has run(words) -> exit status
 
 
 def entry() -> NoReturn:
@@ -105,8 +106,8 @@ def dispatch(options: Options, any_words: bool) -> int:
     if options.program is None and not options.words:
         raise UsageError("filename or -e 'program' required.", show_usage=True)
     if options.program is None and options.words[0] in SUBCOMMANDS:
-        say_error(SUBCOMMANDS[options.words[0]])
-        return FAILED
+        status: int = import_module(SUBCOMMANDS[options.words[0]]).run(options.words[1:])
+        return status
     if options.pid is not None:
         return refuse_pid(options.pid)
     name, text, parameters = read_program(options)

@@ -39,6 +39,11 @@ def settings_of(options: Options) -> Settings:
         command=split_command(options.cmd) if options.cmd is not None else None,
         environ=environ,
         cwd=os.fsencode(os.getcwd()),
+        kernel=options.kernel,
+        boot=options.boot,
+        append=" ".join(options.append),
+        memory=int(options.memory) if options.memory is not None else None,
+        faithful=options.faithful,
         real_clock=options.clock == "real",
         epoch_ns=int(options.clock) * 10**9 if options.clock not in (None, "real") else None,
         seed=int(options.seed),
@@ -54,6 +59,7 @@ def settings_of(options: Options) -> Settings:
         output=options.output,
         probe_filter=options.probe_filter,
         colour=colours(),
+        native=False if os.environ.get("PYPROBE_NATIVE") == "0" else None,
         show_source=not {"python", "all"}.isdisjoint(options.debug),
     )
 
@@ -62,6 +68,10 @@ def make_world(settings: Settings) -> MachineWorld:
     """The world that a script is compiled against: what the machine of these settings will have."""
     from pyprobe.runtime.probes.world import MachineWorld
 
+    if settings.kernel is not None:
+        from pyprobe.runtime.system.run import make_description
+
+        return MachineWorld(environ=settings.environ, cwd=settings.cwd, machine=make_description(settings))
     return MachineWorld(command=settings.command, environ=settings.environ, cwd=settings.cwd)
 
 
@@ -120,15 +130,30 @@ def run_program(options: Options, name: str, text: str, parameters: list[str]) -
 
 
 def run_compiled(settings: Settings, world: MachineWorld, program: Program) -> int:
-    """Run a checked program; failures of the run are one line on stderr."""
+    """Run a checked program; failures of the run are told with their place in the script where they have one."""
+    from pyprobe.lang.diagnostics import Diagnostics
+    from pyprobe.runtime.handlers import HandlerFault, HandlerRefused
     from pyprobe.runtime.session import RunError, Session
 
+    found = Diagnostics()
     try:
         return Session(settings, world).run(program)
     except RunError as error:
         sys.stdout.flush()
         say_error(str(error))
         return error.status
+    except HandlerRefused as error:
+        found.error(error.message, error.span)
+        status = FAILED
+    except HandlerFault as error:
+        if settings.verbose > 1:
+            raise
+        original = f"{type(error.original).__name__}: {error.original}"
+        found.error(f"pyprobe itself failed here: {original}", error.span).hint("please report this; -vv shows where it happened")
+        status = RUN_FAILED
+    sys.stdout.flush()
+    show(found)
+    return status
 
 
 __all__ = ["INTERNAL", "RUN_FAILED", "compile_text", "make_world", "run_compiled", "run_program", "settings_of", "split_command"]

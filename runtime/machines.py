@@ -81,6 +81,8 @@ class UserRun:
 
         if self.deadlock:
             yield f"WARNING: the run ended because every task waits and nothing can wake one: {self.deadlock}"
+        for reason in {engine.why_not for engine in self.machine.engines.values()} - {""}:
+            yield f"WARNING: this ran many times slower than it could: {reason} (reinstall pyprobe with a C compiler at hand)"
         for crash in self.machine.crashes:
             yield from describe(crash, names, verbose=verbose)
         if verbose:
@@ -122,16 +124,20 @@ class IdleRun:
 
 def make_machine(settings: Settings, world: MachineWorld, clock: Clock, probes: list[ProbeBody]) -> Machine:
     """The machine that these probes and settings ask for; nothing runs in it yet."""
+    if settings.kernel is not None:
+        from pyprobe.runtime.system.run import make_run
+
+        return make_run(settings, world, clock)
     if settings.command is None and all(p.point.provider in WITHOUT_PROGRAM for p in probes):
         return IdleRun(clock, world)
     from pyprobe.runtime.user.kernel import Kernel
 
     if settings.command is not None:
-        kernel = Kernel(clock=clock, arch=world.arch, architectures=(world.arch,), seed=settings.seed)
+        kernel = Kernel(clock=clock, arch=world.arch, architectures=(world.arch,), seed=settings.seed, native=settings.native)
         return UserRun(kernel, settings.command, settings.environ, settings.cwd)
     from pyprobe.runtime.user import workload
 
-    kernel = Kernel(clock=clock, arch=world.arch, seed=settings.seed, root=workload.root())
+    kernel = Kernel(clock=clock, arch=world.arch, seed=settings.seed, root=workload.root(), native=settings.native)
     workload.install(kernel)
     return UserRun(kernel, workload.COMMAND, {**workload.ENVIRONMENT, **settings.environ}, b"/")
 
@@ -141,6 +147,9 @@ class MachineMemory:
 
     def __init__(self, machine: Any) -> None:
         self.machine = machine
+        if hasattr(machine, "read"):
+            self.read, self.read_string = machine.read, machine.read_string  # type: ignore[method-assign]  # the machine's own
+            return
         if machine.current is None and not hasattr(machine, "processes"):
             return
         from pyprobe.runtime.machine.memory import MemoryFault

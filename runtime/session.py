@@ -47,8 +47,11 @@ class Settings:
     """What the command line says about a run.
 
     command: words of the program to run in the machine, None for the built-in workload. environ, cwd: its surroundings.
+    kernel: the kernel to boot, by name or file, None for the user machine; boot: trace it from its first instruction; append: added to its
+    command line; memory: MB of RAM, None for the default; faithful: refuse the probes that Linux refuses.
     epoch_ns: start of the machine's clock since 1970 (None: the documented constant); real_clock: follow the host's instead.
-    format, buffering, output: where and how events are written. The others are the options of the same name.
+    format, buffering, output: where and how events are written. native: whether the engine uses the extension (None: if it is there).
+    The others are the options of the same name.
     """
 
     def __init__(
@@ -57,6 +60,11 @@ class Settings:
         command: list[bytes] | None = None,
         environ: dict[bytes, bytes] | None = None,
         cwd: bytes = b"/",
+        kernel: str | None = None,
+        boot: bool = False,
+        append: str = "",
+        memory: int | None = None,
+        faithful: bool = False,
         real_clock: bool = False,
         epoch_ns: int | None = None,
         seed: int = 0,
@@ -73,10 +81,16 @@ class Settings:
         probe_filter: str | None = None,
         colour: bool = False,
         show_source: bool = False,
+        native: bool | None = None,
     ) -> None:
         self.command = command
         self.environ = environ or {}
         self.cwd = cwd
+        self.kernel = kernel
+        self.boot = boot
+        self.append = append
+        self.memory = memory
+        self.faithful = faithful
         self.real_clock = real_clock
         self.epoch_ns = epoch_ns
         self.seed = seed
@@ -93,6 +107,7 @@ class Settings:
         self.probe_filter = probe_filter
         self.colour = colour
         self.show_source = show_source
+        self.native = native
 
 
 class Session:
@@ -122,6 +137,7 @@ class Session:
             clock=clock,
             names=names,
             seed=self.settings.seed,
+            arch=self.world.arch,
             unsafe=self.settings.unsafe,
             verbose_helpers=self.settings.warn_reads,
             read_file=read_file,
@@ -246,7 +262,8 @@ class Run:
         wish = self.program.config.missing_probes
         if wish == "error":
             raise RunError(
-                f"{reason}\nERROR: Unable to attach probe: {probe.name}. If this is expected, set the 'missing_probes' config variable to 'warn'."
+                f"{reason}\nERROR: Unable to attach probe: {probe.name}. "
+                "If this is expected, set the 'missing_probes' config variable to 'warn'."
             )
         if wish == "warn" and self.settings.warnings:
             self.output.write_error(f"WARNING: {reason}\nWARNING: Unable to attach probe: {probe.name}. Skipping.\n".encode())
