@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from io import TextIOWrapper
 from typing import NoReturn
 
@@ -16,7 +17,7 @@ from pyprobe.messages import FAILED, OK, RUN_FAILED, say_error, show, usage_erro
 from pyprobe.options import Options, UsageError
 from pyprobe.programs import read_program
 
-SUBCOMMANDS = {"kernel": "kernels for --kernel are not part of this version; a script of that name is ./kernel"}
+SUBCOMMANDS = {"kernel": "pyprobe.kernel_command"}  # a script of such a name is ./kernel; each has run(words) -> exit status
 
 
 def entry() -> NoReturn:
@@ -83,8 +84,8 @@ def dispatch(options: Options, any_words: bool) -> int:
     if options.program is None and not options.words:
         raise UsageError("filename or -e 'program' required.", show_usage=True)
     if options.program is None and options.words[0] in SUBCOMMANDS:
-        say_error(SUBCOMMANDS[options.words[0]])
-        return FAILED
+        status: int = import_module(SUBCOMMANDS[options.words[0]]).run(options.words[1:])
+        return status
     if options.pid is not None:
         return refuse_pid(options.pid)
     name, text, parameters = read_program(options)
