@@ -7,7 +7,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
-from pyprobe.cli import FAILED, INTERNAL, OK, RUN_FAILED, colours, say_error, show
+from pyprobe.messages import FAILED, INTERNAL, OK, RUN_FAILED, colours, say_error, show
 from pyprobe.options import FOREIGN_STAGES, Options, UsageError
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ def settings_of(options: Options) -> Settings:
         output=options.output,
         probe_filter=options.probe_filter,
         colour=colours(),
+        native=False if os.environ.get("PYPROBE_NATIVE") == "0" else None,
+        mode=options.mode,
         show_source=not {"python", "all"}.isdisjoint(options.debug),
     )
 
@@ -120,15 +122,30 @@ def run_program(options: Options, name: str, text: str, parameters: list[str]) -
 
 
 def run_compiled(settings: Settings, world: MachineWorld, program: Program) -> int:
-    """Run a checked program; failures of the run are one line on stderr."""
+    """Run a checked program; failures of the run are told with their place in the script where they have one."""
+    from pyprobe.lang.diagnostics import Diagnostics
+    from pyprobe.runtime.handlers import HandlerFault, HandlerRefused
     from pyprobe.runtime.session import RunError, Session
 
+    found = Diagnostics()
     try:
         return Session(settings, world).run(program)
     except RunError as error:
         sys.stdout.flush()
         say_error(str(error))
         return error.status
+    except HandlerRefused as error:
+        found.error(error.message, error.span)
+        status = FAILED
+    except HandlerFault as error:
+        if settings.verbose > 1:
+            raise
+        original = f"{type(error.original).__name__}: {error.original}"
+        found.error(f"pyprobe itself failed here: {original}", error.span).hint("please report this; -vv shows where it happened")
+        status = RUN_FAILED
+    sys.stdout.flush()
+    show(found)
+    return status
 
 
 __all__ = ["INTERNAL", "RUN_FAILED", "compile_text", "make_world", "run_compiled", "run_program", "settings_of", "split_command"]

@@ -108,12 +108,6 @@ def lhist_slots(low: int, high: int, step: int) -> int:
     return (high - low) // step + 2
 
 
-def lhist_slot(value: int, low: int, high: int, step: int) -> int:
-    if value < low:
-        return 0
-    return 1 + ((high if value > high else value) - low) // step
-
-
 # ---- time series
 
 

@@ -6,7 +6,6 @@ strings need not be text in any encoding.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +34,7 @@ from pyprobe.lang.typesys import (
     Tuple,
     Type,
 )
-from pyprobe.runtime.fields import members
+from pyprobe.runtime.fields import decoder, members
 from pyprobe.runtime.jsontext import json_integer, json_string
 from pyprobe.runtime.stacks import stack_text
 from pyprobe.runtime.times import strftime
@@ -174,8 +173,6 @@ def _braces(parts: list[bytes]) -> bytes:
 
 def elements(t: Array) -> Callable[[bytes], list[Any]]:
     """The function that splits an array's bytes into element values."""
-    from pyprobe.runtime.fields import decoder
-
     decode, size = decoder(t.element), t.element.size
     return lambda value: [decode(value, at) for at in range(0, t.count * size, size)] if size else []
 
@@ -200,8 +197,3 @@ def _symbol(symbol: Any, address: int) -> bytes:
         name: str = symbol.name
         return name.encode()
     return b"0x%x" % address if address else b"0"
-
-
-def pack_integer(value: int, size: int) -> bytes:
-    """Little-endian bytes of an integer."""
-    return struct.pack("<Q", value & (1 << 64) - 1)[:size]

@@ -95,6 +95,10 @@ class _Calls:
     def unavailable(self, node: n.Call) -> None:
         if node.name.startswith("signal"):
             text = f"{node.name}() can not be used for this probetype {PROBE_TYPES.get(self.provider, self.provider)}"
+        elif node.name == "override":
+            text = "override() can only be used inside kprobes"
+        elif node.name == "path":
+            text = "The path function can only be used with 'fentry', 'fexit', 'iter' probes"
         else:
             text = f'{node.name} can not be used with "{self.provider}" probes'
         self.diagnostics.error(text, node.span)

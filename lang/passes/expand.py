@@ -12,6 +12,7 @@ from pyprobe.lang.attachpoint import AttachPoint, PointError
 from pyprobe.lang.nodes import Block, Builtin, Call, ExprStatement, If, Probe
 from pyprobe.lang.passes.unit import Body, Unit
 from pyprobe.lang.passes.walk import copy, descend
+from pyprobe.lang.source import Span
 
 MISS_IS_NAMED = frozenset(("kprobe", "kretprobe", "fentry", "fexit", "uprobe", "uretprobe", "tracepoint"))
 """Providers for which a name without a match is reported as such; for the others the clause is left without points."""
@@ -103,8 +104,14 @@ def _meaning(unit: Unit, point: AttachPoint, used: set[str]) -> Hashable:
 def _with_predicate(probe: Probe) -> Block:
     if probe.predicate is None:
         return probe.body
-    test = If(condition=probe.predicate, then=probe.body, span=probe.predicate.span)
+    test = If(condition=probe.predicate, then=probe.body, span=_with_slashes(probe.predicate.span))
     return Block(statements=[ExprStatement(expr=test, span=probe.body.span)], span=probe.body.span)
+
+
+def _with_slashes(span: Span) -> Span:
+    """The predicate as messages mark it."""
+    text = span.source.text
+    return Span(span.source, max(0, text.rfind("/", 0, span.start)), text.find("/", span.end) + 1 or span.end, span.outer)
 
 
 def _too_many(unit: Unit, total: int) -> None:

@@ -45,10 +45,11 @@ class MapState:
     """What is known of one map. `scalar` is None until a use decides; `read`: its value is used somewhere;
     `defaulted`: nothing gives it one."""
 
-    __slots__ = ("defaulted", "key", "name", "read", "scalar", "value")
+    __slots__ = ("defaulted", "key", "name", "read", "scalar", "span", "value")
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.span = NOWHERE  # the first use
         self.key: Type = NONE
         self.value: Type = NONE
         self.scalar: bool | None = None
@@ -148,6 +149,7 @@ class Inference:
         """Note that a map is used with or without a key; the first use decides."""
         if state.scalar is None:
             state.scalar = scalar
+            state.span = Span(span.source, span.start, span.start + len(state.name), span.outer)
         elif state.scalar != scalar:
             with_key, without = "with an explicit key (non-scalar map)", "without an explicit key (scalar map)"
             now, before = (without, with_key) if scalar else (with_key, without)

@@ -33,7 +33,7 @@ def _maps(unit: Unit) -> dict[str, MapInfo]:
         if declaration is not None:
             if (declaration.kind in _PER_CPU) != isinstance(value, Aggregate):
                 kinds = f"Type from declaration: {declaration.kind}. Type from value/key type: {kind}"
-                unit.diagnostics.error(f"Incompatible map types. {kinds}", declaration.span)
+                unit.diagnostics.error(f"Incompatible map types. {kinds}", state.span)
             kind, capacity = declaration.kind, declaration.capacity
         maps[state.name] = MapInfo(state.name, INT64 if key is NONE else key, value, kind, capacity)
     for name, declaration in declared.items():

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyprobe.lang import nodes
+from pyprobe.lang.passes.walk import descend
 from pyprobe.lang.program import ProbeBody
 from pyprobe.lang.source import Span
 from pyprobe.lang.typesys import Type
@@ -147,7 +148,7 @@ class Compiler:
 
     def body(self) -> None:
         """Compile the probe's body."""
-        self.queues = self.probe.point.provider in HOLDING or any(acts_on_maps(n) for n in walk(self.probe.body))
+        self.queues = self.probe.point.provider in HOLDING or any(acts_on_maps(n) for n in descend(self.probe.body))
         self.emitter.span = self.probe.span
         if not self.queues:
             self.statements(self.probe.body.statements)
@@ -220,18 +221,6 @@ def bare(text: str) -> str:
             comma = True
         i += 1
     return text if comma or ":=" in text else text[1:-1]
-
-
-def walk(node: Any) -> Any:
-    """All nodes below and including `node`."""
-    if isinstance(node, nodes.Node):
-        yield node
-        for name in node.fields:
-            if name != "type":
-                yield from walk(getattr(node, name, None))
-    elif isinstance(node, (list, tuple)):
-        for item in node:
-            yield from walk(item)
 
 
 def acts_on_maps(node: nodes.Node) -> bool:

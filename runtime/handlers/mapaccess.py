@@ -130,7 +130,7 @@ def _new(storage: MapStorage, complain: Any, key: Any, stored: Any) -> None:
 
 
 def assign(c: Compiler, node: nodes.Assign) -> None:
-    """`@m[k] = value`: the key is evaluated before the value."""
+    """`@m[k] = value`. As in bpftrace the value is evaluated before the key, except by the aggregations that are a number each."""
     assert isinstance(node.target, (nodes.Map, nodes.MapAccess))
     storage = c.storage(node.target.map if isinstance(node.target, nodes.MapAccess) else node.target)
     kind = storage.value
@@ -140,6 +140,13 @@ def assign(c: Compiler, node: nodes.Assign) -> None:
         prefix += call.statements
         call = call.result
     if isinstance(kind, Aggregate) and isinstance(call, nodes.Call) and call.name == kind.function:
+        if kind.function in HISTOGRAMS:
+            c.statements(prefix)
+            value = c.keep(c.expr(_plain(_first(call)) if kind.function == "hist" and not kind.params[0] else _first(call)))
+            p = settle(c, place(c, node.target))
+            p.span = node.span
+            HISTOGRAMS[kind.function](c, p, kind, value)
+            return
         p = place(c, node.target)
         p.span = node.span
         if prefix:
@@ -147,14 +154,14 @@ def assign(c: Compiler, node: nodes.Assign) -> None:
             c.statements(prefix)
         UPDATES[kind.function](c, p, kind, call)
         return
+    value = c.expr(node.value)
+    mark = len(c.emitter.lines)
     p = place(c, node.target, touch=False)
     p.span = node.span
-    mark = len(c.emitter.lines)
-    value = c.expr(node.value)
-    if len(c.emitter.lines) > mark and not p.key.stable:
+    if len(c.emitter.lines) > mark and not value.stable:
         name = c.emitter.temporary()
-        c.emitter.insert(mark, f"{name} = {bare(p.key.text)}")
-        p.key = Code(name, stable=True)
+        c.emitter.insert(mark, f"{name} = {bare(value.text)}")
+        value = Code(name, value.low, value.high, stable=True)
     store(c, p, value)
 
 
@@ -168,19 +175,12 @@ def store(c: Compiler, p: Place, value: Code) -> None:
         c.emitter.emit(insert(c, p, bare(value.text)))
         c.emitter.emit(f"{c.bind(storage.touch, 'touch')}({p.key.text})")
     else:
-        value = value if value.stable or p.key.stable else _in_order(c, p, value)
         settle(c, p)
         with c.emitter.block(f"if len({p.data}) < {storage.capacity} or {p.key.text} in {p.data}:"):
             c.emitter.emit(f"{p.data}[{bare(p.key.text)}] = {bare(value.text)}")
         with c.emitter.block("else:"):
             fail = c.helper_error(p.span, MAP_FULL, "map_update_elem", -7, None)
             c.emitter.emit(f"{fail}()")
-
-
-def _in_order(c: Compiler, p: Place, value: Code) -> Code:
-    """The key first, then the value: only matters where either can warn, so both are kept in their order."""
-    settle(c, p)
-    return value
 
 
 def increment(c: Compiler, node: nodes.Increment) -> Code:
@@ -290,13 +290,11 @@ def _first_count(slots: int, slot: int) -> list[int]:
     return counts
 
 
-def _hist(c: Compiler, p: Place, kind: Aggregate, call: nodes.Call) -> None:
+def _hist(c: Compiler, p: Place, kind: Aggregate, value: Code) -> None:
     bits = kind.params[0]
     if bits:
-        value = _argument(c, p, _first(call))
         slot = f"{c.bind(aggregates.hist_slot, 'hist_slot')}({value.text}, {bits})"
     else:
-        value = _argument(c, p, _plain(_first(call)))
         low = value.low if value.low is not None else -1
         # A value's bit length is its slot; an unsigned value of 64 bits is a negative one, and 64 is the slot of those.
         slot = f"{value.text}.bit_length()" if low >= 0 else f"{value.text}.bit_length() if {value.text} >= 0 else 64"
@@ -305,9 +303,8 @@ def _hist(c: Compiler, p: Place, kind: Aggregate, call: nodes.Call) -> None:
     _histogram(c, p, slot, aggregates.hist_slots(bits))
 
 
-def _lhist(c: Compiler, p: Place, kind: Aggregate, call: nodes.Call) -> None:
+def _lhist(c: Compiler, p: Place, kind: Aggregate, value: Code) -> None:
     low, high, step = kind.params
-    value = _argument(c, p, _first(call))
     slot = c.emitter.temporary()
     v = value.text
     most = 1 + (high - low) // step
@@ -334,7 +331,6 @@ UPDATES: dict[str, Callable[[Compiler, Place, Aggregate, nodes.Call], None]] = {
     "max": _extreme,
     "avg": _average,
     "stats": _average,
-    "hist": _hist,
-    "lhist": _lhist,
     "tseries": _tseries,
 }
+HISTOGRAMS: dict[str, Callable[[Compiler, Place, Aggregate, Code], None]] = {"hist": _hist, "lhist": _lhist}

@@ -8,7 +8,7 @@ from pyprobe.lang import nodes
 from pyprobe.lang.typesys import Type
 from pyprobe.runtime import formats, functions
 from pyprobe.runtime.handlers import arithmetic
-from pyprobe.runtime.handlers.calls import argument, literal
+from pyprobe.runtime.handlers.arguments import argument, literal
 from pyprobe.runtime.handlers.compiler import Compiler, bare
 from pyprobe.runtime.handlers.emitter import Code
 

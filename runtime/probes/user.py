@@ -100,11 +100,15 @@ def functions(image: Image, point: AttachPoint) -> list[str]:
 
 def mangled(name: str) -> tuple[str, ...]:
     """How the mangled names of the C++ function `name` begin, whatever its parameters (Itanium C++ ABI, 5.1)."""
-    parts = name.partition("(")[0].strip().split("::")
-    encoded = "".join(f"{len(p)}{p}" for p in parts)
-    if len(parts) == 1:
-        return (f"_Z{encoded}", f"_ZL{encoded}")
-    return (f"_ZN{encoded}E", f"_ZNK{encoded}E")
+    *scopes, last = name.partition("(")[0].strip().split("::")
+    outer = "".join(f"{len(p)}{p}" for p in scopes)
+    if not scopes:
+        return (f"_Z{len(last)}{last}", f"_ZL{len(last)}{last}")
+    if last == f"~{scopes[-1]}":
+        return tuple(f"_ZN{outer}D{variant}E" for variant in "012")
+    if last == scopes[-1]:
+        return tuple(f"_ZN{outer}C{variant}E" for variant in "123")
+    return (f"_ZN{outer}{len(last)}{last}E", f"_ZNK{outer}{len(last)}{last}E")
 
 
 def args(machine: Description, point: AttachPoint) -> Record | None:

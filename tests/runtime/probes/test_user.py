@@ -259,7 +259,11 @@ def test_functions_of_unknown_size(compiled, trace):
 
 def test_cxx_names(compiled, trace):
     program = compiled("exceptions.cc")
-    run = trace([program], (point(f"uprobe:{program}:Guard::~Guard", language="cpp"),), (point(f"uprobe:{program}:plain", language="cpp"),))
+    run = trace(
+        [program],
+        (point(f"uprobe:{program}:f", function="Guard::~Guard", language="cpp"),),
+        (point(f"uprobe:{program}:plain", language="cpp"),),
+    )
     assert [e[0] for e in run.events if e[0].endswith("plain")] == [f"uprobe:{program}:cpp:plain"] * 3
     with pytest.raises(PointError, match="Probe has no valid attach points"):
         trace([program], (point(f"uprobe:{program}:Nothing", language="cpp"),))
