@@ -39,6 +39,11 @@ def settings_of(options: Options) -> Settings:
         command=split_command(options.cmd) if options.cmd is not None else None,
         environ=environ,
         cwd=os.fsencode(os.getcwd()),
+        kernel=options.kernel,
+        boot=options.boot,
+        append=" ".join(options.append),
+        memory=int(options.memory) if options.memory is not None else None,
+        faithful=options.faithful,
         real_clock=options.clock == "real",
         epoch_ns=int(options.clock) * 10**9 if options.clock not in (None, "real") else None,
         seed=int(options.seed),
@@ -64,6 +69,10 @@ def make_world(settings: Settings) -> MachineWorld:
     """The world that a script is compiled against: what the machine of these settings will have."""
     from pyprobe.runtime.probes.world import MachineWorld
 
+    if settings.kernel is not None:
+        from pyprobe.runtime.system.run import make_description
+
+        return MachineWorld(environ=settings.environ, cwd=settings.cwd, machine=make_description(settings))
     return MachineWorld(command=settings.command, environ=settings.environ, cwd=settings.cwd)
 
 
