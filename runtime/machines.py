@@ -83,6 +83,8 @@ class UserRun:
 
         if self.deadlock:
             yield f"WARNING: the run ended because every task waits and nothing can wake one: {self.deadlock}"
+        for reason in {engine.why_not for engine in self.machine.engines.values()} - {""}:
+            yield f"WARNING: this ran many times slower than it could: {reason} (reinstall pyprobe with a C compiler at hand)"
         for crash in self.machine.crashes:
             yield from describe(crash, names, verbose=verbose)
         if verbose:
@@ -131,11 +133,11 @@ def make_machine(settings: Settings, world: MachineWorld, clock: Clock, probes: 
     from pyprobe.runtime.user.kernel import FIRST_PID, Kernel
 
     if settings.command is not None:
-        kernel = Kernel(clock=clock, arch=world.arch, architectures=(world.arch,), seed=settings.seed)
+        kernel = Kernel(clock=clock, arch=world.arch, architectures=(world.arch,), seed=settings.seed, native=settings.native)
         return UserRun(kernel, settings.command, settings.environ, settings.cwd, FIRST_PID)
     from pyprobe.runtime.user import workload
 
-    kernel = Kernel(clock=clock, arch=world.arch, seed=settings.seed, root=workload.root())
+    kernel = Kernel(clock=clock, arch=world.arch, seed=settings.seed, root=workload.root(), native=settings.native)
     workload.install(kernel)
     return UserRun(kernel, workload.COMMAND, {**workload.ENVIRONMENT, **settings.environ}, b"/")
 

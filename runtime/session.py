@@ -49,6 +49,7 @@ class Settings:
 
     command: words of the program to run in the machine, None for the built-in workload. environ, cwd: its surroundings.
     epoch_ns: start of the machine's clock since 1970 (None: the documented constant); real_clock: follow the host's instead.
+    format, buffering, output: where and how events are written. native: whether the engine uses the extension (None: if it is there).
     format, buffering, output: where and how events are written. mode: `test` or `bench` runs the probes of that name, None the others.
     The others are the options of the same name.
     """
@@ -75,6 +76,7 @@ class Settings:
         probe_filter: str | None = None,
         colour: bool = False,
         show_source: bool = False,
+        native: bool | None = None,
         mode: str | None = None,
     ) -> None:
         self.command = command
@@ -96,6 +98,7 @@ class Settings:
         self.probe_filter = probe_filter
         self.colour = colour
         self.show_source = show_source
+        self.native = native
         self.mode = mode
 
 

@@ -209,6 +209,22 @@ def test_same_bytes_whatever_the_host_is_like(pyprobe: Command, tmp_path: Path) 
     assert len(results) == 1
 
 
+def test_without_the_extension_the_same_bytes_and_one_line(pyprobe: Command) -> None:
+    native, plain = pyprobe("-e", SAMPLE), pyprobe("-e", SAMPLE, env={"PYPROBE_NATIVE": "0"})
+    assert plain.out == native.out
+    said = [line for line in plain.err.splitlines() if line not in native.err.splitlines()]
+    assert len(said) == 1 and said[0].startswith("WARNING: this ran many times slower than it could: ")
+
+
+def test_another_user_gets_the_same_bytes(tool: Callable[[str], str]) -> None:
+    """In a user namespace the process has another uid, and still may read its interpreter (user_namespaces(7))."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "pyprobe", "-q", "-e", SAMPLE]
+    somebody = [tool("unshare"), "--user", "--map-user=1234", *command]
+    own, other = (subprocess.run(c, stdout=subprocess.PIPE, env=environment, cwd=ROOT, check=True).stdout for c in (command, somebody))
+    assert own == other and b"session" in own
+
+
 def test_seed_and_clock_are_the_users(pyprobe: Command) -> None:
     script = 'begin { printf("%d %s\\n", rand, strftime("%Y", nsecs)); }'
     plain = pyprobe("-q", "-e", script).out

@@ -10,8 +10,8 @@ from pyprobe.lang import nodes as n
 from pyprobe.lang.diagnostics import Diagnostics
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import rewrite
-from pyprobe.lang.signatures import BUILTINS, FUNCTIONS, PROBE_TYPES, STACK_MODES, STACK_MOST, TIMESTAMP_MODES, Signature
 from pyprobe.lang.signalnames import LAST, signal_number
+from pyprobe.lang.signatures import BUILTINS, FUNCTIONS, PROBE_TYPES, STACK_MODES, STACK_MOST, TIMESTAMP_MODES, Signature
 from pyprobe.lang.typesys import BOOL, NONE
 
 DEBUGF = (
