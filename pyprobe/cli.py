@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from io import TextIOWrapper
 from typing import NoReturn
 
 from pyprobe import options as command_line
@@ -15,11 +17,14 @@ from pyprobe.messages import FAILED, OK, RUN_FAILED, say_error, show, usage_erro
 from pyprobe.options import Options, UsageError
 from pyprobe.programs import read_program
 
-SUBCOMMANDS = {"kernel": "kernels for --kernel are not part of this version; a script of that name is ./kernel"}
+SUBCOMMANDS = {"kernel": "pyprobe.kernel_command"}  # a script of such a name is ./kernel; each has run(words) -> exit status
 
 
 def entry() -> NoReturn:
     """The console script: run, flush, leave. A reader of stdout that went away ends the run quietly, as SIGPIPE would."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # not when somebody replaced it
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # bytes of scripts and guests, whatever the locale
     try:
         status = main(sys.argv[1:])
         sys.stdout.flush()
@@ -79,8 +84,8 @@ def dispatch(options: Options, any_words: bool) -> int:
     if options.program is None and not options.words:
         raise UsageError("filename or -e 'program' required.", show_usage=True)
     if options.program is None and options.words[0] in SUBCOMMANDS:
-        say_error(SUBCOMMANDS[options.words[0]])
-        return FAILED
+        status: int = import_module(SUBCOMMANDS[options.words[0]]).run(options.words[1:])
+        return status
     if options.pid is not None:
         return refuse_pid(options.pid)
     name, text, parameters = read_program(options)

@@ -128,6 +128,10 @@ class IdleRun:
 
 def make_machine(settings: Settings, world: MachineWorld, clock: Clock, probes: list[ProbeBody]) -> Machine:
     """The machine that these probes and settings ask for; nothing runs in it yet."""
+    if settings.kernel is not None:
+        from pyprobe.runtime.system.run import make_run
+
+        return make_run(settings, world, clock)
     if settings.command is None and all(p.point.provider in WITHOUT_PROGRAM for p in probes):
         return IdleRun(clock, world)
     from pyprobe.runtime.user.kernel import FIRST_PID, Kernel
@@ -147,6 +151,9 @@ class MachineMemory:
 
     def __init__(self, machine: Any) -> None:
         self.machine = machine
+        if hasattr(machine, "read"):
+            self.read, self.read_string = machine.read, machine.read_string  # type: ignore[method-assign]  # the machine's own
+            return
         if machine.current is None and not hasattr(machine, "processes"):
             return
         from pyprobe.runtime.machine.memory import MemoryFault

@@ -61,7 +61,6 @@ def test_unknown_function_names_what_is_near_and_kernel(pyprobe: Command) -> Non
         (["-e", FORKS, "-c", "'unbalanced"], 1, "ERROR: -c: No closing quotation: 'unbalanced"),
         (["-e", FORKS, "-o", "/nosuch/dir/file"], 1, 'ERROR: Failed to open output file: "/nosuch/dir/file": No such file or directory'),
         (["-e", FORKS, "--probe-filter", "["], 255, "ERROR: Invalid --probe-filter regex '[': unterminated character set at position 0"),
-        (["kernel", "list"], 1, "ERROR: kernels for --kernel are not part of this version; a script of that name is ./kernel"),
     ],
 )  # fmt: skip
 def test_outcomes(pyprobe: Command, words: list[str], status: int, first: str) -> None:

@@ -293,7 +293,8 @@ def _comptime_if(ctx: Inference, node: n.If) -> Type:
         start = text.rfind("comptime", node.span.start, node.condition.span.start)
         end = node.condition.span.end
         end += len(text[end:]) - len(text[end:].lstrip(" )"))
-        end = len(text[:end].rstrip())
+        end = len(text[:end].rstrip()) if start >= 0 else node.span.end  # library code has the place of its call
+        start = start if start >= 0 else node.span.start
         ctx.error("Unable to resolve comptime expression", Span(node.span.source, start, end, node.span.outer))
         return NONE
     branch = node.then if taken else node.orelse

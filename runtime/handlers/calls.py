@@ -99,11 +99,6 @@ def _exit(c: Compiler, node: nodes.Call) -> None:
     c.emitter.emit("return")
 
 
-def _is_err(c: Compiler, node: nodes.Call) -> Code:
-    code = unsigned(c.expr(argument(node, 0)))
-    return Code(f"({code.text} >= {(1 << 64) - 4095:#x})", 0, 1, depth=code.depth + 1)
-
-
 def _same(c: Compiler, node: nodes.Call) -> Code:
     return c.expr(argument(node, 0))
 
@@ -198,7 +193,6 @@ CALLS: dict[str, Callable[[Compiler, nodes.Call], Code]] = {
     "syscall_name": _syscall_name,
     "kptr": _same,
     "uptr": _same,
-    "is_err": _is_err,
     "bswap": _bswap,
     "ntop": _ntop,
     "pton": _pton,

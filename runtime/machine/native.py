@@ -10,14 +10,14 @@ from pyprobe.runtime.machine._native import Core, Table
 from pyprobe.runtime.machine.unicorn import CTL_TLB_FLUSH
 
 if TYPE_CHECKING:
-    from pyprobe.runtime.machine.engine import Engine
     from pyprobe.runtime.machine.memory import Points
+    from pyprobe.runtime.machine.twin import Host
 
 
 class Native:
     """Callbacks of one engine; see `Twin`."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Host) -> None:
         address = engine.function
         self._core = Core(
             state=ctypes.addressof(engine.state),
@@ -35,7 +35,7 @@ class Native:
         )
         self._pages: dict[int, int] = {}
         self._points: Points | None = None
-        self.start, self.flush, self.traces = self._core.start, self._core.flush, self._core.traces
+        self.start, self.flush, self.traces, self.kicks = self._core.start, self._core.flush, self._core.traces, self._core.kicks
         self.block, self.code, self.fill, self.syscall, self.user = self._core.addresses()
 
     def activate(self, pages: dict[int, int], points: Points) -> None:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from ctypes import POINTER, byref, c_bool, c_int, c_uint32, c_uint64, c_void_p
-from typing import TYPE_CHECKING
+from ctypes import POINTER, byref, c_bool, c_int, c_uint16, c_uint32, c_uint64, c_void_p
+from typing import TYPE_CHECKING, Protocol
 
 from pyprobe.runtime.machine.memory import EXECUTED, SHARED, W, X
 from pyprobe.runtime.machine.physical import PAGE_MASK
@@ -16,22 +16,39 @@ from pyprobe.runtime.machine.state import LAST_GROWTH, NOWHERE
 from pyprobe.runtime.machine.unicorn import CTL_TLB_FLUSH, MEM_READ
 
 if TYPE_CHECKING:
-    from pyprobe.runtime.machine.engine import Engine
+    from pyprobe.runtime.machine.clock import ClockWords
     from pyprobe.runtime.machine.memory import Points
+    from pyprobe.runtime.machine.state import State
 
 BLOCK = ctypes.CFUNCTYPE(None, c_void_p, c_uint64, c_uint32, c_void_p)
 FILL = ctypes.CFUNCTYPE(c_bool, c_void_p, c_uint64, c_int, POINTER(c_uint64), c_void_p)
 SYSCALL = ctypes.CFUNCTYPE(None, c_void_p, c_void_p)
 
 
+class Host(Protocol):
+    """Whom the callbacks serve: the engine of the user machine, the processor of a booted kernel. The methods are called back."""
+
+    uc: int
+    state: State
+    words: ClockWords
+    library: ctypes.PyDLL
+
+    def function(self, name: str) -> int: ...
+    def attend(self) -> None: ...
+    def enter(self) -> bool: ...
+    def miss(self, address: int, access: int) -> int: ...
+    def fail(self, error: BaseException) -> None: ...
+
+
 class Twin:
     """Callbacks of one engine. The attributes that end in the C functions' addresses go to uc_hook_add."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Host) -> None:
         self._engine = engine
         self._blocks: dict[int, Callable[[], object]] = {}
         self._exact: dict[int, Callable[[], object]] = {}
         self._pages: dict[int, int] = {}
+        self._exit_request = c_uint16()
         self._traces: tuple[c_uint64, c_uint64, int, c_uint64] | None = None
         self._keep = (BLOCK(self._block), BLOCK(self._code), FILL(self._fill), SYSCALL(self._syscall))
         addresses = [ctypes.cast(function, c_void_p).value or 0 for function in self._keep]
@@ -52,6 +69,10 @@ class Twin:
         """Where the syscall instruction leaves the pc and the flags: addresses of two registers, number of the flags."""
         self._traces = c_uint64.from_address(link), c_uint64.from_address(saved_flags), flags, c_uint64()
 
+    def kicks(self, address: int) -> None:
+        """The 16-bit word to fill with ones when state.kick asks for it."""
+        self._exit_request = c_uint16.from_address(address)
+
     def activate(self, pages: dict[int, int], points: Points) -> None:
         """Page table and probe points of the current space."""
         self._pages = pages
@@ -69,6 +90,10 @@ class Twin:
             engine.attend()
             if state.stopping:
                 engine.library.uc_emu_stop(uc)
+                return
+            if state.kick:
+                state.kick = 0
+                self._exit_request.value = 0xFFFF
                 return
         callback = self._blocks.get(address)
         if callback is not None:

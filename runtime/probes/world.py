@@ -68,7 +68,7 @@ class MachineWorld:
         return UserDescription(targets.arch, targets)
 
     def matches(self, point: AttachPoint) -> Iterable[AttachPoint]:
-        found = provider(point.provider)
+        found = provider(point.provider, self.machine)
         if found is None:
             raise PointError(f"{point.provider} probes are not supported yet")
         matches = found.matches(self.machine, point)
@@ -80,7 +80,7 @@ class MachineWorld:
         return matches
 
     def args(self, point: AttachPoint) -> Record | None:
-        found = provider(point.provider)
+        found = provider(point.provider, self.machine)
         return found.args(self.machine, point) if found else None
 
     def retval(self, point: AttachPoint) -> Type | None:
@@ -143,7 +143,7 @@ class MachineWorld:
             kinds = KERNEL_KINDS
         wanted = matcher(name)
         for one in kinds:
-            found = provider(one)
+            found = provider(one, self.machine)
             if found is not None and wanted(one):
                 yield from found.listing(self.machine, one, parts)
 
