@@ -105,8 +105,6 @@ class _Calls:
     def unavailable(self, node: n.Call) -> None:
         if node.name.startswith("signal"):
             text = f"{node.name}() can not be used for this probetype {PROBE_TYPES.get(self.provider, self.provider)}"
-        elif node.name == "override" and self.provider not in (BUILTINS["ctx"].providers or ()):
-            text = f"The ctx builtin can not be used with '{self.provider}' probes"
         elif node.name == "override":
             text = "override() can only be used inside kprobes"
         elif node.name == "path":
