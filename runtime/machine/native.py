@@ -32,21 +32,27 @@ class Native:
             enter=engine.enter,
             miss=engine.miss,
             fail=engine.fail,
+            interrupted=engine.interrupted,
+            trap=engine.arch.breakpoint.number,
+            trap_advance=engine.arch.breakpoint.advance,
+            trap_cost=engine.trap_cost,
+            trap_address=engine.trap_address,
+            go_to=engine.go_to,
         )
         self._pages: dict[int, int] = {}
         self._points: Points | None = None
-        self.start, self.flush, self.traces = self._core.start, self._core.flush, self._core.traces
-        self.block, self.code, self.fill, self.syscall, self.user = self._core.addresses()
+        self.start, self.flush, self.traces, self.pc = self._core.start, self._core.flush, self._core.traces, self._core.pc
+        self.block, self.code, self.fill, self.syscall, self.interrupt, self.user = self._core.addresses()
 
     def activate(self, pages: dict[int, int], points: Points) -> None:
         """Page table and probe points of the current space."""
         if points.tables is None:
-            points.tables = Table(points.blocks), Table(points.exact)
+            points.tables = Table(points.blocks), Table(points.exact), Table(points.traps)
             points.shared = False
         self._pages, self._points = pages, points
         self._core.activate(pages, *points.tables)
 
-    def planted(self, points: Points, address: int, exact: bool, callback: Callable[[], object] | None) -> None:
+    def planted(self, points: Points, address: int, table: int, callback: Callable[[], object] | None) -> None:
         """A point was added, changed or (None) removed in `points`."""
         if points.tables is None:
             return
@@ -55,8 +61,7 @@ class Native:
             if points is self._points:
                 self.activate(self._pages, points)
             return
-        table = points.tables[exact]
         if callback is None:
-            table.delete(address)
+            points.tables[table].delete(address)
         else:
-            table.set(address, callback)
+            points.tables[table].set(address, callback)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 BLOCK = ctypes.CFUNCTYPE(None, c_void_p, c_uint64, c_uint32, c_void_p)
 FILL = ctypes.CFUNCTYPE(c_bool, c_void_p, c_uint64, c_int, POINTER(c_uint64), c_void_p)
 SYSCALL = ctypes.CFUNCTYPE(None, c_void_p, c_void_p)
+INTERRUPT = ctypes.CFUNCTYPE(None, c_void_p, c_uint32, c_void_p)
 
 
 class Twin:
@@ -31,11 +32,12 @@ class Twin:
         self._engine = engine
         self._blocks: dict[int, Callable[[], object]] = {}
         self._exact: dict[int, Callable[[], object]] = {}
+        self._traps: dict[int, Callable[[], int | None]] = {}
         self._pages: dict[int, int] = {}
         self._traces: tuple[c_uint64, c_uint64, int, c_uint64] | None = None
-        self._keep = (BLOCK(self._block), BLOCK(self._code), FILL(self._fill), SYSCALL(self._syscall))
+        self._keep = (BLOCK(self._block), BLOCK(self._code), FILL(self._fill), SYSCALL(self._syscall), INTERRUPT(self._interrupt))
         addresses = [ctypes.cast(function, c_void_p).value or 0 for function in self._keep]
-        self.block, self.code, self.fill, self.syscall = addresses
+        self.block, self.code, self.fill, self.syscall, self.interrupt = addresses
         self.user = 0
 
     def start(self) -> int:
@@ -52,13 +54,17 @@ class Twin:
         """Where the syscall instruction leaves the pc and the flags: addresses of two registers, number of the flags."""
         self._traces = c_uint64.from_address(link), c_uint64.from_address(saved_flags), flags, c_uint64()
 
+    def pc(self, address: int) -> None:
+        """Where the pc lies; `Engine.go_to` knows it too."""
+
     def activate(self, pages: dict[int, int], points: Points) -> None:
         """Page table and probe points of the current space."""
         self._pages = pages
         self._blocks = points.blocks
         self._exact = points.exact
+        self._traps = points.traps
 
-    def planted(self, points: Points, address: int, exact: bool, callback: Callable[[], object] | None) -> None:
+    def planted(self, points: Points, address: int, table: int, callback: Callable[[], object] | None) -> None:
         """A point was added, changed or (None) removed in `points`; the dictionaries say it all."""
 
     def _block(self, uc: int, address: int, size: int, user: int) -> None:
@@ -139,6 +145,39 @@ class Twin:
             state.left = 1
         if state.left or state.stopping:
             engine.library.uc_emu_stop(uc)
+
+
+    def _interrupt(self, uc: int, number: int, user: int) -> None:
+        engine = self._engine
+        state = engine.state
+        if number == engine.arch.breakpoint.number:
+            address = engine.trap_address()
+            callback = self._traps.get(address)
+            if callback is not None:
+                state.pc = address
+                if self._hit(callback, address):
+                    if state.stopping or state.left:
+                        engine.library.uc_emu_stop(uc)
+                    return
+        engine.interrupted(number)
+
+    def _hit(self, callback: Callable[[], int | None], address: int) -> bool:
+        """Whether the breakpoint was ours."""
+        engine = self._engine
+        state = engine.state
+        if state.fired == address:
+            callback = callback.step  # type: ignore[attr-defined]  # see Engine.trap
+        state.fired = NOWHERE
+        try:
+            going = callback()
+        except BaseException as error:
+            engine.fail(error)
+            going, state.fired = address, address
+        if going is None:
+            return False
+        engine.words.now += engine.trap_cost
+        engine.go_to(going)
+        return True
 
 
 def permissions(entry: int, access: int) -> int:
