@@ -55,6 +55,11 @@ OPTIONS = (
     Option("k", "warnings", None, "count", "OUTPUT", "warn when a read or a map lookup fails at run time"),
     Option("", "no-warnings", None, "flag", "OUTPUT", "no warnings at all"),
     Option("", "stats", None, "flag", "OUTPUT", "at the end, a table of probes with hits, and figures of the machine, on stderr"),
+    Option("", "kernel", "NAME|FILE", "store", "MACHINE", "boot a real kernel (`pyprobe kernel install debian-arm64` gets one) and probe that"),
+    Option("", "boot", None, "flag", "MACHINE", "with --kernel: trace from the kernel's first instruction on"),
+    Option("", "append", "TEXT", "append", "MACHINE", "with --kernel: add to the kernel's command line (repeatable)"),
+    Option("", "memory", "MB", "store", "MACHINE", "with --kernel: memory of the machine (default 256)"),
+    Option("", "faithful", None, "flag", "MACHINE", "with --kernel: refuse the probes that Linux itself refuses"),
     Option("", "clock", "EPOCH|real", "store", "MACHINE", "start of the machine's clock in seconds since 1970, or follow the host's clock"),
     Option("", "seed", "N", "store", "MACHINE", "seed of the machine's random numbers and of rand (default 0)"),
     Option("I", "", "DIR", "append", "SCRIPT", "look for C headers in DIR too (repeatable)", "include_dirs"),
@@ -78,6 +83,7 @@ MODES = ("codegen", "compiler-bench", "bench", "test", "format")
 STAGES = ("all", "ast", "types", "program", "python")
 # bpftrace's own stages that have no counterpart here are accepted and show nothing
 FOREIGN_STAGES = ("codegen", "codegen-opt", "libbpf", "verifier", "parse", "dis")
+LEAST_MEMORY, MOST_MEMORY = 128, 3072  # MB, of a booted machine
 FEATURES = ("kprobe_multi", "kprobe_session", "uprobe_multi")
 
 
@@ -100,6 +106,11 @@ class Options:
     warnings: int = 0
     no_warnings: bool = False
     stats: bool = False
+    kernel: str | None = None
+    boot: bool = False
+    append: list[str]
+    memory: str | None = None
+    faithful: bool = False
     clock: str | None = None
     seed: str = "0"
     include_dirs: list[str]
@@ -231,6 +242,13 @@ def _check(options: Options) -> None:
         raise UsageError(f"--seed must be a non-negative integer, got {options.seed}")
     if options.clock is not None and options.clock != "real" and not options.clock.isdecimal():
         raise UsageError(f"--clock must be 'real' or seconds since 1970, got {options.clock}")
+    for name in ("boot", "append", "memory", "faithful"):
+        if getattr(options, name) and options.kernel is None:
+            raise UsageError(f"--{name} needs --kernel")
+    if options.memory is not None and not (options.memory.isdecimal() and LEAST_MEMORY <= int(options.memory) <= MOST_MEMORY):
+        raise UsageError(f"--memory must be a number of megabytes from {LEAST_MEMORY} to {MOST_MEMORY}, got {options.memory}")
+    if options.kernel is not None and options.clock == "real":
+        raise UsageError("--clock real is not possible with --kernel: its time is virtual")
     for setting in options.env:
         if "=" not in setting:
             raise UsageError(f"--env must be NAME=VALUE, got {setting}")

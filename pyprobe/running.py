@@ -7,7 +7,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
-from pyprobe.cli import FAILED, INTERNAL, OK, RUN_FAILED, colours, say_error, show
+from pyprobe.messages import FAILED, INTERNAL, OK, RUN_FAILED, colours, say_error, show
 from pyprobe.options import FOREIGN_STAGES, Options, UsageError
 
 if TYPE_CHECKING:
@@ -39,6 +39,11 @@ def settings_of(options: Options) -> Settings:
         command=split_command(options.cmd) if options.cmd is not None else None,
         environ=environ,
         cwd=os.fsencode(os.getcwd()),
+        kernel=options.kernel,
+        boot=options.boot,
+        append=" ".join(options.append),
+        memory=int(options.memory) if options.memory is not None else None,
+        faithful=options.faithful,
         real_clock=options.clock == "real",
         epoch_ns=int(options.clock) * 10**9 if options.clock not in (None, "real") else None,
         seed=int(options.seed),
@@ -54,6 +59,8 @@ def settings_of(options: Options) -> Settings:
         output=options.output,
         probe_filter=options.probe_filter,
         colour=colours(),
+        native=False if os.environ.get("PYPROBE_NATIVE") == "0" else None,
+        mode=options.mode,
         show_source=not {"python", "all"}.isdisjoint(options.debug),
     )
 
@@ -62,6 +69,10 @@ def make_world(settings: Settings) -> MachineWorld:
     """The world that a script is compiled against: what the machine of these settings will have."""
     from pyprobe.runtime.probes.world import MachineWorld
 
+    if settings.kernel is not None:
+        from pyprobe.runtime.system.run import make_description
+
+        return MachineWorld(environ=settings.environ, cwd=settings.cwd, machine=make_description(settings))
     return MachineWorld(command=settings.command, environ=settings.environ, cwd=settings.cwd)
 
 
@@ -75,7 +86,9 @@ def check_command(name: bytes, world: MachineWorld) -> None:
         raise UsageError(f"Failed to fork child: Path '{shown}' does not exist or is not executable ({why})", prefix="ERROR: ")
 
 
-def compile_text(options: Options, world: MachineWorld, name: str, text: str, parameters: list[str]) -> tuple[Program | None, int]:
+def compile_text(
+    options: Options, world: MachineWorld, name: str, text: str, parameters: list[str], *, warnings: bool = True
+) -> tuple[Program | None, int]:
     """Compile and show every diagnostic on stderr; (program, 0) or (None, exit status)."""
     from pyprobe.lang.compiler import compile_program
     from pyprobe.lang.diagnostics import CompileError, Diagnostics
@@ -100,17 +113,17 @@ def compile_text(options: Options, world: MachineWorld, name: str, text: str, pa
     except CompileError as error:
         show(error.diagnostics, warnings=not options.no_warnings)
         return None, error.exit_code
-    show(diagnostics, warnings=not options.no_warnings)
+    show(diagnostics, warnings=warnings and not options.no_warnings)
     return program, OK
 
 
-def run_program(options: Options, name: str, text: str, parameters: list[str]) -> int:
-    """Compile and run; the exit status of the command."""
+def run_program(options: Options, name: str, text: str, parameters: list[str], *, told: bool = False) -> int:
+    """Compile and run; the exit status of the command. `told`: warnings of the compilation are not shown again."""
     settings = settings_of(options)
     world = make_world(settings)
     if settings.command is not None:
         check_command(settings.command[0], world)
-    program, status = compile_text(options, world, name, text, parameters)
+    program, status = compile_text(options, world, name, text, parameters, warnings=not told)
     if program is None:
         return status
     if not program.probes:

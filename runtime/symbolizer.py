@@ -50,6 +50,9 @@ class Symbolizer:
 
     def kernel(self, address: int) -> Symbol | None:
         """The function of the kernel at an address."""
+        if self._description.booted:
+            found = self._description.symbol_at(address)
+            return Symbol(*found) if found else None
         from pyprobe.runtime.user.functions import FUNCTION_SIZE
 
         starts, names = self._kernel_symbols

@@ -64,16 +64,6 @@ def member_offset(ctx: Inference, t: Type, path: list[str], span: Span) -> int |
     return offset
 
 
-def member_path(node: n.Node) -> list[str] | None:
-    """`a.b.c` as names, where a is no variable but a member as well."""
-    if isinstance(node, n.Identifier):
-        return [node.name]
-    if isinstance(node, n.FieldAccess):
-        before = member_path(node.base)
-        return None if before is None else [*before, node.field]
-    return None
-
-
 _UNSIGNED = tuple(Integer(size, False) for size in (1, 2, 4, 8))
 
 

@@ -18,7 +18,7 @@ enum { R = 1, W = 2, X = 4, EXECUTED = 32, SHARED = 64 }; /* memory.py */
 enum { MEM_READ = 16 };                                   /* uc_mem_type */
 
 struct state { /* state.py */
-    uint64_t pc, block, size, fired, stopping, left, fills, grow_at, growth;
+    uint64_t pc, block, size, fired, stopping, left, fills, grow_at, growth, kick;
 };
 
 struct words { /* ClockWords of clock.py */
@@ -263,6 +263,7 @@ typedef struct {
     int (*reg_read)(void *uc, int number, void *value);
     int (*ctl)(void *uc, int control, ...);
     int tlb_flush;                      /* control word */
+    uint16_t *exit_request;             /* half of the emulator's counter that makes it leave the block, or NULL */
     uint64_t *link, *saved_flags;       /* registers that the syscall instruction sets, or NULL */
     int flags;                          /* number of the register that goes into saved_flags */
     uint64_t *pc;                       /* the guest's pc in the CPU state, or NULL */
@@ -324,6 +325,11 @@ static __attribute__((noinline)) void on_special_block(void *uc, uint64_t addres
         if (state->stopping) {
             core->emu_stop(uc);
             return;
+        }
+        if (state->kick) {
+            state->kick = 0;
+            *core->exit_request = UINT16_MAX;
+            return; /* the block is entered again once the interrupt is dealt with */
         }
     }
     callback = table_get(core->blocks, address);
@@ -667,11 +673,21 @@ static PyObject *Core_traces(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+<<<<<<< HEAD
 static PyObject *Core_pc(PyObject *self, PyObject *arg)
 {
     ((Core *)self)->pc = (uint64_t *)(uintptr_t)PyLong_AsUnsignedLongLong(arg);
     if (PyErr_Occurred())
         return NULL;
+=======
+static PyObject *Core_kicks(PyObject *self, PyObject *arg)
+{
+    uint64_t address = PyLong_AsUnsignedLongLong(arg);
+
+    if (PyErr_Occurred())
+        return NULL;
+    ((Core *)self)->exit_request = (uint16_t *)(uintptr_t)address;
+>>>>>>> main
     Py_RETURN_NONE;
 }
 
@@ -693,7 +709,11 @@ static PyObject *Core_flush(PyObject *self, PyObject *unused)
 static PyMethodDef Core_methods[] = {
     {"traces", Core_traces, METH_VARARGS,
      "traces(link, saved_flags, flags): where the syscall instruction leaves the pc and the flags; addresses, register number."},
+<<<<<<< HEAD
     {"pc", Core_pc, METH_O, "pc(address): where the guest's pc lies."},
+=======
+    {"kicks", Core_kicks, METH_O, "kicks(address): the 16-bit word to fill with ones when state.kick asks for it."},
+>>>>>>> main
     {"start", Core_start, METH_NOARGS, "Run from state.pc; returns libunicorn's error."},
     {"flush", Core_flush, METH_NOARGS, "Empty the translation buffer."},
     {"activate", Core_activate, METH_VARARGS, "activate(pages, blocks, exact, traps): page table and Tables of the current space."},

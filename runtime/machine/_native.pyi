@@ -20,16 +20,24 @@ class Core:
         enter: Callable[[], bool],
         miss: Callable[[int, int], int],
         fail: Callable[[BaseException], None],
-        interrupted: Callable[[int], None],
-        trap: int,
-        trap_advance: int,
-        trap_cost: int,
-        trap_address: Callable[[], int],
-        go_to: Callable[[int], None],
     ) -> Core: ...
     def activate(self, pages: dict[int, int], blocks: Table, exact: Table, traps: Table, /) -> None: ...
     def traces(self, link: int, saved_flags: int, flags: int, /) -> None: ...
-    def pc(self, address: int, /) -> None: ...
+<<<<<<< HEAD
+    def breakpoints(
+        self,
+        pc: int,
+        trap: int,
+        advance: int,
+        cost: int,
+        interrupted: Callable[[int], None],
+        trap_address: Callable[[], int],
+        go_to: Callable[[int], None],
+        /,
+    ) -> None: ...
+=======
+    def kicks(self, address: int, /) -> None: ...
+>>>>>>> main
     def start(self) -> int: ...
     def flush(self) -> None: ...
     def addresses(self) -> tuple[int, int, int, int, int, int]: ...

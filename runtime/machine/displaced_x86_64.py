@@ -84,7 +84,7 @@ def rules(code: bytes, text: str) -> Displaced:
     if op.map == 0 and op.byte == 0xC7 and code[op.modrm] == 0xF8:
         raise Refused(errno.EINVAL, "the beginning of a transaction")
     if (op.map, op.byte) == (1, 0x05):
-        return Displaced(code, text, _syscall, only_simulated=True)
+        return Displaced(code, text, _syscall(len(code)), only_simulated=True)
     size = len(code)
     branch = _branch(op, size, code)
     if branch is not None:
@@ -183,8 +183,8 @@ def _return(drop: int) -> Simulate:
     return simulate
 
 
-def _syscall(engine: Engine, address: int) -> int:
-    return engine.syscall_instruction(address + 2)
+def _syscall(size: int) -> Simulate:
+    return lambda engine, address: engine.syscall_instruction(address + size)
 
 
 @cache

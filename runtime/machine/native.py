@@ -12,12 +12,13 @@ from pyprobe.runtime.machine.unicorn import CTL_TLB_FLUSH
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.engine import Engine
     from pyprobe.runtime.machine.memory import Points
+    from pyprobe.runtime.machine.twin import Host
 
 
 class Native:
     """Callbacks of one engine; see `Twin`."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Host) -> None:
         address = engine.function
         self._core = Core(
             state=ctypes.addressof(engine.state),
@@ -32,17 +33,21 @@ class Native:
             enter=engine.enter,
             miss=engine.miss,
             fail=engine.fail,
-            interrupted=engine.interrupted,
-            trap=engine.arch.breakpoint.number,
-            trap_advance=engine.arch.breakpoint.advance,
-            trap_cost=engine.trap_cost,
-            trap_address=engine.trap_address,
-            go_to=engine.go_to,
         )
         self._pages: dict[int, int] = {}
         self._points: Points | None = None
-        self.start, self.flush, self.traces, self.pc = self._core.start, self._core.flush, self._core.traces, self._core.pc
+<<<<<<< HEAD
+        self.start, self.flush, self.traces = self._core.start, self._core.flush, self._core.traces
         self.block, self.code, self.fill, self.syscall, self.interrupt, self.user = self._core.addresses()
+=======
+        self.start, self.flush, self.traces, self.kicks = self._core.start, self._core.flush, self._core.traces, self._core.kicks
+        self.block, self.code, self.fill, self.syscall, self.user = self._core.addresses()
+>>>>>>> main
+
+    def breakpoints(self, engine: Engine, pc: int) -> None:
+        """Have the interrupt callback serve breakpoints; pc: where the guest's pc lies, 0 if that is not known."""
+        trap = engine.arch.breakpoint
+        self._core.breakpoints(pc, trap.number, trap.advance, engine.trap_cost, engine.interrupted, engine.trap_address, engine.go_to)
 
     def activate(self, pages: dict[int, int], points: Points) -> None:
         """Page table and probe points of the current space."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from ctypes import POINTER, byref, c_bool, c_int, c_uint32, c_uint64, c_void_p
-from typing import TYPE_CHECKING
+from ctypes import POINTER, byref, c_bool, c_int, c_uint16, c_uint32, c_uint64, c_void_p
+from typing import TYPE_CHECKING, Protocol
 
 from pyprobe.runtime.machine.memory import EXECUTED, SHARED, W, X
 from pyprobe.runtime.machine.physical import PAGE_MASK
@@ -16,8 +16,10 @@ from pyprobe.runtime.machine.state import LAST_GROWTH, NOWHERE
 from pyprobe.runtime.machine.unicorn import CTL_TLB_FLUSH, MEM_READ
 
 if TYPE_CHECKING:
+    from pyprobe.runtime.machine.clock import ClockWords
     from pyprobe.runtime.machine.engine import Engine
     from pyprobe.runtime.machine.memory import Points
+    from pyprobe.runtime.machine.state import State
 
 BLOCK = ctypes.CFUNCTYPE(None, c_void_p, c_uint64, c_uint32, c_void_p)
 FILL = ctypes.CFUNCTYPE(c_bool, c_void_p, c_uint64, c_int, POINTER(c_uint64), c_void_p)
@@ -25,15 +27,32 @@ SYSCALL = ctypes.CFUNCTYPE(None, c_void_p, c_void_p)
 INTERRUPT = ctypes.CFUNCTYPE(None, c_void_p, c_uint32, c_void_p)
 
 
+class Host(Protocol):
+    """Whom the callbacks serve: the engine of the user machine, the processor of a booted kernel. The methods are called back."""
+
+    uc: int
+    state: State
+    words: ClockWords
+    library: ctypes.PyDLL
+
+    def function(self, name: str) -> int: ...
+    def attend(self) -> None: ...
+    def enter(self) -> bool: ...
+    def miss(self, address: int, access: int) -> int: ...
+    def fail(self, error: BaseException) -> None: ...
+
+
 class Twin:
     """Callbacks of one engine. The attributes that end in the C functions' addresses go to uc_hook_add."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Host) -> None:
         self._engine = engine
+        self._host: Engine
         self._blocks: dict[int, Callable[[], object]] = {}
         self._exact: dict[int, Callable[[], object]] = {}
         self._traps: dict[int, Callable[[], int | None]] = {}
         self._pages: dict[int, int] = {}
+        self._exit_request = c_uint16()
         self._traces: tuple[c_uint64, c_uint64, int, c_uint64] | None = None
         self._keep = (BLOCK(self._block), BLOCK(self._code), FILL(self._fill), SYSCALL(self._syscall), INTERRUPT(self._interrupt))
         addresses = [ctypes.cast(function, c_void_p).value or 0 for function in self._keep]
@@ -54,8 +73,13 @@ class Twin:
         """Where the syscall instruction leaves the pc and the flags: addresses of two registers, number of the flags."""
         self._traces = c_uint64.from_address(link), c_uint64.from_address(saved_flags), flags, c_uint64()
 
-    def pc(self, address: int) -> None:
-        """Where the pc lies; `Engine.go_to` knows it too."""
+    def kicks(self, address: int) -> None:
+        """The 16-bit word to fill with ones when state.kick asks for it."""
+        self._exit_request = c_uint16.from_address(address)
+
+    def breakpoints(self, engine: Engine, pc: int) -> None:
+        """Have the interrupt callback serve breakpoints; pc: where the guest's pc lies, 0 if that is not known."""
+        self._host = engine
 
     def activate(self, pages: dict[int, int], points: Points) -> None:
         """Page table and probe points of the current space."""
@@ -75,6 +99,10 @@ class Twin:
             engine.attend()
             if state.stopping:
                 engine.library.uc_emu_stop(uc)
+                return
+            if state.kick:
+                state.kick = 0
+                self._exit_request.value = 0xFFFF
                 return
         callback = self._blocks.get(address)
         if callback is not None:
@@ -148,7 +176,7 @@ class Twin:
 
 
     def _interrupt(self, uc: int, number: int, user: int) -> None:
-        engine = self._engine
+        engine = self._host
         state = engine.state
         if number == engine.arch.breakpoint.number:
             address = engine.trap_address()
@@ -163,7 +191,7 @@ class Twin:
 
     def _hit(self, callback: Callable[[], int | None], address: int) -> bool:
         """Whether the breakpoint was ours."""
-        engine = self._engine
+        engine = self._host
         state = engine.state
         if state.fired == address:
             callback = callback.step  # type: ignore[attr-defined]  # see Engine.trap

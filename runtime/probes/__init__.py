@@ -19,20 +19,33 @@ if TYPE_CHECKING:
 PROVIDERS: dict[str, str] = {
     "begin": "special",
     "end": "special",
+    "self": "special",
+    "test": "special",
+    "bench": "special",
     "interval": "timers",
     "profile": "timers",
     "kprobe": "kernel",
     "kretprobe": "kernel",
+    "fentry": "trampoline",
+    "fexit": "trampoline",
     "uprobe": "user",
     "uretprobe": "user",
     "tracepoint": "tracepoint",
+    "rawtracepoint": "rawtracepoint",
+    "software": "software",
 }
 """Names of probes to the modules that provide them, which are imported when they are asked for."""
 
 
-def provider(name: str) -> Provider | None:
-    """The provider of probes with a (long) name; None if there is none yet."""
+BOOTED: dict[str, str] = {"kprobe": "text", "kretprobe": "text"}
+"""Where the provider for a booted kernel is another one."""
+
+
+def provider(name: str, machine: Description | None = None) -> Provider | None:
+    """The provider of probes with a (long) name, on a described machine; None if there is none yet."""
     module = PROVIDERS.get(name)
+    if machine is not None and machine.booted:
+        module = BOOTED.get(name, module)
     return cast(Provider, import_module(f"{__name__}.{module}")) if module else None
 
 
@@ -45,12 +58,12 @@ class Attachments:
         self.unsafe = unsafe
         self.begin: list[Handler] = []
         self.end: list[Handler] = []
-        self.signals: list[tuple[str, Handler]] = []
+        self.own: dict[str, list[tuple[str, Handler]]] = {}
         self._user: UserPoints | None = None
 
     def attach(self, point: AttachPoint, make: MakeHandler) -> None:
         """Attach an expanded point; to be called in source order, before the machine runs. Raises AttachError."""
-        found = provider(point.provider)
+        found = provider(point.provider, self.description)
         if found is None:
             raise AttachError(f"{point.provider} probes are not supported")
         found.attach(self.machine, self, point, make)

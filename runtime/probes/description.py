@@ -31,8 +31,9 @@ class Prototype(Protocol):
 
 
 class Description(Protocol):
-    """One machine, described. `module` is the name of the kernel itself among its modules."""
+    """One machine, described. `module` is the name of the kernel itself among its modules; `booted`: it is a real one, with code of its own."""
 
+    booted: bool
     arch: str
     module: str
     targets: TargetResolver
@@ -49,6 +50,9 @@ class Description(Protocol):
     def symbols(self) -> Mapping[str, int]:
         """The addresses of the kernel's symbols."""
 
+    def symbol_at(self, address: int) -> tuple[str, int] | None:
+        """The name of the kernel's symbol that an address belongs to, and the distance to it."""
+
     def today(self, name: str) -> str | None:
         """What the function is called in this kernel that had a name in an earlier one; None if there is none."""
 
@@ -60,6 +64,7 @@ class UserDescription:
     """The emulated Linux of `runtime.user`."""
 
     module = "vmlinux"
+    booted = False
 
     def __init__(self, arch: str, targets: TargetResolver) -> None:
         self.arch = arch
@@ -100,6 +105,9 @@ class UserDescription:
     @property
     def symbols(self) -> Mapping[str, int]:
         return self._functions.addresses
+
+    def symbol_at(self, address: int) -> tuple[str, int] | None:
+        return self._functions.symbol(address)
 
     @cached_property
     def _historic(self) -> list[tuple[str, str]]:

@@ -86,6 +86,8 @@ class KernelBinding(TaskBinding):
             return Bound("_function.retval", function)
         if name == "func":
             return Bound("_function.address", function)
+        if name == "override" and self.kind == "kprobe":
+            return Bound("_override", {"_override": partial(setattr, self.function, "override")})
         if name == "reg":
             return self._register(literals[0])
         return None

@@ -16,6 +16,7 @@ from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.machine.elf import ElfError, Symbol
 from pyprobe.runtime.machine.symbols import Image
 from pyprobe.runtime.probes.base import AttachError, Handler, Listed, MakeHandler, TaskBinding, combined, user_stack
+from pyprobe.runtime.probes.effects import function_skipper
 from pyprobe.runtime.probes.returns import Returns
 from pyprobe.runtime.wildcard import has_wildcard, matcher, traceable
 
@@ -194,6 +195,8 @@ class UserBinding(TaskBinding):
             return Bound(str(NO_SYSCALL), {}) if literals[0] == "orig_ax" else self.engine.register(literals[0])
         if name == "usermode":
             return Bound("1", {})
+        if name == "override" and self.kind == "uprobe":
+            return self._override()
         if name == "func":
             here = self._here()
             return Bound(f"({here.expression}, _kernel.current.pid)", {**here.names, "_kernel": self.machine})
@@ -209,6 +212,14 @@ class UserBinding(TaskBinding):
             machine = self.machine
             return self.stack("ustack", literals, lambda limit: user_stack(machine, limit, entry=entry))
         return None
+
+
+    def _override(self) -> Bound:
+        """Makes the function return, which only its first instruction can do: later the stack is in use. Raises AttachError."""
+        function = self.place.function
+        if function is None or function.address != self.place.address:
+            raise AttachError("override() needs the entry of a function")
+        return Bound("_override", {"_override": function_skipper(self.machine, self.engine)})
 
 
 # ---- planting

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.probes.description import Description
 
 DEFAULT_ARCH = "x86_64"
-KERNEL_KINDS = ["kprobe", "tracepoint"]  # what a name alone is looked up in
+KERNEL_KINDS = ["kprobe", "tracepoint", "software", "hardware", "fentry", "rawtracepoint"]  # what a name alone is looked up in
 MAX_SCRIPTS = 4  # how many `#!` lines to follow from a command to its program
 
 
@@ -68,7 +68,7 @@ class MachineWorld:
         return UserDescription(targets.arch, targets)
 
     def matches(self, point: AttachPoint) -> Iterable[AttachPoint]:
-        found = provider(point.provider)
+        found = provider(point.provider, self.machine)
         if found is None:
             raise PointError(f"{point.provider} probes are not supported yet")
         matches = found.matches(self.machine, point)
@@ -80,11 +80,15 @@ class MachineWorld:
         return matches
 
     def args(self, point: AttachPoint) -> Record | None:
-        found = provider(point.provider)
+        found = provider(point.provider, self.machine)
         return found.args(self.machine, point) if found else None
 
     def retval(self, point: AttachPoint) -> Type | None:
-        return None
+        if point.provider != "fexit":
+            return None
+        from pyprobe.runtime.probes.trampoline import retval
+
+        return retval(self.machine, point)
 
     def type_named(self, name: str) -> Type | None:
         return Struct(name, 0, list) if name == "struct task_struct" else None
@@ -139,7 +143,7 @@ class MachineWorld:
             kinds = KERNEL_KINDS
         wanted = matcher(name)
         for one in kinds:
-            found = provider(one)
+            found = provider(one, self.machine)
             if found is not None and wanted(one):
                 yield from found.listing(self.machine, one, parts)
 

@@ -331,6 +331,12 @@ class Kernel(KernelCalls):
         self._after = action
         self.entry.attention = True
 
+    def after_run(self, action: Callable[[], None]) -> None:
+        """For a probe in user code: have `action` done before the probed instruction would execute; it may change any register."""
+        self._after = action
+        if self.entry.engine is not None:
+            self.entry.engine.request_stop()
+
     # signals and ends, for the modules that do their work
 
     def signal_wake(self, task: Task, signo: int) -> None:
