@@ -551,16 +551,14 @@ static void on_interrupt(void *uc, uint32_t number, void *user)
 static PyObject *Core_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"state", "words", "uc", "emu_start", "emu_stop", "reg_read", "ctl", "tlb_flush",
-                            "attend", "enter", "miss", "fail", "interrupted", "trap", "trap_advance", "trap_cost", "trap_address",
-                            "go_to", NULL};
+                            "attend", "enter", "miss", "fail", NULL};
     unsigned long long state, words, uc, emu_start, emu_stop, reg_read, ctl;
-    PyObject *attend, *enter, *miss, *fail, *interrupted, *trap_address, *go_to;
-    int tlb_flush, trap, trap_advance, trap_cost;
+    PyObject *attend, *enter, *miss, *fail;
+    int tlb_flush;
     Core *core;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "KKKKKKKiOOOOOiiiOO", names, &state, &words, &uc, &emu_start, &emu_stop, &reg_read,
-                                     &ctl, &tlb_flush, &attend, &enter, &miss, &fail, &interrupted, &trap, &trap_advance, &trap_cost,
-                                     &trap_address, &go_to))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "KKKKKKKiOOOO", names, &state, &words, &uc, &emu_start, &emu_stop, &reg_read,
+                                     &ctl, &tlb_flush, &attend, &enter, &miss, &fail))
         return NULL;
     core = (Core *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
     if (!core)
@@ -577,12 +575,7 @@ static PyObject *Core_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     core->enter = Py_NewRef(enter);
     core->miss = Py_NewRef(miss);
     core->fail = Py_NewRef(fail);
-    core->interrupted = Py_NewRef(interrupted);
-    core->trap_address = Py_NewRef(trap_address);
-    core->go_to = Py_NewRef(go_to);
-    core->trap = trap;
-    core->trap_advance = trap_advance;
-    core->trap_cost = trap_cost;
+    core->trap = -1;
     return (PyObject *)core;
 }
 
@@ -673,13 +666,21 @@ static PyObject *Core_traces(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
-<<<<<<< HEAD
-static PyObject *Core_pc(PyObject *self, PyObject *arg)
+static PyObject *Core_breakpoints(PyObject *self, PyObject *args)
 {
-    ((Core *)self)->pc = (uint64_t *)(uintptr_t)PyLong_AsUnsignedLongLong(arg);
-    if (PyErr_Occurred())
+    Core *core = (Core *)self;
+    PyObject *interrupted, *trap_address, *go_to;
+    unsigned long long pc;
+
+    if (!PyArg_ParseTuple(args, "KiiiOOO", &pc, &core->trap, &core->trap_advance, &core->trap_cost, &interrupted, &trap_address, &go_to))
         return NULL;
-=======
+    core->pc = (uint64_t *)(uintptr_t)pc;
+    core->interrupted = Py_NewRef(interrupted);
+    core->trap_address = Py_NewRef(trap_address);
+    core->go_to = Py_NewRef(go_to);
+    Py_RETURN_NONE;
+}
+
 static PyObject *Core_kicks(PyObject *self, PyObject *arg)
 {
     uint64_t address = PyLong_AsUnsignedLongLong(arg);
@@ -687,7 +688,6 @@ static PyObject *Core_kicks(PyObject *self, PyObject *arg)
     if (PyErr_Occurred())
         return NULL;
     ((Core *)self)->exit_request = (uint16_t *)(uintptr_t)address;
->>>>>>> main
     Py_RETURN_NONE;
 }
 
@@ -709,11 +709,9 @@ static PyObject *Core_flush(PyObject *self, PyObject *unused)
 static PyMethodDef Core_methods[] = {
     {"traces", Core_traces, METH_VARARGS,
      "traces(link, saved_flags, flags): where the syscall instruction leaves the pc and the flags; addresses, register number."},
-<<<<<<< HEAD
-    {"pc", Core_pc, METH_O, "pc(address): where the guest's pc lies."},
-=======
+    {"breakpoints", Core_breakpoints, METH_VARARGS,
+     "breakpoints(pc, trap, advance, cost, interrupted, trap_address, go_to): what the interrupt callback needs; pc: address of the pc or 0."},
     {"kicks", Core_kicks, METH_O, "kicks(address): the 16-bit word to fill with ones when state.kick asks for it."},
->>>>>>> main
     {"start", Core_start, METH_NOARGS, "Run from state.pc; returns libunicorn's error."},
     {"flush", Core_flush, METH_NOARGS, "Empty the translation buffer."},
     {"activate", Core_activate, METH_VARARGS, "activate(pages, blocks, exact, traps): page table and Tables of the current space."},

@@ -36,13 +36,8 @@ class Native:
         )
         self._pages: dict[int, int] = {}
         self._points: Points | None = None
-<<<<<<< HEAD
-        self.start, self.flush, self.traces = self._core.start, self._core.flush, self._core.traces
         self.block, self.code, self.fill, self.syscall, self.interrupt, self.user = self._core.addresses()
-=======
         self.start, self.flush, self.traces, self.kicks = self._core.start, self._core.flush, self._core.traces, self._core.kicks
-        self.block, self.code, self.fill, self.syscall, self.user = self._core.addresses()
->>>>>>> main
 
     def breakpoints(self, engine: Engine, pc: int) -> None:
         """Have the interrupt callback serve breakpoints; pc: where the guest's pc lies, 0 if that is not known."""

@@ -21,7 +21,7 @@ from pyprobe.runtime.machine.unicorn import UnicornError
 from pyprobe.runtime.machine.x86_64 import X86_64
 
 CODE, DATA, DATA_SIZE = 0x400000, 0x600000, 0x4000
-GUARD = 0x10000  # around the code: what jumps a little too far must not meet a slot
+GUARD = 0x1FE000  # free of slots around the code: what jumps or loads from too far must not meet one
 LENGTH = 7  # instructions in a window
 PATIENCE_NS = 100_000  # windows that run longer are loops, and not compared
 
