@@ -282,6 +282,11 @@ class Processor:
         """Whether something is there to end a wait for interrupts."""
         return bool(self.interrupt_request.value & HARD)
 
+    @property
+    def dead(self) -> bool:
+        """Whether it waits and no interrupt could end that."""
+        return False
+
     def run(self) -> bool:
         """Run until somebody asks for a stop (True) or the processor waits for an interrupt (False).
 
