@@ -1,1 +1,0 @@
-"""What runs inside a booted guest kernel on our behalf: its first process, C source and the programs built from it."""
