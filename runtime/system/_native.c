@@ -208,11 +208,13 @@ static void on_x86_syscall(void *uc, void *user)
 
     if (WORD(entry, RAX) >> 8 == entry->trap) {
         PyObject *result = PyObject_CallFunction(entry->special, "I", 0);
+        int ours = result ? PyObject_IsTrue(result) : 1;
 
         if (!result)
             PyErr_WriteUnraisable(entry->special);
         Py_XDECREF(result);
-        return;
+        if (ours)
+            return;
     }
     entry->reg_read(uc, entry->flags, &flags);
     WORD(entry, RCX) = WORD(entry, RIP) + 2;

@@ -30,6 +30,6 @@ class Entry:
         flags: int,
         words: int,
         trap: int,
-        special: Callable[[int], None],
+        special: Callable[[int], bool],
     ) -> Entry: ...
     def addresses(self) -> tuple[int, int, int, int, int]: ...

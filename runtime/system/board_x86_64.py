@@ -107,7 +107,8 @@ class BoardX86:
                 self.ram.write(physical, kernel[offset : offset + length])
         initrd_at = (self.ram.size - len(initrd) - MB) & -MB
         if initrd_at < end + 16 * MB:
-            raise ValueError(f"{self.ram.size // MB} MB of memory are too little for this kernel: give it --memory {(end + len(initrd)) // MB + 96}")
+            needed = (end + len(initrd)) // MB + 96
+            raise ValueError(f"{self.ram.size // MB} MB of memory are too little for this kernel: give it --memory {needed}")
         if len(command_line.encode()) > COMMAND_LINE_LIMIT:
             raise ValueError(f"the kernel's command line is too long: {len(command_line.encode())} of {COMMAND_LINE_LIMIT} bytes")
         self.ram.write(initrd_at, initrd)

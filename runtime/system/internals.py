@@ -14,11 +14,13 @@ from pyprobe.runtime.machine.unicorn import UnicornError, locate
 
 
 class Offsets(NamedTuple):
-    """Places in bytes. In uc_struct: cpu. In CPUState: interrupt_request (32 bits), env (pointer), icount (pointer to the counter that is
-    tested as a block begins), halted (32 bits), cpu_class (pointer). In ARMCPU: arm_registers (pointer to the table of system registers).
-    In uc_context: context_header (bytes before the registers). From CPUState to the architecture's own state: arm_state, x86_state; in these: arm_x0, arm_pc, arm_syndrome, and for
-    x86: eip, eflags, cc_src, cc_op, df and hflags, the six segments (es, cs, ss, ds, fs, gs; `SEGMENT` bytes each), and model-specific
-    registers."""
+    """Places in bytes.
+
+    In uc_struct: cpu. In uc_context: context_header (bytes before the registers). In CPUState: interrupt_request (32 bits), env (pointer),
+    icount (pointer to the counter that is tested as a block begins), halted (32 bits), cpu_class (pointer). In ARMCPU: arm_registers
+    (pointer to the table of system registers). From CPUState to the architecture's own state: arm_state, x86_state; in these: arm_x0, arm_pc,
+    arm_syndrome; x86_eip, eflags, cc_src, cc_op, df and hflags, the six segments (es, cs, ss, ds, fs, gs) and model-specific registers.
+    """
 
     cpu: int
     context_header: int

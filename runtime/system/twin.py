@@ -96,10 +96,10 @@ class Glue:
 class Entry:
     """The callbacks of one x86-64 processor.
 
-    state: address of the emulator's CPUX86State; offsets: where in it the words lie that SYSCALL reads and sets, 32 bits each, in the order of
-    the enum in _native.c. deliver: the emulator's function that takes an exception, for `cpu`. reg_read, flags: its function that reads a
-    register, and the number of the flags. words: the clock's. trap: a SYSCALL with this above the low byte of rax is for Python, which is
-    called as `special(0)`.
+    state: address of the emulator's CPUX86State; offsets: where in it the words lie that SYSCALL reads and sets, 32 bits each, in the order
+    of the enum in _native.c. deliver: the emulator's function that takes an exception, for `cpu`. reg_read, flags: its function that reads
+    a register, and the number of the flags. words: the clock's. trap: a SYSCALL with this above the low byte of rax is for Python, which is
+    called as `special(0)` and says whether it was; if not, it is a system call like others.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Entry:
         flags: int,
         words: int,
         trap: int,
-        special: Callable[[int], None],
+        special: Callable[[int], bool],
     ) -> None:
         at = struct.unpack("<15I", offsets)
         rax, rcx, rdx, r11, rip, eflags, cc_src = (c_uint64.from_address(state + o) for o in at[:7])
@@ -127,8 +127,7 @@ class Entry:
             take(cpu)
 
         def on_syscall(uc: int, user: int) -> None:
-            if rax.value >> 8 == trap:
-                special(0)
+            if rax.value >> 8 == trap and special(0):
                 return
             word = c_uint64()
             read(uc, flags, byref(word))

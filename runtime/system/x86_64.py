@@ -188,11 +188,12 @@ class X86(Processor):
             self.fail(error)
         return 1  # the instruction is done
 
-    def _special(self, number: int) -> None:
+    def _special(self, number: int) -> bool:
         try:
-            self.on_trap()
+            return self.on_trap() is not False
         except BaseException as error:
             self.fail(error)
+            return True
 
     # interrupts
 
@@ -297,14 +298,18 @@ class X86(Processor):
         caller = self.return_place()[1]
         return (self.state.pc, caller)[:limit] if caller >> 63 else (self.state.pc,)[:limit]
 
+    def address_space(self) -> int:
+        """The physical address of the page tables of the program that runs."""
+        self._word.value = 0
+        self.library.uc_reg_read(self.uc, _CR3, byref(self._word))
+        return self._word.value & ADDRESS
+
     def translate(self, address: int) -> int:
         """The direct mapping at once, everything else by the walk of four levels (SDM volume 3, 4.5)."""
         ram = self.ram
         if DIRECT <= address < DIRECT + ram.size:
             return address - DIRECT
-        self._word.value = 0
-        self.library.uc_reg_read(self.uc, _CR3, byref(self._word))
-        table = self._word.value & ADDRESS
+        table = self.address_space()
         shift = 39
         while True:
             offset = table + (address >> shift & 511) * 8

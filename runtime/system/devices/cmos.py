@@ -21,7 +21,7 @@ class Cmos:
         """Ports 0x70 and 0x71."""
         if not port & 1:
             return 0xFF
-        now = datetime.datetime.fromtimestamp(self.clock.wall() // 10**9, datetime.timezone.utc)
+        now = datetime.datetime.fromtimestamp(self.clock.wall() // 10**9, datetime.UTC)
         values = {0: now.second, 2: now.minute, 4: now.hour, 6: now.isoweekday() % 7 + 1, 7: now.day, 8: now.month, 9: now.year % 100}
         values[_CENTURY] = now.year // 100
         if self.index in values:
