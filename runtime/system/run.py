@@ -31,7 +31,7 @@ def make_description(settings: Settings) -> SystemDescription:
         kernel = store.find(settings.kernel)
     except KernelError as error:
         raise RunError(str(error) + (f"\nHINT: {error.hint}" if error.hint else ""), FAILED) from None
-    return SystemDescription(kernel, TargetResolver(kernel.arch))
+    return SystemDescription(kernel, TargetResolver(kernel.arch), faithful=settings.faithful)
 
 
 def make_run(settings: Settings, world: MachineWorld, clock: Clock) -> SystemRun:
