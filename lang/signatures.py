@@ -491,7 +491,6 @@ _ALL = (
         _getopt,
         "a named parameter of the command line",
         mode="compile",
-        later=True,
     ),
     # builtin values that take an argument which is a value (the others take words, see BUILTINS)
     Signature("comm", (Param("pid", "int", optional=True),), StringType(64), "name of a process", later=True),

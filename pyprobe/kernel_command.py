@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
-from pyprobe.cli import FAILED, OK, say_error
+from pyprobe.messages import FAILED, OK, say_error
 from pyprobe.options import UsageError
 from pyprobe.runtime.system.kernels.errors import KernelError
 

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from pyprobe.cli import OK, read_program
+from pyprobe.messages import OK
 from pyprobe.options import Options
+from pyprobe.programs import read_program
 
 if TYPE_CHECKING:
     from pyprobe.runtime.probes.base import Listed

@@ -7,7 +7,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
-from pyprobe.cli import FAILED, INTERNAL, OK, RUN_FAILED, colours, say_error, show
+from pyprobe.messages import FAILED, INTERNAL, OK, RUN_FAILED, colours, say_error, show
 from pyprobe.options import FOREIGN_STAGES, Options, UsageError
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def settings_of(options: Options) -> Settings:
         probe_filter=options.probe_filter,
         colour=colours(),
         native=False if os.environ.get("PYPROBE_NATIVE") == "0" else None,
+        mode=options.mode,
         show_source=not {"python", "all"}.isdisjoint(options.debug),
     )
 

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 OK, FAILED, RUN_FAILED = 0, 1, 255
 NOTIFY = "__BPFTRACE_NOTIFY_PROBES_ATTACHED"
-ALONE = frozenset({"begin", "end", "test", "bench"})  # probes that nothing outside pyprobe can fire
+TRIALS = {"test": "--test to run test probes.", "bench": "--bench to run benchmark probes."}
+ALONE = frozenset({"begin", "end", *TRIALS})  # probes that nothing outside pyprobe can fire
 
 
 class RunError(Exception):
@@ -52,6 +53,7 @@ class Settings:
     faithful: refuse the probes that Linux refuses.
     epoch_ns: start of the machine's clock since 1970 (None: the documented constant); real_clock: follow the host's instead.
     format, buffering, output: where and how events are written. native: whether the engine uses the extension (None: if it is there).
+    format, buffering, output: where and how events are written. mode: `test` or `bench` runs the probes of that name, None the others.
     The others are the options of the same name.
     """
 
@@ -84,6 +86,7 @@ class Settings:
         colour: bool = False,
         show_source: bool = False,
         native: bool | None = None,
+        mode: str | None = None,
     ) -> None:
         self.command = command
         self.environ = environ or {}
@@ -111,6 +114,7 @@ class Settings:
         self.colour = colour
         self.show_source = show_source
         self.native = native
+        self.mode = mode
 
 
 class Session:
@@ -132,29 +136,41 @@ class Session:
         renderer = Renderer(program.config, names, clock)
         writer = JsonOutput if self.settings.format == "json" else TextOutput
         output: Output = writer(self.out, self.err, renderer, buffering=self.settings.buffering, warnings=self.settings.warnings)
-        context = RuntimeContext(
-            MapStore(program),
-            output,
-            program.config,
-            memory=MachineMemory(machine.machine),
-            clock=clock,
-            names=names,
-            seed=self.settings.seed,
-            arch=self.world.arch,
-            unsafe=self.settings.unsafe,
-            verbose_helpers=self.settings.warn_reads,
-            read_file=read_file,
-            run_command=run_command,
-        )
-        context.on_exit = machine.stop
+        maps = MapStore(program)
+
+        def make_context(output: Output) -> RuntimeContext:
+            context = RuntimeContext(
+                maps,
+                output,
+                program.config,
+                memory=MachineMemory(machine.machine),
+                clock=clock,
+                names=names,
+                seed=self.settings.seed,
+                arch=self.world.arch,
+                unsafe=self.settings.unsafe,
+                verbose_helpers=self.settings.warn_reads,
+                read_file=read_file,
+                run_command=run_command,
+            )
+            context.on_exit = machine.stop
+            return context
+
         attachments = Attachments(machine.machine, self.world.machine, unsafe=self.settings.unsafe)
-        run = Run(self.settings, program, probes, machine, context, attachments, output)
-        previous = {number: signal.signal(number, run.interrupted) for number in (signal.SIGINT, signal.SIGTERM)}
+        if self.settings.mode is None:
+            run = Run(self.settings, program, probes, machine, make_context(output), attachments, output)
+        else:
+            from pyprobe.runtime.trials import MODES
+
+            run = MODES[self.settings.mode](self.settings, program, probes, machine, make_context(output), attachments, output)
+            run.make_context = make_context
+        handlers = {signal.SIGINT: run.interrupted, signal.SIGTERM: run.interrupted, signal.SIGUSR1: run.signalled}
+        previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             return run.run()
         finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+            for number, old in previous.items():
+                signal.signal(number, old)
             output.muted = False
             output.finish()
 
@@ -201,6 +217,7 @@ class Run:
         self.attachments = attachments
         self.output = output
         self.interrupts = 0
+        self.make_context: Callable[[Output], RuntimeContext] = lambda output: context
         self.hits: list[list[Any]] = []  # [probe name, count], where --stats wants them
         self.failure: BaseException | None = None
 
@@ -236,6 +253,11 @@ class Run:
         self.context.interrupt()
         self.machine.stop()
 
+    def signalled(self, number: int, frame: FrameType | None) -> None:
+        """SIGUSR1: the self probes run as soon as the machine is at a place where probes may fire."""
+        for _, handler in self.attachments.own.get("self", ()):
+            self.machine.machine.clock.soon(handler)
+
     # ---- the steps
 
     def _step(self, action: Callable[[], None]) -> None:
@@ -251,14 +273,22 @@ class Run:
         """Attach every probe, in source order; how many there are. begin and end probes are only compiled."""
         count = 0
         for probe in self.probes:
+            if not self.wanted(probe):
+                continue
             try:
                 self.attachments.attach(probe.point, lambda binding, probe=probe: self._handler(probe, binding))  # type: ignore[misc]  # binds the loop's value
                 count += 1
             except AttachError as error:
                 self._not_attached(probe, error)
         if self.probes and not count:
-            raise RunError("Attachment failed for all probes.")
+            trials = {p.point.provider for p in self.probes}
+            unused = next((hint for name, hint in TRIALS.items() if name in trials), None)
+            raise RunError(f"No probes attached; use {unused}" if trials <= TRIALS.keys() else "Attachment failed for all probes.")
         return count
+
+    def wanted(self, probe: ProbeBody) -> bool:
+        """Whether this kind of run attaches a probe."""
+        return probe.point.provider not in TRIALS
 
     def _not_attached(self, probe: ProbeBody, error: AttachError) -> None:
         reason = "\n".join(error.reasons)

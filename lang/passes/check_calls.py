@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pyprobe.lang import formats
 from pyprobe.lang import nodes as n
+from pyprobe.lang.passes import getopt
 from pyprobe.lang.passes.casts import convert
 from pyprobe.lang.passes.constant import PREDICATES
 from pyprobe.lang.passes.infer_queries import member_offset, member_path
@@ -425,6 +426,10 @@ def _is_literal(check: Checker, node: n.Call) -> n.Expr:
     return _boolean(node, isinstance(node.args[0], (n.Integer, n.String, n.Boolean)))
 
 
+def _getopt(check: Checker, node: n.Call) -> n.Expr:
+    return getopt.literal(check.unit, node)
+
+
 def _kernel_function(check: Checker, node: n.Call) -> n.Expr:
     return _boolean(node, False)
 
@@ -435,6 +440,7 @@ _SPECIAL_FIRST: dict[str, Callable[[Checker, n.Call], n.Expr]] = {
     "assert_str": _assert_str,
     "container_of": _container_of,
     "is_literal": _is_literal,
+    "getopt": _getopt,
     "kfunc_exist": _kernel_function,
     "kfunc_allowed": _kernel_function,
 }

@@ -53,10 +53,10 @@ class Repl:
 
     def clause(self, text: str) -> None:
         """Check a clause together with those before it; keep it when it is right. A bare statement is run at once."""
-        from pyprobe.cli import show
         from pyprobe.lang.diagnostics import Diagnostics
         from pyprobe.lang.parser import parse
         from pyprobe.lang.source import Source
+        from pyprobe.messages import show
 
         diagnostics = Diagnostics()
         script = parse(Source("repl", text), diagnostics)
@@ -86,7 +86,7 @@ class Repl:
         self.execute("\n".join(self.clauses), command or None)
 
     def execute(self, text: str, command: str | None) -> None:
-        from pyprobe.cli import usage_error
+        from pyprobe.messages import usage_error
         from pyprobe.options import UsageError
         from pyprobe.running import run_program
 

@@ -308,16 +308,22 @@ class AddressSpace:
             vma = self.find(address) or self._grow(address)
             if vma is None or not _rights(vma.prot) & access:
                 return 0
+            watched = self.memory.on_fault
+            major = bool(watched) and vma.backing is not None and (vma.offset // PAGE + page - vma.start // PAGE) not in vma.backing.frames
             entry = self._populate(vma, page)
             if not entry:
                 return 0
             self.pages[page] = entry
             self._populate_around(vma, page)
+            for happened in watched:
+                happened(self, address, major)
         if access == W and not entry & W:
             vma = self.find(address)
             if not entry & COW or vma is None or not vma.prot & W:
                 return 0
             entry = self.pages[page] = self._own(entry)
+            for happened in self.memory.on_fault:
+                happened(self, address, False)
         if access == X and entry & X and not entry & EXECUTED:
             self.memory.executed.add(entry & PAGE_MASK)
             entry = self.pages[page] = entry | EXECUTED

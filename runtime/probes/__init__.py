@@ -19,13 +19,20 @@ if TYPE_CHECKING:
 PROVIDERS: dict[str, str] = {
     "begin": "special",
     "end": "special",
+    "self": "special",
+    "test": "special",
+    "bench": "special",
     "interval": "timers",
     "profile": "timers",
     "kprobe": "kernel",
     "kretprobe": "kernel",
+    "fentry": "trampoline",
+    "fexit": "trampoline",
     "uprobe": "user",
     "uretprobe": "user",
     "tracepoint": "tracepoint",
+    "rawtracepoint": "rawtracepoint",
+    "software": "software",
 }
 """Names of probes to the modules that provide them, which are imported when they are asked for."""
 
@@ -51,7 +58,7 @@ class Attachments:
         self.unsafe = unsafe
         self.begin: list[Handler] = []
         self.end: list[Handler] = []
-        self.signals: list[tuple[str, Handler]] = []
+        self.own: dict[str, list[tuple[str, Handler]]] = {}
         self._user: UserPoints | None = None
 
     def attach(self, point: AttachPoint, make: MakeHandler) -> None:

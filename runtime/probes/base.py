@@ -60,13 +60,14 @@ class Provider(Protocol):
 
 
 class PointTable(Protocol):
-    """What the attachments of one run share (runtime.probes.Attachments). `begin` and `end` hold the handlers of these probes."""
+    """What the attachments of one run share (runtime.probes.Attachments). `begin` and `end` hold the handlers of these probes, `own` the
+    (name, handler) of those of pyprobe's other events by provider: `self`, `test`, `bench`."""
 
     description: Description
     unsafe: bool
     begin: list[Handler]
     end: list[Handler]
-    signals: list[tuple[str, Handler]]
+    own: dict[str, list[tuple[str, Handler]]]
 
     def user_points(self, machine: Kernel) -> UserPoints: ...
 

@@ -25,13 +25,18 @@ Parameters = tuple[tuple[str, str], ...]
 class Prototype(Protocol):
     """A kernel function: C type of the result, and parameters."""
 
-    name: str
-    parameters: Parameters
-    result: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def parameters(self) -> Parameters: ...
+
+    @property
+    def result(self) -> str: ...
 
 
 class Description(Protocol):
-    """One machine, described. `module` is the name of the kernel itself among its modules; `booted`: it is a real one, with code of its own."""
+    """One machine, described. `module` is the name of the kernel itself among its modules; `booted`: it is real, with code of its own."""
 
     booted: bool
     arch: str

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.probes.description import Description
 
 DEFAULT_ARCH = "x86_64"
-KERNEL_KINDS = ["kprobe", "tracepoint"]  # what a name alone is looked up in
+KERNEL_KINDS = ["kprobe", "tracepoint", "software", "hardware", "fentry", "rawtracepoint"]  # what a name alone is looked up in
 MAX_SCRIPTS = 4  # how many `#!` lines to follow from a command to its program
 
 
@@ -84,7 +84,11 @@ class MachineWorld:
         return found.args(self.machine, point) if found else None
 
     def retval(self, point: AttachPoint) -> Type | None:
-        return None
+        if point.provider != "fexit":
+            return None
+        from pyprobe.runtime.probes.trampoline import retval
+
+        return retval(self.machine, point)
 
     def type_named(self, name: str) -> Type | None:
         return Struct(name, 0, list) if name == "struct task_struct" else None

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -130,10 +130,8 @@ class Boot:
             return None
         except snapshot.Damaged as error:
             self.warn(f"the snapshot of the booted kernel is damaged ({error}); the kernel is booted again")
-            try:
+            with suppress(OSError):
                 os.unlink(path)
-            except OSError:
-                pass
             return None
 
     def _boot(self, clock: Clock) -> SystemMachine:
@@ -159,7 +157,8 @@ class Boot:
             reason = f"its init could not {step.decode()}: {os.strerror(errno)}"
             raise BootError(f"kernel {name} did not come up: {reason}{last_lines(machine.board.console)}")
         if not machine.ready:
-            raise BootError(f"kernel {name} did not come up: it asked for power {machine.power or 'nothing'}{last_lines(machine.board.console)}")
+            how = {"off": "it was powered off", "reset": "it panicked"}.get(machine.power, "its init did nothing")
+            raise BootError(f"kernel {name} did not come up: {how}{last_lines(machine.board.console)}")
         return machine
 
     # where the snapshot is kept

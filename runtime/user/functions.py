@@ -87,10 +87,10 @@ class KernelFunction:
     """One function that kprobe and kretprobe can attach to.
 
     name, result, parameters: of the C prototype; address: made up, stable for one version of the emulated kernel.
-    args, retval: valid during callbacks: ints as a register would hold them (unsigned 64-bit).
+    args, retval: valid during callbacks: ints as a register would hold them (unsigned 64-bit); args at exits only if somebody asked.
     """
 
-    __slots__ = ("address", "args", "body", "entries", "exits", "name", "parameters", "prototype", "result", "retval")
+    __slots__ = ("address", "args", "args_at_exit", "body", "entries", "exits", "name", "parameters", "prototype", "result", "retval")
 
     def __init__(self, prototype: str, body: Callable[..., Any]) -> None:
         self.prototype = prototype
@@ -100,6 +100,7 @@ class KernelFunction:
         self.entries: tuple[Callback, ...] = ()
         self.exits: tuple[Callback, ...] = ()
         self.args: tuple[int, ...] = ()
+        self.args_at_exit = False
         self.retval = 0
 
 
@@ -168,16 +169,19 @@ class KernelFunctions:
         self._objects[key] = (address, keeper)
         return address
 
-    def attach(self, name: str, on_entry: Callback | None = None, on_exit: Callback | None = None) -> None:
+    def attach(
+        self, name: str, on_entry: Callback | None = None, on_exit: Callback | None = None, *, arguments: bool = False
+    ) -> None:
         """Have callbacks called at the entry and exit of a function; several may be attached to one.
 
-        Raises KeyError if there is no function of that name.
+        arguments: the exit's callback needs them too. Raises KeyError if there is no function of that name.
         """
         function = self._all[name]
         if on_entry is not None:
             function.entries += (on_entry,)
         if on_exit is not None:
             function.exits += (on_exit,)
+            function.args_at_exit = function.args_at_exit or arguments
         self._wrap(function)
 
     def trace_stack(self) -> None:
@@ -239,18 +243,20 @@ class KernelFunctions:
                     task.suspended.append(name)
                 raise
             except Errno as error:
-                self._leave(function, -error.errno)
+                self._leave(function, arguments, -error.errno)
                 raise
             finally:
                 if task is not None and task.kernel_stack:
                     task.kernel_stack.pop()
-            self._leave(function, result)
+            self._leave(function, arguments, result)
             return result
 
         return traced_call
 
-    def _leave(self, function: KernelFunction, result: object) -> None:
+    def _leave(self, function: KernelFunction, arguments: tuple[object, ...], result: object) -> None:
         if function.exits:
+            if function.args_at_exit:
+                function.args = tuple(self.object_address(a) for a in arguments[: len(function.parameters)])
             function.retval = self.object_address(result)
             for callback in function.exits:
                 callback()

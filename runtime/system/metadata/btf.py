@@ -136,7 +136,7 @@ class Btf:
 
     def integer(self, number: int) -> tuple[int, int]:
         """Encoding (1 signed, 2 char, 4 bool) and bits of an INT."""
-        value: int = struct.unpack_from("<I", self._holder(number).blob, self._start(number) + 12)[0]
+        (value,) = struct.unpack_from("<I", self._holder(number).blob, self._start(number) + 12)
         return value >> 24 & 15, value & 0xFF
 
     def array(self, number: int) -> tuple[int, int]:

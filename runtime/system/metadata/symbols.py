@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable
 from functools import cached_property
 from typing import NamedTuple
 
 KERNEL = "vmlinux"  # what the kernel itself is called among its modules
+_MARKS = ("__pfx_", "__cfi_", "$")  # what stands before a function for its padding or type, and marks of code in between
 TEXT = frozenset("tTwW")  # kinds of symbols that may be functions
 
 
@@ -64,7 +64,7 @@ class Symbols:
         found = {
             name: address
             for name, address, kind in zip(reversed(self.names), reversed(self.addresses), reversed(self.kinds), strict=True)
-            if kind in TEXT and (start <= address < end or any(a <= address < b for a, b in more))
+            if kind in TEXT and not name.startswith(_MARKS) and (start <= address < end or any(a <= address < b for a, b in more))
         }
         return dict(sorted(found.items()))
 
@@ -90,11 +90,7 @@ class Symbols:
         size = self.addresses[after] - start if after < len(self.addresses) else 0
         return Symbol(self.names[index], start, self.kinds[index], size, self.module)
 
-    def named_at(self, addresses: Iterable[int]) -> list[str]:
-        """The names of the symbols that are exactly at these addresses, the first of each place."""
-        found = self._first_at
-        return [found[a] for a in addresses if a in found]
-
     @cached_property
-    def _first_at(self) -> dict[int, str]:
+    def first_at(self) -> dict[int, str]:
+        """The first name of each address that has one."""
         return dict(zip(reversed(self.addresses), reversed(self.names), strict=True))
