@@ -37,7 +37,7 @@ class Prototype(Protocol):
 
 
 class Description(Protocol):
-    """One machine, described. `module` is the name of the kernel itself among its modules; `booted`: it is a real one, with code of its own."""
+    """One machine, described. `module` is the name of the kernel itself among its modules; `booted`: it is real, with code of its own."""
 
     booted: bool
     arch: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from ctypes import byref, c_uint32, c_uint64, c_void_p
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pyprobe.runtime.machine import unicorn
 from pyprobe.runtime.machine.arm64 import ARM64
@@ -18,6 +18,9 @@ from pyprobe.runtime.machine.cpu_state import verify_word
 from pyprobe.runtime.system.cpu import HARD, Processor
 from pyprobe.runtime.system.internals import mismatch, pointer
 from pyprobe.runtime.system.ram import Ram
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.system.description import SystemDescription
 
 CORTEX_A53 = 1  # uc_cpu_arm64
 COUNTER_SHIFT = 4  # 16 ns a tick: 62.5 MHz, what CNTFRQ_EL0 says
@@ -227,7 +230,7 @@ class Arm64(Processor):
         self.library.uc_reg_read(self.uc, _PSTATE, byref(self._word))
         return self._word.value & 0xC == 0
 
-    def current_task(self, kernel: object) -> Callable[[], int]:
+    def current_task(self, kernel: SystemDescription) -> Callable[[], int]:
         """A function that gives the address of the running task: the kernel keeps it in SP_EL0 (arch/arm64/include/asm/current.h)."""
         word = self.sp_el0
         return lambda: word.value

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -129,10 +129,8 @@ class Boot:
             return None
         except snapshot.Damaged as error:
             self.warn(f"the snapshot of the booted kernel is damaged ({error}); the kernel is booted again")
-            try:
+            with suppress(OSError):
                 os.unlink(path)
-            except OSError:
-                pass
             return None
 
     def _boot(self, clock: Clock) -> SystemMachine:
@@ -154,7 +152,8 @@ class Boot:
         finally:
             self.progress("")
         if not machine.ready:
-            raise BootError(f"kernel {name} did not come up: it asked for power {machine.power or 'nothing'}{last_lines(machine.board.console)}")
+            how = {"off": "it was powered off", "reset": "it panicked"}.get(machine.power, "its init did nothing")
+            raise BootError(f"kernel {name} did not come up: {how}{last_lines(machine.board.console)}")
         return machine
 
     # where the snapshot is kept

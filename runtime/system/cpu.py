@@ -12,7 +12,8 @@ import ctypes
 import sys
 from collections.abc import Callable
 from ctypes import byref, c_size_t, c_uint32, c_uint64, c_void_p
-from typing import NoReturn
+from importlib import import_module
+from typing import TYPE_CHECKING, NoReturn
 
 from pyprobe.runtime.machine import unicorn
 from pyprobe.runtime.machine.arch import Arch
@@ -24,6 +25,9 @@ from pyprobe.runtime.machine.state import NOWHERE, State
 from pyprobe.runtime.machine.unicorn import Library, UnicornError
 from pyprobe.runtime.system.internals import mismatch, offsets, pointer
 from pyprobe.runtime.system.ram import PAGE, Ram
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.system.description import SystemDescription
 
 HARD = 2  # CPU_INTERRUPT_HARD
 
@@ -87,8 +91,8 @@ class Processor:
         if native is not False:
             try:
                 from pyprobe.runtime.machine.native import Native
-                from pyprobe.runtime.system import _native as _
 
+                import_module("pyprobe.runtime.system._native")
                 return Native(self), ""
             except ImportError as error:
                 if native:
@@ -223,7 +227,7 @@ class Processor:
 
     # what the kernel's calling conventions put where
 
-    def current_task(self, kernel: object) -> Callable[[], int]:
+    def current_task(self, kernel: SystemDescription) -> Callable[[], int]:
         """A function that gives the address of the running task's task_struct. kernel: knows the kernel's symbols and types."""
         raise NotImplementedError
 
@@ -281,6 +285,11 @@ class Processor:
     def awake(self) -> bool:
         """Whether something is there to end a wait for interrupts."""
         return bool(self.interrupt_request.value & HARD)
+
+    @property
+    def dead(self) -> bool:
+        """Whether it waits and no interrupt could end that."""
+        return False
 
     def run(self) -> bool:
         """Run until somebody asks for a stop (True) or the processor waits for an interrupt (False).

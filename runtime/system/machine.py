@@ -134,6 +134,9 @@ class SystemMachine:
         while not self.stop_requested and not self.power:
             if self.processor.run():
                 continue
+            if self.processor.dead:
+                self.power = "off"
+                break
             deadline = self.clock.next_deadline()
             if deadline == NEVER:
                 raise Hang("the guest waits and nothing can wake it")
