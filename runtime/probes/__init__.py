@@ -30,6 +30,7 @@ PROVIDERS: dict[str, str] = {
     "fexit": "trampoline",
     "uprobe": "user",
     "uretprobe": "user",
+    "usdt": "usdt",
     "tracepoint": "tracepoint",
     "rawtracepoint": "rawtracepoint",
     "software": "software",
