@@ -61,6 +61,7 @@ OPTIONS = (
     Option("", "memory", "MB", "store", "MACHINE", "with --kernel: memory of the machine (default 256)"),
     Option("", "root", "DIR", "store", "MACHINE", "with --kernel: the directory that the command sees as / (read only)"),
     Option("", "faithful", None, "flag", "MACHINE", "with --kernel: refuse the probes that Linux itself refuses"),
+    Option("", "attach", "HOW", "store", "MACHINE", "how probes in code are attached: hook (invisible) or breakpoint (as Linux does)"),
     Option("", "clock", "EPOCH|real", "store", "MACHINE", "start of the machine's clock in seconds since 1970, or follow the host's clock"),
     Option("", "seed", "N", "store", "MACHINE", "seed of the machine's random numbers and of rand (default 0)"),
     Option("I", "", "DIR", "append", "SCRIPT", "look for C headers in DIR too (repeatable)", "include_dirs"),
@@ -113,6 +114,7 @@ class Options:
     memory: str | None = None
     root: str | None = None
     faithful: bool = False
+    attach: str = "hook"
     clock: str | None = None
     seed: str = "0"
     include_dirs: list[str]
@@ -242,6 +244,8 @@ def _check(options: Options) -> None:
         raise UsageError("--no-feature can only have values 'kprobe_multi,kprobe_session,uprobe_multi'.")
     if not options.seed.isdecimal():
         raise UsageError(f"--seed must be a non-negative integer, got {options.seed}")
+    if options.attach not in ("hook", "breakpoint"):
+        raise UsageError(f"--attach must be 'hook' or 'breakpoint', got {options.attach}")
     if options.clock is not None and options.clock != "real" and not options.clock.isdecimal():
         raise UsageError(f"--clock must be 'real' or seconds since 1970, got {options.clock}")
     for name in ("boot", "append", "memory", "root", "faithful"):

@@ -48,6 +48,7 @@ def settings_of(options: Options) -> Settings:
         real_clock=options.clock == "real",
         epoch_ns=int(options.clock) * 10**9 if options.clock not in (None, "real") else None,
         seed=int(options.seed),
+        attach=options.attach,
         unsafe=options.unsafe,
         verbose=options.verbose,
         quiet=options.quiet,

@@ -54,7 +54,7 @@ class Settings:
     epoch_ns: start of the machine's clock since 1970 (None: the documented constant); real_clock: follow the host's instead.
     format, buffering, output: where and how events are written. native: whether the engine uses the extension (None: if it is there).
     format, buffering, output: where and how events are written. mode: `test` or `bench` runs the probes of that name, None the others.
-    The others are the options of the same name.
+    attach: `hook`, or `breakpoint` for what Linux does. The others are the options of the same name.
     """
 
     def __init__(
@@ -86,6 +86,7 @@ class Settings:
         colour: bool = False,
         show_source: bool = False,
         native: bool | None = None,
+        attach: str = "hook",
         mode: str | None = None,
     ) -> None:
         self.command = command
@@ -114,6 +115,7 @@ class Settings:
         self.colour = colour
         self.show_source = show_source
         self.native = native
+        self.attach = attach
         self.mode = mode
 
 
@@ -157,7 +159,7 @@ class Session:
             context.on_exit = machine.stop
             return context
 
-        attachments = Attachments(machine.machine, self.world.machine, unsafe=self.settings.unsafe)
+        attachments = Attachments(machine.machine, self.world.machine, unsafe=self.settings.unsafe, breakpoints=self.settings.attach == "breakpoint")
         if self.settings.mode is None:
             run = Run(self.settings, program, probes, machine, make_context(output), attachments, output)
         else:
@@ -279,6 +281,8 @@ class Run:
             try:
                 self.attachments.attach(probe.point, lambda binding, probe=probe: self._handler(probe, binding))  # type: ignore[misc]  # binds the loop's value
                 count += 1
+                if self.settings.verbose:
+                    self._tell_how(probe)
             except AttachError as error:
                 self._not_attached(probe, error)
         if self.probes and not count:
@@ -286,6 +290,12 @@ class Run:
             unused = next((hint for name, hint in TRIALS.items() if name in trials), None)
             raise RunError(f"No probes attached; use {unused}" if trials <= TRIALS.keys() else "Attachment failed for all probes.")
         return count
+
+    def _tell_how(self, probe: ProbeBody) -> None:
+        attached = self.attachments.attached.get(probe.name)
+        if attached is not None:
+            instruction = attached.instruction()
+            self.output.write_error(f"  {attached.how}{f': {instruction}' if instruction else ''}\n".encode())
 
     def wanted(self, probe: ProbeBody) -> bool:
         """Whether this kind of run attaches a probe."""
@@ -344,7 +354,7 @@ class Run:
         if self.settings.stats:
             from pyprobe.runtime.statistics import table
 
-            self.output.write_error(table(self.hits, self.machine).encode())
+            self.output.write_error(table(self.hits, self.machine, self.attachments.attached).encode())
 
 
 def counted(handler: Handler, hits: list[list[Any]], name: str) -> Handler:

@@ -319,13 +319,17 @@ class Layout:
 
 
 class FileBreakpoints:
-    """The breakpoints of one file, by offset, in every process that maps it executable."""
+    """The breakpoints of one file, by offset, in every process that maps it executable.
 
-    def __init__(self, engine: Engine, header: Callable[[int, int], bytes]) -> None:
+    read: reads the file, offset and size; returned: what Engine.trap is given for the trampolines.
+    """
+
+    def __init__(self, engine: Engine, read: Callable[[int, int], bytes], returned: Callable[[], int | None] | None = None) -> None:
         self.engine = engine
+        self._returned = returned
         self.arch = engine.arch.name
         self.table: dict[int, tuple[Displaced, Call]] = {}
-        self._file = header  # reads the file: offset and size
+        self._file = read
         self._breakpoint = breakpoint_code(self.arch)
         self._patched: dict[int, PatchedBacking] = {}
         self._layouts: list[Layout] = []
@@ -370,6 +374,8 @@ class FileBreakpoints:
             if found is None:
                 found = layout.traps[offset] = self._traps(layout, offset)
             traps.update(found)
+        if self._returned is not None:
+            traps[layout.area.trampoline] = self._returned
         self.engine.traps_changed(space)
         pages = space.pages
         for page in sorted({offset // PAGE for offset in offsets}):

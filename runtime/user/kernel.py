@@ -90,6 +90,7 @@ class Kernel(KernelCalls):
         self.crashes: list[Crash] = []
         self.last_comm: dict[int, bytes] = {}  # of processes whose last thread has ended
         self.futexes: dict[tuple[object, int], list[Waiter]] = {}
+        self.shown_stack: Callable[[list[int]], list[int]] | None = None  # puts back the return addresses that probes have replaced
         self.guest_timers = 0  # timers of the guest that are pending in the clock
         self.stop_requested = False
         self.images_seen = Images()
