@@ -55,6 +55,12 @@ OPTIONS = (
     Option("k", "warnings", None, "count", "OUTPUT", "warn when a read or a map lookup fails at run time"),
     Option("", "no-warnings", None, "flag", "OUTPUT", "no warnings at all"),
     Option("", "stats", None, "flag", "OUTPUT", "at the end, a table of probes with hits, and figures of the machine, on stderr"),
+    Option("", "root", "DIR", "store", "MACHINE", "the directory of this host that the machine has as `/` (default: this host's)"),
+    Option("", "view", "none|ro|PATH", "append", "MACHINE", "host files that appear: COMMAND alone, all, or PATH too (repeatable)"),
+    Option("", "uid", "UID[:GID]", "store", "MACHINE", "run COMMAND as this user, not as root"),
+    Option("", "keep", "DIR", "store", "MACHINE", "at the end, write the files that COMMAND made or changed to DIR (new or empty)"),
+    Option("", "diff", None, "flag", "MACHINE", "at the end, list on stderr what COMMAND made (A), changed (C) and deleted (D)"),
+    Option("", "limit", "NAME=VALUE", "append", "MACHINE", "bounds: tasks=4096, memory=2G, disk=1G, time=SECONDS (repeatable)"),
     Option("", "clock", "EPOCH|real", "store", "MACHINE", "start of the machine's clock in seconds since 1970, or follow the host's clock"),
     Option("", "seed", "N", "store", "MACHINE", "seed of the machine's random numbers and of rand (default 0)"),
     Option("I", "", "DIR", "append", "SCRIPT", "look for C headers in DIR too (repeatable)", "include_dirs"),
@@ -100,6 +106,12 @@ class Options:
     warnings: int = 0
     no_warnings: bool = False
     stats: bool = False
+    root: str | None = None
+    view: list[str]
+    uid: str | None = None
+    keep: str | None = None
+    diff: bool = False
+    limit: list[str]
     clock: str | None = None
     seed: str = "0"
     include_dirs: list[str]

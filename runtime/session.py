@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from pyprobe.lang.program import ProbeBody, Program
 from pyprobe.runtime.context import RuntimeContext
 from pyprobe.runtime.handlers import Handler, compile_probe
+from pyprobe.runtime.limits import MachineOptions
 from pyprobe.runtime.machine.clock import EPOCH_NS, Clock
 from pyprobe.runtime.machines import Machine, MachineMemory, make_machine
 from pyprobe.runtime.maps import MapStore
@@ -46,6 +47,7 @@ class RunError(Exception):
 class Settings:
     """What the command line says about a run.
 
+    machine: what the machine is given of this host, and its bounds.
     command: words of the program to run in the machine, None for the built-in workload. environ, cwd: its surroundings.
     epoch_ns: start of the machine's clock since 1970 (None: the documented constant); real_clock: follow the host's instead.
     format, buffering, output: where and how events are written. The others are the options of the same name.
@@ -57,6 +59,7 @@ class Settings:
         command: list[bytes] | None = None,
         environ: dict[bytes, bytes] | None = None,
         cwd: bytes = b"/",
+        machine: MachineOptions | None = None,
         real_clock: bool = False,
         epoch_ns: int | None = None,
         seed: int = 0,
@@ -77,6 +80,7 @@ class Settings:
         self.command = command
         self.environ = environ or {}
         self.cwd = cwd
+        self.machine = machine or MachineOptions()
         self.real_clock = real_clock
         self.epoch_ns = epoch_ns
         self.seed = seed
