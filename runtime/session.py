@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from pyprobe.lang.program import ProbeBody, Program
 from pyprobe.runtime.context import RuntimeContext
 from pyprobe.runtime.handlers import Handler, compile_probe
+from pyprobe.runtime.limits import MachineOptions
 from pyprobe.runtime.machine.clock import EPOCH_NS, Clock
 from pyprobe.runtime.machines import Machine, MachineMemory, make_machine
 from pyprobe.runtime.maps import MapStore
@@ -47,6 +48,7 @@ class RunError(Exception):
 class Settings:
     """What the command line says about a run.
 
+    machine: what the machine is given of this host, and its bounds.
     command: words of the program to run in the machine, None for the built-in workload. environ, cwd: its surroundings.
     kernel: the kernel to boot, by name or file, None for the user machine; boot: trace it from its first instruction; append: added to its
     command line; memory: MB of RAM, None for the default; root: the host's directory that is the guest's root;
@@ -69,6 +71,7 @@ class Settings:
         memory: int | None = None,
         root: str | None = None,
         faithful: bool = False,
+        machine: MachineOptions | None = None,
         real_clock: bool = False,
         epoch_ns: int | None = None,
         seed: int = 0,
@@ -98,6 +101,7 @@ class Settings:
         self.memory = memory
         self.root = root
         self.faithful = faithful
+        self.machine = machine or MachineOptions()
         self.real_clock = real_clock
         self.epoch_ns = epoch_ns
         self.seed = seed
