@@ -52,7 +52,7 @@ class Settings:
     command line; memory: MB of RAM, None for the default; faithful: refuse the probes that Linux refuses.
     epoch_ns: start of the machine's clock since 1970 (None: the documented constant); real_clock: follow the host's instead.
     format, buffering, output: where and how events are written. native: whether the engine uses the extension (None: if it is there).
-    format, buffering, output: where and how events are written. mode: `test` or `bench` runs the probes of that name, None the others.
+    mode: `test` or `bench` runs the probes of that name, None the others.
     The others are the options of the same name.
     """
 
