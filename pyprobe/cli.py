@@ -70,6 +70,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def dispatch(options: Options, any_words: bool) -> int:
+    if options.help and options.words:
+        return help_on(options.words)
     if options.help:
         from pyprobe.usage import text as usage_text
 
@@ -109,6 +111,26 @@ def dispatch(options: Options, any_words: bool) -> int:
     from pyprobe.running import run_program
 
     return run_program(options, name, text, parameters)
+
+
+def help_on(words: list[str]) -> int:
+    """`--help TOPIC`: the reference of functions, builtin values, probe types, macros and settings."""
+    from pyprobe.lang import topics
+
+    for word in words:
+        text = topics.overview() if word == "topics" else topics.reference(word)
+        if text is None:
+            near = similar(word, [name for group in topics.names().values() for name in group])
+            say_error(f"no help on '{word}'\nHINT: {f'similar: {near}' if near else '--help topics lists all names'}")
+            return FAILED
+        print(text, end="")
+    return OK
+
+
+def similar(word: str, names: list[str]) -> str:
+    from difflib import get_close_matches
+
+    return ", ".join(get_close_matches(word, names))
 
 
 def refuse_pid(text: str) -> int:

@@ -40,7 +40,7 @@ OPTIONS = (
     Option("e", "", "PROGRAM", "store", "", "run this program text", "program"),
     Option("l", "list", None, "flag", "", "list probes: all, those matching a PATTERN (`*` is a wildcard), or a script's", "list_probes"),
     Option("v", "verbose", None, "count", "", "more messages; with -l the arguments of each probe; -vv: tracebacks of faults in pyprobe"),
-    Option("h", "help", None, "flag", "", "show this text"),
+    Option("h", "help", None, "flag", "", "show this text; with a TOPIC, the reference of that name (`--help topics` lists all)"),
     Option("V", "version", None, "flag", "", "show the version"),
     Option("", "info", None, "flag", "", "show what this installation has: libraries, the native extension, probe types"),
     Option(
@@ -55,10 +55,11 @@ OPTIONS = (
     Option("k", "warnings", None, "count", "OUTPUT", "warn when a read or a map lookup fails at run time"),
     Option("", "no-warnings", None, "flag", "OUTPUT", "no warnings at all"),
     Option("", "stats", None, "flag", "OUTPUT", "at the end, a table of probes with hits, and figures of the machine, on stderr"),
-    Option("", "kernel", "NAME|FILE", "store", "MACHINE", "boot a real kernel (`pyprobe kernel install debian-arm64` gets one) and probe that"),
+    Option("", "kernel", "NAME|FILE", "store", "MACHINE", "boot a real kernel and probe that (get one: pyprobe kernel install debian-arm64)"),
     Option("", "boot", None, "flag", "MACHINE", "with --kernel: trace from the kernel's first instruction on"),
     Option("", "append", "TEXT", "append", "MACHINE", "with --kernel: add to the kernel's command line (repeatable)"),
     Option("", "memory", "MB", "store", "MACHINE", "with --kernel: memory of the machine (default 256)"),
+    Option("", "root", "DIR", "store", "MACHINE", "with --kernel: the directory that the command sees as / (read only)"),
     Option("", "faithful", None, "flag", "MACHINE", "with --kernel: refuse the probes that Linux itself refuses"),
     Option("", "clock", "EPOCH|real", "store", "MACHINE", "start of the machine's clock in seconds since 1970, or follow the host's clock"),
     Option("", "seed", "N", "store", "MACHINE", "seed of the machine's random numbers and of rand (default 0)"),
@@ -110,6 +111,7 @@ class Options:
     boot: bool = False
     append: list[str]
     memory: str | None = None
+    root: str | None = None
     faithful: bool = False
     clock: str | None = None
     seed: str = "0"
@@ -242,7 +244,7 @@ def _check(options: Options) -> None:
         raise UsageError(f"--seed must be a non-negative integer, got {options.seed}")
     if options.clock is not None and options.clock != "real" and not options.clock.isdecimal():
         raise UsageError(f"--clock must be 'real' or seconds since 1970, got {options.clock}")
-    for name in ("boot", "append", "memory", "faithful"):
+    for name in ("boot", "append", "memory", "root", "faithful"):
         if getattr(options, name) and options.kernel is None:
             raise UsageError(f"--{name} needs --kernel")
     if options.memory is not None and not (options.memory.isdecimal() and LEAST_MEMORY <= int(options.memory) <= MOST_MEMORY):

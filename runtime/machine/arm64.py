@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyprobe.runtime.machine.arch import Arch
+from pyprobe.runtime.machine.arch import Arch, BreakpointTrap
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.engine import Engine
@@ -67,4 +67,5 @@ ARM64 = Arch(
     setup=_setup,
     syscall_traces=None,
     trapped=lambda engine, number: None,
+    breakpoint=BreakpointTrap(number=7, size=4, advance=0, jump=4),  # BRK (EXCP_BKPT of the emulator); B
 )

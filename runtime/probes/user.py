@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.machine.memory import AddressSpace, Vma
     from pyprobe.runtime.probes.base import PointTable
     from pyprobe.runtime.probes.description import Description
+    from pyprobe.runtime.probes.usdt import Semaphores
     from pyprobe.runtime.user.kernel import Kernel
 
 ARGUMENTS = {"x86_64": ("di", "si", "dx", "cx", "r8", "r9"), "arm64": tuple(f"r{i}" for i in range(8))}
@@ -260,6 +261,7 @@ class UserPoints:
         self.targets: dict[tuple[int, int], Target] = {}
         self._by_path: dict[bytes, Target | None] = {}
         self._returns: dict[str, Returns] = {}
+        self.semaphores: Semaphores | None = None  # of usdt probes, made when the first has one
         machine.on_image.append(self._announced)
 
     def target(self, path: str, image: Image) -> Target:
@@ -285,7 +287,7 @@ class UserPoints:
 
     def _announced(self, space: AddressSpace, vma: Vma) -> None:
         """A file has been mapped executable: plant what belongs there, pull what was left by another mapping at these addresses."""
-        target = self._target_of(vma)
+        target = self.target_of(vma)
         wanted = self._points(target, vma) if target else {}
         points = space.points
         stale = [a for a in (*points.blocks, *points.exact) if vma.start <= a < vma.end and a not in wanted]
@@ -297,7 +299,8 @@ class UserPoints:
         for address, (callback, exact) in wanted.items():
             engine.plant(space, address, callback, exact=exact)
 
-    def _target_of(self, vma: Vma) -> Target | None:
+    def target_of(self, vma: Vma) -> Target | None:
+        """The probed file that a mapping shows."""
         path = vma.path
         if path not in self._by_path:
             identity = self._resolver.identity(os.fsdecode(path))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from ctypes import byref, c_uint32, c_uint64, c_void_p
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pyprobe.runtime.machine import unicorn
 from pyprobe.runtime.machine.arm64 import ARM64
@@ -18,6 +18,9 @@ from pyprobe.runtime.machine.cpu_state import verify_word
 from pyprobe.runtime.system.cpu import HARD, Processor
 from pyprobe.runtime.system.internals import mismatch, pointer
 from pyprobe.runtime.system.ram import Ram
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.system.description import SystemDescription
 
 CORTEX_A53 = 1  # uc_cpu_arm64
 COUNTER_SHIFT = 4  # 16 ns a tick: 62.5 MHz, what CNTFRQ_EL0 says
@@ -157,11 +160,13 @@ class Arm64(Processor):
         c_uint64.from_address(entry + _WRITE).value = ctypes.cast(writer, c_void_p).value or 0
 
     def _install(self) -> None:
+        deliver = self.function("arm_cpu_do_interrupt_aarch64")
+        self._deliver = ctypes.PYFUNCTYPE(None, c_void_p)(deliver)
         settings = {
             "handed": 1 << HVC | 1 << SMC,
             "syndrome": self.env + self.offsets.arm_syndrome,
             "trap": TRAP,
-            "deliver": self.function("arm_cpu_do_interrupt_aarch64"),
+            "deliver": deliver,
             "cpu": self.cpu,
             "special": self._special,
             "words": ctypes.addressof(self.words),
@@ -194,7 +199,8 @@ class Arm64(Processor):
     def _special(self, number: int) -> None:
         try:
             if number == SVC:
-                self.on_trap()
+                if not self.on_trap():
+                    self._deliver(self.cpu)
             else:
                 function, argument = self._words_of["x0"].value & 0xFFFF_FFFF, self._words_of["x1"].value
                 self._words_of["x0"].value = self.on_call(function, argument) & 0xFFFF_FFFF_FFFF_FFFF
@@ -227,7 +233,7 @@ class Arm64(Processor):
         self.library.uc_reg_read(self.uc, _PSTATE, byref(self._word))
         return self._word.value & 0xC == 0
 
-    def current_task(self, kernel: object) -> Callable[[], int]:
+    def current_task(self, kernel: SystemDescription) -> Callable[[], int]:
         """A function that gives the address of the running task: the kernel keeps it in SP_EL0 (arch/arm64/include/asm/current.h)."""
         word = self.sp_el0
         return lambda: word.value
@@ -262,6 +268,9 @@ class Arm64(Processor):
                 break
             record = above
         return tuple(frames[:limit])
+
+    def address_space(self) -> int:
+        return self._ttbr0.value & ADDRESS
 
     def translate(self, address: int) -> int:
         """The walk of a 4 KB granule with four levels, as Linux sets it up with 48-bit addresses (DDI 0487, D8.3)."""
