@@ -175,6 +175,7 @@ def run_compiled(settings: Settings, world: MachineWorld, program: Program) -> i
     """Run a checked program; failures of the run are told with their place in the script where they have one."""
     from pyprobe.lang.diagnostics import Diagnostics
     from pyprobe.runtime.handlers import HandlerFault, HandlerRefused
+    from pyprobe.runtime.output.base import OutputError
     from pyprobe.runtime.session import RunError, Session
 
     found = Diagnostics()
@@ -184,6 +185,9 @@ def run_compiled(settings: Settings, world: MachineWorld, program: Program) -> i
         sys.stdout.flush()
         say_error(str(error))
         return error.status
+    except OutputError as error:
+        say_error(str(error))
+        return RUN_FAILED
     except HandlerRefused as error:
         found.error(error.message, error.span)
         status = FAILED

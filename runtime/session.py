@@ -55,7 +55,7 @@ class Settings:
     faithful: refuse the probes that Linux refuses.
     epoch_ns: start of the machine's clock since 1970 (None: the documented constant); real_clock: follow the host's instead.
     format, buffering, output: where and how events are written. native: whether the engine uses the extension (None: if it is there).
-    format, buffering, output: where and how events are written. mode: `test` or `bench` runs the probes of that name, None the others.
+    mode: `test` or `bench` runs the probes of that name, None the others.
     attach: `hook`, or `breakpoint` for what Linux does. The others are the options of the same name.
     """
 

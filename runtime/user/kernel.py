@@ -437,7 +437,7 @@ class Kernel(KernelCalls):
             return
         engine = task.process.engine
         registers = {name: engine.get(name) for name in REPORTED_REGISTERS[task.process.arch]}
-        address = int.from_bytes(info.rest[:8], "little") if info.code in (1, 2) else 0
+        address = int.from_bytes(info.rest[:8], "little") if info.code in (1, 2) else None
         self.crashes.append(Crash(task, info.signo, info.code, address, registers, engine.get(engine.arch.pc)))
 
     def announce_images(self, space: AddressSpace) -> None:
