@@ -67,13 +67,17 @@ def settings_of(options: Options) -> Settings:
 
 
 def make_world(settings: Settings) -> MachineWorld:
-    """The world that a script is compiled against: what the machine of these settings will have."""
+    """The world that a script is compiled against: what the machine of these settings will have. Raises UsageError."""
     from pyprobe.runtime.probes.world import MachineWorld
 
     if settings.kernel is not None:
+        from pyprobe.runtime.session import RunError
         from pyprobe.runtime.system.run import make_description
 
-        return MachineWorld(environ=settings.environ, cwd=settings.cwd, machine=make_description(settings))
+        try:
+            return MachineWorld(environ=settings.environ, cwd=settings.cwd, machine=make_description(settings))
+        except RunError as error:
+            raise UsageError(str(error), prefix="ERROR: ") from None
     return MachineWorld(command=settings.command, environ=settings.environ, cwd=settings.cwd)
 
 
