@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import struct
 from array import array
+from itertools import pairwise
 from typing import NamedTuple
 
 from pyprobe.runtime.system.kernels.errors import KernelError
@@ -94,7 +95,7 @@ def _markers(segment: Segment, table: int) -> tuple[int, list[int]] | None:
     values = words.tolist()
     i = len(values) - 1
     while i >= 0:
-        if values[i] == 0 and i + 40 < len(values) and all(_step(a, b) for a, b in zip(values[i : i + 39], values[i + 1 : i + 40])):
+        if values[i] == 0 and i + 40 < len(values) and all(_step(a, b) for a, b in pairwise(values[i : i + 40])):
             end = i + 1
             while end < len(values) and _step(values[end - 1], values[end]):
                 end += 1
