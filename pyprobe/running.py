@@ -99,7 +99,7 @@ def machine_options(options: Options) -> MachineOptions:
 
 
 def make_world(settings: Settings) -> MachineWorld:
-    """The world that a script is compiled against: what the machine of these settings will have."""
+    """The world that a script is compiled against: what the machine of these settings will have. Raises UsageError."""
     from pyprobe.runtime.probes.world import MachineWorld
 
     if settings.kernel is not None:
