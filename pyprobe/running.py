@@ -70,9 +70,14 @@ def make_world(settings: Settings) -> MachineWorld:
     from pyprobe.runtime.probes.world import MachineWorld
 
     if settings.kernel is not None:
+        from pyprobe.runtime.session import RunError
         from pyprobe.runtime.system.run import make_description
 
-        return MachineWorld(environ=settings.environ, cwd=settings.cwd, machine=make_description(settings))
+        try:
+            machine = make_description(settings)
+        except RunError as error:
+            raise UsageError(str(error), prefix="ERROR: ") from None
+        return MachineWorld(environ=settings.environ, cwd=settings.cwd, machine=machine)
     return MachineWorld(command=settings.command, environ=settings.environ, cwd=settings.cwd)
 
 
