@@ -107,20 +107,12 @@ def make_world(settings: Settings) -> MachineWorld:
         from pyprobe.runtime.system.run import make_description
 
         try:
-<<<<<<< HEAD
             description = make_description(settings)
         except RunError as error:
             raise UsageError(str(error), prefix="ERROR: ") from None
         return MachineWorld(environ=settings.environ, cwd=settings.cwd, machine=description)
     root = os.fsdecode(settings.machine.root)
     return MachineWorld(command=settings.command, environ=settings.environ, cwd=settings.cwd, root="" if root == "/" else root)
-=======
-            machine = make_description(settings)
-        except RunError as error:
-            raise UsageError(str(error), prefix="ERROR: ") from None
-        return MachineWorld(environ=settings.environ, cwd=settings.cwd, machine=machine)
-    return MachineWorld(command=settings.command, environ=settings.environ, cwd=settings.cwd)
->>>>>>> S2
 
 
 def check_command(name: bytes, world: MachineWorld) -> None:
