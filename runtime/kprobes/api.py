@@ -27,10 +27,11 @@ ReturnHandler = Callable[["KretprobeInstance", PtRegs], int | None]
 
 
 class KprobeError(OSError):
-    """A probe that cannot be registered, with the kernel's errno."""
+    """A probe that cannot be registered. number: the kernel's errno, as `errno` holds it too."""
 
     def __init__(self, number: int, reason: str = "") -> None:
         super().__init__(number, reason or os.strerror(number))
+        self.number = number
 
 
 class Kprobe:
