@@ -101,6 +101,7 @@ class Engine:
     native: use the extension (True: or fail, None: if it is there).
     on_syscall: called within the syscall instruction of the guest, registers readable; True to go on in the guest, False to
         leave `run`. Exceptions leave `run`.
+    on_step_fault: told the address of an instruction under a breakpoint that has faulted, and how; True: it is to be tried again.
     why_not: why the extension is not used, or "".
     cpu_state: look for the emulator's CPU state, to read registers where they lie. Without it everything is slower, x86 code runs
         in ring 0 and RDRAND is not refused. `cpu_state_found` tells; the attribute `cpu_state` is then the address of the first
@@ -114,6 +115,8 @@ class Engine:
         self.words = clock.words
         self.state = State()
         self.on_syscall: Callable[[], bool] = lambda: False
+        self.on_step_fault: Callable[[int, Stop], bool] | None = None
+        self._simulated: int | None = None
         self._api = Library()
         self.library = self._api.library
         self._space = AddressSpace(memory)
@@ -515,6 +518,7 @@ class Engine:
     def faulted(self, address: int, access: int) -> None:
         """For a trap's callback that does an instruction's work: the instruction faults."""
         self._fault = (address, access)
+        self._simulated = self.state.pc
         self.state.left = 1
 
     def trap_address(self) -> int:
@@ -541,17 +545,28 @@ class Engine:
             state.left = 1
         return after
 
-    def _leave_slot(self, stop: Stop) -> None:
-        """The run has ended within displaced code: the task is where that code comes from."""
+    def _leave_slot(self, stop: Stop) -> bool:
+        """If the run has ended within displaced code, the task is where that code comes from. True: go on, a fault was dealt with."""
         state = self.state
+        faulted = stop.kind in (StopKind.FAULT, StopKind.TRAP) and self.on_step_fault is not None
+        simulated, self._simulated = self._simulated, None
+        if simulated is not None and faulted and self._step_fault(simulated, stop):
+            state.fired = simulated
+            return True
         for origin in self._space.points.origins:
             found = origin(state.pc)
             if found is not None:
                 address, begun = found
+                if faulted and not begun and self._step_fault(address, stop):
+                    return True
                 if stop.kind is StopKind.STOPPED and not begun:
                     state.fired = address
                 self.set(self.arch.pc, address)
-                return
+                break
+        return False
+
+    def _step_fault(self, address: int, stop: Stop) -> bool:
+        return self.on_step_fault is not None and self.on_step_fault(address, stop)
 
     # running
 
@@ -574,8 +589,8 @@ class Engine:
                     self._raise()
                 stop = self._reason(error)
                 if stop is not None:
-                    if self._space.points.origins:
-                        self._leave_slot(stop)
+                    if self._space.points.origins and self._leave_slot(stop):
+                        continue
                     return stop
         finally:
             sys.unraisablehook = hook
