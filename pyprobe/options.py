@@ -59,6 +59,7 @@ OPTIONS = (
     Option("", "boot", None, "flag", "MACHINE", "with --kernel: trace from the kernel's first instruction on"),
     Option("", "append", "TEXT", "append", "MACHINE", "with --kernel: add to the kernel's command line (repeatable)"),
     Option("", "memory", "MB", "store", "MACHINE", "with --kernel: memory of the machine (default 256)"),
+    Option("", "root", "DIR", "store", "MACHINE", "with --kernel: the directory that the command sees as / (read only)"),
     Option("", "faithful", None, "flag", "MACHINE", "with --kernel: refuse the probes that Linux itself refuses"),
     Option("", "clock", "EPOCH|real", "store", "MACHINE", "start of the machine's clock in seconds since 1970, or follow the host's clock"),
     Option("", "seed", "N", "store", "MACHINE", "seed of the machine's random numbers and of rand (default 0)"),
@@ -110,6 +111,7 @@ class Options:
     boot: bool = False
     append: list[str]
     memory: str | None = None
+    root: str | None = None
     faithful: bool = False
     clock: str | None = None
     seed: str = "0"
@@ -242,7 +244,7 @@ def _check(options: Options) -> None:
         raise UsageError(f"--seed must be a non-negative integer, got {options.seed}")
     if options.clock is not None and options.clock != "real" and not options.clock.isdecimal():
         raise UsageError(f"--clock must be 'real' or seconds since 1970, got {options.clock}")
-    for name in ("boot", "append", "memory", "faithful"):
+    for name in ("boot", "append", "memory", "root", "faithful"):
         if getattr(options, name) and options.kernel is None:
             raise UsageError(f"--{name} needs --kernel")
     if options.memory is not None and not (options.memory.isdecimal() and LEAST_MEMORY <= int(options.memory) <= MOST_MEMORY):

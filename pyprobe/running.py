@@ -43,6 +43,7 @@ def settings_of(options: Options) -> Settings:
         boot=options.boot,
         append=" ".join(options.append),
         memory=int(options.memory) if options.memory is not None else None,
+        root=options.root,
         faithful=options.faithful,
         real_clock=options.clock == "real",
         epoch_ns=int(options.clock) * 10**9 if options.clock not in (None, "real") else None,
@@ -66,7 +67,7 @@ def settings_of(options: Options) -> Settings:
 
 
 def make_world(settings: Settings) -> MachineWorld:
-    """The world that a script is compiled against: what the machine of these settings will have."""
+    """The world that a script is compiled against: what the machine of these settings will have. Raises UsageError."""
     from pyprobe.runtime.probes.world import MachineWorld
 
     if settings.kernel is not None:
@@ -74,10 +75,9 @@ def make_world(settings: Settings) -> MachineWorld:
         from pyprobe.runtime.system.run import make_description
 
         try:
-            machine = make_description(settings)
+            return MachineWorld(environ=settings.environ, cwd=settings.cwd, machine=make_description(settings))
         except RunError as error:
             raise UsageError(str(error), prefix="ERROR: ") from None
-        return MachineWorld(environ=settings.environ, cwd=settings.cwd, machine=machine)
     return MachineWorld(command=settings.command, environ=settings.environ, cwd=settings.cwd)
 
 
@@ -124,7 +124,7 @@ def run_program(options: Options, name: str, text: str, parameters: list[str]) -
     """Compile and run; the exit status of the command."""
     settings = settings_of(options)
     world = make_world(settings)
-    if settings.command is not None:
+    if settings.command is not None and settings.kernel is None:  # a guest's kernel finds its programs itself
         check_command(settings.command[0], world)
     program, status = compile_text(options, world, name, text, parameters)
     if program is None:

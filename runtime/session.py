@@ -49,7 +49,8 @@ class Settings:
 
     command: words of the program to run in the machine, None for the built-in workload. environ, cwd: its surroundings.
     kernel: the kernel to boot, by name or file, None for the user machine; boot: trace it from its first instruction; append: added to its
-    command line; memory: MB of RAM, None for the default; faithful: refuse the probes that Linux refuses.
+    command line; memory: MB of RAM, None for the default; root: the host's directory that is the guest's root;
+    faithful: refuse the probes that Linux refuses.
     epoch_ns: start of the machine's clock since 1970 (None: the documented constant); real_clock: follow the host's instead.
     format, buffering, output: where and how events are written. native: whether the engine uses the extension (None: if it is there).
     format, buffering, output: where and how events are written. mode: `test` or `bench` runs the probes of that name, None the others.
@@ -66,6 +67,7 @@ class Settings:
         boot: bool = False,
         append: str = "",
         memory: int | None = None,
+        root: str | None = None,
         faithful: bool = False,
         real_clock: bool = False,
         epoch_ns: int | None = None,
@@ -93,6 +95,7 @@ class Settings:
         self.boot = boot
         self.append = append
         self.memory = memory
+        self.root = root
         self.faithful = faithful
         self.real_clock = real_clock
         self.epoch_ns = epoch_ns

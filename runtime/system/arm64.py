@@ -160,11 +160,13 @@ class Arm64(Processor):
         c_uint64.from_address(entry + _WRITE).value = ctypes.cast(writer, c_void_p).value or 0
 
     def _install(self) -> None:
+        deliver = self.function("arm_cpu_do_interrupt_aarch64")
+        self._deliver = ctypes.PYFUNCTYPE(None, c_void_p)(deliver)
         settings = {
             "handed": 1 << HVC | 1 << SMC,
             "syndrome": self.env + self.offsets.arm_syndrome,
             "trap": TRAP,
-            "deliver": self.function("arm_cpu_do_interrupt_aarch64"),
+            "deliver": deliver,
             "cpu": self.cpu,
             "special": self._special,
             "words": ctypes.addressof(self.words),
@@ -197,7 +199,8 @@ class Arm64(Processor):
     def _special(self, number: int) -> None:
         try:
             if number == SVC:
-                self.on_trap()
+                if not self.on_trap():
+                    self._deliver(self.cpu)
             else:
                 function, argument = self._words_of["x0"].value & 0xFFFF_FFFF, self._words_of["x1"].value
                 self._words_of["x0"].value = self.on_call(function, argument) & 0xFFFF_FFFF_FFFF_FFFF
@@ -265,6 +268,9 @@ class Arm64(Processor):
                 break
             record = above
         return tuple(frames[:limit])
+
+    def address_space(self) -> int:
+        return self._ttbr0.value & ADDRESS
 
     def translate(self, address: int) -> int:
         """The walk of a 4 KB granule with four levels, as Linux sets it up with 48-bit addresses (DDI 0487, D8.3)."""

@@ -18,6 +18,7 @@ from pyprobe.runtime.system import snapshot
 from pyprobe.runtime.system.internals import build_id, offsets
 from pyprobe.runtime.system.machine import Board, Hang, SystemMachine
 from pyprobe.runtime.system.ram import MB, Ram
+from pyprobe.runtime.system.root.channel import Event
 from pyprobe.version import VERSION
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class Boot:
 
     def _boot(self, clock: Clock) -> SystemMachine:
         machine = self.fresh(clock)
-        machine.until_ready()
+        machine.until(Event.READY)
         name = self.kernel.name
 
         def sign() -> None:
@@ -151,6 +152,10 @@ class Boot:
             raise BootError(f"kernel {name} did not come up: {error}{last_lines(machine.board.console)}") from None
         finally:
             self.progress("")
+        if machine.channel.failure is not None:
+            errno, step, _ = machine.channel.failure
+            reason = f"its init could not {step.decode()}: {os.strerror(errno)}"
+            raise BootError(f"kernel {name} did not come up: {reason}{last_lines(machine.board.console)}")
         if not machine.ready:
             how = {"off": "it was powered off", "reset": "it panicked"}.get(machine.power, "its init did nothing")
             raise BootError(f"kernel {name} did not come up: {how}{last_lines(machine.board.console)}")

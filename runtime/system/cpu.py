@@ -40,6 +40,7 @@ class Processor:
 
     native: use the extensions (True: or fail, None: if they are there). why_not: why they are not used, or "".
     on_trap: called when the guest executes the trap instruction; registers can be read and set then.
+        False: it goes the way of a system call.
     on_power: called with "off" or "reset" when the guest asks for it.
     halted: it waits for an interrupt.
     """
@@ -53,7 +54,7 @@ class Processor:
         self.words = clock.words
         self.state = State()
         self.halted = False
-        self.on_trap: Callable[[], None] = lambda: None
+        self.on_trap: Callable[[], bool] = lambda: False
         self.on_power: Callable[[str], None] = lambda what: None
         self.offsets = offsets()
         self._api = Library()
@@ -177,6 +178,10 @@ class Processor:
 
     def translate(self, address: int) -> int:
         """The offset in RAM of a virtual address, by the page tables in force; -1 where nothing is mapped."""
+        raise NotImplementedError
+
+    def address_space(self) -> int:
+        """The physical address of the page tables of the program that runs."""
         raise NotImplementedError
 
     def read(self, address: int, size: int) -> bytes | None:
