@@ -93,8 +93,10 @@ def copy_process(k: Kernel, parent: Task, args: CloneArgs) -> Task:
     check_flags(flags)
     process = parent.process
     limit = process.limits[RLIMIT_NPROC][0]
-    over = parent.cred.uid and sum(1 for t in k.tasks.values() if t.cred.uid == parent.cred.uid) >= limit
-    if over or max(len(k.tasks), len(k.processes)) >= k.task_limit:
+    if max(len(k.tasks), len(k.processes)) >= k.task_limit:
+        k.tasks_exhausted = True
+        raise Errno(EAGAIN)
+    if parent.cred.uid and sum(1 for t in k.tasks.values() if t.cred.uid == parent.cred.uid) >= limit:
         raise Errno(EAGAIN)
     tid = k.new_pid()
     if flags & CLONE_THREAD:
@@ -150,7 +152,7 @@ def _copy_group(k: Kernel, process: Process, pid: int, args: CloneArgs) -> Proce
         child.actions = dict(process.actions)
     child.limits = dict(process.limits)
     child.exe, child.argv, child.environ, child.auxv = process.exe, process.argv, process.environ, process.auxv
-    child.argument_area = process.argument_area
+    child.argument_area, child.sigreturn = process.argument_area, process.sigreturn
     child.nice, child.personality, child.dumpable = process.nice, process.personality, process.dumpable
     child.no_new_privs = process.no_new_privs
     child.start_time = k.clock.now()

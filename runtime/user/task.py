@@ -98,6 +98,7 @@ class Process:
         self.environ: tuple[bytes, ...] = ()
         self.auxv: bytes = b""
         self.argument_area = (0, 0)  # where argv's strings lie: [start, end)
+        self.sigreturn = 0  # where signal handlers without a restorer of their own return to
         self.start_time = 0  # ns since boot
         self.cpu_time = 0  # ns, of threads that have ended included
         self.children_cpu_time = 0  # ns, of children waited for
