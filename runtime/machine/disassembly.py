@@ -18,6 +18,10 @@ _ENDS = {"x86_64": frozenset({"call", "jmp", "ljmp", "notrack jmp", "bnd jmp", "
 _PADDING = {"x86_64": frozenset({"nop", "int3", "endbr64", "data16", "xchg"}), "arm64": frozenset({"nop", "udf", "bti"})}
 
 
+_BRANCHES = {"x86_64": ("j", "call", "ret", "loop", "ljmp", "lcall"),
+             "arm64": ("b", "bl", "blr", "br", "ret", "cbz", "cbnz", "tbz", "tbnz")}  # fmt: skip
+
+
 class Instruction:
     """`address`, raw `code` and its text."""
 
@@ -73,6 +77,17 @@ def falls_through(arch: str, code: bytes) -> bool:
         if i.mnemonic not in _PADDING[arch]:
             last = i
     return last is not None and last.mnemonic not in _ENDS[arch]
+
+
+def is_branch(arch: str, code: bytes) -> bool:
+    """Whether an instruction may go elsewhere than on: jumps, calls and returns, taken or not."""
+    first = next(instructions(arch, code, 0), None)
+    if first is None:
+        return False
+    mnemonic = first.mnemonic.rsplit(" ", 1)[-1]  # without prefixes
+    if arch == "x86_64":
+        return mnemonic.startswith(_BRANCHES[arch])
+    return mnemonic in _BRANCHES[arch] or mnemonic.startswith("b.")
 
 
 def listing(
