@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pyprobe.lang.attachpoint import AttachPoint
 from pyprobe.lang.typesys import Record
@@ -60,15 +60,26 @@ class Provider(Protocol):
         """Have the handler called whenever the event happens. Raises AttachError."""
 
 
+class Attached(NamedTuple):
+    """How a probe is attached, for people. instruction: the one under it; misses: hits that its handler was not called for."""
+
+    how: str
+    instruction: Callable[[], str] = str
+    misses: Callable[[], int] = int
+
+
 class PointTable(Protocol):
     """What the attachments of one run share (runtime.probes.Attachments). `begin` and `end` hold the handlers of these probes, `own` the
-    (name, handler) of those of pyprobe's other events by provider: `self`, `test`, `bench`."""
+    (name, handler) of those of pyprobe's other events by provider: `self`, `test`, `bench`. breakpoints: code is probed as Linux does it; attached: how each probe
+    is, by its name."""
 
     description: Description
     unsafe: bool
     begin: list[Handler]
     end: list[Handler]
     own: dict[str, list[tuple[str, Handler]]]
+    breakpoints: bool
+    attached: dict[str, Attached]
 
     def user_points(self, machine: Kernel) -> UserPoints: ...
 
@@ -277,7 +288,8 @@ def user_stack(machine: Kernel, limit: int, *, entry: bool = False) -> tuple[int
     if task is None:
         return (0,)
     engine, space = task.process.engine, task.process.space
-    return (task.pid, *unwind(engine.arch.name, engine.get, space, limit, entry=entry))
+    addresses = unwind(engine.arch.name, engine.get, space, limit, entry=entry)
+    return (task.pid, *(machine.shown_stack(addresses) if machine.shown_stack is not None else addresses))
 
 
 def combined(handlers: list[Handler]) -> Handler:

@@ -1,7 +1,7 @@
 """The script cases: every block of a `*.txt` file here is a script with the output that bpftrace 0.27.1 gave for it.
 
-A block is lines of `NAME`, `PROG`, optional `ARGS` (options of the command), and one `EXPECT` per line of standard output; blocks are
-separated by blank lines. Empty lines at the end of the output are not compared. Adding a case is adding a block.
+A block is lines of `NAME`, `PROG`, optional `ARGS` (options of the command) and `WORDS` (what follows the program on the command line),
+and one `EXPECT` per line of standard output; blocks are separated by blank lines. Empty lines at the end of the output are not compared. Adding a case is adding a block.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ class Case:
         self.file = file
         self.name = self.program = ""
         self.arguments: list[str] = []
+        self.words: list[str] = []
         self.expected: list[str] = []
         for line in text.split("\n"):
             word, _, rest = line.partition(" ")
@@ -34,6 +35,8 @@ class Case:
                 self.program = rest
             elif word == "ARGS":
                 self.arguments = shlex.split(rest)
+            elif word == "WORDS":
+                self.words = shlex.split(rest)
             elif word == "EXPECT":
                 self.expected.append(rest)
             else:
@@ -67,7 +70,7 @@ def lines(output: bytes) -> list[str]:
 
 @pytest.mark.parametrize("case", [pytest.param(c, id=f"{c.file}: {c.name}") for c in CASES])
 def test_case(case: Case, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    main([*case.arguments, "-e", case.program])
+    main([*case.arguments, "-e", case.program, *case.words])
     out, err = capfdbinary.readouterr()
     assert lines(out) == case.expected, err.decode("utf-8", "replace")
 
@@ -75,6 +78,6 @@ def test_case(case: Case, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
 @pytest.mark.parametrize("case", [pytest.param(c, id=c.file) for c in FIRST])
 def test_case_as_a_command(case: Case) -> None:
     """The first case of each file as a process of its own."""
-    command = [sys.executable, "-m", "pyprobe", *case.arguments, "-e", case.program]
+    command = [sys.executable, "-m", "pyprobe", *case.arguments, "-e", case.program, *case.words]
     done = subprocess.run(command, capture_output=True, timeout=60, check=False)
     assert lines(done.stdout) == case.expected, done.stderr
