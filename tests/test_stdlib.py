@@ -11,7 +11,7 @@ from pyprobe.lang import library
 from pyprobe.lang.compiler import compile_program
 from pyprobe.lang.source import Source
 
-WITHOUT_TESTS = {"tasks.pt"}  # need the members of struct task_struct, which come with a kernel's type information
+WITHOUT_TESTS: set[str] = set()
 
 
 @pytest.mark.parametrize("file", [f for f in library.files() if f.name not in WITHOUT_TESTS], ids=lambda f: f.name)
