@@ -65,5 +65,9 @@ def attach(machine: Kernel, points: PointTable, point: AttachPoint, make: MakeHa
     if event not in COUNTED:
         raise AttachError(f"the emulated processor counts {' and '.join(COUNTED)} only")
     handler = every(point.rate or HARDWARE[event], make(EventBinding(machine, point)))
-    counted = branches_only(machine, handler) if event == "branch-instructions" else lambda address, size: handler()
+
+    def executed(address: int, size: int) -> None:
+        handler()
+
+    counted = branches_only(machine, handler) if event == "branch-instructions" else executed
     machine.engine_for(machine.arch).on_instruction(counted)
