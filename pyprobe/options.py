@@ -60,7 +60,7 @@ OPTIONS = (
     Option("", "append", "TEXT", "append", "MACHINE", "with --kernel: add to the kernel's command line (repeatable)"),
     Option("", "memory", "MB", "store", "MACHINE", "with --kernel: memory of the machine (default 256)"),
     Option("", "faithful", None, "flag", "MACHINE", "with --kernel: refuse the probes that Linux itself refuses"),
-    Option("", "attach", "HOW", "store", "MACHINE", "how probes in code are attached: hook (invisible) or breakpoint (as Linux does)"),
+    Option("", "attach", "HOW", "store", "MACHINE", "probes in code: hook (invisible) or breakpoint (as Linux does)"),
     Option("", "clock", "EPOCH|real", "store", "MACHINE", "start of the machine's clock in seconds since 1970, or follow the host's clock"),
     Option("", "seed", "N", "store", "MACHINE", "seed of the machine's random numbers and of rand (default 0)"),
     Option("I", "", "DIR", "append", "SCRIPT", "look for C headers in DIR too (repeatable)", "include_dirs"),
