@@ -183,7 +183,25 @@ class Config:
 
 
 SHOWN = (
-    "cpp_demangle lazy_symbolication print_maps_on_exit use_blazesym show_debug_info log_size max_bpf_progs max_cat_bytes max_map_keys "
-    "max_probes max_strlen on_stack_limit perf_rb_pages str_trunc_trailer unstable_import_statement unstable_tseries unstable_typeinfo "
-    "unstable_dw_ustack missing_probes stack_mode license"
-).split()
+    "cpp_demangle",
+    "lazy_symbolication",
+    "print_maps_on_exit",
+    "use_blazesym",
+    "show_debug_info",
+    "log_size",
+    "max_bpf_progs",
+    "max_cat_bytes",
+    "max_map_keys",
+    "max_probes",
+    "max_strlen",
+    "on_stack_limit",
+    "perf_rb_pages",
+    "str_trunc_trailer",
+    "unstable_import_statement",
+    "unstable_tseries",
+    "unstable_typeinfo",
+    "unstable_dw_ustack",
+    "missing_probes",
+    "stack_mode",
+    "license",
+)

@@ -100,7 +100,8 @@ class RuntimeContext:
 
     maps, output: see their classes. memory, clock, names: the machine (see the protocols).
     rng: the only source of chance, from `seed`. arch: the machine's architecture, for the names of system calls.
-    command_pid: process id of the command, 0 without one. unsafe: whether system() may run. verbose_helpers: `-k`, warn about reads that fail.
+    command_pid: process id of the command, 0 without one. unsafe: whether system() may run.
+    verbose_helpers: `-k`, warn about reads that fail.
     read_file: how cat() gets a file: `(path, limit) -> bytes`, raises OSError. run_command: how system() runs a shell command:
     `(command) -> (stdout, status)`.
     """

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from pyprobe.lang.program import ProbeBody, Program
 from pyprobe.runtime.context import RuntimeContext
 from pyprobe.runtime.handlers import Handler, compile_probe
+from pyprobe.runtime.limits import MachineOptions
 from pyprobe.runtime.machine.clock import EPOCH_NS, Clock
 from pyprobe.runtime.machines import Machine, MachineMemory, make_machine
 from pyprobe.runtime.maps import MapStore
@@ -47,12 +48,14 @@ class RunError(Exception):
 class Settings:
     """What the command line says about a run.
 
+    machine: what the machine is given of this host, and its bounds.
     command: words of the program to run in the machine, None for the built-in workload. environ, cwd: its surroundings.
     kernel: the kernel to boot, by name or file, None for the user machine; boot: trace it from its first instruction; append: added to its
-    command line; memory: MB of RAM, None for the default; faithful: refuse the probes that Linux refuses.
+    command line; memory: MB of RAM, None for the default; root: the host's directory that is the guest's root;
+    faithful: refuse the probes that Linux refuses.
     epoch_ns: start of the machine's clock since 1970 (None: the documented constant); real_clock: follow the host's instead.
     format, buffering, output: where and how events are written. native: whether the engine uses the extension (None: if it is there).
-    format, buffering, output: where and how events are written. mode: `test` or `bench` runs the probes of that name, None the others.
+    mode: `test` or `bench` runs the probes of that name, None the others.
     attach: `hook`, or `breakpoint` for what Linux does. The others are the options of the same name.
     """
 
@@ -66,7 +69,9 @@ class Settings:
         boot: bool = False,
         append: str = "",
         memory: int | None = None,
+        root: str | None = None,
         faithful: bool = False,
+        machine: MachineOptions | None = None,
         real_clock: bool = False,
         epoch_ns: int | None = None,
         seed: int = 0,
@@ -94,7 +99,9 @@ class Settings:
         self.boot = boot
         self.append = append
         self.memory = memory
+        self.root = root
         self.faithful = faithful
+        self.machine = machine or MachineOptions()
         self.real_clock = real_clock
         self.epoch_ns = epoch_ns
         self.seed = seed

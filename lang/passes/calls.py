@@ -10,8 +10,8 @@ from pyprobe.lang import nodes as n
 from pyprobe.lang.diagnostics import Diagnostics
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import rewrite
-from pyprobe.lang.signatures import BUILTINS, FUNCTIONS, PROBE_TYPES, STACK_MODES, STACK_MOST, TIMESTAMP_MODES, Signature
 from pyprobe.lang.signalnames import LAST, signal_number
+from pyprobe.lang.signatures import BUILTINS, FUNCTIONS, PROBE_TYPES, STACK_MODES, STACK_MOST, TIMESTAMP_MODES, Signature
 from pyprobe.lang.typesys import BOOL, NONE
 
 DEBUGF = (
@@ -105,8 +105,6 @@ class _Calls:
     def unavailable(self, node: n.Call) -> None:
         if node.name.startswith("signal"):
             text = f"{node.name}() can not be used for this probetype {PROBE_TYPES.get(self.provider, self.provider)}"
-        elif node.name == "override" and self.provider not in (BUILTINS["ctx"].providers or ()):
-            text = f"The ctx builtin can not be used with '{self.provider}' probes"
         elif node.name == "override":
             text = "override() can only be used inside kprobes"
         elif node.name == "path":

@@ -23,9 +23,8 @@ def _size_of(ctx: Inference, node: n.SizeOf) -> Type:
 
 def size_of(ctx: Inference, operand: n.Expr | n.TypeSpec) -> int:
     """The size in bytes of a type, or of the type of an expression."""
-    if isinstance(operand, n.TypeSpec):
-        return ctx.resolve(operand).size
-    return operand_type(ctx, operand).size
+    found = ctx.resolve(operand) if isinstance(operand, n.TypeSpec) else operand_type(ctx, operand)
+    return found.size % (1 << 64)
 
 
 def operand_type(ctx: Inference, operand: n.Expr) -> Type:

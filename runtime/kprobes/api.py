@@ -89,8 +89,8 @@ class KretprobeInstance:
 class Kretprobe:
     """struct kretprobe.
 
-    kp, or the arguments that make one: the function. handler(ri, regs): when it has returned; entry_handler(ri, regs): when it is entered; a
-    value other than 0 means that this return is of no interest. maxactive: calls that can be followed at once, 0 for the usual number;
+    kp, or the arguments that make one: the function. handler(ri, regs): when it has returned; entry_handler(ri, regs): when it is entered;
+    a value other than 0 means that this return is of no interest. maxactive: calls that can be followed at once, 0 for the usual number;
     nmissed: those that could not.
     """
 

@@ -1,8 +1,8 @@
 """The functions that Linux refuses to probe.
 
 In a booted kernel: those of the section .kprobes.text and what NOKPROBE_SYMBOL and the noinstr, entry and irqentry sections
-name, between the symbols that mark their beginnings and ends (arch_populate_kprobe_blacklist and populate_kprobe_blacklist of kernel/kprobes.c). In the
-emulated kernel, whose functions are few: those of its entry code.
+name, between the symbols that mark their beginnings and ends (arch_populate_kprobe_blacklist and populate_kprobe_blacklist of
+kernel/kprobes.c). In the emulated kernel, whose functions are few: those of its entry code.
 """
 
 from __future__ import annotations

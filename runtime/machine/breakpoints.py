@@ -1,8 +1,9 @@
 """Breakpoints as Linux plants them: code in guest memory is replaced, what it displaced runs in a slot.
 
 The first bytes of an instruction become `int3` (x86-64) or `brk` (arm64). When that traps, the table of the address space, keyed by
-address, says whose it is; the displaced instruction then runs in a slot, from where a jump leads back, or is simulated (see displaced.py). The
-immediates of `brk` are the kernel's (arch/arm64/include/asm/brk-imm.h), slots lie in a mapping named as there (kernel/events/uprobes.c).
+address, says whose it is; the displaced instruction then runs in a slot, from where a jump leads back, or is simulated (see displaced.py).
+The immediates of `brk` are the kernel's (arch/arm64/include/asm/brk-imm.h), slots lie in a mapping named as there
+(kernel/events/uprobes.c).
 
 `Breakpoints` is for one address space; `FileBreakpoints` for a file, in every process that maps it.
 """

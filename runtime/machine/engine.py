@@ -128,6 +128,7 @@ class Engine:
         self._keep: list[object] = []  # C callbacks must outlive the hooks
         self._word = c_uint64()
         self.trap_cost = TRAP_NS - arch.breakpoint.size - arch.breakpoint.jump
+        self._wide = (ctypes.c_ubyte * 64)()  # for vector registers
         self.uc = self._open()
         self.callbacks, self.why_not = self._choose(native)
         self.native = not self.why_not
@@ -221,6 +222,10 @@ class Engine:
 
         self._hook_python(unicorn.HOOK_INSN, _INSTRUCTION(call), instruction)
 
+    def keep(self, function: object) -> None:
+        """For an architecture's setup: a C callback that must live as long as the engine."""
+        self._keep.append(function)
+
     def syscall_interrupt(self, number: int) -> None:
         """For an architecture's setup: the exception `number` is the syscall instruction."""
         self._syscall_interrupt = number
@@ -254,6 +259,20 @@ class Engine:
         self._write(name, value)
         if self.arch.registers[name] == self.arch.registers[self.arch.pc]:
             self.state.pc = value & NOWHERE
+
+    def vectors(self) -> bytes:
+        """The vector registers of the running task, 16 bytes each, in the order of the architecture's table."""
+        return b"".join([self._vector(number) for number in self.arch.vectors])
+
+    def _vector(self, number: int) -> bytes:
+        self.library.uc_reg_read(self.uc, number, byref(self._wide))
+        return bytes(self._wide[:16])
+
+    def set_vectors(self, data: bytes) -> None:
+        """Set the vector registers of the running task."""
+        for i, number in enumerate(self.arch.vectors):
+            ctypes.memmove(self._wide, data[16 * i : 16 * i + 16], 16)
+            self.library.uc_reg_write(self.uc, number, byref(self._wide))
 
     def _arguments_reader(self) -> Callable[[], tuple[int, ...]]:
         names = (self.arch.number, *self.arch.arguments)

@@ -48,7 +48,8 @@ class Native:
     def activate(self, pages: dict[int, int], points: Points) -> None:
         """Page table and probe points of the current space."""
         if points.tables is None:
-            points.tables = Table(points.blocks), Table(points.exact), Table({address: _plain(callback) for address, callback in points.traps.items()})
+            traps = {address: _plain(callback) for address, callback in points.traps.items()}
+            points.tables = Table(points.blocks), Table(points.exact), Table(traps)
             points.shared = False
         self._pages, self._points = pages, points
         self._core.activate(pages, *points.tables)

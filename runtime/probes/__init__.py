@@ -30,6 +30,7 @@ PROVIDERS: dict[str, str] = {
     "fexit": "trampoline",
     "uprobe": "user",
     "uretprobe": "user",
+    "usdt": "usdt",
     "tracepoint": "tracepoint",
     "rawtracepoint": "rawtracepoint",
     "software": "software",
@@ -37,7 +38,14 @@ PROVIDERS: dict[str, str] = {
 """Names of probes to the modules that provide them, which are imported when they are asked for."""
 
 
-BOOTED: dict[str, str] = {"kprobe": "text", "kretprobe": "text"}
+BOOTED: dict[str, str] = {
+    "kprobe": "text",
+    "kretprobe": "text",
+    "fentry": "typed",
+    "fexit": "typed",
+    "tracepoint": "kernel_events",
+    "rawtracepoint": "kernel_events",
+}
 """Where the provider for a booted kernel is another one."""
 
 

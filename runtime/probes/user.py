@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.machine.memory import AddressSpace, Vma
     from pyprobe.runtime.probes.base import PointTable
     from pyprobe.runtime.probes.description import Description
+    from pyprobe.runtime.probes.usdt import Semaphores
     from pyprobe.runtime.user.kernel import Kernel
 
 ARGUMENTS = {"x86_64": ("di", "si", "dx", "cx", "r8", "r9"), "arm64": tuple(f"r{i}" for i in range(8))}
@@ -72,6 +73,9 @@ def expand(machine: Description, point: AttachPoint) -> list[AttachPoint]:
         raise PointError(f"No DWARF debug info found for '{point.target}'", "Places in source files are not supported yet.")
     paths = machine.targets.resolve(point.target)
     if not paths:
+        host = machine.targets.host_path(point.target)
+        if os.path.isfile(host) and os.access(host, os.X_OK):
+            machine.image(point.target)  # raises what is wrong with it
         raise PointError(f"{point.provider} target file '{point.target}' does not exist or is not executable")
     if "*" not in point.target:
         paths = paths[:1]
@@ -264,6 +268,7 @@ class UserPoints:
         self.targets: dict[tuple[int, int], Target] = {}
         self._by_path: dict[bytes, Target | None] = {}
         self._returns: dict[str, Returns | Trampolines] = {}
+        self.semaphores: Semaphores | None = None  # of usdt probes, made when the first has one
         machine.on_image.append(self._announced)
 
     def target(self, path: str, image: Image) -> Target:
@@ -293,7 +298,7 @@ class UserPoints:
 
     def _announced(self, space: AddressSpace, vma: Vma) -> None:
         """A file has been mapped executable: plant what belongs there, pull what was left by another mapping at these addresses."""
-        target = self._target_of(vma)
+        target = self.target_of(vma)
         if self.breakpoints:
             self._break_into(space, vma, target)
             return
@@ -324,7 +329,8 @@ class UserPoints:
         elif stale:
             self.machine.engine_for(self.machine.arch).traps_changed(space)
 
-    def _target_of(self, vma: Vma) -> Target | None:
+    def target_of(self, vma: Vma) -> Target | None:
+        """The probed file that a mapping shows."""
         path = vma.path
         if path not in self._by_path:
             identity = self._resolver.identity(os.fsdecode(path))

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +18,7 @@ from pyprobe.runtime.system import snapshot
 from pyprobe.runtime.system.internals import build_id, offsets
 from pyprobe.runtime.system.machine import Board, Hang, SystemMachine
 from pyprobe.runtime.system.ram import MB, Ram
+from pyprobe.runtime.system.root.channel import Event
 from pyprobe.version import VERSION
 
 if TYPE_CHECKING:
@@ -129,15 +130,13 @@ class Boot:
             return None
         except snapshot.Damaged as error:
             self.warn(f"the snapshot of the booted kernel is damaged ({error}); the kernel is booted again")
-            try:
+            with suppress(OSError):
                 os.unlink(path)
-            except OSError:
-                pass
             return None
 
     def _boot(self, clock: Clock) -> SystemMachine:
         machine = self.fresh(clock)
-        machine.until_ready()
+        machine.until(Event.READY)
         name = self.kernel.name
 
         def sign() -> None:
@@ -153,8 +152,13 @@ class Boot:
             raise BootError(f"kernel {name} did not come up: {error}{last_lines(machine.board.console)}") from None
         finally:
             self.progress("")
+        if machine.channel.failure is not None:
+            errno, step, _ = machine.channel.failure
+            reason = f"its init could not {step.decode()}: {os.strerror(errno)}"
+            raise BootError(f"kernel {name} did not come up: {reason}{last_lines(machine.board.console)}")
         if not machine.ready:
-            raise BootError(f"kernel {name} did not come up: it asked for power {machine.power or 'nothing'}{last_lines(machine.board.console)}")
+            how = {"off": "it was powered off", "reset": "it panicked"}.get(machine.power, "its init did nothing")
+            raise BootError(f"kernel {name} did not come up: {how}{last_lines(machine.board.console)}")
         return machine
 
     # where the snapshot is kept

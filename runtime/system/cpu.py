@@ -12,7 +12,8 @@ import ctypes
 import sys
 from collections.abc import Callable
 from ctypes import byref, c_size_t, c_uint32, c_uint64, c_void_p
-from typing import NoReturn
+from importlib import import_module
+from typing import TYPE_CHECKING, NoReturn
 
 from pyprobe.runtime.machine import unicorn
 from pyprobe.runtime.machine.arch import Arch
@@ -25,6 +26,9 @@ from pyprobe.runtime.machine.unicorn import Library, UnicornError
 from pyprobe.runtime.system.internals import mismatch, offsets, pointer
 from pyprobe.runtime.system.ram import PAGE, Ram
 
+if TYPE_CHECKING:
+    from pyprobe.runtime.system.description import SystemDescription
+
 HARD = 2  # CPU_INTERRUPT_HARD
 
 MMIO_READ = ctypes.CFUNCTYPE(c_uint64, c_void_p, c_uint64, ctypes.c_uint, c_void_p)
@@ -36,6 +40,7 @@ class Processor:
 
     native: use the extensions (True: or fail, None: if they are there). why_not: why they are not used, or "".
     on_trap: called when the guest executes the trap instruction; registers can be read and set then.
+        False: it goes the way of a system call.
     on_power: called with "off" or "reset" when the guest asks for it.
     halted: it waits for an interrupt.
     """
@@ -49,7 +54,7 @@ class Processor:
         self.words = clock.words
         self.state = State()
         self.halted = False
-        self.on_trap: Callable[[], None] = lambda: None
+        self.on_trap: Callable[[], bool] = lambda: False
         self.on_power: Callable[[str], None] = lambda what: None
         self.offsets = offsets()
         self._api = Library()
@@ -87,8 +92,8 @@ class Processor:
         if native is not False:
             try:
                 from pyprobe.runtime.machine.native import Native
-                from pyprobe.runtime.system import _native as _
 
+                import_module("pyprobe.runtime.system._native")
                 return Native(self), ""
             except ImportError as error:
                 if native:
@@ -175,6 +180,10 @@ class Processor:
         """The offset in RAM of a virtual address, by the page tables in force; -1 where nothing is mapped."""
         raise NotImplementedError
 
+    def address_space(self) -> int:
+        """The physical address of the page tables of the program that runs."""
+        raise NotImplementedError
+
     def read(self, address: int, size: int) -> bytes | None:
         """Virtual memory as the processor sees it; None where a part of it is not there."""
         start = self.translate(address)
@@ -223,7 +232,7 @@ class Processor:
 
     # what the kernel's calling conventions put where
 
-    def current_task(self, kernel: object) -> Callable[[], int]:
+    def current_task(self, kernel: SystemDescription) -> Callable[[], int]:
         """A function that gives the address of the running task's task_struct. kernel: knows the kernel's symbols and types."""
         raise NotImplementedError
 
@@ -281,6 +290,11 @@ class Processor:
     def awake(self) -> bool:
         """Whether something is there to end a wait for interrupts."""
         return bool(self.interrupt_request.value & HARD)
+
+    @property
+    def dead(self) -> bool:
+        """Whether it waits and no interrupt could end that."""
+        return False
 
     def run(self) -> bool:
         """Run until somebody asks for a stop (True) or the processor waits for an interrupt (False).

@@ -14,10 +14,14 @@ from pyprobe.runtime.machine.unicorn import UnicornError, locate
 
 
 class Offsets(NamedTuple):
-    """Places in bytes. In uc_struct: cpu. In CPUState: interrupt_request (32 bits), env (pointer), icount (pointer to the counter that is
-    tested as a block begins), halted (32 bits), cpu_class (pointer). In ARMCPU: arm_registers (pointer to the table of system registers).
-    In uc_context: context_header (bytes before the registers). From CPUState to the architecture's own state: arm_state, x86_state; in these: arm_x0, arm_pc, arm_syndrome; the names that begin
-    with x86 are for x86_64.py."""
+    """Places in bytes.
+
+    In uc_struct: cpu. In uc_context: context_header (bytes before the registers). In CPUState: interrupt_request (32 bits), env (pointer),
+    icount (pointer to the counter that is tested as a block begins), halted (32 bits), cpu_class (pointer). In ARMCPU: arm_registers
+    (pointer to the table of system registers). From CPUState to the architecture's own state: arm_state, x86_state; in these: arm_x0, arm_pc,
+    arm_syndrome; x86_eip, eflags, cc_src, cc_op, df and hflags, the six segments (es, cs, ss, ds, fs, gs) and model-specific registers.
+    From two functions to the slots of the procedure linkage table through which they are called: x86_protect_slot, x86_written_slot.
+    """
 
     cpu: int
     context_header: int
@@ -32,6 +36,19 @@ class Offsets(NamedTuple):
     arm_pc: int
     arm_syndrome: int
     x86_state: int
+    x86_eip: int
+    x86_eflags: int
+    x86_cc_src: int
+    x86_cc_op: int
+    x86_df: int
+    x86_hflags: int
+    x86_segments: int
+    x86_star: int
+    x86_lstar: int
+    x86_fmask: int
+    x86_kernel_gs: int
+    x86_protect_slot: int
+    x86_written_slot: int
 
 
 BUILDS = {
@@ -49,6 +66,19 @@ BUILDS = {
         arm_pc=0x140,
         arm_syndrome=0xBD0,
         x86_state=0x8A50,
+        x86_eip=0x80,
+        x86_eflags=0x88,
+        x86_cc_src=0x98,
+        x86_cc_op=0xA8,
+        x86_df=0xAC,
+        x86_hflags=0xB0,
+        x86_segments=0xB8,
+        x86_star=0x12D8,
+        x86_lstar=0x12E8,
+        x86_fmask=0x12F8,
+        x86_kernel_gs=0x1300,
+        x86_protect_slot=0x14C22D8 - 0x412C90,
+        x86_written_slot=0x14C4020 - 0x430760,
     ),
 }
 """By the build id of the library (the note NT_GNU_BUILD_ID)."""

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from errno import ENOSYS
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pyprobe.runtime.machine.clock import NEVER, Clock
+from pyprobe.runtime.system.root.channel import HIDDEN_PID, Channel, Event
 from pyprobe.runtime.system.tasks import SystemTask, TaskLayout
 from pyprobe.runtime.system.text import KernelReturns, KernelText
+from pyprobe.runtime.user.outcome import shell_status
 
 if TYPE_CHECKING:
     from pyprobe.runtime.system.cpu import Processor
     from pyprobe.runtime.system.description import SystemDescription
     from pyprobe.runtime.system.ram import Ram
 
-HELLO = 0x5059_0000
-WAIT = 0x5059_0001  # init has made everything ready that does not depend on the command
 TASKS = 4096  # task views kept; task_structs are reused, so there are hardly ever more
 
 
@@ -44,11 +43,23 @@ class Board(Protocol):
     def load(self, state: dict[str, Any]) -> None: ...
 
 
-class Guest(Protocol):
-    """The other end of the guest's init."""
+class TrapCaller:
+    """Who executed a trap instruction (root.channel.Caller)."""
 
-    def trap(self, number: int, arguments: tuple[int, ...]) -> int:
-        """Answer a trap; what the caller gets as its result."""
+    def __init__(self, processor: Processor) -> None:
+        self._cpu = processor
+        arch = processor.arch
+        self._names = (arch.number, *arch.arguments[:4])
+        self.read_virtual = processor.read
+        self.write_virtual = processor.write
+        self.address_space = processor.address_space
+
+    def arguments(self) -> tuple[int, int, int, int, int]:
+        number, a, b, c, d = (self._cpu.get(name) for name in self._names)
+        return number, a, b, c, d
+
+    def set_result(self, value: int) -> None:
+        self._cpu.set(self._cpu.arch.result, value)
 
 
 class Hang(Exception):
@@ -58,7 +69,7 @@ class Hang(Exception):
 class SystemMachine:
     """A booted, or booting, kernel (pyprobe.runtime.machine.interface.Machine).
 
-    guest: who answers the traps of the guest's init. ready: init has come to the point where it waits for a command.
+    channel: to the guest's init. ready: init has come to the point where it waits for a command; started: the command is about to run.
     power: what the guest asked for last: "", "off" or "reset" (which a panic asks for, too). status: the exit status of the run.
     """
 
@@ -73,11 +84,13 @@ class SystemMachine:
         self.power = ""
         self.status = 0
         self.stop_requested = False
-        self.guest: Guest | None = None
-        self.ready = False
-        self._wait = False
+        self.channel = Channel()
+        self.ready = self.started = False
+        self._stop_at = Event.NOTHING
+        self._hidden: dict[int, bool] = {}
         self.processor.on_power = self._power
         self.processor.on_trap = self._trap
+        self._caller = TrapCaller(self.processor)
         self._tasks: dict[int, SystemTask] = {}
         self._layout: TaskLayout | None = None
         self._current: Callable[[], int] = self.processor.current_task(description)
@@ -134,6 +147,9 @@ class SystemMachine:
         while not self.stop_requested and not self.power:
             if self.processor.run():
                 continue
+            if self.processor.dead:
+                self.power = "off"
+                break
             deadline = self.clock.next_deadline()
             if deadline == NEVER:
                 raise Hang("the guest waits and nothing can wake it")
@@ -141,9 +157,32 @@ class SystemMachine:
             self.clock.run_due()
         return self.status
 
-    def until_ready(self) -> None:
-        """Have the next run end when init waits for a command."""
-        self._wait = True
+    def until(self, event: Event) -> None:
+        """Have the next run end when that has come: READY or START."""
+        self._stop_at = event
+
+    def shown(self, callback: Callable[[], object]) -> Callable[[], None]:
+        """`callback`, but not for the tasks that are ours: init and what carries files and output for it."""
+        hidden, current = self._hidden, self._current
+
+        def call() -> None:
+            ours = hidden.get(current())
+            if ours is None:
+                ours = self._ours()
+            if not ours:
+                callback()
+
+        return call
+
+    def _ours(self) -> bool:
+        """Whether the current task is one of ours. These never end, so that their addresses are theirs for the whole run."""
+        task = self.current
+        if task is None:
+            return False
+        ours = task.pid == HIDDEN_PID
+        if self.started or ours:
+            self._hidden[task.address] = ours
+        return ours
 
     def save(self) -> dict[str, Any]:
         """Everything but the RAM, as JSON can hold it."""
@@ -151,6 +190,7 @@ class SystemMachine:
             "now": self.clock.words.now,
             "registers": self.processor.save().hex(),
             "halted": self.processor.halted,
+            "space": self.channel.space,
             "devices": self.board.save(),
         }
 
@@ -160,24 +200,23 @@ class SystemMachine:
         self.clock.arm()
         self.processor.load(bytes.fromhex(state["registers"]))
         self.processor.halted = state["halted"]
+        self.channel.space = state["space"]
         self.board.load(state["devices"])
         self.ready = True
 
-    def _trap(self) -> None:
-        """The guest executed the trap instruction: init, or somebody who tries it."""
-        cpu = self.processor
-        number, *arguments = (cpu.get(name) for name in (cpu.arch.number, *cpu.arch.arguments))
-        if number == HELLO:
-            result = 0
-        elif number == WAIT:
-            result = 0
+    def _trap(self) -> bool:
+        """The guest executed the trap instruction; False: it was not our init, let its kernel see to it."""
+        event = self.channel.handle(self._caller)
+        if event is Event.READY:
             self.ready = True
-            if self._wait:
-                self._wait = False
-                self.stop()
-        else:
-            result = self.guest.trap(number, tuple(arguments)) if self.guest is not None else -ENOSYS
-        cpu.set(cpu.arch.result, result)
+        elif event is Event.START:
+            self.started = True
+        elif event is Event.EXIT:
+            self.status = shell_status(self.channel.status or 0)
+        if event in (self._stop_at, Event.EXIT, Event.FAILED) and event is not Event.NOTHING:
+            self._stop_at = Event.NOTHING
+            self.stop()
+        return event is not Event.REFUSED
 
     def _power(self, what: str) -> None:
         self.power = what

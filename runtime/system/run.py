@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,9 @@ from pyprobe.runtime.system.kernels import store
 from pyprobe.runtime.system.kernels.errors import KernelError
 from pyprobe.runtime.system.machine import Hang, SystemMachine
 from pyprobe.runtime.system.root import initramfs
+from pyprobe.runtime.system.root.channel import Event
+from pyprobe.runtime.system.root.command import DEFAULT_PATH
+from pyprobe.runtime.system.root.surroundings import NoRoot, furnish, root_directory
 
 if TYPE_CHECKING:
     from pyprobe.runtime.context import Names
@@ -24,6 +28,7 @@ MODULES = ("fuse", "overlay")
 def make_description(settings: Settings) -> SystemDescription:
     """The kernel that the settings name, for scripts to be checked against. Raises RunError."""
     from pyprobe.runtime.machine.targets import TargetResolver
+    from pyprobe.runtime.probes.world import find_command, program_arch
     from pyprobe.runtime.session import FAILED, RunError
 
     assert settings.kernel is not None
@@ -31,7 +36,20 @@ def make_description(settings: Settings) -> SystemDescription:
         kernel = store.find(settings.kernel)
     except KernelError as error:
         raise RunError(str(error) + (f"\nHINT: {error.hint}" if error.hint else ""), FAILED) from None
-    return SystemDescription(kernel, TargetResolver(kernel.arch))
+    targets = TargetResolver(kernel.arch)
+    if settings.command is not None:
+        try:
+            root = root_directory(kernel.arch, settings.root, kernel.root)
+        except NoRoot as error:
+            raise RunError(str(error), FAILED) from None
+        path = settings.environ.get(b"PATH", DEFAULT_PATH)
+        targets = TargetResolver(kernel.arch, root=root, cwd=os.fsdecode(settings.cwd) if root == "/" else "/", search=os.fsdecode(path))
+        name = os.fsdecode(settings.command[0])
+        targets.command = find_command(targets, name)
+        arch = program_arch(targets, targets.command) if targets.command else ""
+        if arch and arch != kernel.arch:
+            raise RunError(f"{name} is a program for {arch}, and kernel {kernel.name} runs those for {kernel.arch}", FAILED)
+    return SystemDescription(kernel, targets, faithful=settings.faithful)
 
 
 def make_run(settings: Settings, world: MachineWorld, clock: Clock) -> SystemRun:
@@ -49,9 +67,13 @@ def make_run(settings: Settings, world: MachineWorld, clock: Clock) -> SystemRun
         initrd = initramfs.build(kernel.arch, modules)
         boot = Boot(kernel, options, initrd, description, terminal_progress(), warnings.append, native=settings.native)
         machine = boot.fresh(clock) if settings.boot else boot.ready(clock)
-    except (BootError, KernelError, UnicornError, OSError) as error:
+        furnish(machine.channel, settings, kernel.arch, kernel.root, lambda: machine.stop_requested)
+        run = SystemRun(machine, warnings)
+        if not settings.boot:
+            run.prepare()
+    except (BootError, KernelError, UnicornError, NoRoot, OSError, ValueError) as error:
         raise RunError(str(error)) from None
-    return SystemRun(machine, warnings)
+    return run
 
 
 class SystemRun:
@@ -64,16 +86,37 @@ class SystemRun:
         self._warnings = warnings
         self._hang = ""
 
+    def prepare(self) -> None:
+        """Have everything done that comes before the command. Raises RunError when it cannot be started, Hang."""
+        self.machine.until(Event.START)
+        self.machine.run()
+        self._failed()
+
     def start(self) -> None:
-        if not self.machine.ready:
-            self.machine.until_ready()
+        pass
 
     def run(self) -> int:
         try:
-            return self.machine.run()
+            status = self.machine.run()
         except Hang as error:
             self._hang = str(error)
             return 0
+        self._failed()
+        return status
+
+    def _failed(self) -> None:
+        """Raise RunError if the command could not be started."""
+        from pyprobe.runtime.session import RunError
+        from pyprobe.runtime.user.outcome import exec_message
+
+        failure, command = self.machine.channel.failure, self.machine.channel.command
+        if failure is None or command is None:
+            return
+        errno, what, of_command = failure
+        shown = command.arguments[0].decode("utf-8", "backslashreplace")
+        if of_command:
+            raise RunError(f"Failed to start {shown}: {exec_message(what, errno)}", 1)
+        raise RunError(f"Failed to start {shown}: the guest could not {what.decode()}: {os.strerror(errno)}", 1)
 
     def stop(self) -> None:
         self.machine.stop()

@@ -1,7 +1,7 @@
 """Snapshots of a booted machine, in one sparse file each: a checked header, the state of processor and devices, and the RAM in use.
 
-A file appears complete, by a rename, so that it may be read while another process replaces it; it is mapped privately, so that any number of
-machines can start from it at once. Whatever does not add up makes it unusable, never a machine with a wrong memory.
+A file appears complete, by a rename, so that it may be read while another process replaces it; it is mapped privately, so that any number
+of machines can start from it at once. Whatever does not add up makes it unusable, never a machine with a wrong memory.
 
     offset 0      HEADER: magic, format, length and SHA-256 of the state
     offset 64     the state: JSON (its "extents" are offset and CRC-32 of the parts of RAM that are there)

@@ -32,8 +32,8 @@ class TaskLayout(NamedTuple):
     @classmethod
     def of(cls, types: Layout) -> TaskLayout:
         """Raises KeyError when the kernel's types lack a member."""
-        task = [types.offset("task_struct", member) for member in ("comm", "pid", "tgid", "real_parent", "cred")]
-        return cls(*task, types.offset("cred", "uid"), types.offset("cred", "gid"))
+        where = {"uid": "cred", "gid": "cred"}
+        return cls(*(types.offset(where.get(member, "task_struct"), member) for member in cls._fields))
 
 
 class SystemTask:

@@ -52,7 +52,7 @@ class KernelText:
         """Call `callback` when the instruction at `address` is about to execute. exact: see `Processor.plant`."""
         callbacks = self._callbacks.setdefault((address, exact), [])
         callbacks.append(callback)
-        self._cpu.plant(address, callback if len(callbacks) == 1 else combined(callbacks), exact=exact)
+        self._cpu.plant(address, self.machine.shown(callback if len(callbacks) == 1 else combined(callbacks)), exact=exact)
 
     def stack(self) -> tuple[int, ...]:
         """The kernel's stack, innermost first: where it is, then return addresses."""

@@ -93,7 +93,10 @@ class KernelFunction:
     override: set by a callback at the entry: the function does not run but returns this.
     """
 
-    __slots__ = ("address", "args", "args_at_exit", "body", "entries", "exits", "name", "override", "parameters", "prototype", "result", "retval")
+    __slots__ = (
+        "address", "args", "args_at_exit", "body", "entries", "exits", "name", "override", "parameters", "prototype", "result",
+        "retval",
+    )  # fmt: skip
 
     def __init__(self, prototype: str, body: Callable[..., Any]) -> None:
         self.prototype = prototype

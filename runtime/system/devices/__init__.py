@@ -1,1 +1,1 @@
-"""The devices of the emulated computers, one a module. Their time is the machine's clock, their registers are what the drivers of Linux use."""
+"""The devices of the emulated computers, one a module. Their time is the machine's clock."""

@@ -15,7 +15,7 @@ _INTERFACE = 0x0202143B  # GICC_IIDR
 
 
 class Gic:
-    """`output(level)` is the line to the processor. Priorities and states are as the architecture has them; no groups, no virtualization."""
+    """`output(level)` is the line to the processor. Priorities and states are the architecture's; no groups."""
 
     def __init__(self, output: Callable[[bool], None]) -> None:
         self.output = output

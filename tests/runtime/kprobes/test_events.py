@@ -38,8 +38,10 @@ def test_definitions(line, shown):
 
 @pytest.mark.parametrize(
     "line",
-    ["p", "q f", "p:9 f", "p f %nothing", "p f $retval", "r f $arg1", "r f+4", "p f a=%ax a=%bx", "p f a=%ax:u7", "p f 9x=%ax", "p5 f"]
-    + ["p f $nothing", "p:a-b f"],
+    [
+        *("p", "q f", "p:9 f", "p f %nothing", "p f $retval", "r f $arg1", "r f+4", "p f a=%ax a=%bx", "p f a=%ax:u7", "p f 9x=%ax"),
+        *("p5 f", "p f $nothing", "p:a-b f"),
+    ],
 )
 def test_wrong_definitions(line):
     with pytest.raises(KprobeError) as error:

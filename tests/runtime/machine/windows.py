@@ -34,13 +34,15 @@ END = {"x86_64": b"\xf4" * 16, "arm64": bytes(16)}  # HLT faults in ring 3, UDF 
 
 # Not comparable (time, the address itself as data) or not instructions of a program
 _EXCLUDED = {
-    "x86_64": tuple(
-        "rdtsc rdpmc fnstenv fstenv fnsave fsave fxsave xsave rdrand rdseed l in out sys int hlt iret vm sg st cli sti swapgs invlpg wrmsr rdmsr "
-        "ud xbegin xabort xend f2xm1 rsm clac stac ret wait monitor mwait pause enc xrstor wr rd xset clts skinit fl frstor str".split()
+    "x86_64": (
+        *("rdtsc", "rdpmc", "fnstenv", "fstenv", "fnsave", "fsave", "fxsave", "xsave", "rdrand", "rdseed", "l", "in", "out", "sys", "int"),
+        *("hlt", "iret", "vm", "sg", "st", "cli", "sti", "swapgs", "invlpg", "wrmsr", "rdmsr", "ud", "xbegin", "xabort", "xend", "f2xm1"),
+        *("rsm", "clac", "stac", "ret", "wait", "monitor", "mwait", "pause", "enc", "xrstor", "wr", "rd", "xset", "clts", "skinit", "fl"),
+        *("frstor", "str"),
     ),
-    "arm64": tuple(
-        "msr sys mrs dc ic tlbi at hvc smc hlt brk wf eret drps dcps udf yield sev svc ldg stg st2g stzg irg gmi cfp dvp cpp setf rmif cfinv "
-        "axflag xaflag".split()
+    "arm64": (
+        *("msr", "sys", "mrs", "dc", "ic", "tlbi", "at", "hvc", "smc", "hlt", "brk", "wf", "eret", "drps", "dcps", "udf", "yield", "sev"),
+        *("svc", "ldg", "stg", "st2g", "stzg", "irg", "gmi", "cfp", "dvp", "cpp", "setf", "rmif", "cfinv", "axflag", "xaflag"),
     ),
 }
 _KEPT = {"x86_64": ("lea", "leave", "lods", "loop", "in", "inc", "stos", "stc", "std", "setl", "lock", "sal", "sysc"), "arm64": ()}
