@@ -59,6 +59,13 @@ def instructions(arch: str, code: bytes, address: int) -> Iterator[Instruction]:
             at += step
 
 
+def first(arch: str, code: bytes) -> tuple[bytes, str] | None:
+    """The instruction that `code` begins with, as if at address 0: its bytes and its text. None where there is none."""
+    for _, size, mnemonic, operands in _decoder(arch).disasm_lite(code[: LONGEST[arch]], 0, 1):
+        return code[:size], f"{mnemonic} {operands}".rstrip()
+    return None
+
+
 def is_boundary(arch: str, code: bytes, offset: int) -> bool:
     """Whether an instruction begins at `offset` in a function whose machine code is `code`."""
     if arch == "arm64":

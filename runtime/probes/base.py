@@ -69,9 +69,11 @@ class Attached(NamedTuple):
 
 
 class PointTable(Protocol):
-    """What the attachments of one run share (runtime.probes.Attachments). `begin` and `end` hold the handlers of these probes, `own` the
-    (name, handler) of those of pyprobe's other events by provider: `self`, `test`, `bench`. breakpoints: code is probed as Linux does it; attached: how each probe
-    is, by its name."""
+    """What the attachments of one run share (runtime.probes.Attachments).
+
+    begin, end: the handlers of these probes; own: the (name, handler) of those of pyprobe's other events by provider: `self`, `test`,
+    `bench`. breakpoints: code is probed as Linux does it; attached: how each probe is, by its name.
+    """
 
     description: Description
     unsafe: bool
