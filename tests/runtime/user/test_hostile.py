@@ -22,7 +22,7 @@ from pyprobe.runtime.user.scheduler import Deadlock
 
 PROGRAMS = sorted((Path(__file__).parents[2] / "programs" / "hostile").glob("*.c"))
 HOST_FILES = ("/etc/passwd", "/etc/group", "/etc/hostname")
-SECONDS = 1  # of the machine's time
+SECONDS = 0.1  # of the machine's time
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def run(program: Path, cwd: Path) -> tuple[UserMachine, int | None]:
             machine.stop()
 
     machine.spawn([os.fsencode(program)], [b"PATH=/usr/bin:/bin"], os.fsencode(cwd), (b"", take, take))
-    machine.clock.add(SECONDS * 10**9, machine.stop)
+    machine.clock.add(int(SECONDS * 10**9), machine.stop)
     try:
         status = machine.run()
     except Deadlock as error:
