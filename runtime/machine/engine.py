@@ -38,6 +38,7 @@ _INVALID_ADDRESS = 0x588  # uc_struct.invalid_addr: the fill callback is told th
 
 _EXECUTED = ctypes.CFUNCTYPE(None, c_void_p, c_uint64, c_uint32, c_void_p)
 _ACCESSED = ctypes.CFUNCTYPE(None, c_void_p, c_int, c_uint64, c_int, c_int64, c_void_p)
+_PORT = ctypes.CFUNCTYPE(c_uint32, c_void_p, c_uint32, c_int, c_void_p, c_void_p)
 _INSTRUCTION = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p)
 
 
@@ -132,7 +133,10 @@ class Engine:
         self._keep: list[object] = []  # C callbacks must outlive the hooks
         self._word = c_uint64()
         self.trap_cost = TRAP_NS - arch.breakpoint.size - arch.breakpoint.jump
-        self._wide = (ctypes.c_ubyte * 64)()  # for vector registers
+        count = len(arch.vectors)
+        self._wide = (ctypes.c_ubyte * (16 * count))()
+        self._vector_numbers = (c_int * count)(*arch.vectors)
+        self._vector_places = (c_void_p * count)(*[ctypes.addressof(self._wide) + 16 * i for i in range(count)])
         self.uc = self._open()
         self.callbacks, self.why_not = self._choose(native)
         self.native = not self.why_not
@@ -226,6 +230,16 @@ class Engine:
 
         self._hook_python(unicorn.HOOK_INSN, _INSTRUCTION(call), instruction)
 
+    def hook_port(self, instruction: int, exception: int) -> None:
+        """For an architecture's setup: an instruction for input or output traps (the emulator would ask a device that is not there)."""
+
+        def call(uc: int, port: int, size: int, *rest: int) -> int:
+            self._trap = exception
+            self.library.uc_emu_stop(uc)
+            return 0
+
+        self._hook_python(unicorn.HOOK_INSN, _PORT(call), instruction)
+
     def keep(self, function: object) -> None:
         """For an architecture's setup: a C callback that must live as long as the engine."""
         self._keep.append(function)
@@ -266,17 +280,13 @@ class Engine:
 
     def vectors(self) -> bytes:
         """The vector registers of the running task, 16 bytes each, in the order of the architecture's table."""
-        return b"".join([self._vector(number) for number in self.arch.vectors])
-
-    def _vector(self, number: int) -> bytes:
-        self.library.uc_reg_read(self.uc, number, byref(self._wide))
-        return bytes(self._wide[:16])
+        self.library.uc_reg_read_batch(self.uc, self._vector_numbers, self._vector_places, len(self._vector_numbers))
+        return bytes(self._wide)
 
     def set_vectors(self, data: bytes) -> None:
         """Set the vector registers of the running task."""
-        for i, number in enumerate(self.arch.vectors):
-            ctypes.memmove(self._wide, data[16 * i : 16 * i + 16], 16)
-            self.library.uc_reg_write(self.uc, number, byref(self._wide))
+        ctypes.memmove(self._wide, data, len(self._wide))
+        self.library.uc_reg_write_batch(self.uc, self._vector_numbers, self._vector_places, len(self._vector_numbers))
 
     def _arguments_reader(self) -> Callable[[], tuple[int, ...]]:
         names = (self.arch.number, *self.arch.arguments)

@@ -43,6 +43,8 @@ _PROTOTYPES: dict[str, tuple[list[object], object]] = {
     "uc_strerror": ([c_int], ctypes.c_char_p),
     "uc_reg_read": ([c_void_p, c_int, c_void_p], c_int),
     "uc_reg_write": ([c_void_p, c_int, c_void_p], c_int),
+    "uc_reg_read_batch": ([c_void_p, c_void_p, c_void_p, c_int], c_int),
+    "uc_reg_write_batch": ([c_void_p, c_void_p, c_void_p, c_int], c_int),
     "uc_emu_start": ([c_void_p, c_uint64, c_uint64, c_uint64, c_size_t], c_int),
     "uc_emu_stop": ([c_void_p], c_int),
     "uc_mem_map_ptr": ([c_void_p, c_uint64, c_uint64, c_uint32, c_void_p], c_int),
