@@ -23,7 +23,7 @@ from pyprobe.lang.world import NoWorld
 from pyprobe.scripts.dev.made_programs import Maker
 
 SECONDS = 2.0  # for one input; ordinary ones take milliseconds
-FRAGMENTS = ("{", "}", "(", ")", "[", "]", "/", "//", "/*", "*/", '"', "\\", "@", "$", "$1", "->", "..", "=", "==", ";", ",", ":", "?", "#")
+FRAGMENTS: tuple[str, ...] = ("{", "}", "(", ")", "[", "]", "/", "//", "/*", "*/", '"', "\\", "@", "$", "$1", "->", "..", "=", "==", ";", ",", ":", "?", "#")
 FRAGMENTS += ("#define A B\n", "#include <x>\n", "struct ", "macro ", "config = {", "import \"x\";", "comptime ", "typeof(", "let ", "\0", "é", "\n")
 FRAGMENTS += ("18446744073709551616", "-9223372036854775808", "1_", "0x", "1e99", "while (1) {", "unroll(100) {", "fn f() : void {", "\udc80")
 
