@@ -42,6 +42,7 @@ def checksum(part: str) -> str:
 
 setup(
     cmdclass={"build_py": BuildWithTables},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},  # one wheel for every Python from 3.11 on
     packages=sorted(package_dir),
     package_dir=package_dir,
     package_data=dict.fromkeys(package_dir, DATA),
