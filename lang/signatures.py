@@ -44,7 +44,6 @@ from pyprobe.lang.typesys import String as StringType
 
 # ---- probes, by provider
 
-SPECIAL = frozenset({"begin", "end", "self", "test", "bench"})
 USER = frozenset({"uprobe", "uretprobe", "usdt"})
 KERNEL = frozenset({"kprobe", "kretprobe", "fentry", "fexit", "tracepoint", "rawtracepoint", "iter"})
 TRAMPOLINE = frozenset({"fentry", "fexit", "iter"})

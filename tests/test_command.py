@@ -108,6 +108,10 @@ def test_script_from_file_stdin_and_package(pyprobe: Command, tmp_path: Path) ->
     assert pyprobe("opensnoop.pt", "--dry-run", cwd=tmp_path).status == 0
 
 
+def test_probes_of_a_packaged_script_are_listed(pyprobe: Command) -> None:
+    assert "tracepoint:syscalls:sys_enter_openat\n" in pyprobe("-l", "opensnoop.pt").out
+
+
 def test_a_target_that_nothing_mapped_is_said(pyprobe: Command) -> None:
     done = pyprobe("-e", "uprobe:libc:malloc { @ = count(); }")
     assert done.status == 0
@@ -179,6 +183,21 @@ def test_first_signal_ends_in_good_order(number: signal.Signals, command: list[s
     out, err = process.communicate(timeout=20)
     assert process.returncode == 0, err
     assert out.startswith(b"bye\n\n\n@ticks: ")
+
+
+@pytest.mark.parametrize(
+    ("redirection", "status", "message"),
+    [
+        (">&-", 0, "Attached 1 probe"),
+        ("<&- >&- 2>&-", 0, ""),
+        ("2>&-", 0, ""),
+        ("> /dev/full", 255, "Attached 1 probe\nERROR: Failed to write the output: No space left on device"),
+    ],
+)
+def test_streams_that_cannot_be_written(redirection: str, status: int, message: str) -> None:
+    shell = ["/bin/sh", "-c", f'"$0" -m pyprobe -e "begin {{ printf(\\"x\\n\\"); }}" {redirection}', sys.executable]
+    done = subprocess.run(shell, capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr.decode().strip()) == (status, message)
 
 
 def test_closed_stdout_ends_quietly() -> None:

@@ -327,14 +327,6 @@ def _space(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
     return n.Cast(spec=None, operand=_expression(node, 0), type=node.type, span=node.span)
 
 
-def _string_pair(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
-    for t in types[:2]:
-        if not isinstance(t, String):
-            check.error(f"{node.name}() only supports string arguments ({kind(t)} provided)", node.span)
-            break
-    return node
-
-
 _SPECIAL: dict[str, Special] = {
     **dict.fromkeys(_FORMATTED, _format),
     "print": _print,

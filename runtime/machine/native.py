@@ -6,13 +6,17 @@ import ctypes
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from pyprobe.runtime.machine import _native
 from pyprobe.runtime.machine._native import Core, Table, Trap
+from pyprobe.runtime.machine.extension import require_current
 from pyprobe.runtime.machine.unicorn import CTL_TLB_FLUSH
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.engine import Engine
     from pyprobe.runtime.machine.memory import Points
     from pyprobe.runtime.machine.twin import Host
+
+require_current(_native)
 
 
 class Native:

@@ -20,6 +20,7 @@ from pyprobe.runtime.machine.arch import Arch
 from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.machine.clock import Clock
 from pyprobe.runtime.machine.engine import Callbacks
+from pyprobe.runtime.machine.extension import require_current
 from pyprobe.runtime.machine.memory import Points
 from pyprobe.runtime.machine.state import NOWHERE, State
 from pyprobe.runtime.machine.unicorn import Library, UnicornError
@@ -93,7 +94,7 @@ class Processor:
             try:
                 from pyprobe.runtime.machine.native import Native
 
-                import_module("pyprobe.runtime.system._native")
+                require_current(import_module("pyprobe.runtime.system._native"))
                 return Native(self), ""
             except ImportError as error:
                 if native:
