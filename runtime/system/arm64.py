@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from ctypes import byref, c_uint32, c_uint64, c_void_p
+from ctypes import c_uint32, c_uint64, c_void_p
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyprobe.runtime.machine import unicorn
@@ -128,8 +128,7 @@ class Arm64(Processor):
     def set_system(self, register: SystemRegister, value: int) -> None:
         """Write a system register as software would."""
         op0, op1, crn, crm, op2 = register
-        operand = _CpReg(crn, crm, op0, op1, op2, value)
-        self._api.check(self.library.uc_reg_write(self.uc, _CP_REG, byref(operand)), "uc_reg_write")
+        self._store(_CP_REG, _CpReg(crn, crm, op0, op1, op2, value))
 
     def provide(
         self,
@@ -211,8 +210,7 @@ class Arm64(Processor):
         """Be as a boot loader leaves the processor: EL1, interrupts masked, MMU off, at the kernel's entry, the device tree in x0."""
         for register, value in RESET:
             self.set_system(register, value)
-        self._word.value = _EL1H_MASKED
-        self.library.uc_reg_write(self.uc, _PSTATE, byref(self._word))
+        self._store(_PSTATE, _EL1H_MASKED)
         self.set_system(CNTVOFF_EL2, 0)  # a write of a system register makes the emulator notice the new exception level
         for i in range(31):
             self.set(f"x{i}", 0)
@@ -229,9 +227,7 @@ class Arm64(Processor):
     @property
     def user_mode(self) -> bool:
         """Whether the processor executes a program, not the kernel."""
-        self._word.value = 0
-        self.library.uc_reg_read(self.uc, _PSTATE, byref(self._word))
-        return self._word.value & 0xC == 0
+        return self._fetch(_PSTATE) & 0xC == 0
 
     def current_task(self, kernel: SystemDescription) -> Callable[[], int]:
         """The kernel keeps its address in SP_EL0 (arch/arm64/include/asm/current.h). That is the program's stack while a program runs;
@@ -309,8 +305,8 @@ _ADRP, _ADRP_MASK, _ADD, _ADD_MASK = 0x9000_001C, 0x9F00_001F, 0x9100_039C, 0xFF
 
 
 def entry_task(kernel: SystemDescription) -> int:
-    """The address of `__entry_task`, which kallsyms often lacks, from the code that reads it (`kernel_entry`, arch/arm64/kernel/entry.S); 0 if
-    that is not what it was."""
+    """The address of `__entry_task`, which kallsyms often lacks, from the code that reads it (`kernel_entry`, arch/arm64/kernel/entry.S);
+    0 if that is not what it was."""
     known = kernel.symbols.get("__entry_task")
     if known is not None:
         return known

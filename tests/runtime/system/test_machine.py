@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -19,6 +19,7 @@ from pyprobe.runtime.system.root import initramfs
 from pyprobe.runtime.system.root.channel import Event
 
 GetKernel = Callable[[str], Kernel]
+Pyprobe = Callable[..., Any]  # gives a Result
 ARCHITECTURES = pytest.mark.parametrize("arch", ["arm64", "x86_64"])
 
 
@@ -67,21 +68,22 @@ def test_stops_and_probes_change_nothing(kernel: GetKernel, arch: str) -> None:
 
 
 @ARCHITECTURES
-def test_maps_by_command(kernel: GetKernel, pyprobe: Callable[..., object], arch: str) -> None:
+def test_maps_by_command(kernel: GetKernel, pyprobe: Pyprobe, arch: str) -> None:
     name = kernel(arch).name
-    done = pyprobe("-q", "--kernel", name, "--boot", "-e", "kprobe:kernel_clone { @[comm] = count(); } kretprobe:kernel_clone { @r = min(retval); }")
-    assert done.status == 0, done  # type: ignore[attr-defined]  # a Result
-    assert "@[kthreadd]: " in done.out and "@[swapper/0]: 2\n" in done.out and "@r: 1\n" in done.out  # type: ignore[attr-defined]  # the same
+    script = "kprobe:kernel_clone { @[comm] = count(); } kretprobe:kernel_clone { @r = min(retval); }"
+    done = pyprobe("-q", "--kernel", name, "--boot", "-e", script)
+    assert done.status == 0, done
+    assert "@[kthreadd]: " in done.out and "@[swapper/0]: 2\n" in done.out and "@r: 1\n" in done.out
 
 
 @pytest.mark.parametrize("native", [None, False], ids=["native", "plain"])
-def test_stale_code_is_never_executed(kernel: GetKernel, pyprobe: Callable[..., object], build: Callable[..., object], native: bool | None) -> None:
+def test_stale_code_is_never_executed(kernel: GetKernel, pyprobe: Pyprobe, build: Callable[..., object], native: bool | None) -> None:
     """A page of code that is written at one address and executed at another, again and again."""
     name = kernel("x86_64").name
     program = str(build("alias.c", "-static"))
     env = {} if native is None else {"PYPROBE_NATIVE": "0"}
     done = pyprobe("-q", "--kernel", name, "-e", "begin { }", "-c", program, env=env, timeout=300)
-    assert done.out.strip() == "0 of 400 are stale", done  # type: ignore[attr-defined]  # a Result
+    assert done.out.strip() == "0 of 400 are stale", done
 
 
 def test_another_library_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +92,7 @@ def test_another_library_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         internals.offsets()
 
 
-def test_options_need_a_kernel(pyprobe: Callable[..., object]) -> None:
+def test_options_need_a_kernel(pyprobe: Pyprobe) -> None:
     for words in (("--boot",), ("--memory", "256"), ("--append", "quiet"), ("--kernel", "none", "--memory", "7")):
         done = pyprobe(*words, "-e", "begin { }")
-        assert done.status == 1 and words[-2 if len(words) > 1 else 0] in done.err + "--kernel"  # type: ignore[attr-defined]  # a Result
+        assert done.status == 1 and words[-2 if len(words) > 1 else 0] in done.err + "--kernel"
