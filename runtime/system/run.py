@@ -77,7 +77,9 @@ def make_run(settings: Settings, world: MachineWorld, clock: Clock) -> SystemRun
 
 
 class SystemRun:
-    """A booted kernel with its command (runtime.machines.Machine)."""
+    """A booted kernel with its command (runtime.machines.Machine). The id that the guest will give the command is not known before."""
+
+    command_pid = 0
 
     def __init__(self, machine: SystemMachine, warnings: list[str]) -> None:
         self.machine = machine

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -17,10 +19,9 @@ from pyprobe.runtime.system.kernels.store import Kernel
 from pyprobe.runtime.system.machine import SystemMachine
 from pyprobe.runtime.system.root import initramfs
 from pyprobe.runtime.system.root.channel import Event
+from tests.runtime.system.conftest import COMPILERS
 
-GetKernel = Callable[[str], Kernel]
 Pyprobe = Callable[..., Any]  # gives a Result
-ARCHITECTURES = pytest.mark.parametrize("arch", ["arm64", "x86_64"])
 
 
 class End(NamedTuple):
@@ -42,12 +43,10 @@ def boot(machine: SystemMachine) -> End:
     return End(machine.clock.now(), hashlib.sha256(machine.board.ram.view).hexdigest())
 
 
-@ARCHITECTURES
-def test_stops_and_probes_change_nothing(kernel: GetKernel, arch: str) -> None:
-    found = kernel(arch)
-    plain = boot(fresh(found, Clock()))
+def test_stops_and_probes_change_nothing(kernel: Kernel) -> None:
+    plain = boot(fresh(kernel, Clock()))
     clock = Clock()
-    machine = fresh(found, clock)
+    machine = fresh(kernel, clock)
     hits: list[bytes] = []
 
     def stop() -> None:
@@ -62,27 +61,24 @@ def test_stops_and_probes_change_nothing(kernel: GetKernel, arch: str) -> None:
     symbols = machine.description.symbols
     for name in ("kernel_clone", "vfs_read", "do_one_initcall"):
         machine.processor.plant(symbols[name], hit)
-    machine.processor.plant(symbols["schedule"] + 8 if arch == "arm64" else symbols["schedule"], hit, exact=True)
+    machine.processor.plant(symbols["schedule"] + 8 if kernel.arch == "arm64" else symbols["schedule"], hit, exact=True)
     assert boot(machine) == plain
     assert hits.count(b"swapper/0") > 500 and hits.count(b"kthreadd") > 20
 
 
-@ARCHITECTURES
-def test_maps_by_command(kernel: GetKernel, pyprobe: Pyprobe, arch: str) -> None:
-    name = kernel(arch).name
+def test_maps_by_command(kernel: Kernel, pyprobe: Pyprobe) -> None:
     script = "kprobe:kernel_clone { @[comm] = count(); } kretprobe:kernel_clone { @r = min(retval); }"
-    done = pyprobe("-q", "--kernel", name, "--boot", "-e", script)
+    done = pyprobe("-q", "--kernel", kernel.name, "--boot", "-e", script)
     assert done.status == 0, done
     assert "@[kthreadd]: " in done.out and "@[swapper/0]: 2\n" in done.out and "@r: 1\n" in done.out
 
 
 @pytest.mark.parametrize("native", [None, False], ids=["native", "plain"])
-def test_stale_code_is_never_executed(kernel: GetKernel, pyprobe: Pyprobe, build: Callable[..., object], native: bool | None) -> None:
+def test_stale_code_is_never_executed(kernel: Kernel, root: Path, guest: Pyprobe, build: Callable[..., Path], native: bool | None) -> None:
     """A page of code that is written at one address and executed at another, again and again."""
-    name = kernel("x86_64").name
-    program = str(build("alias.c", "-static"))
+    shutil.copy(build("alias.c", "-static", compiler=COMPILERS[kernel.arch]), root / "alias")
     env = {} if native is None else {"PYPROBE_NATIVE": "0"}
-    done = pyprobe("-q", "--kernel", name, "-e", "begin { }", "-c", program, env=env, timeout=300)
+    done = guest("/alias", env=env, timeout=300)
     assert done.out.strip() == "0 of 400 are stale", done
 
 
