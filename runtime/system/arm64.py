@@ -7,6 +7,7 @@ the Cortex-A53 because nothing in it comes from the host: the emulator's richer 
 from __future__ import annotations
 
 import ctypes
+import struct
 from collections.abc import Callable
 from ctypes import c_uint32, c_uint64, c_void_p
 from typing import TYPE_CHECKING, NamedTuple
@@ -55,6 +56,7 @@ VBAR_EL1 = SystemRegister(3, 0, 12, 0, 0)
 CNTPCT_EL0, CNTVCT_EL0 = SystemRegister(3, 3, 14, 0, 1), SystemRegister(3, 3, 14, 0, 2)
 CNTV_TVAL_EL0, CNTV_CTL_EL0, CNTV_CVAL_EL0 = (SystemRegister(3, 3, 14, 3, n) for n in range(3))
 CNTP = tuple(SystemRegister(3, 3, 14, 2, n) for n in range(3))
+VBAR_EL3 = SystemRegister(3, 6, 12, 0, 0)
 SCR_EL3, CPTR_EL3 = SystemRegister(3, 6, 1, 1, 0), SystemRegister(3, 6, 1, 1, 2)
 HCR_EL2, CPTR_EL2 = SystemRegister(3, 4, 1, 1, 0), SystemRegister(3, 4, 1, 1, 2)
 CNTHCTL_EL2, CNTVOFF_EL2 = SystemRegister(3, 4, 14, 1, 0), SystemRegister(3, 4, 14, 0, 3)
@@ -99,6 +101,9 @@ class Arm64(Processor):
         self.sp_el0 = self.word(SP_EL0, "SP_EL0")
         self._ttbr0, self._ttbr1 = self.word(TTBR0_EL1, "TTBR0_EL1"), self.word(TTBR1_EL1, "TTBR1_EL1")
         self._install()
+        self.set_system(VBAR_EL3, ram.base)
+        self.check(_TRAP_AND_WAIT, 8, self.interrupt)
+        self.set_system(VBAR_EL3, 0)
 
     def _check_registers(self) -> None:
         first = self.env + self.offsets.arm_x0
@@ -300,6 +305,8 @@ class Arm64(Processor):
 
 
 
+_WAIT = 0xD503_207F  # wfi
+_TRAP_AND_WAIT = struct.pack("<2I504xI", 0xD400_0001 | TRAP << 5, _WAIT, _WAIT)  # svc #TRAP; the last one is the exception vector
 _LDR_TASK = bytes.fromhex("9c6b74f8")  # ldr x28, [x28, x20]
 _ADRP, _ADRP_MASK, _ADD, _ADD_MASK = 0x9000_001C, 0x9F00_001F, 0x9100_039C, 0xFFC0_03FF  # adrp x28, PAGE; add x28, x28, OFFSET
 

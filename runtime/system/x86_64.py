@@ -85,6 +85,17 @@ class X86(Processor):
         self._gs = c_uint64.from_address(self.env + offsets.x86_segments + SEGMENT * GS + BASE)
         self._kernel_gs = c_uint64.from_address(self.env + offsets.x86_kernel_gs)
         self._install()
+        self.set("rax", TRAP << 8)
+        self._write("flags", IF | 2)
+        asked: list[int] = []
+        self.acknowledge = lambda: asked.append(0) or -1  # type: ignore[func-returns-value]  # None
+        self.check(b"\x0f\x05\xf4", 3, self.interrupt)  # syscall; hlt
+        if not asked:
+            raise mismatch("CPUState.interrupt_request", "a place that makes the processor ask for a vector", "another")
+        self.acknowledge = lambda: -1
+        self.interrupt_request.value = 0
+        self.set("rax", 0)
+        self._write("flags", 2)
 
     def _check_registers(self) -> None:
         for name, offset in X86_64.state.items():

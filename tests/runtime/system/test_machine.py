@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +22,7 @@ from pyprobe.runtime.system.kernels.store import Kernel
 from pyprobe.runtime.system.machine import SystemMachine
 from pyprobe.runtime.system.root import initramfs
 from pyprobe.runtime.system.root.channel import Event
+from tests.conftest import ROOT
 from tests.runtime.system.conftest import COMPILERS
 
 Pyprobe = Callable[..., Any]  # gives a Result
@@ -74,11 +78,15 @@ def test_maps_by_command(kernel: Kernel, pyprobe: Pyprobe) -> None:
 
 
 @pytest.mark.parametrize("native", [None, False], ids=["native", "plain"])
-def test_stale_code_is_never_executed(kernel: Kernel, root: Path, guest: Pyprobe, build: Callable[..., Path], native: bool | None) -> None:
+def test_stale_code_is_never_executed(
+    kernel: Kernel, tmp_path: Path, pyprobe: Pyprobe, build: Callable[..., Path], native: bool | None
+) -> None:
     """A page of code that is written at one address and executed at another, again and again."""
-    shutil.copy(build("alias.c", "-static", compiler=COMPILERS[kernel.arch]), root / "alias")
+    shutil.copy(build("alias.c", "-static", compiler=COMPILERS[kernel.arch]), tmp_path / "alias")
+    for folder in ("dev", "proc", "sys", "tmp"):
+        (tmp_path / folder).mkdir()
     env = {} if native is None else {"PYPROBE_NATIVE": "0"}
-    done = guest("/alias", env=env, timeout=300)
+    done = pyprobe("-q", "--kernel", kernel.name, "--root", str(tmp_path), "-e", "begin { }", "-c", "/alias", env=env, timeout=300)
     assert done.out.strip() == "0 of 400 are stale", done
 
 
@@ -86,6 +94,30 @@ def test_another_library_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(internals, "build_id", lambda path: "0123")
     with pytest.raises(UnsupportedLibrary, match="is build 0123"):
         internals.offsets()
+
+
+WRONG = [{"halted": 0x8190}, {"icount": 0x138}, {"arm_syndrome": 0xBE0}, {"env": 0x120}, {"arm_x0": 0x48}, {"interrupt_request": 0x24}]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=str)
+def test_wrong_places_are_noticed(monkeypatch: pytest.MonkeyPatch, wrong: dict[str, int]) -> None:
+    """Before anything of a kernel runs. Run in a process of its own, which a wrong place might take down."""
+    code = f"""
+from pyprobe.runtime.system import cpu, internals
+from pyprobe.runtime.machine.clock import Clock
+from pyprobe.runtime.system.arm64 import Arm64
+from pyprobe.runtime.system.ram import Ram
+from pyprobe.runtime.system.x86_64 import X86
+right = internals.offsets()
+cpu.offsets = lambda: right._replace(**{wrong!r})
+try:
+    Arm64(Ram(0x40000000, 1 << 20), Clock())
+    X86(Ram(0, 1 << 20), Clock())
+except internals.UnsupportedLibrary as error:
+    print("refused", error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60)
+    assert done.stdout.startswith("refused --kernel: this libunicorn"), done
 
 
 def test_options_need_a_kernel(pyprobe: Pyprobe) -> None:
