@@ -116,7 +116,8 @@ try:
 except internals.UnsupportedLibrary as error:
     print("refused", error)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=60)
     assert done.stdout.startswith("refused --kernel: this libunicorn"), done
 
 
