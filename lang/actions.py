@@ -96,7 +96,7 @@ def append_separated(v: Values, s: Span) -> list[Any]:
 
 
 FLAT = frozenset(
-    ["none", "nothing", "first", "second", "one", "append", "append_separated", "one_name", "append_name", "point", "append_point"]
+    ["none", "nothing", "first", "second", "one", "append", "append_separated", "one_name", "append_name", "point", "append_point", "group"]
 )
 
 

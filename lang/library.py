@@ -24,6 +24,12 @@ def is_name(path: str) -> bool:
     return path == "stdlib" or path.startswith("stdlib/")
 
 
+@cache
+def holds(name: str) -> bool:
+    """Whether a source of this name is a file of the library, read as such or run as a script."""
+    return name.startswith("stdlib/") or (name.endswith(".pt") and Path(name).resolve().parent == FOLDER)
+
+
 def exists(path: str) -> bool:
     """Whether the library has the part that an import names: `stdlib`, `stdlib/pointers`, `stdlib/pointers.pt`."""
     name = path.removeprefix("stdlib").removeprefix("/")

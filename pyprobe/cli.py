@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
+from io import TextIOWrapper
 from typing import NoReturn
 
 from pyprobe import options as command_line
@@ -21,6 +23,10 @@ SUBCOMMANDS = {"kernel": "pyprobe.kernel_command"}  # a script of such a name is
 
 def entry() -> NoReturn:
     """The console script: run, flush, leave. A reader of stdout that went away ends the run quietly, as SIGPIPE would."""
+    open_missing_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # not when somebody replaced it
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # bytes of scripts and guests, whatever the locale
     try:
         status = main(sys.argv[1:])
         sys.stdout.flush()
@@ -29,9 +35,19 @@ def entry() -> NoReturn:
         status = 128 + 13
     except KeyboardInterrupt:
         status = 128 + 2
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(OSError):  # whoever could still be told knows already
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(status)  # the machine's gigabytes of mappings need no tidying
+
+
+def open_missing_streams() -> None:
+    """Descriptors 0, 1 and 2 that the caller closed become /dev/null, lest a file that is opened later takes their place."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            while os.open(os.devnull, os.O_RDWR) < descriptor:
+                pass
+            setattr(sys, name, open(descriptor, "w" if descriptor else "r", closefd=False))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -54,6 +70,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def dispatch(options: Options, any_words: bool) -> int:
+    if options.help and options.words:
+        return help_on(options.words)
     if options.help:
         from pyprobe.usage import text as usage_text
 
@@ -93,6 +111,26 @@ def dispatch(options: Options, any_words: bool) -> int:
     from pyprobe.running import run_program
 
     return run_program(options, name, text, parameters)
+
+
+def help_on(words: list[str]) -> int:
+    """`--help TOPIC`: the reference of functions, builtin values, probe types, macros and settings."""
+    from pyprobe.lang import topics
+
+    for word in words:
+        text = topics.overview() if word == "topics" else topics.reference(word)
+        if text is None:
+            near = similar(word, [name for group in topics.names().values() for name in group])
+            say_error(f"no help on '{word}'\nHINT: {f'similar: {near}' if near else '--help topics lists all names'}")
+            return FAILED
+        print(text, end="")
+    return OK
+
+
+def similar(word: str, names: list[str]) -> str:
+    from difflib import get_close_matches
+
+    return ", ".join(get_close_matches(word, names))
 
 
 def refuse_pid(text: str) -> int:

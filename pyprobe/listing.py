@@ -28,37 +28,35 @@ def run(options: Options) -> int:
             file=sys.stderr,
         )
     if sys.stdout.isatty() and not options.verbose:
-        print_table(query, options.cmd)
+        print_table(query, options)
         return OK
-    for line in lines(query, verbose=options.verbose > 0, command=options.cmd):
+    for line in lines(query, verbose=options.verbose > 0, options=options):
         print(line)
     return OK
 
 
-def print_table(query: str, command: str | None) -> None:
+def print_table(query: str, options: Options) -> None:
     """For a person at a terminal: each probe with its arguments beside it, cut to the terminal's width."""
     from shutil import get_terminal_size
 
     from tabulate import tabulate
 
-    rows = [(entry.name, ", ".join(entry.arguments)) for entry in entries(query, command)]
+    rows = [(entry.name, ", ".join(entry.arguments)) for entry in entries(query, options)]
     width = get_terminal_size().columns
     for line in tabulate(rows, tablefmt="plain", disable_numparse=True).splitlines():
         print(line if len(line) <= width else line[: width - 1] + "…")
 
 
-def entries(query: str, command: str | None = None) -> Iterable[Listed]:
-    """The listed probes that match, sorted."""
+def entries(query: str, options: Options) -> Iterable[Listed]:
+    """The listed probes that match, sorted, of the machine that the options name."""
     from pyprobe.running import make_world, settings_of
 
-    options = Options()
-    options.cmd = command
     return make_world(settings_of(options)).listing(query or "*")
 
 
-def lines(query: str, *, verbose: bool, command: str | None = None) -> Iterable[str]:
+def lines(query: str, *, verbose: bool, options: Options | None = None) -> Iterable[str]:
     """The lines of a listing: names, sorted, each followed by its arguments when `verbose`."""
-    for entry in entries(query, command):
+    for entry in entries(query, options or Options()):
         yield entry.name
         if verbose:
             yield from (f"    {argument}" for argument in entry.arguments)

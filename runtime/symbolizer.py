@@ -88,8 +88,8 @@ class Symbolizer:
         return self._users.get(uid)
 
     def cgroup(self, identity: int) -> str | None:
-        """The path of a control group: there is one, the root."""
-        return "/" if identity == 1 else None
+        """The path of a control group: there is one, the root of the one (version 2) hierarchy."""
+        return "unified:/" if identity == 1 else None
 
     # ---- images
 

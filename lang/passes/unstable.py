@@ -61,6 +61,6 @@ def _check(unit: Unit, feature: str, node: Node, warned: set[str]) -> None:
     elif level == "warn" and feature not in warned:
         warned.add(feature)
         unit.diagnostics.warning(
-            f"Script is using an unstable feature: {SHOWN.get(feature, feature)}. To prevent this warning you must explicitly enable it in the config "
-            f"e.g. {setting}=enable"
+            f"Script is using an unstable feature: {SHOWN.get(feature, feature)}. To prevent this warning you must explicitly enable it "
+            f"in the config e.g. {setting}=enable"
         )

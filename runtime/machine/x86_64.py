@@ -10,7 +10,7 @@ import ctypes
 import struct
 from typing import TYPE_CHECKING
 
-from pyprobe.runtime.machine.arch import Arch
+from pyprobe.runtime.machine.arch import Arch, BreakpointTrap
 from pyprobe.runtime.machine.cpu_state import peek
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _GENERAL = ("ax", "cx", "dx", "bx", "sp", "bp", "si", "di")  # in the order of their encoding, which is that of the CPU state
 _UC_GENERAL = (35, 38, 40, 37, 44, 36, 43, 39)
 _R8, _RIP, _EFLAGS, _CS, _SS, _FS_BASE, _GS_BASE, _FPCW, _MXCSR = 106, 41, 25, 11, 49, 250, 251, 246, 249
+_FPSW, _FPTAG, _XMM0 = 31, 247, 122
 INS_CPUID, INS_RDTSC, INS_RDTSCP, INS_SYSCALL = 113, 608, 609, 699
 
 REGISTERS = {
@@ -36,6 +37,8 @@ REGISTERS = {
     "gs_base": _GS_BASE,
     "tls": _FS_BASE,
     "fpcw": _FPCW,
+    "fpsw": _FPSW,
+    "fptag": _FPTAG,
     "mxcsr": _MXCSR,
 }
 
@@ -159,9 +162,11 @@ X86_64 = Arch(
     pc="rip",
     sp="rsp",
     initial={"mxcsr": 0x1F80, "fpcw": 0x37F},  # what the kernel gives a new process
+    vectors=tuple(range(_XMM0, _XMM0 + 16)),
     invalidate_symbol="tb_invalidate_phys_range_x86_64",
     repeats=_repeats,
     setup=_setup,
     syscall_traces=("rcx", "r11", "flags"),  # Intel SDM, SYSCALL; the emulator leaves it out, and a program can see it
     trapped=_trapped,
+    breakpoint=BreakpointTrap(number=3, size=1, advance=1, jump=5),  # INT3; JMP rel32
 )

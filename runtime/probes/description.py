@@ -11,6 +11,7 @@ from importlib import import_module
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Protocol, cast
 
+from pyprobe.lang.typesys import Enum, Struct, Type
 from pyprobe.runtime.machine.symbols import Image
 from pyprobe.runtime.machine.targets import TargetResolver
 
@@ -57,6 +58,12 @@ class Description(Protocol):
 
     def symbol_at(self, address: int) -> tuple[str, int] | None:
         """The name of the kernel's symbol that an address belongs to, and the distance to it."""
+
+    def type_named(self, name: str) -> Type | None:
+        """A type of the kernel by its C name: `struct task_struct`, `u32`."""
+
+    def enum_constant(self, name: str) -> tuple[int, Enum] | None:
+        """Value and enum of a constant of the kernel."""
 
     def today(self, name: str) -> str | None:
         """What the function is called in this kernel that had a name in an earlier one; None if there is none."""
@@ -113,6 +120,12 @@ class UserDescription:
 
     def symbol_at(self, address: int) -> tuple[str, int] | None:
         return self._functions.symbol(address)
+
+    def type_named(self, name: str) -> Type | None:
+        return Struct(name, 0, list) if name == "struct task_struct" else None
+
+    def enum_constant(self, name: str) -> tuple[int, Enum] | None:
+        return None
 
     @cached_property
     def _historic(self) -> list[tuple[str, str]]:

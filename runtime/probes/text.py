@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,10 +29,15 @@ def listing(machine: Description, name: str, parts: list[str]) -> Iterable[Liste
         if not matcher(parts[0])(machine.module):
             return
         shown = machine.module + ":"
-    wanted = matcher(parts[-1] if parts else "*")
-    for function in machine.functions:
-        if wanted(function) and traceable(function):
+    for function in _named(machine, parts[-1] if parts else "*"):
+        if traceable(function):
             yield Listed(f"{name}:{shown}{function}", partial(_parameters, machine, function))
+
+
+def _named(machine: Description, pattern: str) -> Iterator[str]:
+    """The functions that a pattern means: as for Linux, those that the kernel itself can trace."""
+    wanted, allowed = matcher(pattern), cast("SystemDescription", machine).traceable
+    return (f for f in machine.functions if f in allowed and wanted(f))
 
 
 def _parameters(machine: Description, function: str) -> list[str]:
@@ -52,15 +57,23 @@ def matches(machine: Description, point: AttachPoint) -> list[AttachPoint]:
     if not name:
         return [point]
     if has_wildcard(name):
-        wanted = matcher(name)
-        return [point.copy(target=shown, function=f) for f in machine.functions if wanted(f) and traceable(f)]
+        return [point.copy(target=shown, function=f) for f in _named(machine, name) if traceable(f)]
     if name in machine.functions:
-        return [point.copy(target=shown)]
+        return [_allowed(cast("SystemDescription", machine), point.copy(target=shown))]
     from difflib import get_close_matches
 
     near = get_close_matches(name, machine.functions, n=3, cutoff=0.8)
     hints = [f"Did you mean {' or '.join(near)}?"] if near else []
     raise PointError(f"No matches for {point.provider} {f'{module}:' if module else ''}{name}.", *hints)
+
+
+def _allowed(machine: SystemDescription, point: AttachPoint) -> AttachPoint:
+    """The point, unless only what Linux allows is wanted and Linux refuses it. Raises PointError."""
+    if machine.faithful and point.function not in machine.traceable:
+        listed = point.function in machine.forbidden
+        why = "it is on the list of functions that no kprobe may enter" if listed else "it is marked notrace, or gone after boot"
+        raise PointError(f"No matches for {point.provider} {point.function}.", f"Linux refuses this function: {why}.")
+    return point
 
 
 def args(machine: Description, point: AttachPoint) -> Record | None:

@@ -136,14 +136,22 @@ class Processor:
 
     # registers
 
-    def _read(self, name: str) -> int:
+    def _fetch(self, number: int) -> int:
+        """A register by the emulator's number."""
         self._word.value = 0
-        self.library.uc_reg_read(self.uc, self.arch.registers[name], byref(self._word))
+        self.library.uc_reg_read(self.uc, number, byref(self._word))
         return self._word.value
 
+    def _store(self, number: int, value: int | ctypes.Structure) -> None:
+        """Set a register by the emulator's number; some have structures for values. Raises UnicornError."""
+        word = value if isinstance(value, ctypes.Structure) else c_uint64(value & NOWHERE)
+        self._api.check(self.library.uc_reg_write(self.uc, number, byref(word)), "uc_reg_write")
+
+    def _read(self, name: str) -> int:
+        return self._fetch(self.arch.registers[name])
+
     def _write(self, name: str, value: int) -> None:
-        self._word.value = value & NOWHERE
-        self.library.uc_reg_write(self.uc, self.arch.registers[name], byref(self._word))
+        self._store(self.arch.registers[name], value)
 
     def get(self, name: str) -> int:
         """A register, unsigned. Raises KeyError for an unknown name."""

@@ -7,15 +7,19 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.symbols import Image
-from pyprobe.runtime.system.metadata import btf, kallsyms, memory
+from pyprobe.runtime.system.metadata import btf
 from pyprobe.runtime.system.metadata.ctext import type_text
-from pyprobe.runtime.system.metadata.symbols import KERNEL, Symbol, Symbols
-from pyprobe.runtime.system.metadata.types import KernelTypes
+from pyprobe.runtime.system.metadata.facts import Facts
+from pyprobe.runtime.system.metadata.symbols import KERNEL
 
 if TYPE_CHECKING:
+    from pyprobe.lang.typesys import Enum, Type
     from pyprobe.runtime.machine.targets import TargetResolver
-    from pyprobe.runtime.probes.description import Parameters
+    from pyprobe.runtime.probes.description import Parameters, Prototype
     from pyprobe.runtime.system.kernels.store import Kernel
+    from pyprobe.runtime.system.metadata.events import Event
+    from pyprobe.runtime.system.metadata.symbols import Symbol, Symbols
+    from pyprobe.runtime.system.metadata.types import KernelTypes
 
 
 class Function:
@@ -29,24 +33,37 @@ class Function:
         self._btf = types
 
     @property
-    def _prototype(self) -> int:
-        number = self._btf.find(self.name, btf.FUNC)
+    def prototype(self) -> int:
+        """The number of its type, 0 if that is not known."""
+        number = self._btf.functions.get(self.name, 0)
         return self._btf.record(number).size if number else 0
 
     @property
     def typed(self) -> bool:
         """Whether this is a C function that the types describe."""
-        return self._prototype != 0
+        return self.prototype != 0
 
     @property
     def parameters(self) -> Parameters:
-        number = self._prototype
+        number = self.prototype
         return tuple((type_text(self._btf, kind), name) for name, kind in self._btf.parameters(number) if kind) if number else ()
 
     @property
     def result(self) -> str:
-        number = self._prototype
+        number = self.prototype
         return type_text(self._btf, self._btf.record(number).size) if number else ""
+
+
+class Raw:
+    """A raw tracepoint (Prototype); what the kernel's code passes comes after the data of who attached."""
+
+    __slots__ = ("name", "parameters", "prototype", "result")
+
+    def __init__(self, name: str, types: btf.Btf, prototype: int) -> None:
+        self.name = name
+        self.prototype = prototype
+        self.parameters = tuple((type_text(types, kind), name) for name, kind in types.parameters(prototype)[1:])
+        self.result = "void"
 
 
 class Functions(Mapping[str, Function]):
@@ -70,42 +87,66 @@ class Functions(Mapping[str, Function]):
 
 
 class SystemDescription:
-    """The kernel that `--kernel` names."""
+    """The kernel that `--kernel` names. faithful: only what Linux itself lets one probe can be probed."""
 
     module = KERNEL
     booted = True
 
-    def __init__(self, kernel: Kernel, targets: TargetResolver) -> None:
+    def __init__(self, kernel: Kernel, targets: TargetResolver, *, faithful: bool = False) -> None:
         self.kernel = kernel
         self.arch = kernel.arch
         self.targets = targets
+        self.faithful = faithful
+        self.facts = Facts.of(kernel)
         self._images: dict[str, Image] = {}
 
-    @cached_property
-    def _memory(self) -> memory.KernelMemory:
-        return memory.of_image(self.kernel.image, self.arch)
-
-    @cached_property
+    @property
     def table(self) -> Symbols:
         """All symbols, by name and by address."""
-        found = kallsyms.read(self._memory)
-        return Symbols(found.addresses, found.kinds, found.names)
+        return self.facts.symbols
 
-    @cached_property
-    def _btf(self) -> btf.Btf:
-        return btf.Btf(btf.locate(self._memory))
-
-    @cached_property
+    @property
     def types(self) -> KernelTypes:
-        return KernelTypes(self._btf)
+        return self.facts.types
 
     @cached_property
     def functions(self) -> Functions:
-        return Functions(self.table.functions, self._btf)
+        return Functions(self.table.functions, self.facts.btf)
+
+    @cached_property
+    def traceable(self) -> frozenset[str]:
+        """The functions that Linux itself lets one probe by name: what patterns match."""
+        return self.facts.traceable - self.facts.forbidden.keys()
 
     @property
+    def typed(self) -> Mapping[str, int]:
+        """The functions whose types are known."""
+        return self.facts.btf.functions
+
+    @property
+    def forbidden(self) -> Mapping[str, Symbol]:
+        """The functions that Linux refuses kprobes for."""
+        return self.facts.forbidden
+
+    @cached_property
     def tracepoints(self) -> Mapping[tuple[str, str], Parameters]:
-        return {}
+        return {key: tuple((f.type, f.name) for f in event.fields) for key, event in self.facts.events.items()}
+
+    def event(self, category: str, name: str) -> Event | None:
+        """A trace event with the layout of its record."""
+        return self.facts.events.get((category, name))
+
+    def raw_tracepoint(self, name: str) -> Prototype | None:
+        """What a raw tracepoint is passed."""
+        number = self.facts.raw_tracepoints.get(name)
+        return Raw(name, self.facts.btf, number) if number is not None else None
+
+    def type_named(self, name: str) -> Type | None:
+        """A type of the kernel by its C name."""
+        return self.types.named(name)
+
+    def enum_constant(self, name: str) -> tuple[int, Enum] | None:
+        return self.types.constant(name)
 
     @property
     def symbols(self) -> Mapping[str, int]:
@@ -122,7 +163,7 @@ class SystemDescription:
 
     def code(self, address: int, size: int) -> bytes:
         """The kernel's code as it was linked. Raises LookupError."""
-        return self._memory.read(address, size)
+        return self.facts.memory.read(address, size)
 
     def offset(self, record: str, *members: str) -> int:
         """The offset of a member of a struct, in bytes. Raises KeyError."""

@@ -49,7 +49,7 @@ def make_description(settings: Settings) -> SystemDescription:
         arch = program_arch(targets, targets.command) if targets.command else ""
         if arch and arch != kernel.arch:
             raise RunError(f"{name} is a program for {arch}, and kernel {kernel.name} runs those for {kernel.arch}", FAILED)
-    return SystemDescription(kernel, targets)
+    return SystemDescription(kernel, targets, faithful=settings.faithful)
 
 
 def make_run(settings: Settings, world: MachineWorld, clock: Clock) -> SystemRun:
@@ -77,7 +77,9 @@ def make_run(settings: Settings, world: MachineWorld, clock: Clock) -> SystemRun
 
 
 class SystemRun:
-    """A booted kernel with its command (runtime.machines.Machine)."""
+    """A booted kernel with its command (runtime.machines.Machine). The id that the guest will give the command is not known before."""
+
+    command_pid = 0
 
     def __init__(self, machine: SystemMachine, warnings: list[str]) -> None:
         self.machine = machine

@@ -44,7 +44,7 @@ def read_image(data: bytes, name: str = "kernel") -> KernelImage:
 def _bare(data: bytes, name: str) -> KernelImage | None:
     """The kernel, if the bytes are one that needs no unpacking."""
     if data[56:60] == b"ARM\x64":
-        text_offset, size, flags = struct.unpack_from("<QQQ", data, 8)
+        size, flags = struct.unpack_from("<QQ", data, 16)
         if flags & 1:
             raise KernelError(f"{name} can't be booted: it is a big-endian arm64 kernel")
         if flags >> 1 & 3 > 1:

@@ -76,7 +76,8 @@ class Btf:
 
     @property
     def strings_size(self) -> int:
-        return self._strings_end - self._strings + self._first_string
+        size: int = self._strings_end - self._strings + self._first_string
+        return size
 
     def _index(self) -> array[int]:
         blob, end = self.blob, self._types_end
@@ -120,7 +121,7 @@ class Btf:
         if offset < self._first_string:
             assert self.base is not None
             return self.base.text(offset)
-        at = self._strings + offset - self._first_string
+        at: int = self._strings + offset - self._first_string
         return self.blob[at : self.blob.index(0, at)].decode("utf-8", "replace")
 
     def resolve(self, number: int, *, typedefs: bool = True) -> int:
@@ -226,6 +227,11 @@ class Btf:
                 for name in names.tolist():
                     found.setdefault(name, number)
         return found
+
+    @cached_property
+    def functions(self) -> dict[str, int]:
+        """The numbers of all functions by name, sorted by name."""
+        return self.names(FUNC)
 
     def names(self, kind: int) -> dict[str, int]:
         """The numbers of all types of a kind by name, sorted by name."""

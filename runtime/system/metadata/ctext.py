@@ -40,7 +40,8 @@ def pointer_text(btf: Btf, target: int) -> str:
     """A pointer to a type."""
     if target and btf.record(target).kind == b.FUNC_PROTO:
         return function_text(btf, target, "(*)")
-    return f"{type_text(btf, target)} *"
+    text = type_text(btf, target)
+    return f"{text}*" if text.endswith("*") else f"{text} *"
 
 
 def function_text(btf: Btf, number: int, declarator: str) -> str:

@@ -19,6 +19,7 @@ from pyprobe.runtime.system.metadata.symbols import Symbols
 from pyprobe.runtime.system.metadata.types import KernelTypes
 
 RAW_PREFIX = "btf_trace_"  # of the types by which BTF knows the arguments of raw tracepoints
+ITERATOR_PREFIX = "__traceiter_"  # of the functions that call who is attached to a tracepoint
 _COMMON = 8  # bytes of the fields that every event begins with (struct trace_entry)
 _REGISTER = ("trace_event_reg", "syscall_enter_register", "syscall_exit_register")
 _FIELDS_LIMIT = 128
@@ -121,7 +122,8 @@ def _fields(memory: KernelMemory, types: KernelTypes, layout: _Layout, at: int) 
         size = memory.u32(at + layout.field_size)
         offset = -(-offset // align) * align
         signed = bool(memory.u32(at + layout.field_signed) & 1)
-        yield EventField(_sized(types, memory.cstring(kind), size), memory.cstring(memory.u64(at + layout.field_name)), offset, size, signed)
+        name = memory.cstring(memory.u64(at + layout.field_name))
+        yield EventField(_sized(types, memory.cstring(kind), size), name, offset, size, signed)
         offset += size
         at += layout.field
 
@@ -166,11 +168,12 @@ def _word(memory: KernelMemory, address: int) -> int:
 
 
 def raw_tracepoints(btf: Btf) -> dict[str, int]:
-    """The function types of raw tracepoints by name, sorted by name; their first parameter is the kernel's own."""
-    return {
-        name.removeprefix(RAW_PREFIX): btf.record(btf.record(number).size).size
-        for name, number in btf.names(TYPEDEF).items()
-        if name.startswith(RAW_PREFIX)
-    }
-
-
+    """The function types of raw tracepoints by name, sorted by name; their first parameter is the kernel's own. The type that stands for
+    a tracepoint may leave out the names of parameters, the function that calls who is attached has them."""
+    found = {}
+    for name, number in btf.names(TYPEDEF).items():
+        if name.startswith(RAW_PREFIX):
+            event = name.removeprefix(RAW_PREFIX)
+            caller = btf.functions.get(ITERATOR_PREFIX + event)
+            found[event] = btf.record(caller).size if caller else btf.record(btf.record(number).size).size
+    return found

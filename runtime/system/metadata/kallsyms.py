@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import struct
 from array import array
+from itertools import pairwise
 from typing import NamedTuple
 
 from pyprobe.runtime.system.kernels.errors import KernelError
@@ -94,7 +95,7 @@ def _markers(segment: Segment, table: int) -> tuple[int, list[int]] | None:
     values = words.tolist()
     i = len(values) - 1
     while i >= 0:
-        if values[i] == 0 and i + 40 < len(values) and all(_step(a, b) for a, b in zip(values[i : i + 39], values[i + 1 : i + 40])):
+        if values[i] == 0 and i + 40 < len(values) and all(_step(a, b) for a, b in pairwise(values[i : i + 40])):
             end = i + 1
             while end < len(values) and _step(values[end - 1], values[end]):
                 end += 1
@@ -111,7 +112,7 @@ def _names_start(segment: Segment, markers: int, values: list[int]) -> tuple[int
     """Position of the first name and number of names: the count stands before the names, which end, less than a block after the last
     marker's place, where the markers begin."""
     buffer = segment.buffer
-    low = (markers - values[-1] - _BLOCK * _NAME_LIMIT) & ~7
+    low = max(segment.offset, markers - values[-1] - _BLOCK * _NAME_LIMIT) & ~7
     content = bytes(buffer[low:markers])
     last = len(content) - values[-1]
     for at in range(8, last + 1, 4):
@@ -162,8 +163,8 @@ def _addresses(segment: Segment, tables: _Tables) -> tuple[str, array[int]]:
     buffer, count = segment.buffer, tables.number
     size = 4 * count
     after = (tables.after_index + 7) & ~7
-    (base_after,) = struct.unpack_from("<Q", buffer, after + (size + 7 & ~7))
-    (base_before,) = struct.unpack_from("<Q", buffer, tables.names - 16)
+    base_after = _word(buffer, after + (size + 7 & ~7))
+    base_before = _word(buffer, tables.names - 16)
     if _is_kernel(base_after):
         layout, at, base = "B", after, base_after
     elif _is_kernel(base_before):
@@ -179,5 +180,9 @@ def _addresses(segment: Segment, tables: _Tables) -> tuple[str, array[int]]:
     return layout, array("Q", [base + (o & 0xFFFF_FFFF) for o in offsets])
 
 
+def _word(buffer: Bytes, at: int) -> int:
+    return int.from_bytes(buffer[at : at + 8], "little")
+
+
 def _is_kernel(address: int) -> bool:
-    return address >> 47 == 0x1FFFF
+    return address >> 47 == 0x1FFFF and not address & 0xFFF  # the beginning of a page, as `_text` is

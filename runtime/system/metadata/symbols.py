@@ -7,6 +7,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 KERNEL = "vmlinux"  # what the kernel itself is called among its modules
@@ -27,13 +28,13 @@ class Symbol(NamedTuple):
 class Symbols:
     """Symbols in the order of their addresses.
 
-    addresses, kinds, names: as kallsyms has them. text: the ranges of addresses in which code lies, from `_stext` to `_etext` and from
-    `_sinittext` to `_einittext`.
+    addresses, kinds, names: as kallsyms has them; `ordered` if they are by address already. text: the ranges of addresses in which code
+    lies, from `_stext` to `_etext` and from `_sinittext` to `_einittext`.
     """
 
-    def __init__(self, addresses: array[int], kinds: str, names: list[str], module: str = KERNEL) -> None:
+    def __init__(self, addresses: array[int], kinds: str, names: list[str], module: str = KERNEL, *, ordered: bool = False) -> None:
         self.module = module
-        if any(a > b for a, b in zip(addresses, addresses[1:])):  # as with per-cpu variables, which may come after what they precede
+        if not ordered and any(a > b for a, b in pairwise(addresses)):  # as with per-cpu variables, which may come after what they precede
             order = sorted(range(len(names)), key=addresses.__getitem__)
             addresses = array("Q", [addresses[i] for i in order])
             kinds = "".join([kinds[i] for i in order])

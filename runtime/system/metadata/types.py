@@ -1,12 +1,14 @@
 """BTF types as the language's types.
 
-How C types read: integers by size and sign, `_Bool` as bool, plain `char` with the sign it has in that kernel, `char[N]` as `string[N]`, other arrays as
-arrays, enums as enums of their C size, pointers (to functions: `void *`), structs and unions by name with their keyword. Members of
-anonymous members appear among those of the outer one. What has no counterpart (floating point, 128-bit integers) has the type none.
+How C types read: integers by size and sign, `_Bool` as bool, plain `char` with the sign it has in that kernel, `char[N]` as `string[N]`,
+other arrays as arrays, enums as enums of their C size, pointers (to functions: `void *`), structs and unions by name with their keyword.
+Members of anonymous members appear among those of the outer one. What has no counterpart (floating point, 128-bit integers) has the type
+none.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from pyprobe.lang import typesys as t
@@ -14,6 +16,20 @@ from pyprobe.runtime.system.metadata import btf as b
 from pyprobe.runtime.system.metadata.btf import Btf
 
 _KEYWORDS = {"struct": (b.STRUCT,), "union": (b.UNION,), "enum": (b.ENUM, b.ENUM64)}
+_ARRAY_TEXT = re.compile(r"(.*?)\s*\[(\d*)\]")
+_DROPPED = frozenset(("const", "volatile", "restrict", "__user", "__kernel", "__rcu"))
+_SPELLINGS = {
+    "unsigned": "unsigned int",
+    "short": "short int",
+    "unsigned short": "short unsigned int",
+    "long": "long int",
+    "unsigned long": "long unsigned int",
+    "long long": "long long int",
+    "unsigned long long": "long long unsigned int",
+    "bool": "_Bool",
+}
+"""What the compiler calls a type that may be written shorter."""
+
 _SIGNED, _BOOL = 1, 4  # encodings of an integer
 
 
@@ -33,9 +49,28 @@ class KernelTypes:
             number = self.btf.find(name, b.TYPEDEF, b.INT)
         return self.type(number) if number else None
 
+    def written(self, text: str, space: str = "kernel") -> t.Type | None:
+        """The type of a declaration in C without its name (`const struct path *`, `char[16]`), None when a name in it is not known.
+        Pointers point into `space`."""
+        array = _ARRAY_TEXT.fullmatch(text.strip())
+        if array is not None:
+            element = self.written(array[1], space)
+            if array[1].split()[-1:] == ["char"]:
+                return t.String(int(array[2] or 0))
+            return t.Array(element, int(array[2] or 0)) if element is not None else None
+        words = [word for word in text.replace("*", " * ").split() if word not in _DROPPED]
+        stars = words.count("*")
+        name = " ".join(word for word in words if word != "*")
+        found = t.VOID if name == "void" else self.named(name) or self.named(_SPELLINGS.get(name, name))
+        if found is None and stars:
+            found = t.Struct(name, 0, list) if name.startswith(("struct ", "union ")) else t.VOID
+        for _ in range(stars):
+            found = t.Pointer(found, space) if found is not None else None
+        return found
+
     def function(self, name: str) -> tuple[tuple[tuple[str, t.Type], ...], t.Type] | None:
         """Parameters (name and type) and result of a function, None when it is not known or takes a variable number."""
-        number = self.btf.find(name, b.FUNC)
+        number = self.btf.functions.get(name, 0)
         return self.prototype(self.btf.record(number).size) if number else None
 
     def prototype(self, number: int) -> tuple[tuple[tuple[str, t.Type], ...], t.Type] | None:

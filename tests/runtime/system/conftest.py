@@ -10,6 +10,7 @@ import pytest
 from pyprobe.runtime.system.kernels import store
 from pyprobe.runtime.system.kernels.errors import KernelError
 from pyprobe.runtime.system.kernels.store import Kernel
+from pyprobe.runtime.system.metadata.facts import Facts
 
 
 def installed(name: str) -> Kernel:
@@ -24,6 +25,12 @@ def installed(name: str) -> Kernel:
 def kernel(request: pytest.FixtureRequest) -> Kernel:
     """Each kernel that has a name of its own."""
     return installed(request.param)
+
+
+@pytest.fixture(scope="session")
+def facts(kernel: Kernel) -> Facts:
+    """What the kernel tells about itself."""
+    return Facts.of(kernel)
 
 
 @pytest.fixture
