@@ -440,7 +440,7 @@ _ALL = (
         unsafe=True,
         providers=frozenset({"kprobe", "uprobe"}),
     ),
-    Signature("unwatch", (Param("address", "int", "pointer"),), VOID, "accepted, does nothing", mode="async"),
+    Signature("unwatch", (Param("address", "int"),), VOID, "accepted, does nothing", mode="async"),
     # parameters of the command line
     Signature(
         "getopt",

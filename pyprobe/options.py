@@ -60,7 +60,7 @@ OPTIONS = (
     Option("", "append", "TEXT", "append", "MACHINE", "with --kernel: add to the kernel's command line (repeatable)"),
     Option("", "memory", "MB", "store", "MACHINE", "with --kernel: memory of the machine (default 256)"),
     Option("", "faithful", None, "flag", "MACHINE", "with --kernel: refuse the probes that Linux itself refuses"),
-    Option("", "attach", "HOW", "store", "MACHINE", "how probes in code are attached: hook (invisible) or breakpoint (as Linux does)"),
+    Option("", "attach", "HOW", "store", "MACHINE", "probes in code: hook (invisible) or breakpoint (as Linux does)"),
     Option("", "root", "DIR", "store", "MACHINE", "the directory of this host that the machine has as `/` (default: this host's)"),
     Option("", "view", "none|ro|PATH", "append", "MACHINE", "host files that appear: COMMAND alone, all, or PATH too (repeatable)"),
     Option("", "uid", "UID[:GID]", "store", "MACHINE", "run COMMAND as this user, not as root"),

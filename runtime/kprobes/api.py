@@ -37,8 +37,8 @@ class KprobeError(OSError):
 class Kprobe:
     """struct kprobe.
 
-    symbol_name and offset, or addr: where. pre_handler(p, regs): before the instruction; a value other than 0 means that it has set
-    regs' instruction pointer, and the instruction is not executed. post_handler(p, regs, flags): after it; flags is 0.
+    symbol_name and offset, or addr: where. pre_handler(p, regs): before the instruction; a value other than 0 means that it has
+    set the instruction pointer, and the instruction is not executed. post_handler(p, regs, flags): after it; flags is 0.
     fault_handler(p, regs, trapnr): a value other than 0 means that the fault is dealt with and the instruction is tried again.
     nmissed: hits while a handler ran. flags: KPROBE_FLAG_DISABLED may be set before registering.
     """
@@ -89,8 +89,8 @@ class KretprobeInstance:
 class Kretprobe:
     """struct kretprobe.
 
-    kp, or the arguments that make one: the function. handler(ri, regs): when it has returned; entry_handler(ri, regs): when it is entered; a
-    value other than 0 means that this return is of no interest. maxactive: calls that can be followed at once, 0 for the usual number;
+    kp, or the arguments that make one: the function. handler(ri, regs): when it has returned; entry_handler(ri, regs): when it is entered;
+    a value other than 0 means that this return is of no interest. maxactive: calls that can be followed at once, 0 for the usual number;
     nmissed: those that could not.
     """
 

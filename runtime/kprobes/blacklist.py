@@ -1,13 +1,18 @@
 """The functions that Linux refuses to probe.
 
-In a booted kernel: those of the section .kprobes.text and what NOKPROBE_SYMBOL and the noinstr, entry and irqentry sections name, between the
-symbols that mark their beginnings and ends (arch_populate_kprobe_blacklist and populate_kprobe_blacklist of kernel/kprobes.c). In the
-emulated kernel, whose functions are few: those of its entry code.
+In a booted kernel: those of the section .kprobes.text and what NOKPROBE_SYMBOL and the noinstr, entry and irqentry sections
+name, between the symbols that mark their beginnings and ends (arch_populate_kprobe_blacklist and populate_kprobe_blacklist of
+kernel/kprobes.c). In the emulated kernel, whose functions are few: those of its entry code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from bisect import bisect_right
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.probes.description import Description
 
 SECTIONS = (
     ("__kprobes_text_start", "__kprobes_text_end"),
@@ -44,6 +49,30 @@ def ranges(lookup: Callable[[str], int], read: Callable[[int, int], bytes | None
     return sorted(found)
 
 
-def names(symbols: Iterable[tuple[str, int]], blacklist: list[tuple[int, int]]) -> list[str]:
-    """The functions that lie in a blacklist, sorted by name."""
-    return sorted({name for name, address in symbols if any(start <= address < end for start, end in blacklist)})
+def lines(machine: Description) -> list[str]:
+    """What is refused on a described machine, as /sys/kernel/debug/kprobes/blacklist shows it: address range and name, sorted."""
+    symbols = machine.symbols
+    if not machine.booted:
+        from pyprobe.runtime.user.functions import FUNCTION_SIZE
+
+        found = [(symbols[name], symbols[name] + FUNCTION_SIZE, name) for name in EMULATED if name in symbols]
+    else:
+        from typing import cast
+
+        from pyprobe.runtime.system.description import SystemDescription
+
+        system = cast(SystemDescription, machine)
+        table = system.table
+
+        def size(address: int) -> int:
+            symbol = table.at(address)
+            return symbol.size if symbol is not None else 1
+
+        refused = ranges(lambda name: table.address(name) or 0, system.code, size)
+        starts = [start for start, _ in refused]
+        found = []
+        for name, address in table.functions.items():
+            place = bisect_right(starts, address) - 1
+            if place >= 0 and address < refused[place][1]:
+                found.append((address, address + size(address), name))
+    return [f"0x{start:016x}-0x{end:016x}\t{name}" for start, end, name in sorted(found)]

@@ -6,7 +6,8 @@ Syntax and formats: Documentation/trace/kprobetrace.rst, kernel/trace/trace_kpro
     r[MAXACTIVE][:[GRP/]EVENT] SYMBOL[+0] [FETCHARG...]
     -:[GRP/]EVENT
 
-FETCHARG is [NAME=]FETCH[:TYPE] with %REG, $argN, $retval, $comm, $stack, $stackN, @ADDRESS, @SYMBOL[+-OFFSET], +|-[u]OFFSET(FETCH) and \\IMMEDIATE.
+FETCHARG is [NAME=]FETCH[:TYPE] with %REG, $argN, $retval, $comm, $stack, $stackN, @ADDRESS, @SYMBOL[+-OFFSET], +|-[u]OFFSET(FETCH) and
+\\IMMEDIATE.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ U64 = (1 << 64) - 1
 
 _HEAD = re.compile(r"(?P<kind>[pr])(?P<maxactive>\d*)(?::(?:(?P<group>[^/\s]*)/)?(?P<event>[^/\s]*))?$")
 _PLACE = re.compile(r"(?:(?P<module>\w+):)?(?P<symbol>[A-Za-z_][\w.$]*)(?:\+(?P<offset>\w+))?$")
-_TYPE = re.compile(r"(?:(?P<sign>[usx])(?P<bits>8|16|32|64)|b(?P<width>\d+)@(?P<at>\d+)/(?P<container>8|16|32|64)|(?P<word>string|ustring|symbol|char))$")
+_TYPE = re.compile(
+    r"(?:(?P<sign>[usx])(?P<bits>8|16|32|64)|b(?P<width>\d+)@(?P<at>\d+)/(?P<container>8|16|32|64)|(?P<word>u?string|symbol|char))$"
+)
 _NAME = re.compile(r"[A-Za-z_]\w*$")
 _DEREFERENCE = re.compile(r"([+-])u?(\w+)\((.*)\)$")
 
@@ -37,7 +40,8 @@ Fetch = Callable[["Hit"], int]
 
 
 class Memory(NamedTuple):
-    """What fetching needs of a machine. read: memory, None where there is none; comm: the running task's name and id; now: ns since boot."""
+    """What fetching needs of a machine. read: memory, None where there is none; comm: the running task's name and id; now: ns since
+    boot."""
 
     read: Callable[[int, int], bytes | None]
     comm: Callable[[], tuple[str, int]]
@@ -274,7 +278,9 @@ class KprobeEvents:
         symbol = event.symbol or None
         if event.returns:
             event.probe = Kretprobe(
-                handler=lambda ri, regs: self._returned(event, ri, regs), maxactive=event.maxactive, kp=Kprobe(symbol_name=symbol, addr=event.address)
+                handler=lambda ri, regs: self._returned(event, ri, regs),
+                maxactive=event.maxactive,
+                kp=Kprobe(symbol_name=symbol, addr=event.address),
             )
             self.kprobes.register_kretprobe(event.probe)
         else:

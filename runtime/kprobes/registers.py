@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 FIELDS = {
-    "x86_64": ("r15", "r14", "r13", "r12", "bp", "bx", "r11", "r10", "r9", "r8", "ax", "cx", "dx", "si", "di", "ip", "cs", "flags", "sp", "ss"),
+    "x86_64": (*(f"r{i}" for i in range(8, 16)), "ax", "bx", "cx", "dx", "si", "di", "bp", "sp", "ip", "cs", "ss", "flags"),
     "arm64": (*(f"r{i}" for i in range(31)), "sp", "pc", "pstate"),
 }
 POINTER = {"x86_64": "ip", "arm64": "pc"}

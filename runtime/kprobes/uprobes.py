@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyprobe.runtime.kprobes.api import KprobeError, _all
 from pyprobe.runtime.kprobes.registers import PtRegs
@@ -27,8 +27,8 @@ _ERRNO = {"x86_64": {errno.EILSEQ: errno.ENOEXEC, errno.EINVAL: ENOTSUPP}, "arm6
 class Uprobe:
     """A consumer at one place of a file: `offset` in it, or symbol_name and an offset in that function.
 
-    handler(self, regs): at the instruction; ret_handler(self, func, regs): when the function whose first instruction it is has returned, func
-    is its address. nhits: hits so far.
+    handler(self, regs): at the instruction; ret_handler(self, func, regs): when the function whose first instruction it is has returned,
+    func is its address. nhits: hits so far.
     """
 
     def __init__(
@@ -72,8 +72,8 @@ class Uprobes:
     def register_uprobe(self, u: Uprobe) -> None:
         """Plant a probe, also where the file is mapped already. Raises KprobeError:
 
-        EINVAL: no handler at all, or an offset that is not in the file. ENOENT: no such file or symbol. EIO: the file cannot be read. ENOEXEC,
-        ENOTSUPP (arm64: EINVAL): no instruction, or one that cannot be displaced.
+        EINVAL: no handler at all, or an offset that is not in the file. ENOENT: no such file or symbol. EIO: the file cannot be read.
+        ENOEXEC, ENOTSUPP (arm64: EINVAL): no instruction, or one that cannot be displaced.
         """
         if u.handler is None and u.ret_handler is None:
             raise KprobeError(errno.EINVAL, "there is no handler")

@@ -14,6 +14,7 @@ from pyprobe.runtime.user.task import RLIMIT_NPROC, Process, Task
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
 
+FORK_NS, THREAD_NS = 60_000, 10_000  # what a new process and a new thread take the kernel
 CSIGNAL = 0xFF
 CLONE_VM, CLONE_FS, CLONE_FILES, CLONE_SIGHAND, CLONE_PIDFD = 0x100, 0x200, 0x400, 0x800, 0x1000
 CLONE_PTRACE, CLONE_VFORK, CLONE_PARENT, CLONE_THREAD, CLONE_NEWNS = 0x2000, 0x4000, 0x8000, 0x10000, 0x20000
@@ -100,6 +101,7 @@ def copy_process(k: Kernel, parent: Task, args: CloneArgs) -> Task:
     if parent.cred.uid and sum(1 for t in k.tasks.values() if t.cred.uid == parent.cred.uid) >= limit:
         raise Errno(EAGAIN)
     tid = k.new_pid()
+    k.clock.charge(THREAD_NS if flags & CLONE_VM else FORK_NS)
     if flags & CLONE_THREAD:
         home = process
     else:

@@ -36,7 +36,9 @@ _ALU: dict[int, Callable[[int, int], int]] = {
     0x40: lambda a, b: a | b, 0x50: lambda a, b: a & b, 0x60: lambda a, b: a << b, 0x70: lambda a, b: a >> b,
     0xA0: lambda a, b: a ^ b,
 }  # fmt: skip
-_JUMP: dict[int, Callable[[int, int], object]] = {0x10: lambda a, b: a == b, 0x20: lambda a, b: a > b, 0x30: lambda a, b: a >= b, 0x40: lambda a, b: a & b}
+_JUMP: dict[int, Callable[[int, int], object]] = {
+    0x10: lambda a, b: a == b, 0x20: lambda a, b: a > b, 0x30: lambda a, b: a >= b, 0x40: lambda a, b: a & b,
+}  # fmt: skip
 _SIMPLE = frozenset((_LD_LEN, _LDX_LEN, _RET_K, _RET_A, _LD_IMM, _LDX_IMM, _TAX, _TXA, _NEG))
 DATA_SIZE = 64  # struct seccomp_data
 

@@ -191,6 +191,19 @@ class Task:
         """The parent process's id."""
         return self.process.ppid
 
+    @property
+    def parent_comm(self) -> bytes:
+        """The name of the parent process; `init`, which is not shown, for those without one."""
+        parent = self.process.parent
+        leader = parent.leader if parent is not None else None
+        return leader.comm if leader is not None else b"init"
+
+    @property
+    def leader_comm(self) -> bytes:
+        """The name of the process's first thread, or of this one once that has ended."""
+        leader = self.process.leader
+        return leader.comm if leader is not None else self.comm
+
     # ids at hand, for builtins and handlers
     @property
     def uid(self) -> int:

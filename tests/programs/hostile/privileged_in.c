@@ -12,4 +12,4 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-int main(void) { __asm__ volatile("inb $0x60, %al" ::: "memory"); return 0; }
+int main(void) { __asm__ volatile("inb $0x60, %al"); return 0; }

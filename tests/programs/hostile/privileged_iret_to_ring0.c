@@ -12,4 +12,4 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-int main(void) { __asm__ volatile("pushq $0; pushq $0; pushq $2; pushq $8; pushq $0; iretq" ::: "memory"); return 0; }
+int main(void) { __asm__ volatile("pushq $0; pushq $0; pushq $2; pushq $8; pushq $0; iretq"); return 0; }

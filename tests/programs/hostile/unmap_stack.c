@@ -12,4 +12,4 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-int main(void) { int x; munmap((void *)(((long)&x & ~4095L) - 65536), 1 << 20); return 0; }
+int main(void) { int x; munmap((void *)((long)&x & ~4095L), 4096); return 0; }

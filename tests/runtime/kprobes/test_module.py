@@ -25,7 +25,7 @@ def test_kprobes_and_kretprobes_in_the_emulated_kernel(capfd):
         )
         pyprobe.register_kprobe(kp)
         pyprobe.register_kretprobe(rp)
-        for wrong, number in ((dict(symbol_name="nothing"), errno.ENOENT), (dict(symbol_name="vfs_read", offset=4), errno.EILSEQ)):
+        for wrong, number in (({"symbol_name": "nothing"}, errno.ENOENT), ({"symbol_name": "vfs_read", "offset": 4}, errno.EILSEQ)):
             with pytest.raises(pyprobe.KprobeError) as error:
                 pyprobe.register_kprobe(pyprobe.Kprobe(**wrong))
             assert error.value.errno == number
@@ -125,9 +125,38 @@ def test_an_array_of_uprobes_is_all_or_nothing(compiled):
     ],
 )
 def test_samples(script, lines):
-    command = [sys.executable, f"scripts/{script[0]}", *script[1:], *(["/bin/sh", "-c", "true & wait"] if len(script) == 2 else ["/bin/sh", "-c", "true & wait"])]
-    done = subprocess.run(command, cwd=ROOT, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, timeout=60)
+    command = [sys.executable, f"scripts/{script[0]}", *script[1:], "/bin/sh", "-c", "true & wait"]
+    environ = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     shown = done.stdout.splitlines()
     assert len(shown) == len(lines)
     assert all(re.fullmatch(wanted, line) for wanted, line in zip(lines, shown, strict=True)), shown
+
+
+def test_blacklist_is_listed():
+    from tests.conftest import run_pyprobe
+
+    shown = run_pyprobe("-l", "kprobes:blacklist").out.splitlines()
+    assert [line.partition("\t")[2] for line in shown] == ["do_syscall_64", "entry_SYSCALL_64_after_hwframe"]
+    assert all(re.match(r"0x[0-9a-f]{16}-0x[0-9a-f]{16}\t", line) for line in shown)
+
+
+@pytest.mark.parametrize("how", ["hook", "breakpoint"])
+def test_how_probes_are_attached_is_seen(compiled, how):
+    from tests.conftest import run_pyprobe
+
+    program = str(compiled("calls.c"))
+    script = f"uprobe:{program}:leaf {{ }} uretprobe:{program}:leaf {{ }} kprobe:vfs_write {{ }}"
+    done = run_pyprobe("-v", "--stats", "--attach", how, "-e", script, "-c", f"{program} 3")
+    assert f"  {how} at {program}+0x" in done.err and ": lea eax, [rdi + 1]" in done.err
+    assert "hook in the emulated kernel, which has no machine code" in done.err
+    (row,) = [line.split() for line in done.err.splitlines() if line.startswith(f"uretprobe:{program}:leaf ")]
+    assert row[1:4] == ["3", "0", how] and row[-4:] == ["lea", "eax,", "[rdi", "+", "1]"][-4:]
+
+
+def test_a_wrong_way_to_attach_is_refused():
+    from tests.conftest import run_pyprobe
+
+    done = run_pyprobe("--attach", "magic", "-e", "begin { }")
+    assert done.status == 1 and "--attach must be 'hook' or 'breakpoint', got magic" in done.err
