@@ -20,8 +20,8 @@ def test_the_root_is_what_the_directory_holds(guest, root: Path) -> None:  # typ
         (root / f"etc/many/{i:03}").write_bytes(bytes([i % 256]) * i)
     (root / "etc/large").write_bytes(os.urandom(1 << 16) * 50)
     (root / "etc/link").symlink_to("many/007")
-    done = guest("sh -c 'ls /etc/many | md5sum; cat /etc/many/* /etc/large | md5sum; readlink /etc/link; wc -c < /etc/link; find / -xdev | wc -l'")
-    shell = "ls etc/many | md5sum; cat etc/many/* etc/large | md5sum; readlink etc/link; wc -c < etc/link"
+    shell = "ls etc/many | md5sum; cat etc/many/* etc/large | md5sum; readlink etc/link; wc -c < etc/link; find bin etc | wc -l"
+    done = guest(f"sh -c '{shell}'")
     expected = subprocess.run(shell, shell=True, cwd=root, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}).stdout
     assert done.out.startswith(expected), done
 
@@ -77,7 +77,8 @@ def test_much_output_and_input(guest) -> None:  # type: ignore[no-untyped-def]  
 
 
 def test_environment_directory_and_name(guest) -> None:  # type: ignore[no-untyped-def]  # see above
-    done = guest("sh -c 'echo $WORD; pwd; uname -n; id -u; ls -l /proc/self/fd | wc -l; ping -c 1 127.0.0.1 | grep -c ttl'", env={"WORD": "a b"})
+    command = "sh -c 'echo $WORD; pwd; uname -n; id -u; ls -l /proc/self/fd | wc -l; ping -c 1 127.0.0.1 | grep -c ttl'"
+    done = guest(command, env={"WORD": "a b"})
     assert done.out.split("\n")[:6] == ["a b", "/", "pyprobe", "0", "5", "1"], done
 
 
@@ -115,21 +116,22 @@ def test_what_the_command_left_behind_does_not_hold_the_run(guest) -> None:  # t
 
 
 def test_our_own_tasks_are_not_seen(guest) -> None:  # type: ignore[no-untyped-def]  # see above
-    script = "kprobe:vfs_read,kprobe:vfs_write,kprobe:do_sys_openat2,kretprobe:vfs_write,kprobe:kernel_clone { @[comm, pid == 1] = count(); }"
+    points = "kprobe:vfs_read,kprobe:vfs_write,kprobe:do_sys_openat2,kretprobe:vfs_write,kprobe:kernel_clone"
+    script = points + " { @[comm, pid == 1] = count(); }"
     done = guest("sh -c 'cat /etc/passwd; echo x | cat'", script=script, stdin=b"unread")
     names = {line.split("[")[1].split(",")[0] for line in done.out.splitlines() if line.startswith("@[")}
     assert names == {"sh", "cat"} and ", 1]" not in done.out, done
 
 
 def test_the_first_event_is_of_the_command(guest) -> None:  # type: ignore[no-untyped-def]  # see above
-    done = guest("true", script='kprobe:__*_sys_*,kprobe:vfs_* { printf("%s\\n", func); exit(); }')
+    done = guest("true", script='kprobe:__*_sys_execve*,kprobe:vfs_* { printf("%s\\n", func); exit(); }')
     assert done.out.split()[0].endswith("_sys_execve"), done
 
 
 def test_the_built_in_workload(kernel: Kernel, pyprobe) -> None:  # type: ignore[no-untyped-def]  # see above
-    script = "kprobe:kernel_clone { @clones = count(); } kprobe:tcp_connect { @connects[comm] = count(); } kprobe:vfs_write { @[comm] = count(); }"
+    script = "kprobe:kernel_clone { @clones = count(); } kprobe:tcp_connect,kprobe:vfs_write { @[func, comm] = count(); }"
     done = pyprobe("-q", "--kernel", kernel.name, "-e", script)
-    assert "@clones: 14" in done.out and "@connects[client]:" in done.out and "@[producer]: 5" in done.out, done
+    assert "@clones: 14" in done.out and "@[tcp_connect, client]:" in done.out and "@[vfs_write, producer]: 5" in done.out, done
 
 
 def test_two_runs_are_equal(guest) -> None:  # type: ignore[no-untyped-def]  # see above
@@ -142,7 +144,7 @@ def test_two_runs_are_equal(guest) -> None:  # type: ignore[no-untyped-def]  # s
 
 def test_the_same_output_from_the_first_instruction_on(guest) -> None:  # type: ignore[no-untyped-def]  # see above
     done = guest("echo done", "--boot", script="kprobe:start_kernel { @ = count(); } kprobe:vfs_write /pid == 1/ { @ours = count(); }")
-    assert "done" in done.out and "@: 1" in done.out and "@ours: 0" not in done.out.replace("@ours: 0", "") and "@ours: " not in done.out, done
+    assert "done" in done.out and "@: 1" in done.out and "@ours" not in done.out, done
 
 
 def build(kernel: Kernel, tool, source: str, to: Path) -> None:  # type: ignore[no-untyped-def]  # see above
@@ -157,11 +159,14 @@ def test_code_written_through_another_address_is_executed_anew(kernel: Kernel, g
 
 def test_programs_in_recycled_pages_run_their_own_code(guest, root: Path) -> None:  # type: ignore[no-untyped-def]  # see above
     for i in range(6):  # the same bytes at other places of memory: a page of one file gets the frame of another page
-        shutil.copy(root / "bin/busybox", root / f"bin/b{i}")
+        (root / f"{i}").mkdir()
+        shutil.copy(root / "bin/busybox", root / f"{i}/busybox")
     (root / "etc/loop").write_text(
         "i=0; first=; bad=0; while [ $i -lt 50 ]; do echo 3 > /proc/sys/vm/drop_caches\n"
-        'a=$(b0 sort -r /etc/passwd; b1 md5sum /bin/b1; b2 seq 1 9; b3 expr 6 \\* 7; echo hi | b4 sed s/h/j/; b5 awk "BEGIN { print 2^20 }") 2>&1\n'
-        'if [ $i = 0 ]; then first=$a; echo "$a"; elif [ "$a" != "$first" ]; then bad=$((bad+1)); echo "$a"; fi; i=$((i+1)); done; echo bad $bad\n'
+        "a=$(/0/busybox sort -r /etc/passwd; /1/busybox md5sum /1/busybox; /2/busybox seq 1 9; /3/busybox expr 6 \\* 7\n"
+        "echo hi | /4/busybox sed s/h/j/; /5/busybox awk 'BEGIN { print 1024 * 1024 }') 2>&1\n"
+        'if [ $i = 0 ]; then first=$a; echo "$a"; elif [ "$a" != "$first" ]; then bad=$((bad+1)); echo "$a"; fi\n'
+        "i=$((i+1)); done; echo bad $bad\n"
     )
     done = guest("sh /etc/loop", timeout=300)
     assert done.out.strip().endswith("1048576\nbad 0") and "jb" not in done.out and "\nji\n" in done.out and "\n42\n" in done.out, done
