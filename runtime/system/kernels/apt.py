@@ -38,17 +38,23 @@ def available() -> bool:
 
 
 class Apt:
-    """apt for one architecture (Debian's name of it), with private state in `folder`."""
+    """apt for one architecture (Debian's name of it), with private state in `folder`.
 
-    def __init__(self, folder: Path, arch: str) -> None:
+    sources: lines of a sources.list(5) to look in instead of the user's sources.
+    """
+
+    def __init__(self, folder: Path, arch: str, sources: str = "") -> None:
         self._folder = folder
         for part in ("state/lists/partial", "cache/archives/partial", "packages"):
             (folder / part).mkdir(parents=True)
         (folder / "status").touch()
+        text = _CONFIGURATION.format(folder=str(folder), arch=arch)
+        if sources:
+            (folder / "sources.list").write_text(sources)
+            text += f'Dir::Etc::SourceList "{folder}/sources.list";\nDir::Etc::SourceParts "-";\n'
         configuration = folder / "apt.conf"
-        configuration.write_text(_CONFIGURATION.format(folder=str(folder), arch=arch))
+        configuration.write_text(text)
         self._environment = {**os.environ, "APT_CONFIG": str(configuration), "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
-        self._arch = arch
 
     def update(self) -> None:
         """Fetch the lists of packages of the user's sources. Raises KernelError."""
@@ -79,13 +85,13 @@ class Apt:
 
 
 @contextmanager
-def private(parent: Path, arch: str) -> Iterator[Apt]:
+def private(parent: Path, arch: str, sources: str = "") -> Iterator[Apt]:
     """apt with state below `parent` that is gone afterwards. Raises KernelError where there is no apt."""
     if not available():
         raise KernelError("this system has no apt to fetch Debian's kernels with; add a kernel file with: pyprobe kernel add NAME FILE")
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".apt-", dir=parent) as folder:
-        yield Apt(Path(folder), arch)
+        yield Apt(Path(folder), arch, sources)
 
 
 def kernel_packages(apt: Apt, package: str) -> list[str]:

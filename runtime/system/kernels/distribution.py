@@ -17,16 +17,22 @@ def install(name: str, progress: apt.Progress = lambda text: None) -> store.Kern
     """Fetch and unpack one of `store.DISTRIBUTED`. Raises KernelError."""
     if name not in store.DISTRIBUTED:
         raise KernelError(f"no kernel {name} to install: there are {' and '.join(store.DISTRIBUTED)}; others: kernel add NAME FILE")
-    arch = name.partition("-")[2]
-    with apt.private(store.directory(), arch) as manager:
+    return fetch(name, name.partition("-")[2], progress)
+
+
+def fetch(name: str, arch: str, progress: apt.Progress = lambda text: None, *, sources: str = "") -> store.Kernel:
+    """Fetch and unpack Debian's cloud kernel for an architecture (Debian's name of it) under a name.
+
+    sources: lines of a sources.list(5) to look in instead of the user's sources. Raises KernelError.
+    """
+    with apt.private(store.directory(), arch, sources) as manager:
         progress(f"reading the package lists for {arch}")
         manager.update()
         packages = apt.kernel_packages(manager, METAPACKAGE.format(arch=arch))
         progress(f"fetching {' '.join(packages)}")
         files = manager.download(packages)
-        foreign = _HOSTS.get(platform.machine()) != arch
         members: Iterator[deb.Member] = iter(())
-        if foreign:
+        if _HOSTS.get(platform.machine()) != arch:
             progress(f"fetching {ROOT_PACKAGE}")
             (file,) = manager.download([ROOT_PACKAGE])
             members = small_root(file.read_bytes(), file.name)
