@@ -55,7 +55,7 @@ OPTIONS = (
     Option("k", "warnings", None, "count", "OUTPUT", "warn when a read or a map lookup fails at run time"),
     Option("", "no-warnings", None, "flag", "OUTPUT", "no warnings at all"),
     Option("", "stats", None, "flag", "OUTPUT", "at the end, a table of probes with hits, and figures of the machine, on stderr"),
-    Option("", "kernel", "NAME|FILE", "store", "MACHINE", "boot a real kernel and probe that (get one: pyprobe kernel install debian-arm64)"),
+    Option("", "kernel", "NAME|FILE", "store", "MACHINE", "boot a real kernel, probe that (get one: pyprobe kernel install debian-arm64)"),
     Option("", "boot", None, "flag", "MACHINE", "with --kernel: trace from the kernel's first instruction on"),
     Option("", "append", "TEXT", "append", "MACHINE", "with --kernel: add to the kernel's command line (repeatable)"),
     Option("", "memory", "MB", "store", "MACHINE", "with --kernel: memory of the machine (default 256)"),

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 GROUPS = {
-    **{"LEX": 6, "PRE": 5, "PRG": 10, "PRB": 19, "TYP": 15, "STM": 12, "OPR": 5, "MAP": 4, "AGG": 6, "MFN": 8},
-    **{"BIV": 18, "FUN": 24, "CLI": 10},
+    "LEX": 6, "PRE": 5, "PRG": 10, "PRB": 19, "TYP": 15, "STM": 12, "OPR": 5, "MAP": 4, "AGG": 6, "MFN": 8,
+    "BIV": 18, "FUN": 24, "CLI": 10,
 }
 """How many features each group has."""
 
