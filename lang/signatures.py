@@ -503,7 +503,7 @@ _VALUES = (
     ),
     BuiltinValue(
         "arg",
-        UINT64,
+        None,
         "argument n of the function",
         providers=frozenset({"kprobe", "uprobe", "usdt", "rawtracepoint"}),
         refusal="The {name} builtin can only be used with 'kprobes', 'uprobes' and 'usdt' probes",

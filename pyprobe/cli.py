@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
 from typing import NoReturn
@@ -22,6 +23,7 @@ SUBCOMMANDS = {"kernel": "pyprobe.kernel_command"}  # a script of such a name is
 
 def entry() -> NoReturn:
     """The console script: run, flush, leave. A reader of stdout that went away ends the run quietly, as SIGPIPE would."""
+    open_missing_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # not when somebody replaced it
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # bytes of scripts and guests, whatever the locale
@@ -33,9 +35,19 @@ def entry() -> NoReturn:
         status = 128 + 13
     except KeyboardInterrupt:
         status = 128 + 2
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(OSError):  # whoever could still be told knows already
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(status)  # the machine's gigabytes of mappings need no tidying
+
+
+def open_missing_streams() -> None:
+    """Descriptors 0, 1 and 2 that the caller closed become /dev/null, lest a file that is opened later takes their place."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            while os.open(os.devnull, os.O_RDWR) < descriptor:
+                pass
+            setattr(sys, name, open(descriptor, "w" if descriptor else "r", closefd=False))
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from pyprobe.messages import FAILED, OK, say_error
+from pyprobe.messages import FAILED, OK, paint, say_error
 from pyprobe.options import UsageError
 from pyprobe.runtime.system.kernels.errors import KernelError
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.system.kernels.store import Kernel
 
 USAGE = """\
 USAGE: pyprobe kernel install NAME        fetch a distribution's kernel with apt: debian-arm64 or debian-amd64
@@ -36,6 +40,7 @@ def install(words: Sequence[str]) -> None:
 
     for name in _wanted(words, 1):
         kernel = install(name, _say)
+        _learn(kernel)
         _say(f"{name}: Linux {kernel.release} for {kernel.arch}")
 
 
@@ -44,6 +49,7 @@ def add(words: Sequence[str]) -> None:
 
     name, *files = _wanted(words, 2)
     kernel = add(name, files)
+    _learn(kernel)
     _say(f"{name}: Linux {kernel.release or 'of unknown version'} for {kernel.arch}")
 
 
@@ -73,6 +79,16 @@ def _wanted(words: Sequence[str], least: int) -> Sequence[str]:
     if len(words) < least:
         raise UsageError(USAGE.removeprefix("USAGE: "), prefix="USAGE: ")
     return words
+
+
+def _learn(kernel: Kernel) -> None:
+    """Read what the kernel tells about itself now, so that no run has to; and say what it does not tell."""
+    from pyprobe.runtime.system.metadata.facts import Facts
+
+    try:
+        Facts.of(kernel).prepare()
+    except KernelError as error:
+        print(paint(f"WARNING: {kernel.name}: {error}", "33"), file=sys.stderr)
 
 
 def _say(text: str) -> None:

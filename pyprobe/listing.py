@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from pyprobe.messages import FAILED, OK, say_error
+from pyprobe.messages import OK
 from pyprobe.options import Options
 from pyprobe.programs import read_program
 
@@ -27,17 +27,11 @@ def run(options: Options) -> int:
             f"WARNING: It appears that '{query}' is a filename but the file does not exist. Treating '{query}' as a search pattern.",
             file=sys.stderr,
         )
-    from pyprobe.runtime.session import RunError
-
-    try:
-        if sys.stdout.isatty() and not options.verbose:
-            print_table(query, options)
-            return OK
-        for line in lines(query, verbose=options.verbose > 0, options=options):
-            print(line)
-    except RunError as error:
-        say_error(str(error))
-        return FAILED
+    if sys.stdout.isatty() and not options.verbose:
+        print_table(query, options)
+        return OK
+    for line in lines(query, verbose=options.verbose > 0, options=options):
+        print(line)
     return OK
 
 

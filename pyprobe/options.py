@@ -59,8 +59,14 @@ OPTIONS = (
     Option("", "boot", None, "flag", "MACHINE", "with --kernel: trace from the kernel's first instruction on"),
     Option("", "append", "TEXT", "append", "MACHINE", "with --kernel: add to the kernel's command line (repeatable)"),
     Option("", "memory", "MB", "store", "MACHINE", "with --kernel: memory of the machine (default 256)"),
-    Option("", "root", "DIR", "store", "MACHINE", "with --kernel: the directory that the command sees as / (read only)"),
     Option("", "faithful", None, "flag", "MACHINE", "with --kernel: refuse the probes that Linux itself refuses"),
+    Option("", "attach", "HOW", "store", "MACHINE", "probes in code: hook (invisible) or breakpoint (as Linux does)"),
+    Option("", "root", "DIR", "store", "MACHINE", "the directory of this host that the machine has as `/` (default: this host's)"),
+    Option("", "view", "none|ro|PATH", "append", "MACHINE", "host files that appear: COMMAND alone, all, or PATH too (repeatable)"),
+    Option("", "uid", "UID[:GID]", "store", "MACHINE", "run COMMAND as this user, not as root"),
+    Option("", "keep", "DIR", "store", "MACHINE", "at the end, write the files that COMMAND made or changed to DIR (new or empty)"),
+    Option("", "diff", None, "flag", "MACHINE", "at the end, list on stderr what COMMAND made (A), changed (C) and deleted (D)"),
+    Option("", "limit", "NAME=VALUE", "append", "MACHINE", "bounds: tasks=4096, memory=2G, disk=1G, time=SECONDS (repeatable)"),
     Option("", "clock", "EPOCH|real", "store", "MACHINE", "start of the machine's clock in seconds since 1970, or follow the host's clock"),
     Option("", "seed", "N", "store", "MACHINE", "seed of the machine's random numbers and of rand (default 0)"),
     Option("I", "", "DIR", "append", "SCRIPT", "look for C headers in DIR too (repeatable)", "include_dirs"),
@@ -111,8 +117,14 @@ class Options:
     boot: bool = False
     append: list[str]
     memory: str | None = None
-    root: str | None = None
     faithful: bool = False
+    attach: str = "hook"
+    root: str | None = None
+    view: list[str]
+    uid: str | None = None
+    keep: str | None = None
+    diff: bool = False
+    limit: list[str]
     clock: str | None = None
     seed: str = "0"
     include_dirs: list[str]
@@ -242,6 +254,8 @@ def _check(options: Options) -> None:
         raise UsageError("--no-feature can only have values 'kprobe_multi,kprobe_session,uprobe_multi'.")
     if not options.seed.isdecimal():
         raise UsageError(f"--seed must be a non-negative integer, got {options.seed}")
+    if options.attach not in ("hook", "breakpoint"):
+        raise UsageError(f"--attach must be 'hook' or 'breakpoint', got {options.attach}")
     if options.clock is not None and options.clock != "real" and not options.clock.isdecimal():
         raise UsageError(f"--clock must be 'real' or seconds since 1970, got {options.clock}")
     for name in ("boot", "append", "memory", "root", "faithful"):

@@ -12,6 +12,7 @@ from pyprobe.options import FOREIGN_STAGES, Options, UsageError
 
 if TYPE_CHECKING:
     from pyprobe.lang.program import Program
+    from pyprobe.runtime.limits import MachineOptions
     from pyprobe.runtime.probes.world import MachineWorld
     from pyprobe.runtime.session import Settings
 
@@ -31,6 +32,8 @@ def settings_of(options: Options) -> Settings:
     """What the command line says about a run."""
     from pyprobe.runtime.session import Settings
 
+    if options.root is not None and not os.path.isdir(options.root):
+        raise UsageError(f"--root {options.root}: no such directory", prefix="ERROR: ")
     environ = {os.fsencode(k): os.fsencode(v) for k, v in os.environ.items()} if options.cmd is not None else {}
     for setting in options.env:
         name, _, value = setting.partition("=")
@@ -38,7 +41,8 @@ def settings_of(options: Options) -> Settings:
     return Settings(
         command=split_command(options.cmd) if options.cmd is not None else None,
         environ=environ,
-        cwd=os.fsencode(os.getcwd()),
+        cwd=os.fsencode(os.getcwd()) if options.root is None else b"/",
+        machine=machine_options(options),
         kernel=options.kernel,
         boot=options.boot,
         append=" ".join(options.append),
@@ -48,6 +52,7 @@ def settings_of(options: Options) -> Settings:
         real_clock=options.clock == "real",
         epoch_ns=int(options.clock) * 10**9 if options.clock not in (None, "real") else None,
         seed=int(options.seed),
+        attach=options.attach,
         unsafe=options.unsafe,
         verbose=options.verbose,
         quiet=options.quiet,
@@ -66,8 +71,35 @@ def settings_of(options: Options) -> Settings:
     )
 
 
+def machine_options(options: Options) -> MachineOptions:
+    """What the command line says about the machine itself. Raises UsageError."""
+    from pyprobe.runtime.limits import LimitError, Limits, MachineOptions
+
+    uid, _, gid = (options.uid or "0").partition(":")
+    if not uid.isdecimal() or not (gid or "0").isdecimal() or int(uid) > 0xFFFFFFFE or int(gid or 0) > 0xFFFFFFFE:
+        raise UsageError(f"--uid must be UID or UID:GID, got {options.uid}")
+    try:
+        limits = Limits.parse(options.limit)
+    except LimitError as error:
+        raise UsageError(f"--limit {error}") from None
+    if len(options.view) > 1 and not {"none", "ro"}.isdisjoint(options.view):
+        raise UsageError("--view is one of none and ro, or paths")
+    if options.keep is not None and os.path.lexists(options.keep) and (not os.path.isdir(options.keep) or os.listdir(options.keep)):
+        raise UsageError(f"--keep {options.keep}: exists and is no empty directory", prefix="ERROR: ")
+    view = None if options.view in ([], ["ro"]) else [os.fsencode(path) for path in options.view if path != "none"]
+    return MachineOptions(
+        root=os.fsencode(options.root) if options.root is not None else b"/",
+        view=view,
+        uid=int(uid),
+        gid=int(gid or uid),
+        keep=options.keep,
+        diff=options.diff,
+        limits=limits,
+    )
+
+
 def make_world(settings: Settings) -> MachineWorld:
-    """The world that a script is compiled against: what the machine of these settings will have."""
+    """The world that a script is compiled against: what the machine of these settings will have. Raises UsageError."""
     from pyprobe.runtime.probes.world import MachineWorld
 
     if settings.kernel is not None:
@@ -79,7 +111,8 @@ def make_world(settings: Settings) -> MachineWorld:
         except RunError as error:
             raise UsageError(str(error), prefix="ERROR: ") from None
         return MachineWorld(environ=settings.environ, cwd=settings.cwd, machine=description)
-    return MachineWorld(command=settings.command, environ=settings.environ, cwd=settings.cwd)
+    root = os.fsdecode(settings.machine.root)
+    return MachineWorld(command=settings.command, environ=settings.environ, cwd=settings.cwd, root="" if root == "/" else root)
 
 
 def check_command(name: bytes, world: MachineWorld) -> None:
@@ -142,6 +175,7 @@ def run_compiled(settings: Settings, world: MachineWorld, program: Program) -> i
     """Run a checked program; failures of the run are told with their place in the script where they have one."""
     from pyprobe.lang.diagnostics import Diagnostics
     from pyprobe.runtime.handlers import HandlerFault, HandlerRefused
+    from pyprobe.runtime.output.base import OutputError
     from pyprobe.runtime.session import RunError, Session
 
     found = Diagnostics()
@@ -151,6 +185,9 @@ def run_compiled(settings: Settings, world: MachineWorld, program: Program) -> i
         sys.stdout.flush()
         say_error(str(error))
         return error.status
+    except OutputError as error:
+        say_error(str(error))
+        return RUN_FAILED
     except HandlerRefused as error:
         found.error(error.message, error.span)
         status = FAILED

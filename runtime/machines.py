@@ -6,6 +6,7 @@ machine in which only time passes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,6 +15,7 @@ from pyprobe.runtime.machine.clock import Clock
 
 if TYPE_CHECKING:
     from pyprobe.runtime.context import Names
+    from pyprobe.runtime.limits import MachineOptions
     from pyprobe.runtime.probes.world import MachineWorld
     from pyprobe.runtime.session import Settings
     from pyprobe.runtime.user.kernel import Kernel
@@ -46,13 +48,23 @@ class Machine(Protocol):
 class UserRun:
     """The user machine with its program. command_pid: see `Machine`."""
 
-    def __init__(self, kernel: Kernel, argv: list[bytes], environ: Mapping[bytes, bytes], cwd: bytes, command_pid: int = 0) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        argv: list[bytes],
+        environ: Mapping[bytes, bytes],
+        cwd: bytes,
+        options: MachineOptions,
+        command_pid: int = 0,
+    ) -> None:
         self.machine = kernel
         self.command_pid = command_pid
         self.argv = argv
         self.environ = environ
         self.cwd = cwd
+        self.options = options
         self.deadlock = ""
+        self.out_of_time = False
 
     def start(self) -> None:
         from pyprobe.runtime.session import RunError
@@ -69,6 +81,9 @@ class UserRun:
     def run(self) -> int:
         from pyprobe.runtime.user.scheduler import Deadlock
 
+        limit = self.options.limits.time
+        if limit is not None:
+            self.machine.clock.add(limit, self._time_is_up)
         try:
             return self.machine.run()
         except Deadlock as error:
@@ -78,8 +93,17 @@ class UserRun:
     def stop(self) -> None:
         self.machine.stop()
 
+    def _time_is_up(self) -> None:
+        self.out_of_time = True
+        self.machine.stop()
+
     def report(self, names: Names, *, verbose: bool) -> Iterable[str]:
         from pyprobe.runtime.user.crash import describe
+        from pyprobe.runtime.user.outcome import ending, limits_met
+
+        if self.out_of_time:
+            yield "WARNING: the run ended because its time (--limit time) was up"
+        yield from limits_met(self.machine)
 
         if self.deadlock:
             yield f"WARNING: the run ended because every task waits and nothing can wake one: {self.deadlock}"
@@ -90,6 +114,20 @@ class UserRun:
         if verbose:
             for name, count in self.machine.unknown_syscalls.items():
                 yield f"system call {name} is unknown to the emulated kernel: ENOSYS, {count} times"
+            yield from ending(self.machine)
+        yield from self._files()
+
+    def _files(self) -> Iterable[str]:
+        """What --diff and --keep ask for."""
+        if not (self.options.diff or self.options.keep):
+            return
+        from pyprobe.runtime.user.vfs.changes import changes, keep
+
+        if self.options.diff:
+            for change in changes(self.machine):
+                yield f"{change.kind} {os.fsdecode(change.path)}"
+        if self.options.keep:
+            yield from keep(self.machine, self.options.keep)
 
     def figures(self) -> list[tuple[str, str]]:
         k = self.machine
@@ -137,13 +175,45 @@ def make_machine(settings: Settings, world: MachineWorld, clock: Clock, probes: 
     from pyprobe.runtime.user.kernel import FIRST_PID, Kernel
 
     if settings.command is not None:
-        kernel = Kernel(clock=clock, arch=world.arch, architectures=(world.arch,), seed=settings.seed, native=settings.native)
-        return UserRun(kernel, settings.command, settings.environ, settings.cwd, FIRST_PID)
+        kernel = make_kernel(settings, world, clock)
+        return UserRun(kernel, settings.command, settings.environ, settings.cwd, settings.machine, FIRST_PID)
     from pyprobe.runtime.user import workload
 
     kernel = Kernel(clock=clock, arch=world.arch, seed=settings.seed, root=workload.root(), native=settings.native)
     workload.install(kernel)
-    return UserRun(kernel, workload.COMMAND, {**workload.ENVIRONMENT, **settings.environ}, b"/")
+    return UserRun(kernel, workload.COMMAND, {**workload.ENVIRONMENT, **settings.environ}, b"/", settings.machine)
+
+
+def make_kernel(settings: Settings, world: MachineWorld, clock: Clock) -> Kernel:
+    """The user machine for a command of this host. Raises RunError for a root that cannot be opened."""
+    from pyprobe.runtime.session import RunError
+    from pyprobe.runtime.user.abi import ABIS
+    from pyprobe.runtime.user.kernel import Kernel
+    from pyprobe.runtime.user.vfs.view import visible
+
+    options, limits = settings.machine, settings.machine.limits
+    targets = world.machine.targets
+    view = None
+    if options.view is not None:
+        paths = [*options.view, os.fsencode(targets.command)]
+        view = visible(options.root, [os.path.join(settings.cwd, path) for path in paths if path], settings.cwd)
+    try:
+        return Kernel(
+            clock=clock,
+            arch=world.arch,
+            architectures=tuple(ABIS),
+            seed=settings.seed,
+            native=settings.native,
+            uid=options.uid,
+            gid=options.gid,
+            root=options.root,
+            view=view,
+            task_limit=limits.tasks,
+            memory_limit=limits.memory,
+            disk_limit=limits.disk,
+        )
+    except OSError as error:
+        raise RunError(f"--root {os.fsdecode(options.root)}: {error.strerror}", 1) from None
 
 
 class MachineMemory:

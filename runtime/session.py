@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from pyprobe.lang.program import ProbeBody, Program
 from pyprobe.runtime.context import RuntimeContext
 from pyprobe.runtime.handlers import Handler, compile_probe
+from pyprobe.runtime.limits import MachineOptions
 from pyprobe.runtime.machine.clock import EPOCH_NS, Clock
 from pyprobe.runtime.machines import Machine, MachineMemory, make_machine
 from pyprobe.runtime.maps import MapStore
@@ -47,14 +48,15 @@ class RunError(Exception):
 class Settings:
     """What the command line says about a run.
 
+    machine: what the machine is given of this host, and its bounds.
     command: words of the program to run in the machine, None for the built-in workload. environ, cwd: its surroundings.
     kernel: the kernel to boot, by name or file, None for the user machine; boot: trace it from its first instruction; append: added to its
     command line; memory: MB of RAM, None for the default; root: the host's directory that is the guest's root;
     faithful: refuse the probes that Linux refuses.
     epoch_ns: start of the machine's clock since 1970 (None: the documented constant); real_clock: follow the host's instead.
     format, buffering, output: where and how events are written. native: whether the engine uses the extension (None: if it is there).
-    format, buffering, output: where and how events are written. mode: `test` or `bench` runs the probes of that name, None the others.
-    The others are the options of the same name.
+    mode: `test` or `bench` runs the probes of that name, None the others.
+    attach: `hook`, or `breakpoint` for what Linux does. The others are the options of the same name.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Settings:
         memory: int | None = None,
         root: str | None = None,
         faithful: bool = False,
+        machine: MachineOptions | None = None,
         real_clock: bool = False,
         epoch_ns: int | None = None,
         seed: int = 0,
@@ -86,6 +89,7 @@ class Settings:
         colour: bool = False,
         show_source: bool = False,
         native: bool | None = None,
+        attach: str = "hook",
         mode: str | None = None,
     ) -> None:
         self.command = command
@@ -97,6 +101,7 @@ class Settings:
         self.memory = memory
         self.root = root
         self.faithful = faithful
+        self.machine = machine or MachineOptions()
         self.real_clock = real_clock
         self.epoch_ns = epoch_ns
         self.seed = seed
@@ -114,6 +119,7 @@ class Settings:
         self.colour = colour
         self.show_source = show_source
         self.native = native
+        self.attach = attach
         self.mode = mode
 
 
@@ -157,7 +163,8 @@ class Session:
             context.on_exit = machine.stop
             return context
 
-        attachments = Attachments(machine.machine, self.world.machine, unsafe=self.settings.unsafe)
+        breakpoints = self.settings.attach == "breakpoint"
+        attachments = Attachments(machine.machine, self.world.machine, unsafe=self.settings.unsafe, breakpoints=breakpoints)
         if self.settings.mode is None:
             run = Run(self.settings, program, probes, machine, make_context(output), attachments, output)
         else:
@@ -279,6 +286,8 @@ class Run:
             try:
                 self.attachments.attach(probe.point, lambda binding, probe=probe: self._handler(probe, binding))  # type: ignore[misc]  # binds the loop's value
                 count += 1
+                if self.settings.verbose:
+                    self._tell_how(probe)
             except AttachError as error:
                 self._not_attached(probe, error)
         if self.probes and not count:
@@ -286,6 +295,12 @@ class Run:
             unused = next((hint for name, hint in TRIALS.items() if name in trials), None)
             raise RunError(f"No probes attached; use {unused}" if trials <= TRIALS.keys() else "Attachment failed for all probes.")
         return count
+
+    def _tell_how(self, probe: ProbeBody) -> None:
+        attached = self.attachments.attached.get(probe.name)
+        if attached is not None:
+            instruction = attached.instruction()
+            self.output.write_error(f"  {attached.how}{f': {instruction}' if instruction else ''}\n".encode())
 
     def wanted(self, probe: ProbeBody) -> bool:
         """Whether this kind of run attaches a probe."""
@@ -344,7 +359,7 @@ class Run:
         if self.settings.stats:
             from pyprobe.runtime.statistics import table
 
-            self.output.write_error(table(self.hits, self.machine).encode())
+            self.output.write_error(table(self.hits, self.machine, self.attachments.attached).encode())
 
 
 def counted(handler: Handler, hits: list[list[Any]], name: str) -> Handler:

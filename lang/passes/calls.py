@@ -73,6 +73,8 @@ class _Calls:
         if not signature.library and signature.params and signature.params[0].kinds == ("map",) and not isinstance(node.args[0], n.Map):
             self.diagnostics.error(f"{node.name}() expects a map argument", node.args[0].span)
             return node
+        if node.name == "debugf":
+            self.diagnostics.warning(DEBUGF, node.span)
         check = _CHECKS.get(node.name)
         message = check(node.args, node.name) if check is not None else ""
         if message:
@@ -83,8 +85,6 @@ class _Calls:
             self.diagnostics.error("Syntax comm(PID) is not supported in this probe type yet. Type: special", node.span)
         elif node.name == "cgroupid":
             return n.Integer(value=1, span=node.span)
-        elif node.name == "debugf":
-            self.diagnostics.warning(DEBUGF, node.span)
         elif node.name == "reg" and isinstance(node.args[0], n.String):
             return self.register(node, node.args[0].value.decode(errors="replace"))
         return node
@@ -204,6 +204,7 @@ class _Calls:
 
 # ---- checks of one function each: the message, or an empty string
 
+MOST_TRACED = 3  # values that bpf_trace_printk() takes
 CGROUP_ROOT = "/sys/fs/cgroup"  # the one control group that there is
 
 Args = list[n.Expr | n.TypeSpec]
@@ -286,6 +287,10 @@ def _signal(args: Args, name: str) -> str:
     return ""
 
 
+def _debugf(args: Args, name: str) -> str:
+    return f"cannot use more than {MOST_TRACED} conversion specifiers" if len(args) > MOST_TRACED + 1 else ""
+
+
 def _skboutput(args: Args, name: str) -> str:
     return f"{name}() writes packets, which the emulated network does not make"
 
@@ -308,6 +313,7 @@ _CHECKS: dict[str, Callable[[Args, str], str]] = {
     "pton": _pton,
     "signal": _signal,
     "signal_thread": _signal,
+    "debugf": _debugf,
     "skboutput": _skboutput,
     "percpu_kaddr": _percpu_kaddr,
     "cgroupid": _cgroupid,

@@ -150,6 +150,7 @@ def _stack(ctx: Inference, node: n.Builtin) -> Type:
 _BUILTINS: dict[str, Callable[[Inference, n.Builtin], Type]] = {
     "args": _args,
     "retval": _retval,
+    "arg": lambda ctx, node: INT64 if ctx.body.point.provider == "usdt" else UINT64,
     "func": _func,
     "probe": _probe,
     "probetype": _probetype,

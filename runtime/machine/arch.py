@@ -35,6 +35,7 @@ class Arch(NamedTuple):
     page_size_4k: the page size has to be set.
     pc, sp: the names of these registers.
     initial: values a fresh CPU gets.
+    vectors: the 128-bit vector registers that a signal frame holds, in their order.
     invalidate_symbol: the internal function of libunicorn that drops the translations of a physical range.
     repeats: whether an instruction that begins with these bytes executes in rounds.
     setup: installs the architecture's own hooks; called once the CPU state was looked for.
@@ -58,6 +59,7 @@ class Arch(NamedTuple):
     pc: str
     sp: str
     initial: dict[str, int]
+    vectors: tuple[int, ...]
     invalidate_symbol: str
     repeats: Callable[[bytes], bool]
     setup: Callable[[Engine], None]

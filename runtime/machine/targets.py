@@ -18,6 +18,7 @@ _MAGIC = b"glibc-ld.so.cache1.1"
 _HEADER = struct.Struct("<20sII20x")  # magic, number of entries, length of the strings
 _ENTRY = struct.Struct("<iIIIQ")  # flags, soname, path (offsets from the magic), OS version, hardware capabilities
 _FLAGS = {"x86_64": 0x0303, "arm64": 0x0A03}  # FLAG_ELF_LIBC6 with FLAG_X8664_LIB64 and FLAG_AARCH64_LIB64
+MAX_LINKS = 40  # include/linux/namei.h: MAXSYMLINKS
 _TRIPLE = {"x86_64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
 _DIRECTORIES = ("lib/{triple}", "usr/lib/{triple}", "usr/{triple}/lib", "lib64", "usr/lib64", "lib", "usr/lib", "usr/local/lib")
 
@@ -38,7 +39,7 @@ class TargetResolver:
 
     def host_path(self, path: str) -> str:
         """The host's path of a guest path, which may be relative to the working directory."""
-        return self.root + os.path.join(self.cwd, path) if self.root else os.path.join(self.cwd, path)
+        return inside(self.root, os.path.join(self.cwd, path)) if self.root else os.path.join(self.cwd, path)
 
     def resolve(self, target: str) -> list[str]:
         """The guest paths of the executable ELF files that `target` means, in the order they were looked up; empty if there is none.
@@ -160,3 +161,24 @@ def _text(content: bytes, at: int) -> str:
 
 def _version(path: str) -> list[int]:
     return [int(n) for n in re.findall(r"\d+", os.path.basename(path).partition(".so")[2])]
+
+
+def inside(root: str, path: str) -> str:
+    """The host path of a guest path below `root`, with links and `..` followed as the guest sees them; it may not exist."""
+    names = [name for name in reversed(path.split("/")) if name]
+    at = ""
+    links = 0
+    while names:
+        name = names.pop()
+        if name == "..":
+            at = at.rpartition("/")[0]
+        elif name != ".":
+            here = f"{at}/{name}"
+            if os.path.islink(root + here) and links < MAX_LINKS:
+                links += 1
+                target = os.readlink(root + here)
+                names += [part for part in reversed(target.split("/")) if part]
+                at = "" if target.startswith("/") else at
+            else:
+                at = here
+    return root + at

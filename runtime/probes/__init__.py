@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
 from pyprobe.lang.attachpoint import AttachPoint
-from pyprobe.runtime.probes.base import AttachError, Handler, MakeHandler, Provider
+from pyprobe.runtime.probes.base import Attached, AttachError, Handler, MakeHandler, Provider
 
 if TYPE_CHECKING:
     from pyprobe.runtime.probes.description import Description
@@ -30,9 +30,12 @@ PROVIDERS: dict[str, str] = {
     "fexit": "trampoline",
     "uprobe": "user",
     "uretprobe": "user",
+    "usdt": "usdt",
     "tracepoint": "tracepoint",
     "rawtracepoint": "rawtracepoint",
     "software": "software",
+    "hardware": "hardware",
+    "watchpoint": "watchpoint",
 }
 """Names of probes to the modules that provide them, which are imported when they are asked for."""
 
@@ -59,10 +62,12 @@ def provider(name: str, machine: Description | None = None) -> Provider | None:
 class Attachments:
     """The probes of one run on one machine. `begin` and `end` are for the session to call, in their order."""
 
-    def __init__(self, machine: Kernel, description: Description, *, unsafe: bool = False) -> None:
+    def __init__(self, machine: Kernel, description: Description, *, unsafe: bool = False, breakpoints: bool = False) -> None:
         self.machine = machine
         self.description = description
         self.unsafe = unsafe
+        self.breakpoints = breakpoints
+        self.attached: dict[str, Attached] = {}
         self.begin: list[Handler] = []
         self.end: list[Handler] = []
         self.own: dict[str, list[tuple[str, Handler]]] = {}
@@ -80,7 +85,7 @@ class Attachments:
         from pyprobe.runtime.probes.user import UserPoints
 
         if self._user is None:
-            self._user = UserPoints(machine, self.description)
+            self._user = UserPoints(machine, self.description, breakpoints=self.breakpoints)
         return self._user
 
     def warnings(self) -> list[str]:

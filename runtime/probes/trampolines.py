@@ -1,7 +1,7 @@
 """Return probes as Linux makes them: the return address is replaced by that of a trampoline, a breakpoint in the slots of the process.
 
-The rules are those of kernel/events/uprobes.c: instances by task, newest first; a probed function entered by a jump from another (its return
-address is the trampoline already) is chained to it; instances that longjmp has jumped over are told by the stack pointer
+The rules are those of kernel/events/uprobes.c: instances by task, newest first; a probed function entered by a jump from another (its
+return address is the trampoline already) is chained to it; instances that longjmp has jumped over are told by the stack pointer
 (arch_uretprobe_is_alive); a forked child inherits its parent's (dup_utask). What unwinds the stack itself, as C++ exceptions do, meets the
 trampoline there, as it does under Linux.
 """
@@ -23,8 +23,8 @@ MAX_URETPROBE_DEPTH = 64  # instances of a task
 
 
 class Instance:
-    """A probed call that has not returned (return_instance): the function, the stack pointer at its entry, where it really returns to, whether
-    it shares its return with the instance before it, the trampoline, and what to call."""
+    """A probed call that has not returned (return_instance): the function, the stack pointer at its entry, where it really returns to,
+    whether it shares its return with the instance before it, the trampoline, and what to call."""
 
     __slots__ = ("chained", "function", "handler", "orig_ret_vaddr", "stack", "trampoline")
 

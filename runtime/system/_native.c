@@ -327,6 +327,115 @@ static PyType_Spec Entry_spec = {
     "pyprobe.runtime.system._native.Entry", sizeof(Entry), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, Entry_slots,
 };
 
+/*
+ * Stale translations; the rules are in coherence.py. The emulator's two functions are called through slots of its procedure linkage table, in
+ * which these stand instead; they are told the emulator, by which the machine is found.
+ */
+typedef struct coherence {
+    PyObject_HEAD
+    struct coherence *next;
+    void *uc, *cpu;
+    uint8_t *host;                      /* where RAM is in this process */
+    uint64_t size;
+    uint8_t *coded;                     /* for each page, whether something was translated from it since it was written */
+    void (*reset_dirty)(void *cpu, uint64_t host, uint64_t length);
+    void (*invalidate)(void *uc, uint64_t start, uint64_t end);
+} Coherence;
+
+static Coherence *coherent;                                                        /* the machines that are kept so */
+static void (*plain_protect)(void *uc, uint64_t address);                          /* the emulator's own, for all others */
+static void (*plain_written)(void *uc, void *pages, uint64_t start, int length, uint64_t from);
+
+static Coherence *machine_of(void *uc)
+{
+    Coherence *machine = coherent;
+
+    while (machine && machine->uc != uc)
+        machine = machine->next;
+    return machine;
+}
+
+static void on_protect(void *uc, uint64_t address)
+{
+    Coherence *machine = machine_of(uc);
+
+    plain_protect(uc, address);
+    address &= ~(PAGE - 1);
+    if (machine && address < machine->size) {
+        machine->coded[address / PAGE] = 1;
+        machine->reset_dirty(machine->cpu, (uint64_t)(uintptr_t)machine->host + address, PAGE);
+    }
+}
+
+static void on_written(void *uc, void *pages, uint64_t start, int length, uint64_t from)
+{
+    Coherence *machine = machine_of(uc);
+
+    plain_written(uc, pages, start, length, from); /* does not come back when the block that writes is itself written to */
+    if (machine && start < machine->size && machine->coded[start / PAGE]) {
+        start &= ~(PAGE - 1);
+        machine->coded[start / PAGE] = 0;
+        machine->invalidate(uc, start, start + PAGE);
+    }
+}
+
+static PyObject *Coherence_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"uc", "cpu", "host", "size", "reset_dirty", "invalidate", "protect", "written", "protect_slot", "written_slot", NULL};
+    unsigned long long uc, cpu, host, size, reset_dirty, invalidate, protect, written, protect_slot, written_slot;
+    Coherence *machine;
+
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "KKKKKKKKKK", names, &uc, &cpu, &host, &size, &reset_dirty, &invalidate, &protect,
+                                     &written, &protect_slot, &written_slot))
+        return NULL;
+    machine = (Coherence *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
+    if (!machine)
+        return NULL;
+    machine->coded = PyMem_Calloc(size / PAGE, 1);
+    if (!machine->coded) {
+        Py_DECREF(machine);
+        return PyErr_NoMemory();
+    }
+    machine->uc = (void *)(uintptr_t)uc;
+    machine->cpu = (void *)(uintptr_t)cpu;
+    machine->host = (uint8_t *)(uintptr_t)host;
+    machine->size = size;
+    machine->reset_dirty = (void (*)(void *, uint64_t, uint64_t))(uintptr_t)reset_dirty;
+    machine->invalidate = (void (*)(void *, uint64_t, uint64_t))(uintptr_t)invalidate;
+    plain_protect = (void (*)(void *, uint64_t))(uintptr_t)protect;
+    plain_written = (void (*)(void *, void *, uint64_t, int, uint64_t))(uintptr_t)written;
+    machine->next = coherent;
+    coherent = machine;
+    *(void **)(uintptr_t)protect_slot = (void *)on_protect;
+    *(void **)(uintptr_t)written_slot = (void *)on_written;
+    return (PyObject *)machine;
+}
+
+static void Coherence_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    Coherence **at = &coherent;
+
+    while (*at && *at != (Coherence *)self)
+        at = &(*at)->next;
+    if (*at)
+        *at = (*at)->next;
+    PyMem_Free(((Coherence *)self)->coded);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
+static PyType_Slot Coherence_slots[] = {
+    {Py_tp_doc, "Keeps one machine's translations in step with its RAM, as long as it lives; see coherence.py."},
+    {Py_tp_new, Coherence_new},
+    {Py_tp_dealloc, Coherence_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec Coherence_spec = {
+    "pyprobe.runtime.system._native.Coherence", sizeof(Coherence), 0, Py_TPFLAGS_DEFAULT, Coherence_slots,
+};
+
 static int add_type(PyObject *module, const char *name, PyType_Spec *spec)
 {
     PyObject *type = PyType_FromSpec(spec);
@@ -341,7 +450,10 @@ static int add_type(PyObject *module, const char *name, PyType_Spec *spec)
 
 static int execute(PyObject *module)
 {
-    return add_type(module, "Glue", &Glue_spec) < 0 || add_type(module, "Entry", &Entry_spec) < 0 ? -1 : 0;
+    return add_type(module, "Glue", &Glue_spec) < 0 || add_type(module, "Entry", &Entry_spec) < 0 ||
+                   add_type(module, "Coherence", &Coherence_spec) < 0
+               ? -1
+               : 0;
 }
 
 static PyModuleDef_Slot module_slots[] = {

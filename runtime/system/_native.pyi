@@ -33,3 +33,18 @@ class Entry:
         special: Callable[[int], bool],
     ) -> Entry: ...
     def addresses(self) -> tuple[int, int, int, int, int]: ...
+
+class Coherence:
+    def __new__(
+        cls,
+        uc: int,
+        cpu: int,
+        host: int,
+        size: int,
+        reset_dirty: int,
+        invalidate: int,
+        protect: int,
+        written: int,
+        protect_slot: int,
+        written_slot: int,
+    ) -> Coherence: ...

@@ -17,7 +17,7 @@ from pyprobe.runtime.machine.clock import Clock
 from pyprobe.runtime.machine.cpu_state import verify_word
 from pyprobe.runtime.system.cpu import HARD, Processor
 from pyprobe.runtime.system.internals import mismatch, pointer
-from pyprobe.runtime.system.ram import Ram
+from pyprobe.runtime.system.ram import PAGE, Ram
 
 if TYPE_CHECKING:
     from pyprobe.runtime.system.description import SystemDescription
@@ -234,9 +234,19 @@ class Arm64(Processor):
         return self._word.value & 0xC == 0
 
     def current_task(self, kernel: SystemDescription) -> Callable[[], int]:
-        """A function that gives the address of the running task: the kernel keeps it in SP_EL0 (arch/arm64/include/asm/current.h)."""
-        word = self.sp_el0
-        return lambda: word.value
+        """The kernel keeps its address in SP_EL0 (arch/arm64/include/asm/current.h). That is the program's stack while a program runs;
+        then the per-cpu variable `__entry_task` has it, which the kernel's entry reads."""
+        word, cpu_offset, view = self.sp_el0, self.word(TPIDR_EL1, "TPIDR_EL1"), self.ram.view
+        entry = entry_task(kernel)
+
+        def current() -> int:
+            address = word.value
+            if address >> 63 or not entry:
+                return address
+            start = self.translate(entry + cpu_offset.value & 0xFFFF_FFFF_FFFF_FFFF)
+            return int.from_bytes(view[start : start + 8], "little") if start >= 0 else 0
+
+        return current
 
     def stack_pointer(self) -> int:
         """The stack pointer in use."""
@@ -292,3 +302,28 @@ class Arm64(Processor):
             shift -= 9
 
 
+
+
+_LDR_TASK = bytes.fromhex("9c6b74f8")  # ldr x28, [x28, x20]
+_ADRP, _ADRP_MASK, _ADD, _ADD_MASK = 0x9000_001C, 0x9F00_001F, 0x9100_039C, 0xFFC0_03FF  # adrp x28, PAGE; add x28, x28, OFFSET
+
+
+def entry_task(kernel: SystemDescription) -> int:
+    """The address of `__entry_task`, which kallsyms often lacks, from the code that reads it (`kernel_entry`, arch/arm64/kernel/entry.S); 0 if
+    that is not what it was."""
+    known = kernel.symbols.get("__entry_task")
+    if known is not None:
+        return known
+    symbol = kernel.symbol("el0t_64_sync")
+    code = kernel.code(symbol.address, symbol.size) if symbol else b""
+    end = code.find(_LDR_TASK)
+    page = -1
+    for at in range(0, max(end, 0), 4):
+        word = int.from_bytes(code[at : at + 4], "little")
+        if word & _ADRP_MASK == _ADRP and symbol is not None:
+            distance = (word >> 5 & 0x7_FFFF) << 2 | word >> 29 & 3
+            distance -= distance >> 20 << 21
+            page = (symbol.address + at & -PAGE) + distance * PAGE
+        elif word & _ADD_MASK == _ADD and page >= 0:
+            return page + (word >> 10 & 0xFFF)
+    return 0

@@ -20,6 +20,7 @@ class Offsets(NamedTuple):
     icount (pointer to the counter that is tested as a block begins), halted (32 bits), cpu_class (pointer). In ARMCPU: arm_registers
     (pointer to the table of system registers). From CPUState to the architecture's own state: arm_state, x86_state; in these: arm_x0, arm_pc,
     arm_syndrome; x86_eip, eflags, cc_src, cc_op, df and hflags, the six segments (es, cs, ss, ds, fs, gs) and model-specific registers.
+    From two functions to the slots of the procedure linkage table through which they are called: x86_protect_slot, x86_written_slot.
     """
 
     cpu: int
@@ -46,6 +47,8 @@ class Offsets(NamedTuple):
     x86_lstar: int
     x86_fmask: int
     x86_kernel_gs: int
+    x86_protect_slot: int
+    x86_written_slot: int
 
 
 BUILDS = {
@@ -74,6 +77,8 @@ BUILDS = {
         x86_lstar=0x12E8,
         x86_fmask=0x12F8,
         x86_kernel_gs=0x1300,
+        x86_protect_slot=0x14C22D8 - 0x412C90,
+        x86_written_slot=0x14C4020 - 0x430760,
     ),
 }
 """By the build id of the library (the note NT_GNU_BUILD_ID)."""

@@ -16,6 +16,7 @@ from pyprobe.runtime.machine import unicorn
 from pyprobe.runtime.machine.clock import Clock
 from pyprobe.runtime.machine.cpu_state import verify_word
 from pyprobe.runtime.machine.x86_64 import INS_CPUID, INS_RDTSC, INS_RDTSCP, INS_SYSCALL, X86_64
+from pyprobe.runtime.system import coherence
 from pyprobe.runtime.system.cpu import HARD, Processor
 from pyprobe.runtime.system.internals import mismatch, pointer
 from pyprobe.runtime.system.ram import Ram
@@ -139,6 +140,7 @@ class X86(Processor):
         self._hook(unicorn.HOOK_INSN, INSTRUCTION(self._cpuid), INS_CPUID)
         self._ask = ctypes.PYFUNCTYPE(None, c_void_p, c_uint32, c_uint32, *[c_void_p] * 4)(self.function("cpu_x86_cpuid_x86_64"))
         self._enter = ctypes.PYFUNCTYPE(None, c_void_p, c_int, c_int)(self.function("do_interrupt_x86_hardirq_x86_64"))
+        self._coherence = coherence.install(self)
         self._replace_method(self.function("x86_cpu_exec_interrupt_x86_64"), TAKE(self._take))
 
     def _replace_method(self, old: int, new: ctypes._FuncPointer) -> None:

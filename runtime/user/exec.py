@@ -6,7 +6,7 @@ from errno import EACCES, EINVAL, ELIBBAD, ELOOP, ENOEXEC
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import AddressSpace, Backing, MemoryFault
-from pyprobe.runtime.user import loader
+from pyprobe.runtime.user import cross, loader
 from pyprobe.runtime.user.elf import SHEBANG_SIZE, Elf, is_elf, read_elf, shebang
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.functions import kernel_function
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.vfs.inode import Inode
     from pyprobe.runtime.user.vfs.openfile import OpenFile
 
+EXEC_NS = 250_000  # what replacing a program takes the kernel
 MAX_SCRIPTS = 5  # interpreters that are scripts themselves, fs/exec.c
 
 
@@ -139,6 +140,7 @@ def load_elf_binary(k: Kernel, bprm: Binprm) -> int:
     interpreter: tuple[Elf, Backing, bytes] | None = None
     if elf.interpreter is not None:
         program_path = bprm.files[-1].path()
+        cross.provide(k, elf.abi, elf.interpreter)
         bprm.open(k, task, elf.interpreter)
         try:
             interpreter_backing = bprm.backing()
@@ -150,6 +152,7 @@ def load_elf_binary(k: Kernel, bprm: Binprm) -> int:
     else:
         program_path = bprm.files[-1].path()
 
+    k.clock.charge(EXEC_NS)
     space = AddressSpace(k.memory)
     k.begin_new_exec(bprm, space, elf)
     try:
@@ -158,6 +161,7 @@ def load_elf_binary(k: Kernel, bprm: Binprm) -> int:
         image = loader.map_image(space, k.zone, elf, backing, program_path, loader.program_base(elf))
         linker = loader.map_image(space, k.zone, *interpreter, None) if interpreter else None
         space.start_brk = space.brk = loader.heap_start(image)
+        process.sigreturn = k.vdso.map(space, elf.abi)
         start = loader.fill_stack(space, image, linker, bprm.argv, bprm.envp, bprm.filename, task.cred, k.rng.randbytes(16))
     except (Errno, MemoryFault, ValueError):
         process.actions.clear()

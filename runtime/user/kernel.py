@@ -34,7 +34,9 @@ from pyprobe.runtime.user.signals import Sig, SigInfo
 from pyprobe.runtime.user.syscall_table import Syscall, SyscallTable
 from pyprobe.runtime.user.task import Credentials, Process, Task
 from pyprobe.runtime.user.tracepoints import Tracepoints
-from pyprobe.runtime.user.vfs.vfs import Vfs
+from pyprobe.runtime.user.vdso import Vdso
+from pyprobe.runtime.user.vfs.host import View
+from pyprobe.runtime.user.vfs.vfs import DISK_LIMIT, Vfs
 from pyprobe.runtime.user.words import U64
 
 if TYPE_CHECKING:
@@ -58,7 +60,8 @@ class Kernel(KernelCalls):
 
     root: the host's directory that is its `/`. arch: the architecture whose functions and tracepoints are offered; programs of
     the others run too when `architectures` names them. seed: of every random number the guest gets.
-    clock, memory: made with their defaults if not given.
+    view: which of the host's files appear, None for all. clock, memory: made with their defaults if not given.
+    task_limit: of tasks at a time; memory_limit, disk_limit: bytes for memory, and for files made or changed.
     """
 
     def __init__(
@@ -72,12 +75,15 @@ class Kernel(KernelCalls):
         uid: int = 0,
         gid: int = 0,
         task_limit: int = TASK_LIMIT,
+        memory_limit: int = MEMORY_LIMIT,
+        disk_limit: int = DISK_LIMIT,
         root: bytes = b"/",
+        view: View = None,
         native: bool | None = None,
     ) -> None:
-        self.memory = memory if memory is not None else PhysicalMemory(MEMORY_LIMIT)
+        self.memory = memory if memory is not None else PhysicalMemory(memory_limit)
         self.clock = clock if clock is not None else Clock()
-        self.vfs = Vfs(self.memory, self.clock.wall(), root=root)
+        self.vfs = Vfs(self.memory, self.clock.wall(), root=root, view=view, limit=disk_limit)
         self.arch = arch
         self.architectures = architectures
         self.rng = random.Random(seed)
@@ -90,6 +96,7 @@ class Kernel(KernelCalls):
         self.crashes: list[Crash] = []
         self.last_comm: dict[int, bytes] = {}  # of processes whose last thread has ended
         self.futexes: dict[tuple[object, int], list[Waiter]] = {}
+        self.shown_stack: Callable[[list[int]], list[int]] | None = None  # puts back the return addresses that probes have replaced
         self.guest_timers = 0  # timers of the guest that are pending in the clock
         self.stop_requested = False
         self.images_seen = Images()
@@ -104,7 +111,7 @@ class Kernel(KernelCalls):
         self._loaded: Task | None = None  # whose registers the engine holds
         self._tables: dict[str, dict[int, Syscall]] = {}
         self.turn_began = 0  # when the current task's turn began, ns since boot
-        self.memory_exhausted = False
+        self.memory_exhausted = self.tasks_exhausted = False
         self.entry = Entry(self)
         self.unknown_syscalls = self.entry.unknown
         self.scheduler = Scheduler(self)
@@ -112,6 +119,7 @@ class Kernel(KernelCalls):
         self.functions = functions.KernelFunctions(self, arch)
         self.tracepoints = Tracepoints(self, arch)
         self.zone = FileZone(*ABIS[arch].file_zone)
+        self.vdso = Vdso(self.zone)
 
     # engines and registers
 
@@ -429,7 +437,7 @@ class Kernel(KernelCalls):
             return
         engine = task.process.engine
         registers = {name: engine.get(name) for name in REPORTED_REGISTERS[task.process.arch]}
-        address = int.from_bytes(info.rest[:8], "little") if info.code in (1, 2) else 0
+        address = int.from_bytes(info.rest[:8], "little") if info.code in (1, 2) else None
         self.crashes.append(Crash(task, info.signo, info.code, address, registers, engine.get(engine.arch.pc)))
 
     def announce_images(self, space: AddressSpace) -> None:

@@ -1,8 +1,8 @@
 """Signal frames on the guest's stack, laid out as each architecture's kernel does it.
 
 arch/x86/kernel/signal_64.c and arch/x86/include/uapi/asm/sigcontext.h; arch/arm64/kernel/signal.c. A handler finds siginfo and
-ucontext where the ABI says and may change the registers there. Vector registers travel beside the frame: the whole context is kept
-with the task under the frame's address, and the integer registers are then taken from the frame.
+ucontext where the ABI says and may change the registers there, vector registers too. What has no room in the frame (the x87 stack)
+travels beside it: the whole context is kept with the task under the frame's address, and the other registers are then taken from the frame.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.signals import SigAction, SigInfo
     from pyprobe.runtime.user.task import Task
 
-SA_ONSTACK = 0x08000000
+SA_ONSTACK, SA_RESTORER = 0x08000000, 0x04000000
 SS_ONSTACK, SS_DISABLE, SS_AUTODISARM = 1, 2, 0x80000000
 REDZONE = 128  # below the stack pointer of x86-64, the ABI's own
 FLAGS_CLEARED = 0x400 | 0x100 | 0x10000  # DF, TF, RF
@@ -27,6 +27,7 @@ _UC_HEAD = struct.Struct("<QQQi4xQ")  # uc_flags, uc_link, uc_stack
 _X86_UC_SIZE = _UC_HEAD.size + _SIGCONTEXT.size + 8
 _X86_FRAME_SIZE = 8 + _X86_UC_SIZE + 128
 _X86_SIGINFO = 8 + _X86_UC_SIZE
+_FX_XMM = 160  # where XMM0 lies in the FXSAVE area; Intel SDM, FXSAVE
 _FXSAVE = struct.Struct("<HHBxHQQII")
 UC_SIGCONTEXT_SS, UC_STRICT_RESTORE_SS = 2, 4
 
@@ -102,8 +103,8 @@ def _push_x86_64(task: Task, info: SigInfo, action: SigAction, mask: int) -> Non
     registers = [get(name) for name in SIGCONTEXT_X86_64]
     context = _SIGCONTEXT.pack(*registers, 0x33, 0, 0, 0x2B, 0, 0, mask, task.fault_address, fpstate)
     head = _UC_HEAD.pack(UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS, 0, *_altstack_words(task, sp))
-    fx = _FXSAVE.pack(0x37F, 0, 0, 0, 0, 0, 0x1F80, 0xFFFF).ljust(512, b"\0")
-    space.write(fpstate, fx)
+    fx = _FXSAVE.pack(get("fpcw"), get("fpsw"), get("fptag") & 0xFF, 0, 0, 0, get("mxcsr"), 0xFFFF)
+    space.write(fpstate, (fx.ljust(_FX_XMM, b"\0") + engine.vectors()).ljust(512, b"\0"))
     space.write(frame, struct.pack("<Q", action.restorer) + head + context + struct.pack("<Q", mask) + info.pack())
     _remember(task, frame)
     put("di", info.signo)
@@ -125,7 +126,13 @@ def _pop_x86_64(task: Task) -> int:
     values = _SIGCONTEXT.unpack(space.read(uc + _UC_HEAD.size, _SIGCONTEXT.size))
     mask = int.from_bytes(space.read(uc + _UC_HEAD.size + _SIGCONTEXT.size, 8), "little")
     flags = engine.get("flags")
+    fpstate = values[-1]
+    fx = space.read(fpstate, 512) if fpstate else b""
     _recall(task, frame)
+    if fx:
+        control = int.from_bytes(fx[24:28], "little")
+        engine.set("mxcsr", control & 0xFFFF)
+        engine.set_vectors(fx[_FX_XMM : _FX_XMM + 256])
     for name, value in zip(SIGCONTEXT_X86_64, values, strict=False):
         if name == "flags":
             engine.set("flags", (flags & ~FLAGS_RESTORED) | (value & FLAGS_RESTORED))
@@ -146,13 +153,14 @@ def _push_arm64(task: Task, info: SigInfo, action: SigAction, mask: int) -> None
     head = _UC_HEAD.pack(0, 0, *_altstack_words(task, sp)) + struct.pack("<Q", mask)
     space.write(record, struct.pack("<QQ", get("r29"), get("r30")))
     space.write(frame, info.pack() + head.ljust(_A64_SIGCONTEXT, b"\0") + struct.pack("<35Q", task.fault_address, *registers))
-    space.write(uc + _A64_RESERVED, struct.pack("<II", FPSIMD_MAGIC, 0x210) + bytes(0x208) + bytes(8))
+    fpsimd = struct.pack("<IIII", FPSIMD_MAGIC, 0x210, get("fpsr"), get("fpcr")) + engine.vectors()
+    space.write(uc + _A64_RESERVED, fpsimd + bytes(8))
     _remember(task, frame)
     put("r0", info.signo)
     put("r1", frame)
     put("r2", uc)
     put("r29", record)
-    put("r30", action.restorer)
+    put("r30", action.restorer if action.flags & SA_RESTORER else task.process.sigreturn)
     put("sp", frame)
     put("pc", action.handler)
 
@@ -164,9 +172,15 @@ def _pop_arm64(task: Task) -> int:
     _, _, altstack, altflags, altsize = _UC_HEAD.unpack(space.read(uc, _UC_HEAD.size))
     mask = int.from_bytes(space.read(uc + _A64_UC_MASK, 8), "little")
     values = struct.unpack("<34Q", space.read(uc + _A64_SIGCONTEXT + 8, 34 * 8))
+    magic, size, fpsr, fpcr = struct.unpack("<IIII", space.read(uc + _A64_RESERVED, 16))
+    vectors = space.read(uc + _A64_RESERVED + 16, 512) if (magic, size) == (FPSIMD_MAGIC, 0x210) else b""
     _recall(task, frame)
     for name, value in zip(SIGCONTEXT_ARM64, values, strict=True):
         engine.set(name, value & 0xF000_0000 if name == "pstate" else value)
+    if vectors:
+        engine.set("fpsr", fpsr)
+        engine.set("fpcr", fpcr)
+        engine.set_vectors(vectors)
     _restore_altstack(task, altstack, altflags, altsize)
     return mask
 

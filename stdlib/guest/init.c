@@ -14,7 +14,8 @@
  * goes through pipes: this process is scheduled before any ordinary one, so that every write is on the host before the writer goes on.
  * The machine hides process 1, threads included, from probes; the child counts from START on, one instruction before it is the command.
  *
- * No libc; built by scripts/dev/build-guest for x86-64 and arm64. The numbers of traps are those of runtime/system/root/traps.py.
+ * No libc; built by scripts/dev/build-guest for x86-64 and arm64. The numbers of traps are those of
+ * runtime/system/root/channel.py.
  */
 typedef unsigned long u64;
 typedef long s64;
@@ -30,7 +31,7 @@ enum { SYS_read = 0, SYS_write = 1, SYS_close = 3, SYS_mmap = 9, SYS_rt_sigprocm
        SYS_exit = 60, SYS_wait4 = 61, SYS_fcntl = 72, SYS_chdir = 80, SYS_setuid = 105, SYS_setgid = 106, SYS_setsid = 112, SYS_setgroups = 116,
        SYS_sched_setscheduler = 144, SYS_mlock = 149, SYS_chroot = 161, SYS_mount = 165, SYS_reboot = 169, SYS_openat = 257, SYS_mkdirat = 258,
        SYS_symlinkat = 266, SYS_ppoll = 271, SYS_signalfd4 = 289, SYS_dup3 = 292, SYS_pipe2 = 293, SYS_finit_module = 313, SYS_statx = 332,
-       SYS_umask = 95, SYS_faccessat = 269, SYS_fchmodat = 268 };
+       SYS_umask = 95, SYS_faccessat = 269, SYS_fchmodat = 268, SYS_sethostname = 170 };
 static inline s64 syscall6(s64 n, s64 a, s64 b, s64 c, s64 d, s64 e, s64 f)
 {
 	register s64 r10 __asm__("r10") = d;
@@ -50,7 +51,7 @@ enum { SYS_read = 63, SYS_write = 64, SYS_close = 57, SYS_mmap = 222, SYS_rt_sig
        SYS_exit = 93, SYS_wait4 = 260, SYS_fcntl = 25, SYS_chdir = 49, SYS_setuid = 146, SYS_setgid = 144, SYS_setsid = 157, SYS_setgroups = 159,
        SYS_sched_setscheduler = 119, SYS_mlock = 228, SYS_chroot = 51, SYS_mount = 40, SYS_reboot = 142, SYS_openat = 56, SYS_mkdirat = 34,
        SYS_symlinkat = 36, SYS_ppoll = 73, SYS_signalfd4 = 74, SYS_dup3 = 24, SYS_pipe2 = 59, SYS_finit_module = 273, SYS_statx = 291,
-       SYS_umask = 166, SYS_faccessat = 48, SYS_fchmodat = 53 };
+       SYS_umask = 166, SYS_faccessat = 48, SYS_fchmodat = 53, SYS_sethostname = 161 };
 #define CALL(instruction)                                                                                                     \
 	register s64 x8 __asm__("x8") = n;                                                                                    \
 	register s64 x0 __asm__("x0") = a;                                                                                    \
@@ -216,6 +217,7 @@ static void prepare(void)
 	require("mount devtmpfs", mount("devtmpfs", "/dev", MS_NOSUID, "mode=755"));
 	load_modules();
 	loopback_up();
+	sys(SYS_sethostname, "pyprobe", 7, 0, 0, 0);
 }
 
 /* ---- file systems of the host ---- */

@@ -16,7 +16,7 @@ _HOSTS = {"x86_64": "amd64", "aarch64": "arm64"}  # uname(2)'s machine to Debian
 def install(name: str, progress: apt.Progress = lambda text: None) -> store.Kernel:
     """Fetch and unpack one of `store.DISTRIBUTED`. Raises KernelError."""
     if name not in store.DISTRIBUTED:
-        raise KernelError(f"no kernel {name} to install: there are {' and '.join(store.DISTRIBUTED)}; other kernels: kernel add NAME FILE")
+        raise KernelError(f"no kernel {name} to install: there are {' and '.join(store.DISTRIBUTED)}; others: kernel add NAME FILE")
     arch = name.partition("-")[2]
     with apt.private(store.directory(), arch) as manager:
         progress(f"reading the package lists for {arch}")

@@ -165,7 +165,7 @@ def _from_package(data: bytes, name: str, modules: dict[str, bytes]) -> KernelIm
         base = os.path.basename(member.path)
         if member.target is None and _KEPT_MODULE.fullmatch(base):
             modules[module_name(base)] = decompress(member.read(), f"{base} of {name}")
-        elif member.target is None and member.size > 1 << 16 and _KERNEL_FILE.fullmatch(member.path):
+        elif member.target is None and member.size and _KERNEL_FILE.fullmatch(member.path):
             image = read_image(member.read(), f"{base} of {name}")
     return image
 

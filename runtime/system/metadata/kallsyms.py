@@ -112,7 +112,7 @@ def _names_start(segment: Segment, markers: int, values: list[int]) -> tuple[int
     """Position of the first name and number of names: the count stands before the names, which end, less than a block after the last
     marker's place, where the markers begin."""
     buffer = segment.buffer
-    low = (markers - values[-1] - _BLOCK * _NAME_LIMIT) & ~7
+    low = max(segment.offset, markers - values[-1] - _BLOCK * _NAME_LIMIT) & ~7
     content = bytes(buffer[low:markers])
     last = len(content) - values[-1]
     for at in range(8, last + 1, 4):
@@ -163,8 +163,8 @@ def _addresses(segment: Segment, tables: _Tables) -> tuple[str, array[int]]:
     buffer, count = segment.buffer, tables.number
     size = 4 * count
     after = (tables.after_index + 7) & ~7
-    (base_after,) = struct.unpack_from("<Q", buffer, after + (size + 7 & ~7))
-    (base_before,) = struct.unpack_from("<Q", buffer, tables.names - 16)
+    base_after = _word(buffer, after + (size + 7 & ~7))
+    base_before = _word(buffer, tables.names - 16)
     if _is_kernel(base_after):
         layout, at, base = "B", after, base_after
     elif _is_kernel(base_before):
@@ -180,5 +180,9 @@ def _addresses(segment: Segment, tables: _Tables) -> tuple[str, array[int]]:
     return layout, array("Q", [base + (o & 0xFFFF_FFFF) for o in offsets])
 
 
+def _word(buffer: Bytes, at: int) -> int:
+    return int.from_bytes(buffer[at : at + 8], "little")
+
+
 def _is_kernel(address: int) -> bool:
-    return address >> 47 == 0x1FFFF
+    return address >> 47 == 0x1FFFF and not address & 0xFFF  # the beginning of a page, as `_text` is

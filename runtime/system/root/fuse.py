@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import stat
+import struct
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Final
@@ -105,6 +106,8 @@ class Protocol:
                 failure = error.errno
             except KeyError:  # a node that was forgotten
                 failure = errno.ESTALE
+            except (struct.error, OverflowError):  # a request that is cut short, or with numbers that no kernel sends
+                failure = errno.EINVAL
         if opcode in _NO_ANSWER:
             return None
         return abi.out_header.pack(abi.out_header.size + len(body), -failure, unique) + body
@@ -229,22 +232,23 @@ class Server(Protocol):
         _, offset, room = abi.read_in.unpack_from(body)
         out = bytearray()
         for position, entry in enumerate(self._listing(node, offset)[offset:], offset + 1):
-            record = _dirent(entry, position)
-            if len(out) + abi.entry_out.size + abi.attr.size + len(record) > room:
+            if len(out) + abi.entry_out.size + abi.attr.size + len(_dirent(entry, position)) > room:
                 break
-            out += self._entry_of(node, entry) + record
+            found = self._found(node, entry)
+            if found is None:
+                out += bytes(abi.entry_out.size + abi.attr.size) + _dirent(entry, position)
+            else:
+                out += self._entry(found) + _dirent(entry._replace(ino=found.status.ino), position)
         return bytes(out)
 
-    def _entry_of(self, directory: int, entry: Entry) -> bytes:
-        """The attributes before a name in READDIRPLUS; zeros, that is none, for the dots and for what cannot be looked at."""
-        unknown = bytes(abi.entry_out.size + abi.attr.size)
+    def _found(self, directory: int, entry: Entry) -> Node | None:
+        """What a name in a listing stands for; None for the dots, whose attributes nobody needs, and for what cannot be looked at."""
         if entry.name in (b".", b".."):
-            return unknown
+            return None
         try:
-            found = self._nodes[directory].lookup(entry.name)
+            return self._nodes[directory].lookup(entry.name)
         except Errno:
-            return unknown
-        return unknown if found is None else self._entry(found)
+            return None
 
 
 def _dirent(entry: Entry, position: int) -> bytes:

@@ -35,6 +35,7 @@ class Disk:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.used = 0
+        self.full = False  # something did not find room
 
     def charge(self, amount: int) -> None:
         """Take `amount` bytes, or give them back when it is negative.
@@ -43,6 +44,7 @@ class Disk:
             Errno: ENOSPC.
         """
         if amount > 0 and self.used + amount > self.limit:
+            self.full = True
             raise Errno(errno.ENOSPC)
         self.used += amount
 

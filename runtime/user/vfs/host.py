@@ -21,6 +21,9 @@ from typing import Final
 
 from pyprobe.runtime.user.errors import Errno
 
+View = dict[bytes, "View"] | None
+"""The entries of a directory that appear, each with what appears below it; None: everything."""
+
 _PATH_FLAGS: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_FLAGS: Final = os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
 _HELD_DIRECTORIES: Final = 128
@@ -91,14 +94,17 @@ def _use_all_descriptors() -> None:
 class HostDirectory:
     """One host directory of the view, known by its place below the root; its descriptor comes and goes."""
 
-    __slots__ = ("dev", "hidden", "ino", "name", "parent")
+    __slots__ = ("dev", "hidden", "ino", "name", "parent", "view")
 
-    def __init__(self, parent: HostDirectory | None, name: bytes, dev: int, ino: int, *, hidden: bool = False) -> None:
+    def __init__(
+        self, parent: HostDirectory | None, name: bytes, dev: int, ino: int, *, hidden: bool = False, view: View = None
+    ) -> None:
         self.parent = parent
         self.name = name
         self.dev = dev
         self.ino = ino
         self.hidden = hidden
+        self.view = view
 
 
 class HostFile:
@@ -126,17 +132,18 @@ class HostLayer:
     """The host's tree below `root`, read only.
 
     Args:
+        view: which files below it appear.
         root: a directory of the host; it alone is resolved by the host (links included), since the user names it.
 
     Raises:
         OSError: `root` is no directory that can be opened.
     """
 
-    def __init__(self, root: bytes = b"/") -> None:
+    def __init__(self, root: bytes = b"/", view: View = None) -> None:
         _use_all_descriptors()
         self._root_descriptor = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self.root_status = os.fstat(self._root_descriptor)
-        self.root = HostDirectory(None, b"", self.root_status.st_dev, self.root_status.st_ino)
+        self.root = HostDirectory(None, b"", self.root_status.st_dev, self.root_status.st_ino, view=view)
         self._held: OrderedDict[HostDirectory, int] = OrderedDict()
 
     def close(self) -> None:
@@ -191,7 +198,7 @@ class HostLayer:
         Raises:
             Errno: the host does not let us look.
         """
-        if directory.hidden:
+        if directory.hidden or (directory.view is not None and name not in directory.view):
             return None
         try:
             return os.stat(name, dir_fd=self._descriptor(directory), follow_symlinks=False)
@@ -202,7 +209,8 @@ class HostLayer:
 
     def directory(self, parent: HostDirectory, name: bytes, status: os.stat_result) -> HostDirectory:
         """The directory `name` in `parent`, whose status was just taken."""
-        found = HostDirectory(parent, name, status.st_dev, status.st_ino)
+        view = parent.view[name] if parent.view is not None else None
+        found = HostDirectory(parent, name, status.st_dev, status.st_ino, view=view)
         if status.st_dev != parent.dev:
             found.hidden = _shows_the_running_host(self._descriptor(found))
         return found
@@ -219,7 +227,8 @@ class HostLayer:
             descriptor = os.open(b".", _READ_FLAGS | os.O_DIRECTORY, dir_fd=self._descriptor(directory))
             try:
                 with os.scandir(descriptor) as entries:
-                    return [(os.fsencode(entry.name), _entry_type(entry), directory.dev, entry.inode()) for entry in entries]
+                    found = [(os.fsencode(entry.name), _entry_type(entry), directory.dev, entry.inode()) for entry in entries]
+                    return found if directory.view is None else [entry for entry in found if entry[0] in directory.view]
             finally:
                 os.close(descriptor)
         except OSError as error:

@@ -23,7 +23,7 @@ from pyprobe.runtime.user.vfs.abi import (
 )
 from pyprobe.runtime.user.vfs.content import Disk
 from pyprobe.runtime.user.vfs.devices import Devices, populate, terminal_name
-from pyprobe.runtime.user.vfs.host import HostLayer, inode_number
+from pyprobe.runtime.user.vfs.host import HostLayer, View, inode_number
 from pyprobe.runtime.user.vfs.inet import Network
 from pyprobe.runtime.user.vfs.inode import Dentry, FileSystem, Inode
 from pyprobe.runtime.user.vfs.locks import Locks
@@ -54,14 +54,15 @@ class Vfs:
         memory: where mapped files live.
         now: wall time at boot, ns: the times of files that the machine makes itself.
         root: host directory that the guest sees as `/`, read only.
+        view: which host files appear; None: all.
         limit: bytes that files made or changed by the guest may take.
 
     Raises:
         OSError: `root` cannot be opened.
     """
 
-    def __init__(self, memory: PhysicalMemory, now: int, *, root: bytes = b"/", limit: int = DISK_LIMIT) -> None:
-        self.host = HostLayer(root)
+    def __init__(self, memory: PhysicalMemory, now: int, *, root: bytes = b"/", view: View = None, limit: int = DISK_LIMIT) -> None:
+        self.host = HostLayer(root, view)
         self.disk = Disk(limit)
         self.boot = now
         self.rootfs = TreeFileSystem("overlay", ROOT_DEV, OVERLAYFS_SUPER_MAGIC, self.host, self.disk, memory)
