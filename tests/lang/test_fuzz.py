@@ -21,6 +21,6 @@ def test_made_up_and_damaged(seed: int) -> None:
 
 @pytest.mark.parametrize("number", range(len(fuzzing.NESTED)))
 def test_nesting(number: int) -> None:
-    for depth in (3, 60, 190, 1000, 20_000):
-        text = fuzzing.NESTED[number](min(depth, 3000) if number == 22 else depth)
+    for depth in (3, 190, 2000):
+        text = fuzzing.NESTED[number](depth)
         assert fuzzing.problem(text, SEVERAL * fuzzing.SECONDS) == "", (depth, text[:100])
