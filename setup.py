@@ -41,12 +41,13 @@ setup(
     package_data=dict.fromkeys(package_dir, DATA),
     ext_modules=[
         Extension(
-            "pyprobe.runtime.machine._native",
-            ["runtime/machine/_native.c"],
+            f"pyprobe.runtime.{part}._native",
+            [f"runtime/{part}/_native.c"],
             define_macros=[("Py_LIMITED_API", "0x030b0000")],
             py_limited_api=True,
-            optional=True,  # the ctypes twin is correct without a compiler
+            optional=True,  # the ctypes twins are correct without a compiler
             extra_compile_args=["-O2"],
         )
+        for part in ("machine", "system")
     ],
 )

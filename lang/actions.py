@@ -96,7 +96,7 @@ def append_separated(v: Values, s: Span) -> list[Any]:
 
 
 FLAT = frozenset(
-    ["none", "nothing", "first", "second", "one", "append", "append_separated", "one_name", "append_name", "point", "append_point"]
+    ["none", "nothing", "first", "second", "one", "append", "append_separated", "one_name", "append_name", "point", "append_point", "group"]
 )
 
 
@@ -115,7 +115,7 @@ def setting(v: Values, s: Span) -> n.ConfigEntry:
 
 
 def root_import(v: Values, s: Span) -> n.Import:
-    return n.Import(path=v[1].value.decode("utf-8", "surrogateescape"), span=s)
+    return n.Import(path=v[1].value.decode("utf-8", "surrogateescape"), span=Span(s.source, s.start, v[1].end))
 
 
 def point(v: Values, s: Span) -> list[AttachPoint]:
@@ -256,7 +256,7 @@ def return_value(v: Values, s: Span) -> n.Jump:
 
 
 def import_statement(v: Values, s: Span) -> n.ImportStatement:
-    return n.ImportStatement(path=v[1].value.decode("utf-8", "surrogateescape"), span=s)
+    return n.ImportStatement(path=v[1].value.decode("utf-8", "surrogateescape"), span=Span(s.source, s.start, v[1].end))
 
 
 def while_loop(v: Values, s: Span) -> n.While:

@@ -214,6 +214,7 @@ def _translate(cindex: Any, text: str, arch: str, paths: Sequence[str], files: S
     for file in files:
         arguments += ["-include", file]
     first = " ".join(supplied) + "\n"  # one line, so that the lines of messages do not move
+    text = text.encode("utf-8", "replace").decode()  # what is no UTF-8 cannot be handed over
     unsaved = [(FILE, first + text), *((f"{OWN_HEADERS}/{name}", content) for name, content in HEADERS.items())]
     options = cindex.TranslationUnit.PARSE_DETAILED_PROCESSING_RECORD
     return cindex.Index.create().parse(FILE, args=arguments, unsaved_files=unsaved, options=options)

@@ -176,3 +176,32 @@ class Config:
         setattr(self, today, SETTINGS[today].parse(value, written))
         self.given.add(today)
         return f"{written} has been renamed, please use {today}" if today != name else ""
+
+    def shown(self) -> list[tuple[str, Any]]:
+        """Names and values as the `config` builtin has them, in its order."""
+        return [(name, getattr(self, name)) for name in SHOWN]
+
+
+SHOWN = (
+    "cpp_demangle",
+    "lazy_symbolication",
+    "print_maps_on_exit",
+    "use_blazesym",
+    "show_debug_info",
+    "log_size",
+    "max_bpf_progs",
+    "max_cat_bytes",
+    "max_map_keys",
+    "max_probes",
+    "max_strlen",
+    "on_stack_limit",
+    "perf_rb_pages",
+    "str_trunc_trailer",
+    "unstable_import_statement",
+    "unstable_tseries",
+    "unstable_typeinfo",
+    "unstable_dw_ustack",
+    "missing_probes",
+    "stack_mode",
+    "license",
+)

@@ -194,7 +194,10 @@ class Index(Expr):
 
 
 class Cast(Expr):
-    """`(T)e`. Inserted by inference without a `spec` where the language converts implicitly."""
+    """`(T)e`. Inserted by inference without a `spec` where the language converts implicitly. A `quiet` one is of the library, which
+    converts values of any type."""
+
+    quiet = False
 
     spec: TypeSpec | None
     operand: Expr

@@ -57,7 +57,7 @@ class ProbeBody:
 
 
 class Program:
-    """A checked program. `named` describes the named parameters that getopt() reads (for `-- --help`)."""
+    """A checked program."""
 
     def __init__(self, probes: list[ProbeBody], maps: dict[str, MapInfo], config: Config) -> None:
         self.probes = probes

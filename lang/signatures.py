@@ -315,7 +315,7 @@ _ALL = (
     Signature("printf", (_FORMAT,), VOID, "print a format", mode="async", rest=True),
     Signature("errorf", (_FORMAT,), VOID, "print a format as an error of this place", mode="async", rest=True),
     Signature("warnf", (_FORMAT,), VOID, "print a format as a warning of this place", mode="async", rest=True),
-    Signature("debugf", (_FORMAT,), VOID, "print to the kernel's trace pipe", rest=True, later=True),
+    Signature("debugf", (_FORMAT,), VOID, "print to the kernel's trace pipe", rest=True),
     Signature("time", (Param("format", "string", literal=True, optional=True),), VOID, "print the time of day", mode="async"),
     Signature("strftime", (_FORMAT, Param("ns", "int")), _strftime, "a time, formatted when it is printed"),
     Signature(
@@ -325,8 +325,8 @@ _ALL = (
         "print an array of strings",
         mode="async",
     ),
-    Signature("cat", (_FORMAT,), VOID, "print a file", mode="async", rest=True, later=True),
-    Signature("system", (_FORMAT,), VOID, "run a shell command", mode="async", rest=True, unsafe=True, later=True),
+    Signature("cat", (_FORMAT,), VOID, "print a file", mode="async", rest=True),
+    Signature("system", (_FORMAT,), VOID, "run a shell command", mode="async", rest=True, unsafe=True),
     Signature("exit", (Param("code", "int", optional=True),), VOID, "stop the program", mode="async"),
     Signature(
         "skboutput",
@@ -334,7 +334,6 @@ _ALL = (
         UINT32,
         "write a packet to a capture file",
         providers=TRAMPOLINE,
-        later=True,
     ),
     # memory and strings
     Signature("str", (Param("p", "int", "pointer", "string"), Param("n", "int", optional=True)), _str, "the string at an address"),
@@ -363,15 +362,6 @@ _ALL = (
     Signature("syscall_name", (Param("number", "int", "pointer", "bool"),), StringType(64), "name of a system call", library=True),
     Signature("kptr", (Param("p", "int", "pointer"),), _space("kernel"), "mark an address as one of the kernel"),
     Signature("uptr", (Param("p", "int", "pointer"),), _space("user"), "mark an address as one of the program"),
-    Signature("is_err", (Param("p", "int", "pointer"),), BOOL, "whether a pointer is a kernel error number", library=True),
-    Signature(
-        "container_of",
-        (Param("p", "pointer"), Param("type", "type"), Param("member", "any")),
-        NONE,
-        "the struct that a member is in",
-        mode="compile",
-        library=True,
-    ),
     Signature("bswap", (_NUMBER,), _bswap, "bytes of an integer in reverse order"),
     Signature(
         "write_user",
@@ -380,32 +370,9 @@ _ALL = (
         "write to the program's memory",
         unsafe=True,
         library=True,
-        later=True,
-    ),
-    Signature(
-        "assert",
-        (Param("condition", "any"), Param("message", "string", literal=True)),
-        VOID,
-        "errorf and exit(1) unless the condition holds",
-        mode="async",
-        library=True,
-    ),
-    Signature(
-        "static_assert",
-        (Param("condition", "any"), Param("message", "string", literal=True)),
-        VOID,
-        "a compile-time assertion",
-        mode="compile",
-        library=True,
     ),
     Signature("fail", (_FORMAT,), VOID, "a compile-time error when reached", mode="compile", rest=True),
-    Signature("is_str", (Param("x", "any"),), BOOL, "whether the type is a string", mode="compile", library=True),
-    Signature("is_ptr", (Param("x", "any"),), BOOL, "whether the type is a pointer", mode="compile", library=True),
-    Signature("is_array", (Param("x", "any"),), BOOL, "whether the type is an array", mode="compile", library=True),
-    Signature("is_integer", (Param("x", "any"),), BOOL, "whether the type is an integer", mode="compile", library=True),
-    Signature("is_unsigned_integer", (Param("x", "any"),), BOOL, "whether the type is an unsigned integer", mode="compile", library=True),
     Signature("is_literal", (Param("x", "any"),), BOOL, "whether the expression is a literal", mode="compile"),
-    Signature("assert_str", (Param("x", "any"),), VOID, "a compile-time assertion that the type is a string", mode="compile", library=True),
     Signature("kfunc_exist", (Param("name", "string", literal=True),), BOOL, "whether the kernel has a callable function", mode="compile"),
     Signature(
         "kfunc_allowed", (Param("name", "string", literal=True),), BOOL, "whether this probe may call a kernel function", mode="compile"
@@ -417,7 +384,6 @@ _ALL = (
         (Param("symbol", "string", literal=True), Param("cpu", "int", optional=True)),
         UINT64,
         "address of a per-CPU kernel symbol",
-        later=True,
     ),
     Signature(
         "uaddr", (Param("symbol", "string", literal=True),), Pointer(UINT64, "user"), "address of a symbol of the program", providers=USER
@@ -433,13 +399,12 @@ _ALL = (
     ),
     Signature("pton", (Param("address", "string", literal=True),), _pton, "bytes of an IP address"),
     Signature("macaddr", (Param("address", "int", "pointer", "array", "string"),), MAC, "text of a hardware address"),
-    Signature("cgroupid", (Param("path", "string", literal=True),), UINT64, "id of a control group", mode="compile", later=True),
+    Signature("cgroupid", (Param("path", "string", literal=True),), UINT64, "id of a control group", mode="compile"),
     Signature(
         "cgroup_path",
         (Param("id", "int"), Param("filter", "string", literal=True, optional=True)),
         CGROUP_PATH,
         "path of a control group",
-        later=True,
     ),
     Signature(
         "path",
@@ -447,9 +412,8 @@ _ALL = (
         StringType(1024),
         "text of a kernel path",
         providers=TRAMPOLINE,
-        later=True,
     ),
-    Signature("socket_cookie", (Param("socket", "pointer"),), UINT64, "the kernel's number of a socket", providers=TRAMPOLINE, later=True),
+    Signature("socket_cookie", (Param("socket", "pointer"),), UINT64, "the kernel's number of a socket", providers=TRAMPOLINE),
     Signature(
         "signal",
         (Param("signal", "int", "string"),),
@@ -457,7 +421,6 @@ _ALL = (
         "send a signal to the process",
         unsafe=True,
         library=True,
-        later=True,
         providers=KERNEL - {"iter"} | USER | {"profile"},
     ),
     Signature(
@@ -467,7 +430,6 @@ _ALL = (
         "send a signal to the thread",
         unsafe=True,
         library=True,
-        later=True,
         providers=KERNEL - {"iter"} | USER | {"profile"},
     ),
     Signature(
@@ -476,8 +438,7 @@ _ALL = (
         VOID,
         "return this value without running the function",
         unsafe=True,
-        providers=frozenset({"kprobe"}),
-        later=True,
+        providers=frozenset({"kprobe", "uprobe"}),
     ),
     Signature("unwatch", (Param("address", "int", "pointer"),), VOID, "accepted, does nothing", mode="async"),
     # parameters of the command line
@@ -491,14 +452,13 @@ _ALL = (
         _getopt,
         "a named parameter of the command line",
         mode="compile",
-        later=True,
     ),
     # builtin values that take an argument which is a value (the others take words, see BUILTINS)
-    Signature("comm", (Param("pid", "int", optional=True),), StringType(64), "name of a process", later=True),
-    Signature("ppid", (Param("task", "pointer"),), UINT32, "process id of a task's parent", library=True, later=True),
-    Signature("pcomm", (Param("task", "pointer"),), StringType(16), "name of a task's parent", library=True, later=True),
-    Signature("leader_tid", (Param("task", "pointer"),), UINT32, "thread id of a task's group leader", library=True, later=True),
-    Signature("leader_comm", (Param("task", "pointer"),), StringType(16), "name of a task's group leader", library=True, later=True),
+    Signature("comm", (Param("pid", "int", optional=True),), StringType(64), "name of a process"),
+    Signature("ppid", (Param("task", "pointer"),), UINT32, "process id of a task's parent", library=True),
+    Signature("pcomm", (Param("task", "pointer"),), StringType(16), "name of a task's parent", library=True),
+    Signature("leader_tid", (Param("task", "pointer"),), UINT32, "thread id of a task's group leader", library=True),
+    Signature("leader_comm", (Param("task", "pointer"),), StringType(16), "name of a task's group leader", library=True),
 )
 
 FUNCTIONS = {s.name: s for s in _ALL}
@@ -543,7 +503,7 @@ _VALUES = (
     ),
     BuiltinValue(
         "arg",
-        UINT64,
+        None,
         "argument n of the function",
         providers=frozenset({"kprobe", "uprobe", "usdt", "rawtracepoint"}),
         refusal="The {name} builtin can only be used with 'kprobes', 'uprobes' and 'usdt' probes",
@@ -567,7 +527,6 @@ _VALUES = (
         refusal="The ctx builtin can not be used with '{probe}' probes",
         library=False,
         contextual=True,
-        later=True,
     ),
     BuiltinValue("kstack", None, "stack of the kernel", words=("bpftrace", "perf", "raw", "build_id"), library=False),
     BuiltinValue("ustack", None, "stack of the program", words=("bpftrace", "perf", "raw", "build_id"), library=False),
@@ -575,7 +534,7 @@ _VALUES = (
         "dw_ustack", None, "stack of the program, by its debug information", words=("bpftrace", "perf", "raw", "build_id"), later=True
     ),
     BuiltinValue("usermode", UINT8, "1 if the program was interrupted, 0 if the kernel was"),
-    BuiltinValue("config", None, "the configuration in force", later=True),
+    BuiltinValue("config", None, "the configuration in force"),
     BuiltinValue("reg", UINT64, "value of a register", providers=REGISTERS, library=False, contextual=True),
 )
 

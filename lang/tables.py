@@ -151,8 +151,9 @@ def _read(path: str, grammar: str) -> Tables | None:
 
 
 def _cache_file() -> str:
-    """The file in the user's cache directory, or nothing when there is no such directory."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    """The file in the user's cache directory, or nothing for a user without a home."""
+    home = os.path.expanduser("~")
+    base = os.environ.get("XDG_CACHE_HOME") or (os.path.join(home, ".cache") if os.path.isdir(home) else "")
     return os.path.join(base, "pyprobe", _BUILT) if os.path.isabs(base) else ""
 
 

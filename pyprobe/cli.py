@@ -8,17 +8,25 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
+from io import TextIOWrapper
 from typing import NoReturn
 
 from pyprobe import options as command_line
+from pyprobe.messages import FAILED, OK, RUN_FAILED, say_error, show, usage_error
 from pyprobe.options import Options, UsageError
+from pyprobe.programs import read_program
 
-OK, FAILED, INTERNAL, RUN_FAILED = 0, 1, 2, 255
-SUBCOMMANDS = {"kernel": "kernels for --kernel are not part of this version; a script of that name is ./kernel"}
+SUBCOMMANDS = {"kernel": "pyprobe.kernel_command"}  # a script of such a name is ./kernel; each has run(words) -> exit status
 
 
 def entry() -> NoReturn:
     """The console script: run, flush, leave. A reader of stdout that went away ends the run quietly, as SIGPIPE would."""
+    open_missing_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # not when somebody replaced it
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # bytes of scripts and guests, whatever the locale
     try:
         status = main(sys.argv[1:])
         sys.stdout.flush()
@@ -27,9 +35,19 @@ def entry() -> NoReturn:
         status = 128 + 13
     except KeyboardInterrupt:
         status = 128 + 2
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(OSError):  # whoever could still be told knows already
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(status)  # the machine's gigabytes of mappings need no tidying
+
+
+def open_missing_streams() -> None:
+    """Descriptors 0, 1 and 2 that the caller closed become /dev/null, lest a file that is opened later takes their place."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            while os.open(os.devnull, os.O_RDWR) < descriptor:
+                pass
+            setattr(sys, name, open(descriptor, "w" if descriptor else "r", closefd=False))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -51,34 +69,9 @@ def main(arguments: Sequence[str]) -> int:
         return RUN_FAILED
 
 
-def say_error(text: str) -> None:
-    print(paint(f"ERROR: {text}", "31"), file=sys.stderr)
-
-
-def usage_error(error: UsageError) -> int:
-    print(error.line, file=sys.stderr)
-    if error.show_usage:
-        from pyprobe.usage import text
-
-        print(text(), file=sys.stderr)
-    return FAILED
-
-
-def colours() -> bool:
-    """Whether messages are coloured: both streams are terminals, or BPFTRACE_COLOR says so."""
-    wish = os.environ.get("BPFTRACE_COLOR", "auto")
-    return wish == "always" or (wish != "never" and sys.stdout.isatty() and sys.stderr.isatty())
-
-
-def paint(text: str, colour: str) -> str:
-    """The first line of a message in its colour (an SGR number), where colours are wanted."""
-    if not colours():
-        return text
-    first, newline, rest = text.partition("\n")
-    return f"\033[{colour}m{first}\033[0m{newline}{rest}"
-
-
 def dispatch(options: Options, any_words: bool) -> int:
+    if options.help and options.words:
+        return help_on(options.words)
     if options.help:
         from pyprobe.usage import text as usage_text
 
@@ -105,19 +98,39 @@ def dispatch(options: Options, any_words: bool) -> int:
     if options.program is None and not options.words:
         raise UsageError("filename or -e 'program' required.", show_usage=True)
     if options.program is None and options.words[0] in SUBCOMMANDS:
-        say_error(SUBCOMMANDS[options.words[0]])
-        return FAILED
+        status: int = import_module(SUBCOMMANDS[options.words[0]]).run(options.words[1:])
+        return status
     if options.pid is not None:
         return refuse_pid(options.pid)
     name, text, parameters = read_program(options)
     if options.mode == "format":
         return format_program(name, text)
-    if options.mode is not None:
+    if options.mode not in (None, "test", "bench"):
         say_error(f"--mode {options.mode} is not part of this version")
         return FAILED
     from pyprobe.running import run_program
 
     return run_program(options, name, text, parameters)
+
+
+def help_on(words: list[str]) -> int:
+    """`--help TOPIC`: the reference of functions, builtin values, probe types, macros and settings."""
+    from pyprobe.lang import topics
+
+    for word in words:
+        text = topics.overview() if word == "topics" else topics.reference(word)
+        if text is None:
+            near = similar(word, [name for group in topics.names().values() for name in group])
+            say_error(f"no help on '{word}'\nHINT: {f'similar: {near}' if near else '--help topics lists all names'}")
+            return FAILED
+        print(text, end="")
+    return OK
+
+
+def similar(word: str, names: list[str]) -> str:
+    from difflib import get_close_matches
+
+    return ", ".join(get_close_matches(word, names))
 
 
 def refuse_pid(text: str) -> int:
@@ -135,39 +148,6 @@ def refuse_pid(text: str) -> int:
     return FAILED
 
 
-def read_program(options: Options) -> tuple[str, str, list[str]]:
-    """The source name for messages, the program text, and the positional parameters."""
-    words = options.words[:]
-    if options.program is not None:
-        return "stdin", options.program, words
-    name = words.pop(0)
-    if name == "-":
-        return "stdin", decode(sys.stdin.buffer.read()), words
-    path = name if os.path.exists(name) or "/" in name else packaged_script(name) or name
-    try:
-        with open(path, "rb") as file:
-            return name, decode(file.read()), words
-    except OSError as error:
-        raise UsageError(f"failed to open file '{name}': {error.strerror}", prefix="ERROR: ") from None
-
-
-def decode(data: bytes) -> str:
-    """Program text from bytes; what is not UTF-8 survives as it is."""
-    return data.decode("utf-8", "surrogateescape")
-
-
-def packaged_script(name: str) -> str | None:
-    """The path of a script that comes with pyprobe, by bare name with or without `.pt`."""
-    folder = os.path.join(os.path.dirname(os.path.realpath(__file__)), "scripts")
-    if not os.path.isdir(folder):
-        folder = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), "scripts")
-    for candidate in (name, name + ".pt"):
-        path = os.path.join(folder, candidate)
-        if candidate.endswith(".pt") and os.path.isfile(path):
-            return path
-    return None
-
-
 def format_program(name: str, text: str) -> int:
     """`--fmt`: parse only, print the canonical layout."""
     from pyprobe.lang.diagnostics import Diagnostics
@@ -182,13 +162,3 @@ def format_program(name: str, text: str) -> int:
         return FAILED
     print(print_script(script), end="")
     return OK
-
-
-def show(diagnostics: object, *, warnings: bool = True) -> None:
-    """Print diagnostics on stderr: errors first, then warnings."""
-    from pyprobe.lang.diagnostics import Diagnostics, render
-
-    assert isinstance(diagnostics, Diagnostics)
-    for item in diagnostics.ordered():
-        if item.severity == "error" or warnings:
-            print(paint(render(item), "31" if item.severity == "error" else "33"), file=sys.stderr)

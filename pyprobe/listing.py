@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from pyprobe.cli import OK, read_program
+from pyprobe.messages import OK
 from pyprobe.options import Options
+from pyprobe.programs import read_program
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.probes.base import Listed
 
 
 def run(options: Options) -> int:
@@ -22,19 +27,36 @@ def run(options: Options) -> int:
             f"WARNING: It appears that '{query}' is a filename but the file does not exist. Treating '{query}' as a search pattern.",
             file=sys.stderr,
         )
-    for line in lines(query, verbose=options.verbose > 0, command=options.cmd):
+    if sys.stdout.isatty() and not options.verbose:
+        print_table(query, options)
+        return OK
+    for line in lines(query, verbose=options.verbose > 0, options=options):
         print(line)
     return OK
 
 
-def lines(query: str, *, verbose: bool, command: str | None = None) -> Iterable[str]:
-    """The lines of a listing: names, sorted, each followed by its arguments when `verbose`."""
+def print_table(query: str, options: Options) -> None:
+    """For a person at a terminal: each probe with its arguments beside it, cut to the terminal's width."""
+    from shutil import get_terminal_size
+
+    from tabulate import tabulate
+
+    rows = [(entry.name, ", ".join(entry.arguments)) for entry in entries(query, options)]
+    width = get_terminal_size().columns
+    for line in tabulate(rows, tablefmt="plain", disable_numparse=True).splitlines():
+        print(line if len(line) <= width else line[: width - 1] + "…")
+
+
+def entries(query: str, options: Options) -> Iterable[Listed]:
+    """The listed probes that match, sorted, of the machine that the options name."""
     from pyprobe.running import make_world, settings_of
 
-    options = Options()
-    options.cmd = command
-    world = make_world(settings_of(options))
-    for entry in world.listing(query or "*"):
+    return make_world(settings_of(options)).listing(query or "*")
+
+
+def lines(query: str, *, verbose: bool, options: Options | None = None) -> Iterable[str]:
+    """The lines of a listing: names, sorted, each followed by its arguments when `verbose`."""
+    for entry in entries(query, options or Options()):
         yield entry.name
         if verbose:
             yield from (f"    {argument}" for argument in entry.arguments)

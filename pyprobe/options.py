@@ -40,7 +40,7 @@ OPTIONS = (
     Option("e", "", "PROGRAM", "store", "", "run this program text", "program"),
     Option("l", "list", None, "flag", "", "list probes: all, those matching a PATTERN (`*` is a wildcard), or a script's", "list_probes"),
     Option("v", "verbose", None, "count", "", "more messages; with -l the arguments of each probe; -vv: tracebacks of faults in pyprobe"),
-    Option("h", "help", None, "flag", "", "show this text"),
+    Option("h", "help", None, "flag", "", "show this text; with a TOPIC, the reference of that name (`--help topics` lists all)"),
     Option("V", "version", None, "flag", "", "show the version"),
     Option("", "info", None, "flag", "", "show what this installation has: libraries, the native extension, probe types"),
     Option(
@@ -55,6 +55,12 @@ OPTIONS = (
     Option("k", "warnings", None, "count", "OUTPUT", "warn when a read or a map lookup fails at run time"),
     Option("", "no-warnings", None, "flag", "OUTPUT", "no warnings at all"),
     Option("", "stats", None, "flag", "OUTPUT", "at the end, a table of probes with hits, and figures of the machine, on stderr"),
+    Option("", "kernel", "NAME|FILE", "store", "MACHINE", "boot a real kernel and probe that (get one: pyprobe kernel install debian-arm64)"),
+    Option("", "boot", None, "flag", "MACHINE", "with --kernel: trace from the kernel's first instruction on"),
+    Option("", "append", "TEXT", "append", "MACHINE", "with --kernel: add to the kernel's command line (repeatable)"),
+    Option("", "memory", "MB", "store", "MACHINE", "with --kernel: memory of the machine (default 256)"),
+    Option("", "faithful", None, "flag", "MACHINE", "with --kernel: refuse the probes that Linux itself refuses"),
+    Option("", "attach", "HOW", "store", "MACHINE", "how probes in code are attached: hook (invisible) or breakpoint (as Linux does)"),
     Option("", "root", "DIR", "store", "MACHINE", "the directory of this host that the machine has as `/` (default: this host's)"),
     Option("", "view", "none|ro|PATH", "append", "MACHINE", "host files that appear: COMMAND alone, all, or PATH too (repeatable)"),
     Option("", "uid", "UID[:GID]", "store", "MACHINE", "run COMMAND as this user, not as root"),
@@ -84,6 +90,7 @@ MODES = ("codegen", "compiler-bench", "bench", "test", "format")
 STAGES = ("all", "ast", "types", "program", "python")
 # bpftrace's own stages that have no counterpart here are accepted and show nothing
 FOREIGN_STAGES = ("codegen", "codegen-opt", "libbpf", "verifier", "parse", "dis")
+LEAST_MEMORY, MOST_MEMORY = 128, 3072  # MB, of a booted machine
 FEATURES = ("kprobe_multi", "kprobe_session", "uprobe_multi")
 
 
@@ -106,6 +113,12 @@ class Options:
     warnings: int = 0
     no_warnings: bool = False
     stats: bool = False
+    kernel: str | None = None
+    boot: bool = False
+    append: list[str]
+    memory: str | None = None
+    faithful: bool = False
+    attach: str = "hook"
     root: str | None = None
     view: list[str]
     uid: str | None = None
@@ -241,8 +254,17 @@ def _check(options: Options) -> None:
         raise UsageError("--no-feature can only have values 'kprobe_multi,kprobe_session,uprobe_multi'.")
     if not options.seed.isdecimal():
         raise UsageError(f"--seed must be a non-negative integer, got {options.seed}")
+    if options.attach not in ("hook", "breakpoint"):
+        raise UsageError(f"--attach must be 'hook' or 'breakpoint', got {options.attach}")
     if options.clock is not None and options.clock != "real" and not options.clock.isdecimal():
         raise UsageError(f"--clock must be 'real' or seconds since 1970, got {options.clock}")
+    for name in ("boot", "append", "memory", "faithful"):
+        if getattr(options, name) and options.kernel is None:
+            raise UsageError(f"--{name} needs --kernel")
+    if options.memory is not None and not (options.memory.isdecimal() and LEAST_MEMORY <= int(options.memory) <= MOST_MEMORY):
+        raise UsageError(f"--memory must be a number of megabytes from {LEAST_MEMORY} to {MOST_MEMORY}, got {options.memory}")
+    if options.kernel is not None and options.clock == "real":
+        raise UsageError("--clock real is not possible with --kernel: its time is virtual")
     for setting in options.env:
         if "=" not in setting:
             raise UsageError(f"--env must be NAME=VALUE, got {setting}")

@@ -7,7 +7,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
-from pyprobe.cli import FAILED, INTERNAL, OK, RUN_FAILED, colours, say_error, show
+from pyprobe.messages import FAILED, INTERNAL, OK, RUN_FAILED, colours, say_error, show
 from pyprobe.options import FOREIGN_STAGES, Options, UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def settings_of(options: Options) -> Settings:
     """What the command line says about a run."""
     from pyprobe.runtime.session import Settings
 
-    if options.root is not None and not os.path.isdir(options.root):
+    if options.kernel is None and options.root is not None and not os.path.isdir(options.root):
         raise UsageError(f"--root {options.root}: no such directory", prefix="ERROR: ")
     environ = {os.fsencode(k): os.fsencode(v) for k, v in os.environ.items()} if options.cmd is not None else {}
     for setting in options.env:
@@ -43,9 +43,16 @@ def settings_of(options: Options) -> Settings:
         environ=environ,
         cwd=os.fsencode(os.getcwd()) if options.root is None else b"/",
         machine=machine_options(options),
+        kernel=options.kernel,
+        boot=options.boot,
+        append=" ".join(options.append),
+        memory=int(options.memory) if options.memory is not None else None,
+        root=options.root,
+        faithful=options.faithful,
         real_clock=options.clock == "real",
         epoch_ns=int(options.clock) * 10**9 if options.clock not in (None, "real") else None,
         seed=int(options.seed),
+        attach=options.attach,
         unsafe=options.unsafe,
         verbose=options.verbose,
         quiet=options.quiet,
@@ -58,6 +65,8 @@ def settings_of(options: Options) -> Settings:
         output=options.output,
         probe_filter=options.probe_filter,
         colour=colours(),
+        native=False if os.environ.get("PYPROBE_NATIVE") == "0" else None,
+        mode=options.mode,
         show_source=not {"python", "all"}.isdisjoint(options.debug),
     )
 
@@ -90,9 +99,18 @@ def machine_options(options: Options) -> MachineOptions:
 
 
 def make_world(settings: Settings) -> MachineWorld:
-    """The world that a script is compiled against: what the machine of these settings will have."""
+    """The world that a script is compiled against: what the machine of these settings will have. Raises UsageError."""
     from pyprobe.runtime.probes.world import MachineWorld
 
+    if settings.kernel is not None:
+        from pyprobe.runtime.session import RunError
+        from pyprobe.runtime.system.run import make_description
+
+        try:
+            description = make_description(settings)
+        except RunError as error:
+            raise UsageError(str(error), prefix="ERROR: ") from None
+        return MachineWorld(environ=settings.environ, cwd=settings.cwd, machine=description)
     root = os.fsdecode(settings.machine.root)
     return MachineWorld(command=settings.command, environ=settings.environ, cwd=settings.cwd, root="" if root == "/" else root)
 
@@ -107,7 +125,9 @@ def check_command(name: bytes, world: MachineWorld) -> None:
         raise UsageError(f"Failed to fork child: Path '{shown}' does not exist or is not executable ({why})", prefix="ERROR: ")
 
 
-def compile_text(options: Options, world: MachineWorld, name: str, text: str, parameters: list[str]) -> tuple[Program | None, int]:
+def compile_text(
+    options: Options, world: MachineWorld, name: str, text: str, parameters: list[str], *, warnings: bool = True
+) -> tuple[Program | None, int]:
     """Compile and show every diagnostic on stderr; (program, 0) or (None, exit status)."""
     from pyprobe.lang.compiler import compile_program
     from pyprobe.lang.diagnostics import CompileError, Diagnostics
@@ -132,17 +152,17 @@ def compile_text(options: Options, world: MachineWorld, name: str, text: str, pa
     except CompileError as error:
         show(error.diagnostics, warnings=not options.no_warnings)
         return None, error.exit_code
-    show(diagnostics, warnings=not options.no_warnings)
+    show(diagnostics, warnings=warnings and not options.no_warnings)
     return program, OK
 
 
-def run_program(options: Options, name: str, text: str, parameters: list[str]) -> int:
-    """Compile and run; the exit status of the command."""
+def run_program(options: Options, name: str, text: str, parameters: list[str], *, told: bool = False) -> int:
+    """Compile and run; the exit status of the command. `told`: warnings of the compilation are not shown again."""
     settings = settings_of(options)
     world = make_world(settings)
-    if settings.command is not None:
+    if settings.command is not None and settings.kernel is None:  # a guest's kernel finds its programs itself
         check_command(settings.command[0], world)
-    program, status = compile_text(options, world, name, text, parameters)
+    program, status = compile_text(options, world, name, text, parameters, warnings=not told)
     if program is None:
         return status
     if not program.probes:
@@ -155,6 +175,7 @@ def run_compiled(settings: Settings, world: MachineWorld, program: Program) -> i
     """Run a checked program; failures of the run are told with their place in the script where they have one."""
     from pyprobe.lang.diagnostics import Diagnostics
     from pyprobe.runtime.handlers import HandlerFault, HandlerRefused
+    from pyprobe.runtime.output.base import OutputError
     from pyprobe.runtime.session import RunError, Session
 
     found = Diagnostics()
@@ -164,6 +185,9 @@ def run_compiled(settings: Settings, world: MachineWorld, program: Program) -> i
         sys.stdout.flush()
         say_error(str(error))
         return error.status
+    except OutputError as error:
+        say_error(str(error))
+        return RUN_FAILED
     except HandlerRefused as error:
         found.error(error.message, error.span)
         status = FAILED

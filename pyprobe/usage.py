@@ -12,6 +12,7 @@ USAGE:
     pyprobe [options] -e 'PROGRAM' [arguments]
     pyprobe [options] - < FILE
     pyprobe -l [PATTERN | FILE]              list probes
+    pyprobe --help TOPIC                     what a function, builtin, probe type, macro or setting means
     pyprobe                                  a session to try things in (REPL)
     Arguments become $1, $2, ...; after a literal -- also negative numbers and named ones (--top=5).
 

@@ -100,7 +100,8 @@ class RuntimeContext:
 
     maps, output: see their classes. memory, clock, names: the machine (see the protocols).
     rng: the only source of chance, from `seed`. arch: the machine's architecture, for the names of system calls.
-    unsafe: whether system() may run. verbose_helpers: `-k`, warn about reads that fail.
+    command_pid: process id of the command, 0 without one. unsafe: whether system() may run.
+    verbose_helpers: `-k`, warn about reads that fail.
     read_file: how cat() gets a file: `(path, limit) -> bytes`, raises OSError. run_command: how system() runs a shell command:
     `(command) -> (stdout, status)`.
     """
@@ -118,6 +119,7 @@ class RuntimeContext:
         arch: str = "x86_64",
         unsafe: bool = False,
         verbose_helpers: bool = False,
+        command_pid: int = 0,
         read_file: Callable[[bytes, int], bytes] | None = None,
         run_command: Callable[[bytes], tuple[bytes, int]] | None = None,
     ) -> None:
@@ -132,6 +134,7 @@ class RuntimeContext:
         self.arch = arch
         self.unsafe = unsafe
         self.verbose_helpers = verbose_helpers
+        self.command_pid = command_pid
         self.read_file = read_file
         self.run_command = run_command
         self.started = self.clock.now()
@@ -140,6 +143,7 @@ class RuntimeContext:
         self.on_exit: Callable[[], None] = lambda: None
         self.halt: list[bool] = []
         self.held = False
+        self.cookies: dict[int, int] = {}  # socket_cookie(): address of a socket -> its number
         self.pending: list[tuple[Callable[..., None], tuple[Any, ...]]] | None = None
         self.codes: dict[str, Any] = {}  # generated source -> compiled factory, shared by equal handlers
 

@@ -61,6 +61,7 @@ class IdleMachine:
                     ready, _, _ = select.select([reader], [], [], wait)
                     if ready:
                         os.read(reader, 512)
+                        self.clock.run_due()  # what the signal asked for
                         continue
                 self.clock.advance_to(deadline)
                 self.clock.run_due()

@@ -27,6 +27,7 @@ class Machine(Protocol):
     """A machine as a session handles it; probes and builtins see more (the machine itself)."""
 
     machine: Any
+    command_pid: int  # process id that the command will have, 0 without one
 
     def start(self) -> None:
         """Make the first process. Raises RunError when the command cannot be started."""
@@ -45,12 +46,19 @@ class Machine(Protocol):
 
 
 class UserRun:
-    """The user machine with its program."""
+    """The user machine with its program. command_pid: see `Machine`."""
 
     def __init__(
-        self, kernel: Kernel, argv: list[bytes], environ: Mapping[bytes, bytes], cwd: bytes, options: MachineOptions
+        self,
+        kernel: Kernel,
+        argv: list[bytes],
+        environ: Mapping[bytes, bytes],
+        cwd: bytes,
+        options: MachineOptions,
+        command_pid: int = 0,
     ) -> None:
         self.machine = kernel
+        self.command_pid = command_pid
         self.argv = argv
         self.environ = environ
         self.cwd = cwd
@@ -99,6 +107,8 @@ class UserRun:
 
         if self.deadlock:
             yield f"WARNING: the run ended because every task waits and nothing can wake one: {self.deadlock}"
+        for reason in {engine.why_not for engine in self.machine.engines.values()} - {""}:
+            yield f"WARNING: this ran many times slower than it could: {reason} (reinstall pyprobe with a C compiler at hand)"
         for crash in self.machine.crashes:
             yield from describe(crash, names, verbose=verbose)
         if verbose:
@@ -131,6 +141,8 @@ class UserRun:
 class IdleRun:
     """A machine in which only time passes."""
 
+    command_pid = 0
+
     def __init__(self, clock: Clock, world: MachineWorld) -> None:
         from pyprobe.runtime.idle import IdleMachine
 
@@ -154,15 +166,20 @@ class IdleRun:
 
 def make_machine(settings: Settings, world: MachineWorld, clock: Clock, probes: list[ProbeBody]) -> Machine:
     """The machine that these probes and settings ask for; nothing runs in it yet."""
+    if settings.kernel is not None:
+        from pyprobe.runtime.system.run import make_run
+
+        return make_run(settings, world, clock)
     if settings.command is None and all(p.point.provider in WITHOUT_PROGRAM for p in probes):
         return IdleRun(clock, world)
-    from pyprobe.runtime.user.kernel import Kernel
+    from pyprobe.runtime.user.kernel import FIRST_PID, Kernel
 
     if settings.command is not None:
-        return UserRun(make_kernel(settings, world, clock), settings.command, settings.environ, settings.cwd, settings.machine)
+        kernel = make_kernel(settings, world, clock)
+        return UserRun(kernel, settings.command, settings.environ, settings.cwd, settings.machine, FIRST_PID)
     from pyprobe.runtime.user import workload
 
-    kernel = Kernel(clock=clock, arch=world.arch, seed=settings.seed, root=workload.root())
+    kernel = Kernel(clock=clock, arch=world.arch, seed=settings.seed, root=workload.root(), native=settings.native)
     workload.install(kernel)
     return UserRun(kernel, workload.COMMAND, {**workload.ENVIRONMENT, **settings.environ}, b"/", settings.machine)
 
@@ -186,6 +203,7 @@ def make_kernel(settings: Settings, world: MachineWorld, clock: Clock) -> Kernel
             arch=world.arch,
             architectures=tuple(ABIS),
             seed=settings.seed,
+            native=settings.native,
             uid=options.uid,
             gid=options.gid,
             root=options.root,
@@ -203,6 +221,9 @@ class MachineMemory:
 
     def __init__(self, machine: Any) -> None:
         self.machine = machine
+        if hasattr(machine, "read"):
+            self.read, self.read_string = machine.read, machine.read_string  # type: ignore[method-assign]  # the machine's own
+            return
         if machine.current is None and not hasattr(machine, "processes"):
             return
         from pyprobe.runtime.machine.memory import MemoryFault

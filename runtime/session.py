@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 OK, FAILED, RUN_FAILED = 0, 1, 255
 NOTIFY = "__BPFTRACE_NOTIFY_PROBES_ATTACHED"
-ALONE = frozenset({"begin", "end", "test", "bench"})  # probes that nothing outside pyprobe can fire
+TRIALS = {"test": "--test to run test probes.", "bench": "--bench to run benchmark probes."}
+ALONE = frozenset({"begin", "end", *TRIALS})  # probes that nothing outside pyprobe can fire
 
 
 class RunError(Exception):
@@ -49,8 +50,13 @@ class Settings:
 
     machine: what the machine is given of this host, and its bounds.
     command: words of the program to run in the machine, None for the built-in workload. environ, cwd: its surroundings.
+    kernel: the kernel to boot, by name or file, None for the user machine; boot: trace it from its first instruction; append: added to its
+    command line; memory: MB of RAM, None for the default; root: the host's directory that is the guest's root;
+    faithful: refuse the probes that Linux refuses.
     epoch_ns: start of the machine's clock since 1970 (None: the documented constant); real_clock: follow the host's instead.
-    format, buffering, output: where and how events are written. The others are the options of the same name.
+    format, buffering, output: where and how events are written. native: whether the engine uses the extension (None: if it is there).
+    mode: `test` or `bench` runs the probes of that name, None the others.
+    attach: `hook`, or `breakpoint` for what Linux does. The others are the options of the same name.
     """
 
     def __init__(
@@ -59,6 +65,12 @@ class Settings:
         command: list[bytes] | None = None,
         environ: dict[bytes, bytes] | None = None,
         cwd: bytes = b"/",
+        kernel: str | None = None,
+        boot: bool = False,
+        append: str = "",
+        memory: int | None = None,
+        root: str | None = None,
+        faithful: bool = False,
         machine: MachineOptions | None = None,
         real_clock: bool = False,
         epoch_ns: int | None = None,
@@ -76,10 +88,19 @@ class Settings:
         probe_filter: str | None = None,
         colour: bool = False,
         show_source: bool = False,
+        native: bool | None = None,
+        attach: str = "hook",
+        mode: str | None = None,
     ) -> None:
         self.command = command
         self.environ = environ or {}
         self.cwd = cwd
+        self.kernel = kernel
+        self.boot = boot
+        self.append = append
+        self.memory = memory
+        self.root = root
+        self.faithful = faithful
         self.machine = machine or MachineOptions()
         self.real_clock = real_clock
         self.epoch_ns = epoch_ns
@@ -97,6 +118,9 @@ class Settings:
         self.probe_filter = probe_filter
         self.colour = colour
         self.show_source = show_source
+        self.native = native
+        self.attach = attach
+        self.mode = mode
 
 
 class Session:
@@ -118,29 +142,42 @@ class Session:
         renderer = Renderer(program.config, names, clock)
         writer = JsonOutput if self.settings.format == "json" else TextOutput
         output: Output = writer(self.out, self.err, renderer, buffering=self.settings.buffering, warnings=self.settings.warnings)
-        context = RuntimeContext(
-            MapStore(program),
-            output,
-            program.config,
-            memory=MachineMemory(machine.machine),
-            clock=clock,
-            names=names,
-            seed=self.settings.seed,
-            arch=self.world.arch,
-            unsafe=self.settings.unsafe,
-            verbose_helpers=self.settings.warn_reads,
-            read_file=read_file,
-            run_command=run_command,
-        )
-        context.on_exit = machine.stop
-        attachments = Attachments(machine.machine, self.world.machine, unsafe=self.settings.unsafe)
-        run = Run(self.settings, program, probes, machine, context, attachments, output)
-        previous = {number: signal.signal(number, run.interrupted) for number in (signal.SIGINT, signal.SIGTERM)}
+        maps = MapStore(program)
+
+        def make_context(output: Output) -> RuntimeContext:
+            context = RuntimeContext(
+                maps,
+                output,
+                program.config,
+                memory=MachineMemory(machine.machine),
+                clock=clock,
+                names=names,
+                seed=self.settings.seed,
+                arch=self.world.arch,
+                unsafe=self.settings.unsafe,
+                verbose_helpers=self.settings.warn_reads,
+                command_pid=machine.command_pid,
+                read_file=read_file,
+                run_command=run_command,
+            )
+            context.on_exit = machine.stop
+            return context
+
+        attachments = Attachments(machine.machine, self.world.machine, unsafe=self.settings.unsafe, breakpoints=self.settings.attach == "breakpoint")
+        if self.settings.mode is None:
+            run = Run(self.settings, program, probes, machine, make_context(output), attachments, output)
+        else:
+            from pyprobe.runtime.trials import MODES
+
+            run = MODES[self.settings.mode](self.settings, program, probes, machine, make_context(output), attachments, output)
+            run.make_context = make_context
+        handlers = {signal.SIGINT: run.interrupted, signal.SIGTERM: run.interrupted, signal.SIGUSR1: run.signalled}
+        previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             return run.run()
         finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+            for number, old in previous.items():
+                signal.signal(number, old)
             output.muted = False
             output.finish()
 
@@ -187,6 +224,7 @@ class Run:
         self.attachments = attachments
         self.output = output
         self.interrupts = 0
+        self.make_context: Callable[[Output], RuntimeContext] = lambda output: context
         self.hits: list[list[Any]] = []  # [probe name, count], where --stats wants them
         self.failure: BaseException | None = None
 
@@ -222,6 +260,11 @@ class Run:
         self.context.interrupt()
         self.machine.stop()
 
+    def signalled(self, number: int, frame: FrameType | None) -> None:
+        """SIGUSR1: the self probes run as soon as the machine is at a place where probes may fire."""
+        for _, handler in self.attachments.own.get("self", ()):
+            self.machine.machine.clock.soon(handler)
+
     # ---- the steps
 
     def _step(self, action: Callable[[], None]) -> None:
@@ -237,21 +280,38 @@ class Run:
         """Attach every probe, in source order; how many there are. begin and end probes are only compiled."""
         count = 0
         for probe in self.probes:
+            if not self.wanted(probe):
+                continue
             try:
                 self.attachments.attach(probe.point, lambda binding, probe=probe: self._handler(probe, binding))  # type: ignore[misc]  # binds the loop's value
                 count += 1
+                if self.settings.verbose:
+                    self._tell_how(probe)
             except AttachError as error:
                 self._not_attached(probe, error)
         if self.probes and not count:
-            raise RunError("Attachment failed for all probes.")
+            trials = {p.point.provider for p in self.probes}
+            unused = next((hint for name, hint in TRIALS.items() if name in trials), None)
+            raise RunError(f"No probes attached; use {unused}" if trials <= TRIALS.keys() else "Attachment failed for all probes.")
         return count
+
+    def _tell_how(self, probe: ProbeBody) -> None:
+        attached = self.attachments.attached.get(probe.name)
+        if attached is not None:
+            instruction = attached.instruction()
+            self.output.write_error(f"  {attached.how}{f': {instruction}' if instruction else ''}\n".encode())
+
+    def wanted(self, probe: ProbeBody) -> bool:
+        """Whether this kind of run attaches a probe."""
+        return probe.point.provider not in TRIALS
 
     def _not_attached(self, probe: ProbeBody, error: AttachError) -> None:
         reason = "\n".join(error.reasons)
         wish = self.program.config.missing_probes
         if wish == "error":
             raise RunError(
-                f"{reason}\nERROR: Unable to attach probe: {probe.name}. If this is expected, set the 'missing_probes' config variable to 'warn'."
+                f"{reason}\nERROR: Unable to attach probe: {probe.name}. "
+                "If this is expected, set the 'missing_probes' config variable to 'warn'."
             )
         if wish == "warn" and self.settings.warnings:
             self.output.write_error(f"WARNING: {reason}\nWARNING: Unable to attach probe: {probe.name}. Skipping.\n".encode())
@@ -298,7 +358,7 @@ class Run:
         if self.settings.stats:
             from pyprobe.runtime.statistics import table
 
-            self.output.write_error(table(self.hits, self.machine).encode())
+            self.output.write_error(table(self.hits, self.machine, self.attachments.attached).encode())
 
 
 def counted(handler: Handler, hits: list[list[Any]], name: str) -> Handler:

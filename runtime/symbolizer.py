@@ -50,6 +50,9 @@ class Symbolizer:
 
     def kernel(self, address: int) -> Symbol | None:
         """The function of the kernel at an address."""
+        if self._description.booted:
+            found = self._description.symbol_at(address)
+            return Symbol(*found) if found else None
         from pyprobe.runtime.user.functions import FUNCTION_SIZE
 
         starts, names = self._kernel_symbols
@@ -85,8 +88,8 @@ class Symbolizer:
         return self._users.get(uid)
 
     def cgroup(self, identity: int) -> str | None:
-        """The path of a control group: there is one, the root."""
-        return "/" if identity == 1 else None
+        """The path of a control group: there is one, the root of the one (version 2) hierarchy."""
+        return "unified:/" if identity == 1 else None
 
     # ---- images
 

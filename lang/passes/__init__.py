@@ -24,6 +24,7 @@ from pyprobe.lang.passes import (
     csection,
     expand,
     fold,
+    getopt,
     identifiers,
     imports,
     infer,
@@ -54,6 +55,7 @@ PASSES: tuple[Pass, ...] = (
     ("availability", availability.run),
     ("identifiers", identifiers.run),
     ("fold_macros", fold.run),  # what C macros brought
+    ("getopt", getopt.run),
     ("scope", scope.run),
     ("unroll", unroll.run),
     ("calls", calls.run),
@@ -63,4 +65,5 @@ PASSES: tuple[Pass, ...] = (
     ("words", identifiers.unknown),
     ("check", check.run),
     ("lower", lower.run),
+    ("parameters", getopt.validate),
 )

@@ -10,9 +10,13 @@ from pyprobe.lang import nodes as n
 from pyprobe.lang.diagnostics import Diagnostics
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import rewrite
+from pyprobe.lang.signalnames import LAST, signal_number
 from pyprobe.lang.signatures import BUILTINS, FUNCTIONS, PROBE_TYPES, STACK_MODES, STACK_MOST, TIMESTAMP_MODES, Signature
 from pyprobe.lang.typesys import BOOL, NONE
 
+DEBUGF = (
+    "The debugf() builtin is not recommended for production use. For more information see bpf_trace_printk in bpf-helpers(7)."
+)
 _WORDS = {0: "no arguments", 1: "one argument"}
 
 
@@ -80,6 +84,12 @@ class _Calls:
             self.diagnostics.error(message, node.span)
         elif signature.later:
             self.diagnostics.error(f"{node.name}() is not supported yet", node.span)
+        elif node.name == "comm" and PROBE_TYPES.get(self.provider, self.provider) == "special":
+            self.diagnostics.error("Syntax comm(PID) is not supported in this probe type yet. Type: special", node.span)
+        elif node.name == "cgroupid":
+            return n.Integer(value=1, span=node.span)
+        elif node.name == "debugf":
+            self.diagnostics.warning(DEBUGF, node.span)
         elif node.name == "reg" and isinstance(node.args[0], n.String):
             return self.register(node, node.args[0].value.decode(errors="replace"))
         return node
@@ -207,6 +217,8 @@ class _Calls:
 
 # ---- checks of one function each: the message, or an empty string
 
+CGROUP_ROOT = "/sys/fs/cgroup"  # the one control group that there is
+
 Args = list[n.Expr | n.TypeSpec]
 
 
@@ -277,12 +289,41 @@ def _pton(args: Args, name: str) -> str:
     return "" if isinstance(args[0], n.String) else f"{name}() expects an string literal at the first argument"
 
 
+def _signal(args: Args, name: str) -> str:
+    first = args[0]
+    if isinstance(first, n.String):
+        text = first.value.decode(errors="replace")
+        return "" if signal_number(text) else f"Invalid string for signal: {text}"
+    if isinstance(first, n.Integer) and not 1 <= first.value <= LAST:
+        return f"{name}() accepts a string literal or an integer between 1 and {LAST} (inclusive)"
+    return ""
+
+
+def _skboutput(args: Args, name: str) -> str:
+    return f"{name}() writes packets, which the emulated network does not make"
+
+
+def _percpu_kaddr(args: Args, name: str) -> str:
+    symbol = args[0].value.decode(errors="replace") if isinstance(args[0], n.String) else ""
+    return f'Could not resolve variable "{symbol}" from BTF'
+
+
+def _cgroupid(args: Args, name: str) -> str:
+    path = args[0].value.decode(errors="replace") if isinstance(args[0], n.String) else ""
+    return "" if path.rstrip("/") == CGROUP_ROOT else f'Failed to get `cgroupid` for path: "{path}": No such file or directory'
+
+
 _CHECKS: dict[str, Callable[[Args, str], str]] = {
     "hist": _hist,
     "lhist": _lhist,
     "tseries": _tseries,
     "strncmp": _strncmp,
     "pton": _pton,
+    "signal": _signal,
+    "signal_thread": _signal,
+    "skboutput": _skboutput,
+    "percpu_kaddr": _percpu_kaddr,
+    "cgroupid": _cgroupid,
 }
 
 

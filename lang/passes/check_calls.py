@@ -12,18 +12,15 @@ from typing import TYPE_CHECKING
 
 from pyprobe.lang import formats
 from pyprobe.lang import nodes as n
+from pyprobe.lang.passes import getopt
 from pyprobe.lang.passes.casts import convert
-from pyprobe.lang.passes.constant import PREDICATES
-from pyprobe.lang.passes.infer_queries import member_offset, member_path
 from pyprobe.lang.promote import kind, wide
 from pyprobe.lang.signatures import FUNCTIONS, Param, Signature
 from pyprobe.lang.typesys import (
     BOOL,
     INT8,
-    INT64,
     NONE,
     UINT64,
-    VOID,
     Aggregate,
     Array,
     Enum,
@@ -57,7 +54,6 @@ _REFUSALS = {
     ("str_concat", 0): "string-like values must be either strings, arrays or pointers",
     ("str_concat", 1): "string-like values must be either strings, arrays or pointers",
     **dict.fromkeys((("strerror", 0), ("signal_name", 0), ("syscall_name", 0)), 'Cannot cast from "{type}" to "int32"'),
-    ("is_err", 0): 'Cannot cast from "{type}" to "int64"',
 }
 """Own wordings for an argument of the wrong kind, by function and position."""
 
@@ -66,9 +62,6 @@ def call(check: Checker, node: n.Call) -> n.Expr:
     """Check a call and convert its arguments; the result may be something simpler."""
     signature = FUNCTIONS[node.name]
     types = [arg.type if isinstance(arg, n.Expr) else NONE for arg in node.args]
-    predicate = PREDICATES.get(node.name)
-    if predicate is not None:
-        return _boolean(node, predicate(types[0]))
     if node.name in _SPECIAL_FIRST:
         return _SPECIAL_FIRST[node.name](check, node)
     given = list(node.args)
@@ -365,64 +358,12 @@ _SPECIAL: dict[str, Special] = {
 # ---- functions that are gone after the check
 
 
-def _assert(check: Checker, node: n.Call) -> n.Expr:
-    """`assert(c, m)`: unless c, errorf(m) and exit(1)."""
-    given = _expression(node, 0)
-    if not isinstance(given.type, (Integer, Enum)) and given.type is not BOOL:
-        check.error(f"The ! operator can not be used on expressions of type '{given.type}'", given.span)
-        return node
-    condition = check.expr(given)
-    message = node.args[1]
-    if not isinstance(message, n.String):
-        check.error(f"assert() expects a string literal ({kind(_expression(node, 1).type)} provided)", node.span)
-        return node
-    text = b"assert failed: " + message.value.replace(b"%", b"%%")
-    words = n.String(value=text, type=String(len(text) + 1), span=message.span)
-    status = n.Integer(value=1, type=INT64, span=node.span)
-    failing: list[n.Statement] = [
-        n.ExprStatement(expr=n.Call(name="errorf", args=[words], type=VOID, span=node.span), span=node.span),
-        n.ExprStatement(expr=n.Call(name="exit", args=[status], type=VOID, span=node.span), span=node.span),
-        n.Jump(kind="return", span=node.span),
-    ]
-    return n.If(
-        condition=condition,
-        then=n.Block(statements=[], type=VOID, span=node.span),
-        orelse=n.Block(statements=failing, type=VOID, span=node.span),
-        type=VOID,
-        span=node.span,
-    )
-
-
-def _static_assert(check: Checker, node: n.Call) -> n.Expr:
-    from pyprobe.lang.passes.constant import constant_boolean  # only this rare function needs it
-
-    message = node.args[1]
-    truth = constant_boolean(_expression(node, 0), check.inference)
-    if truth is None:
-        check.error("Unable to resolve comptime expression", _expression(node, 0).span)
-    elif not truth and isinstance(message, n.String):
-        check.error(message.value.decode(errors="replace"), node.span)
-    return n.Block(statements=[], type=VOID, span=node.span)
-
-
-def _assert_str(check: Checker, node: n.Call) -> n.Expr:
-    if not isinstance(_expression(node, 0).type, String):
-        check.error("expected a string", node.span)
-    return n.Block(statements=[], type=VOID, span=node.span)
-
-
-def _container_of(check: Checker, node: n.Call) -> n.Expr:
-    pointer, _, member = node.args
-    assert isinstance(pointer, n.Expr) and isinstance(node.type, Pointer)
-    offset = member_offset(check.inference, node.type.to, member_path(member) or [], node.span) or 0
-    back = n.Integer(value=offset, flexible=False, type=UINT64, span=node.span)
-    address = convert(check.expr(pointer), UINT64, None)
-    moved = n.Binary(op="-", left=convert(address, INT64, None), right=convert(back, INT64, None), type=INT64, span=node.span)
-    return n.Cast(spec=None, operand=moved, type=node.type, span=node.span)
-
-
 def _is_literal(check: Checker, node: n.Call) -> n.Expr:
     return _boolean(node, isinstance(node.args[0], (n.Integer, n.String, n.Boolean)))
+
+
+def _getopt(check: Checker, node: n.Call) -> n.Expr:
+    return getopt.literal(check.unit, node)
 
 
 def _kernel_function(check: Checker, node: n.Call) -> n.Expr:
@@ -430,11 +371,8 @@ def _kernel_function(check: Checker, node: n.Call) -> n.Expr:
 
 
 _SPECIAL_FIRST: dict[str, Callable[[Checker, n.Call], n.Expr]] = {
-    "assert": _assert,
-    "static_assert": _static_assert,
-    "assert_str": _assert_str,
-    "container_of": _container_of,
     "is_literal": _is_literal,
+    "getopt": _getopt,
     "kfunc_exist": _kernel_function,
     "kfunc_allowed": _kernel_function,
 }

@@ -12,21 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from pyprobe.lang import nodes as n
 from pyprobe.lang.promote import kind
-from pyprobe.lang.typesys import NONE, Array, Integer, Pointer, String, Type
+from pyprobe.lang.typesys import NONE
 
 if TYPE_CHECKING:
     from pyprobe.lang.passes.infer import Inference
 
 Value = int | bool | bytes
-
-PREDICATES: dict[str, Callable[[Type], bool]] = {
-    "is_str": lambda t: isinstance(t, String),
-    "is_ptr": lambda t: isinstance(t, Pointer),
-    "is_array": lambda t: isinstance(t, Array),
-    "is_integer": lambda t: isinstance(t, Integer),
-    "is_unsigned_integer": lambda t: isinstance(t, Integer) and not t.signed,
-}
-"""The functions that ask for a property of an argument's type."""
 
 _OPERATORS: dict[str, Callable[[Any, Any], Value]] = {
     "==": operator.eq,
@@ -48,6 +39,8 @@ def constant(node: n.Expr, ctx: Inference) -> Value | None:
         from pyprobe.lang.passes.infer_queries import size_of  # the two modules ask each other
 
         return size_of(ctx, node.operand) or None
+    if isinstance(node, n.Block) and not node.statements and node.result is not None:
+        return constant(node.result, ctx)
     if isinstance(node, n.Comptime):
         return constant(node.operand, ctx)
     if isinstance(node, n.Unary) and node.op == "!":
@@ -69,10 +62,7 @@ def _call(node: n.Call, ctx: Inference) -> Value | None:
         return ctx.map(first.name).scalar is not False
     if node.name == "is_literal":
         return isinstance(first, (n.Integer, n.String, n.Boolean))
-    predicate = PREDICATES.get(node.name)
-    if predicate is None or not isinstance(first, n.Expr) or first.type is NONE:
-        return None
-    return predicate(first.type)
+    return None
 
 
 def _type_info(node: n.TypeInfo, field: str, ctx: Inference) -> Value | None:

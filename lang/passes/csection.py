@@ -11,7 +11,7 @@ from pyprobe.lang.passes.walk import descend
 
 def run(unit: Unit) -> None:
     """Fill `unit.types`. Raises CompileError with exit code 2 when the section does not compile."""
-    if not unit.script.c_section.strip() and not unit.options.include_files:
+    if not unit.script.c_section.strip() and not unit.options.include_files and not unit.headers:
         return
     from pyprobe.lang import cdecl
 
@@ -22,7 +22,7 @@ def run(unit: Unit) -> None:
             unit.world.arch,
             unit.types.named,
             include_paths=options.include_dirs,
-            include_files=options.include_files,
+            include_files=[*options.include_files, *unit.headers],
         )
     except cdecl.CError as e:
         for line in e.lines:

@@ -14,8 +14,6 @@ from pyprobe.lang.passes.walk import children, copy, descend, replace_children
 from pyprobe.lang.signatures import BUILTINS
 from pyprobe.lang.source import Source, Span
 
-TAKES_NAMES = frozenset(("container_of",))  # functions with the name of a member among their arguments
-
 
 def run(unit: Unit) -> None:
     words = _Words(unit)
@@ -32,10 +30,8 @@ def unknown(unit: Unit) -> None:
 def _report(unit: Unit, node: Node) -> None:
     if isinstance(node, Identifier):
         unit.diagnostics.error(f"Unknown identifier: '{node.name}'", node.span)
-    named = isinstance(node, Call) and node.name in TAKES_NAMES
     for child in children(node):
-        if not (named and isinstance(child, Identifier)):
-            _report(unit, child)
+        _report(unit, child)
 
 
 class _Words:

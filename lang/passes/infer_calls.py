@@ -6,11 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pyprobe.lang import nodes as n
-from pyprobe.lang.passes.infer_expressions import default_space
-from pyprobe.lang.passes.infer_queries import member_offset, member_path
 from pyprobe.lang.promote import kind
 from pyprobe.lang.signatures import FUNCTIONS, Signature
-from pyprobe.lang.typesys import NONE, Enum, Integer, Pointer, Type
+from pyprobe.lang.typesys import NONE, Enum, Integer, Type
 
 if TYPE_CHECKING:
     from pyprobe.lang.passes.infer import Inference, MapState
@@ -23,8 +21,6 @@ def call(ctx: Inference, node: n.Call) -> Type:
             if isinstance(arg, n.Expr):
                 ctx.expr(arg)
         return NONE
-    if node.name == "container_of":
-        return _container_of(ctx, node)
     map_first = bool(signature.params) and signature.params[0].kinds[:1] == ("map",)
     for position, arg in enumerate(node.args):
         if not isinstance(arg, n.Expr):
@@ -49,19 +45,6 @@ def call(ctx: Inference, node: n.Call) -> Type:
         return NONE
     found = signature.result(node.args, ctx.config)
     return node.type if node.type == found and not isinstance(found, Integer) else found
-
-
-def _container_of(ctx: Inference, node: n.Call) -> Type:
-    """`container_of(p, typeof(T), member)`: a pointer to the T that the member p points to is in."""
-    pointer, spec, member = node.args
-    t = ctx.expr(pointer) if isinstance(pointer, n.Expr) else NONE
-    found = ctx.resolve(spec) if isinstance(spec, n.TypeSpec) else ctx.expr(spec)
-    path = member_path(member)
-    if path is None:
-        ctx.error("Call to container_of() has arguments that do not match any definition.", node.span)
-        return NONE
-    member_offset(ctx, found, path, node.span)
-    return Pointer(found, t.space if isinstance(t, Pointer) else default_space(ctx.body.point.provider))
 
 
 def _aggregation(ctx: Inference, node: n.Call, signature: Signature) -> Type:

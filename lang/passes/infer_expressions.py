@@ -110,6 +110,17 @@ def _args(ctx: Inference, node: n.Builtin) -> Type:
     return Record(tuple((name, _in_space(t, space)) for name, t in found.fields))
 
 
+def _config(ctx: Inference, node: n.Builtin) -> Type:
+    """The values in force, as a record."""
+    return Record(tuple((name, _setting_type(value)) for name, value in ctx.unit.config.shown()))
+
+
+def _setting_type(value: object) -> Type:
+    if isinstance(value, bool):
+        return BOOL
+    return UINT64 if isinstance(value, int) else String(len(str(value).encode()) + 1)
+
+
 def _retval(ctx: Inference, node: n.Builtin) -> Type:
     return ctx.unit.world.retval(ctx.body.point) or UINT64
 
@@ -139,6 +150,7 @@ def _stack(ctx: Inference, node: n.Builtin) -> Type:
 _BUILTINS: dict[str, Callable[[Inference, n.Builtin], Type]] = {
     "args": _args,
     "retval": _retval,
+    "arg": lambda ctx, node: INT64 if ctx.body.point.provider == "usdt" else UINT64,
     "func": _func,
     "probe": _probe,
     "probetype": _probetype,
@@ -146,7 +158,7 @@ _BUILTINS: dict[str, Callable[[Inference, n.Builtin], Type]] = {
     "kstack": _stack,
     "ustack": _stack,
     "dw_ustack": _stack,
-    "config": lambda ctx, node: Record(()),
+    "config": _config,
 }
 
 
@@ -282,7 +294,8 @@ def _comptime_if(ctx: Inference, node: n.If) -> Type:
         start = text.rfind("comptime", node.span.start, node.condition.span.start)
         end = node.condition.span.end
         end += len(text[end:]) - len(text[end:].lstrip(" )"))
-        end = len(text[:end].rstrip())
+        end = len(text[:end].rstrip()) if start >= 0 else node.span.end  # library code has the place of its call
+        start = start if start >= 0 else node.span.start
         ctx.error("Unable to resolve comptime expression", Span(node.span.source, start, end, node.span.outer))
         return NONE
     branch = node.then if taken else node.orelse

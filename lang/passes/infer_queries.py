@@ -23,9 +23,8 @@ def _size_of(ctx: Inference, node: n.SizeOf) -> Type:
 
 def size_of(ctx: Inference, operand: n.Expr | n.TypeSpec) -> int:
     """The size in bytes of a type, or of the type of an expression."""
-    if isinstance(operand, n.TypeSpec):
-        return ctx.resolve(operand).size
-    return operand_type(ctx, operand).size
+    found = ctx.resolve(operand) if isinstance(operand, n.TypeSpec) else operand_type(ctx, operand)
+    return found.size % (1 << 64)
 
 
 def operand_type(ctx: Inference, operand: n.Expr) -> Type:
@@ -62,16 +61,6 @@ def member_offset(ctx: Inference, t: Type, path: list[str], span: Span) -> int |
         offset += member.offset
         t = member.type
     return offset
-
-
-def member_path(node: n.Node) -> list[str] | None:
-    """`a.b.c` as names, where a is no variable but a member as well."""
-    if isinstance(node, n.Identifier):
-        return [node.name]
-    if isinstance(node, n.FieldAccess):
-        before = member_path(node.base)
-        return None if before is None else [*before, node.field]
-    return None
 
 
 _UNSIGNED = tuple(Integer(size, False) for size in (1, 2, 4, 8))

@@ -1,14 +1,16 @@
-"""Macros of the script, expanded hygienically where they are called.
+"""Macros of the script and of the library, expanded hygienically where they are called.
 
 A parameter stands for an expression (evaluated at each use), or for the caller's own variable or map. Variables that the body assigns or
 declares are its own: they get a slot of their own per expansion, so that the scope pass never confuses them with the caller's. Places
-inside an expansion lead back to the call (`Span.outer`).
+inside an expansion of a script's macro lead back to the call (`Span.outer`); code of the library has the place of the call itself, as if
+its macros were built in. The script's macros come before the library's, which see only each other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pyprobe.lang import library
 from pyprobe.lang.nodes import (
     ArrayType,
     Assign,
@@ -16,6 +18,7 @@ from pyprobe.lang.nodes import (
     Call,
     Cast,
     Expr,
+    FieldAccess,
     ForMap,
     ForRange,
     Function,
@@ -46,7 +49,6 @@ TYPE_ARGUMENT = "When used as a call argument, `typeof` builtin only valid for m
 KIND_WORDS = {"variable": "a variable", "map": "a map", "expr": "an expression"}
 TAKES_TYPES = (SizeOf, OffsetOf, TypeOf, TypeInfo)
 TYPE_POSITIONS = (*TAKES_TYPES, ArrayType, Cast, Function, Let, Parameter, PointerType)
-TYPE_FUNCTIONS = frozenset(("container_of",))
 
 
 def run(unit: Unit) -> None:
@@ -54,15 +56,14 @@ def run(unit: Unit) -> None:
     expander = _Expander(unit, macros)
     for item in unit.script.items:
         if isinstance(item, (Probe, Function)):
-            if macros:
-                replace_children(item, expander.expand)
+            replace_children(item, expander.expand)
             _refuse_types(unit, item)
 
 
 def _refuse_types(unit: Unit, root: Node) -> None:
     """A type may be the argument of a macro only, so none is left where a value belongs."""
     for node in descend(root):
-        if isinstance(node, TYPE_POSITIONS) or (isinstance(node, Call) and node.name in TYPE_FUNCTIONS):
+        if isinstance(node, TYPE_POSITIONS):
             continue
         for child in children(node):
             if isinstance(child, TypeOf):
@@ -115,23 +116,28 @@ class _Expander:
         self._macros = macros
         self._count = 0
 
-    def expand(self, node: Node, chain: tuple[str, ...] = ()) -> Node:
-        """Expand the calls in a tree, arguments before the call they belong to; `chain` names the expansions around."""
+    def expand(self, node: Node, chain: tuple[str, ...] = (), inside: bool = False) -> Node:
+        """Expand the calls in a tree, arguments before the call they belong to; `chain` names the expansions around, `inside` says
+        that the innermost of them is one of the library's."""
         if isinstance(node, TAKES_TYPES) and isinstance(node.operand, (Identifier, NamedType)):
             return node  # a bare word is the name of a type there
-        replace_children(node, lambda child: self.expand(child, chain))
-        if isinstance(node, Call) and node.name in self._macros:
-            return self._call(node, node.name, node.args, chain)
-        if isinstance(node, Identifier) and node.name in self._macros:
-            return self._call(node, node.name, [], chain)
+        replace_children(node, lambda child: self.expand(child, chain, inside))
+        if isinstance(node, Call):
+            return self._call(node, node.name, node.args, chain, inside)
+        if isinstance(node, Identifier) and (node.name in self._macros or node.name not in BUILTINS):
+            return self._call(node, node.name, [], chain, inside)
         return node
 
-    def _call(self, node: Expr, name: str, args: Sequence[Argument], chain: tuple[str, ...]) -> Node:
-        macro = next((m for m in self._macros[name] if _mismatch(m, args) is None), None)
+    def _call(self, node: Expr, name: str, args: Sequence[Argument], chain: tuple[str, ...], inside: bool) -> Node:
+        own = [] if inside else self._macros.get(name, [])
+        macro = next((m for m in own if _mismatch(m, args) is None), None)
+        if macro is None and name not in FUNCTIONS and (args or name not in BUILTINS):
+            of_library = library.macros(name)
+            macro = next((m for m in of_library if _mismatch(m, args) is None), None)
+            if macro is None and (own or of_library) and name not in BUILTINS:
+                self._refuse(node, name, args, own or of_library)
         if macro is None:
-            if name not in FUNCTIONS and name not in BUILTINS:  # else the call is one of the function of that name
-                self._refuse(node, name, args)
-            return node
+            return node  # a function, or nothing at all
         if name in chain:
             calls = " > ".join((*chain, name))
             self._diagnostics.error(f"Recursive macro call detected. Call chain: {calls}", node.span)
@@ -140,15 +146,15 @@ class _Expander:
             return node
         self._count += 1
         body = _Substitution(self._unit, macro, args, node.span, self._count).block()
-        return self.expand(body, (*chain, name))
+        return self.expand(body, (*chain, name), _is_library(macro))
 
-    def _refuse(self, node: Expr, name: str, args: Sequence[Argument]) -> None:
+    def _refuse(self, node: Expr, name: str, args: Sequence[Argument], definitions: Sequence[Macro]) -> None:
         text = f"Call to {name}() has arguments that do not match any definition."
         error = self._diagnostics.error(text, node.span)
-        closest = min(self._macros[name], key=lambda m: abs(len(m.parameters) - len(args)))
+        closest = min(definitions, key=lambda m: abs(len(m.parameters) - len(args)))
         if len(closest.parameters) != len(args):
             error.context(
-                _head(closest),
+                node.span if _is_library(closest) else _head(closest),
                 f"The closest definition of {name}() has a different number of arguments. "
                 f"Expected: {len(closest.parameters)} but got {len(args)}",
             )
@@ -158,7 +164,12 @@ class _Expander:
         parameter, argument = closest.parameters[at], args[at]
         wanted, given = KIND_WORDS[parameter.kind], KIND_WORDS[_kind(argument)]
         error.context(argument.span, f"Mismatched arg. {name}() expects {wanted} for arg {_written(parameter)} but got {given}.")
-        error.context(parameter.span, "This is the argument in the closest definition.")
+        if not _is_library(closest):
+            error.context(parameter.span, "This is the argument in the closest definition.")
+
+
+def _is_library(macro: Macro) -> bool:
+    return library.holds(macro.span.source.name)
 
 
 def _kind(argument: Argument) -> str:
@@ -184,6 +195,7 @@ class _Substitution:
         self._macro = macro
         self._call = call
         self._number = number
+        self._of_library = _is_library(macro)
         pairs = list(zip(macro.parameters, args, strict=True))
         self._values = {p.name: a for p, a in pairs if p.kind == "expr"}
         self._references = {(p.kind, p.name): a for p, a in pairs if p.kind != "expr"}
@@ -212,17 +224,19 @@ class _Substitution:
         return node
 
     def _place(self, node: Node) -> None:
-        """Let every place of the copied node lead back to the call."""
+        """Let every place of the copied node lead back to the call, or be the call."""
         for name, value in vars(node).items():
             if isinstance(value, Span):
-                setattr(node, name, Span(value.source, value.start, value.end, self._call))
+                setattr(node, name, self._call if self._of_library else Span(value.source, value.start, value.end, self._call))
+        if isinstance(node, Cast) and self._of_library:
+            node.quiet = True
 
     def _value(self, use: Identifier) -> Node:
         if not self._unit.grow(_size(self._values[use.name]), use.span):
             return use
         argument = copy(self._values[use.name])
         for node in descend(argument):
-            if node.span.outer is None:
+            if node.span.outer is None and not self._of_library:
                 node.span = Span(node.span.source, node.span.start, node.span.end, use.span)
         if isinstance(argument, (Variable, Map)):
             return Block(statements=[], result=argument, span=argument.span)  # its value, which cannot be assigned to
@@ -232,14 +246,17 @@ class _Substitution:
         """sizeof(a) and the like of a parameter: of the type or the expression that was given."""
         name = node.operand.name if isinstance(node.operand, (Identifier, NamedType)) else ""
         if name in self._values:
-            node.operand = copy(self._values[name])
+            given = copy(self._values[name])
+            if isinstance(given, Identifier) and given.name in BUILTINS:
+                given = Call(name=given.name, args=[], span=given.span)  # bare, it would be taken for a type
+            node.operand = given
         if isinstance(node, OffsetOf):
             node.path = [part for step in node.path for part in self._member(step)]
 
     def _member(self, name: str) -> list[str]:
         """The member that a step of offsetof() names: a parameter stands for a bare name."""
         given = self._values.get(name)
-        return [given.name] if isinstance(given, Identifier) else [name]
+        return (_path(given) if given is not None else None) or [name]
 
     def _type(self, node: NamedType) -> Node:
         """A type that is a parameter: `a`, or `struct a` where the argument is a bare name."""
@@ -270,6 +287,14 @@ class _Substitution:
         text = f"Unhygienic access to map: {node.name}. Maps must be passed into the macro as arguments."
         self._diagnostics.error(text, node.span)
         return node
+
+
+def _path(node: Node) -> list[str] | None:
+    """`a.b.c` as names."""
+    if isinstance(node, Identifier):
+        return [node.name]
+    before = _path(node.base) if isinstance(node, FieldAccess) else None
+    return [*before, node.field] if before and isinstance(node, FieldAccess) else None
 
 
 def _assigned(node: Node) -> str:

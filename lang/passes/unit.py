@@ -48,6 +48,19 @@ class Options:
         self.environ = environ if environ is not None else {}
 
 
+class NamedParameter:
+    """A parameter that getopt() declares: its default, which decides its type, and the value for this run. `mistake` says what is
+    wrong with the value that the command line gives."""
+
+    __slots__ = ("default", "description", "mistake", "name", "value")
+
+    def __init__(self, name: str, default: bool | int | bytes, description: str) -> None:
+        self.name = name
+        self.default = self.value = default
+        self.description = description
+        self.mistake = ""
+
+
 class Body:
     """One block to be compiled, for all the attach points it serves.
 
@@ -83,6 +96,8 @@ class Unit:
         self.config = Config()
         self.types = TypeTable(world)
         self.bodies: list[Body] = []  # from the expansion of attach points on; until then bodies are the script's
+        self.named: dict[str, NamedParameter] = {}  # by name, from the getopt pass on
+        self.headers: list[str] = []  # paths of the C headers that imports bring
         self.expanded = 0  # nodes added by macros
         self.maps: dict[str, MapInfo] = {}
         self.inference: Inference | None = None  # from type inference on

@@ -20,6 +20,8 @@ IMPORT = (
     "please file an issue to explain why."
 )
 
+SHOWN = {"import_statement": "import statements"}
+
 
 def run(unit: Unit) -> None:
     warned: set[str] = set()
@@ -32,6 +34,8 @@ def run(unit: Unit) -> None:
             elif isinstance(node, ImportStatement):
                 if unit.config.unstable_import_statement == "error":
                     unit.diagnostics.error(IMPORT, node.span)
+                else:
+                    _check(unit, "import_statement", node, warned)
             elif feature := _feature(node):
                 _check(unit, feature, node, warned)
 
@@ -57,6 +61,6 @@ def _check(unit: Unit, feature: str, node: Node, warned: set[str]) -> None:
     elif level == "warn" and feature not in warned:
         warned.add(feature)
         unit.diagnostics.warning(
-            f"Script is using an unstable feature: {feature}. To prevent this warning you must explicitly enable it in the config "
-            f"e.g. {setting}=enable"
+            f"Script is using an unstable feature: {SHOWN.get(feature, feature)}. To prevent this warning you must explicitly enable it "
+            f"in the config e.g. {setting}=enable"
         )

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pyprobe.options import Options
 from pyprobe.repl.balance import complete
 
+TOP_LEVEL = ("begin", "end", "macro", "fn", "let", "config", "import", "struct", "union", "enum")
 HELP = """\
 Type clauses as in a script, for example   kprobe:do_fork { @[comm] = count(); }
 A statement alone runs at once:            print(7 / 2)
@@ -53,10 +54,10 @@ class Repl:
 
     def clause(self, text: str) -> None:
         """Check a clause together with those before it; keep it when it is right. A bare statement is run at once."""
-        from pyprobe.cli import show
         from pyprobe.lang.diagnostics import Diagnostics
         from pyprobe.lang.parser import parse
         from pyprobe.lang.source import Source
+        from pyprobe.messages import show
 
         diagnostics = Diagnostics()
         script = parse(Source("repl", text), diagnostics)
@@ -66,7 +67,7 @@ class Repl:
             if parse(Source("repl", attempt), alone) is not None and not alone.failed:
                 self.execute(attempt, None)
             else:
-                show(diagnostics)
+                show(diagnostics if looks_like_clause(text) else alone)
             return
         program = self.compile("\n".join([*self.clauses, text]))
         if program is not None:
@@ -83,16 +84,17 @@ class Repl:
         if not self.clauses:
             print("nothing to run: type a clause first")
             return
-        self.execute("\n".join(self.clauses), command or None)
+        self.execute("\n".join(self.clauses), command or None, told=True)
 
-    def execute(self, text: str, command: str | None) -> None:
-        from pyprobe.cli import usage_error
+    def execute(self, text: str, command: str | None, *, told: bool = False) -> None:
+        """Run a program; `told`: the warnings of its compilation were shown when it was typed."""
+        from pyprobe.messages import usage_error
         from pyprobe.options import UsageError
         from pyprobe.running import run_program
 
         self.options.cmd = command
         try:
-            run_program(self.options, "repl", text, [])
+            run_program(self.options, "repl", text, [], told=told)
         except UsageError as error:
             usage_error(error)
         finally:
@@ -116,6 +118,12 @@ class Repl:
 
         for line in lines(pattern, verbose=False):
             print(line)
+
+
+def looks_like_clause(text: str) -> bool:
+    """Whether a wrong text was meant as a clause, not as a statement: it begins with an attach point or a word of the top level."""
+    word = text.split(None, 1)[0]
+    return ":" in word or word.lower() in TOP_LEVEL
 
 
 def entries(prompt: str, more: str) -> Iterator[str]:

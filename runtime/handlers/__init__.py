@@ -12,14 +12,15 @@ from typing import Any, Protocol, cast
 from pyprobe.lang.program import ProbeBody, Program
 from pyprobe.runtime.binding import Binding
 from pyprobe.runtime.context import RuntimeContext
-from pyprobe.runtime.handlers import calls, expressions, printing, statements
+from pyprobe.runtime.handlers import calls, effects, expressions, printing, statements
 from pyprobe.runtime.handlers.compiler import Compiler, Rules
 from pyprobe.runtime.handlers.emitter import frame
 from pyprobe.runtime.handlers.fault import HandlerFault, HandlerRefused, blamer
 
 __all__ = ["Handler", "HandlerFault", "HandlerRefused", "compile_probe"]
 
-calls.STATEMENTS.update(printing.STATEMENTS)
+calls.STATEMENTS.update({**printing.STATEMENTS, **effects.STATEMENTS})
+calls.CALLS.update(effects.CALLS)
 RULES = Rules(expressions.EXPRESSIONS, statements.STATEMENTS, expressions.truth)
 
 

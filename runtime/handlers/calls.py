@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from pyprobe.lang import nodes
 from pyprobe.lang.typesys import UINT64, Array, Buffer, Integer, Record, Stack, String, Timestamp
@@ -17,6 +18,9 @@ from pyprobe.runtime.handlers.arguments import argument, literal, plain, typed
 from pyprobe.runtime.handlers.arithmetic import unsigned
 from pyprobe.runtime.handlers.compiler import Compiler, bare, operand, placed
 from pyprobe.runtime.handlers.emitter import Code, number
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.context import RuntimeContext
 
 MISSING = object()
 
@@ -93,11 +97,6 @@ def _exit(c: Compiler, node: nodes.Call) -> None:
     code = c.expr(argument(node, 0)) if node.args else number(0)
     c.effect(c.context.request_exit, "request_exit", bare(code.text))
     c.emitter.emit("return")
-
-
-def _is_err(c: Compiler, node: nodes.Call) -> Code:
-    code = unsigned(c.expr(argument(node, 0)))
-    return Code(f"({code.text} >= {(1 << 64) - 4095:#x})", 0, 1, depth=code.depth + 1)
 
 
 def _same(c: Compiler, node: nodes.Call) -> Code:
@@ -194,7 +193,6 @@ CALLS: dict[str, Callable[[Compiler, nodes.Call], Code]] = {
     "syscall_name": _syscall_name,
     "kptr": _same,
     "uptr": _same,
-    "is_err": _is_err,
     "bswap": _bswap,
     "ntop": _ntop,
     "pton": _pton,
@@ -206,7 +204,6 @@ CALLS: dict[str, Callable[[Compiler, nodes.Call], Code]] = {
     "kaddr": _from_binding,
     "uaddr": _from_binding,
     "percpu_kaddr": _from_binding,
-    "cgroup_path": _same,
 }
 
 STATEMENTS: dict[str, Callable[[Compiler, nodes.Call], None]] = {
@@ -250,10 +247,31 @@ def _config(c: Compiler, node: nodes.Builtin) -> Code:
     return c.constant(tuple(v.encode() if isinstance(v, str) else v for v in values), "config")
 
 
+def _cpid(c: Compiler, node: nodes.Builtin) -> Code:
+    """The command's process id; without a command it is 0, with a warning."""
+    if c.context.command_pid:
+        return number(c.context.command_pid)
+    warn = functions.messenger(c.context, "warnf", node.span)
+    fail = c.bind(partial(_warned, c.context, warn, b"No child command (`-c`); cpid is zero"), "no_command")
+    return Code(f"{fail}()", 0, 0, depth=1)
+
+
+def _warned(context: RuntimeContext, warn: Callable[[bytes], None], text: bytes) -> int:
+    context.soon(warn, text)
+    return 0
+
+
+def _has_cpid(c: Compiler, node: nodes.Builtin) -> Code:
+    """Whether there is no command: bpftrace's test is the wrong way round, and scripts may rely on it."""
+    return c.constant(not c.context.command_pid)
+
+
 BUILTINS: dict[str, Callable[[Compiler, nodes.Builtin], Code]] = {
     "nsecs": _nsecs,
     "elapsed": _elapsed,
     "rand": _rand,
     "probe": _probe,
     "config": _config,
+    "cpid": _cpid,
+    "has_cpid": _has_cpid,
 }

@@ -93,15 +93,6 @@ def _system(c: Compiler, node: nodes.Call) -> None:
     c.effect(functions.system(c.context), "system", formatted(c, node))
 
 
-def _assert(c: Compiler, node: nodes.Call) -> None:
-    """errorf() and exit(1) unless the condition holds."""
-    with c.emitter.block(f"if not {bare(c.rules.truth(c, argument(node, 0)).text)}:"):
-        text = c.constant(b"assert failed: " + literal(node, 1), "text").text
-        c.effect(functions.messenger(c.context, "errorf", node.span), "errorf", text)
-        c.effect(c.context.request_exit, "request_exit", "1")
-        c.emitter.emit("return")
-
-
 def _nothing(c: Compiler, node: nodes.Call) -> None:
     """Accepted, without an effect."""
 
@@ -117,6 +108,5 @@ STATEMENTS: dict[str, Callable[[Compiler, nodes.Call], None]] = {
     "join": _join,
     "cat": _cat,
     "system": _system,
-    "assert": _assert,
     "unwatch": _nothing,
 }

@@ -18,7 +18,7 @@ enum { R = 1, W = 2, X = 4, EXECUTED = 32, SHARED = 64 }; /* memory.py */
 enum { MEM_READ = 16 };                                   /* uc_mem_type */
 
 struct state { /* state.py */
-    uint64_t pc, block, size, fired, stopping, left, fills, grow_at, growth;
+    uint64_t pc, block, size, fired, stopping, left, fills, grow_at, growth, kick;
 };
 
 struct words { /* ClockWords of clock.py */
@@ -263,11 +263,14 @@ typedef struct {
     int (*reg_read)(void *uc, int number, void *value);
     int (*ctl)(void *uc, int control, ...);
     int tlb_flush;                      /* control word */
+    uint16_t *exit_request;             /* half of the emulator's counter that makes it leave the block, or NULL */
     uint64_t *link, *saved_flags;       /* registers that the syscall instruction sets, or NULL */
     int flags;                          /* number of the register that goes into saved_flags */
-    PyObject *attend, *enter, *miss, *fail;
+    uint64_t *pc;                       /* the guest's pc in the CPU state, or NULL */
+    int trap, trap_advance, trap_cost;  /* breakpoints: exception, how far the pc is behind it, what a hit adds to the clock */
+    PyObject *attend, *enter, *miss, *fail, *interrupted, *trap_address, *go_to;
     PyObject *pages;
-    Table *blocks, *exact;
+    Table *blocks, *exact, *traps;
 } Core;
 
 static void failed(Core *core)
@@ -300,6 +303,16 @@ static void call(Core *core, PyObject *callback)
     Py_DECREF(callback);
 }
 
+static void call_with(Core *core, PyObject *function, PyObject *argument)
+{
+    PyObject *result = argument ? PyObject_CallFunctionObjArgs(function, argument, NULL) : NULL;
+
+    if (result)
+        Py_DECREF(result);
+    else
+        failed(core);
+}
+
 /* A block at which something happens: the deadline, a probe, or coming back to where the run was stopped. */
 static __attribute__((noinline)) void on_special_block(void *uc, uint64_t address, uint32_t size, Core *core)
 {
@@ -312,6 +325,11 @@ static __attribute__((noinline)) void on_special_block(void *uc, uint64_t addres
         if (state->stopping) {
             core->emu_stop(uc);
             return;
+        }
+        if (state->kick) {
+            state->kick = 0;
+            *core->exit_request = UINT16_MAX;
+            return; /* the block is entered again once the interrupt is dealt with */
         }
     }
     callback = table_get(core->blocks, address);
@@ -458,6 +476,78 @@ static void on_syscall(void *uc, void *user)
         core->emu_stop(uc);
 }
 
+/* Where the guest goes on after a breakpoint of ours; false: it is none, or the callback says so. */
+static bool hit(Core *core, PyObject *callback, uint64_t address)
+{
+    struct state *state = core->state;
+    PyObject *going;
+    bool ours;
+
+    if (state->fired == address) {
+        PyObject *step = PyObject_GetAttrString(callback, "step");
+
+        going = step ? PyObject_CallNoArgs(step) : NULL;
+        Py_XDECREF(step);
+    } else {
+        Py_INCREF(callback); /* it may remove itself */
+        going = PyObject_CallNoArgs(callback);
+        Py_DECREF(callback);
+    }
+    state->fired = NOWHERE;
+    if (!going) {
+        failed(core);
+        going = PyLong_FromUnsignedLongLong(address);
+        state->fired = address;
+    }
+    ours = going != Py_None;
+    if (ours) {
+        core->words->now += core->trap_cost;
+        if (core->pc) {
+            *core->pc = PyLong_AsUnsignedLongLong(going);
+            if (PyErr_Occurred())
+                failed(core);
+        } else {
+            call_with(core, core->go_to, going);
+        }
+    }
+    Py_XDECREF(going);
+    return ours;
+}
+
+static void on_interrupt(void *uc, uint32_t number, void *user)
+{
+    Core *core = user;
+    struct state *state = core->state;
+    PyObject *result;
+
+    if ((int)number == core->trap && core->traps->used) {
+        uint64_t address;
+        PyObject *callback;
+
+        if (core->pc) {
+            address = *core->pc - core->trap_advance;
+        } else {
+            result = PyObject_CallNoArgs(core->trap_address);
+            address = result ? PyLong_AsUnsignedLongLong(result) : 0;
+            Py_XDECREF(result);
+            if (PyErr_Occurred())
+                failed(core);
+        }
+        callback = table_get(core->traps, address);
+        if (callback) {
+            state->pc = address;
+            if (hit(core, callback, address)) {
+                if (state->stopping || state->left)
+                    core->emu_stop(uc);
+                return;
+            }
+        }
+    }
+    result = PyLong_FromUnsignedLong(number);
+    call_with(core, core->interrupted, result);
+    Py_XDECREF(result);
+}
+
 static PyObject *Core_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"state", "words", "uc", "emu_start", "emu_stop", "reg_read", "ctl", "tlb_flush",
@@ -485,23 +575,26 @@ static PyObject *Core_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     core->enter = Py_NewRef(enter);
     core->miss = Py_NewRef(miss);
     core->fail = Py_NewRef(fail);
+    core->trap = -1;
     return (PyObject *)core;
 }
 
 static PyObject *Core_activate(PyObject *self, PyObject *args)
 {
     Core *core = (Core *)self;
-    PyObject *pages, *blocks, *exact, *old[3];
+    PyObject *pages, *blocks, *exact, *traps, *old[4];
 
-    if (!PyArg_ParseTuple(args, "O!OO", &PyDict_Type, &pages, &blocks, &exact))
+    if (!PyArg_ParseTuple(args, "O!OOO", &PyDict_Type, &pages, &blocks, &exact, &traps))
         return NULL;
     old[0] = core->pages;
     old[1] = (PyObject *)core->blocks;
     old[2] = (PyObject *)core->exact;
+    old[3] = (PyObject *)core->traps;
     core->pages = Py_NewRef(pages);
     core->blocks = (Table *)Py_NewRef(blocks);
     core->exact = (Table *)Py_NewRef(exact);
-    for (int i = 0; i < 3; i++)
+    core->traps = (Table *)Py_NewRef(traps);
+    for (int i = 0; i < 4; i++)
         Py_XDECREF(old[i]);
     Py_RETURN_NONE;
 }
@@ -518,6 +611,10 @@ static int Core_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(core->pages);
     Py_VISIT(core->blocks);
     Py_VISIT(core->exact);
+    Py_VISIT(core->traps);
+    Py_VISIT(core->interrupted);
+    Py_VISIT(core->trap_address);
+    Py_VISIT(core->go_to);
     return 0;
 }
 
@@ -532,6 +629,10 @@ static int Core_clear(PyObject *self)
     Py_CLEAR(core->pages);
     Py_CLEAR(core->blocks);
     Py_CLEAR(core->exact);
+    Py_CLEAR(core->traps);
+    Py_CLEAR(core->interrupted);
+    Py_CLEAR(core->trap_address);
+    Py_CLEAR(core->go_to);
     return 0;
 }
 
@@ -547,8 +648,9 @@ static void Core_dealloc(PyObject *self)
 
 static PyObject *Core_addresses(PyObject *self, PyObject *unused)
 {
-    return Py_BuildValue("KKKKK", (unsigned long long)(uintptr_t)on_block, (unsigned long long)(uintptr_t)on_code,
+    return Py_BuildValue("KKKKKK", (unsigned long long)(uintptr_t)on_block, (unsigned long long)(uintptr_t)on_code,
                          (unsigned long long)(uintptr_t)on_fill, (unsigned long long)(uintptr_t)on_syscall,
+                         (unsigned long long)(uintptr_t)on_interrupt,
                          (unsigned long long)(uintptr_t)self);
 }
 
@@ -561,6 +663,31 @@ static PyObject *Core_traces(PyObject *self, PyObject *args)
         return NULL;
     core->link = (uint64_t *)(uintptr_t)link;
     core->saved_flags = (uint64_t *)(uintptr_t)saved_flags;
+    Py_RETURN_NONE;
+}
+
+static PyObject *Core_breakpoints(PyObject *self, PyObject *args)
+{
+    Core *core = (Core *)self;
+    PyObject *interrupted, *trap_address, *go_to;
+    unsigned long long pc;
+
+    if (!PyArg_ParseTuple(args, "KiiiOOO", &pc, &core->trap, &core->trap_advance, &core->trap_cost, &interrupted, &trap_address, &go_to))
+        return NULL;
+    core->pc = (uint64_t *)(uintptr_t)pc;
+    core->interrupted = Py_NewRef(interrupted);
+    core->trap_address = Py_NewRef(trap_address);
+    core->go_to = Py_NewRef(go_to);
+    Py_RETURN_NONE;
+}
+
+static PyObject *Core_kicks(PyObject *self, PyObject *arg)
+{
+    uint64_t address = PyLong_AsUnsignedLongLong(arg);
+
+    if (PyErr_Occurred())
+        return NULL;
+    ((Core *)self)->exit_request = (uint16_t *)(uintptr_t)address;
     Py_RETURN_NONE;
 }
 
@@ -582,10 +709,13 @@ static PyObject *Core_flush(PyObject *self, PyObject *unused)
 static PyMethodDef Core_methods[] = {
     {"traces", Core_traces, METH_VARARGS,
      "traces(link, saved_flags, flags): where the syscall instruction leaves the pc and the flags; addresses, register number."},
+    {"breakpoints", Core_breakpoints, METH_VARARGS,
+     "breakpoints(pc, trap, advance, cost, interrupted, trap_address, go_to): what the interrupt callback needs; pc: address of the pc or 0."},
+    {"kicks", Core_kicks, METH_O, "kicks(address): the 16-bit word to fill with ones when state.kick asks for it."},
     {"start", Core_start, METH_NOARGS, "Run from state.pc; returns libunicorn's error."},
     {"flush", Core_flush, METH_NOARGS, "Empty the translation buffer."},
-    {"activate", Core_activate, METH_VARARGS, "activate(pages, blocks, exact): page table and Tables of the current space."},
-    {"addresses", Core_addresses, METH_NOARGS, "Addresses of the block, code, fill and syscall callbacks, and their user data."},
+    {"activate", Core_activate, METH_VARARGS, "activate(pages, blocks, exact, traps): page table and Tables of the current space."},
+    {"addresses", Core_addresses, METH_NOARGS, "Addresses of the block, code, fill, syscall and interrupt callbacks, and their user data."},
     {NULL},
 };
 

@@ -9,6 +9,19 @@ if TYPE_CHECKING:
     from pyprobe.runtime.machine.engine import Engine
 
 
+class BreakpointTrap(NamedTuple):
+    """The instruction that a debugger puts into code.
+
+    number: the exception it raises; size: bytes that the clock counts for it; advance: how far behind it the pc is then;
+    jump: bytes of the jump with which a displaced instruction goes back.
+    """
+
+    number: int
+    size: int
+    advance: int
+    jump: int
+
+
 class Arch(NamedTuple):
     """A table of an architecture, as the engine sees it. Register numbers are libunicorn's.
 
@@ -28,6 +41,7 @@ class Arch(NamedTuple):
     setup: installs the architecture's own hooks; called once the CPU state was looked for.
     syscall_traces: registers in which the syscall instruction leaves the pc behind it and the flags, and the name of the flags.
     trapped: called when the guest trapped, with the exception's number.
+    breakpoint: the instruction for breakpoints.
     """
 
     name: str
@@ -51,3 +65,4 @@ class Arch(NamedTuple):
     setup: Callable[[Engine], None]
     syscall_traces: tuple[str, str, str] | None
     trapped: Callable[[Engine, int], None]
+    breakpoint: BreakpointTrap

@@ -10,7 +10,7 @@ import ctypes
 from ctypes import c_uint32, c_uint64, c_void_p
 from typing import TYPE_CHECKING, NamedTuple
 
-from pyprobe.runtime.machine.arch import Arch
+from pyprobe.runtime.machine.arch import Arch, BreakpointTrap
 from pyprobe.runtime.machine.cpu_state import peek
 
 if TYPE_CHECKING:
@@ -152,4 +152,5 @@ ARM64 = Arch(
     setup=_setup,
     syscall_traces=None,
     trapped=lambda engine, number: None,
+    breakpoint=BreakpointTrap(number=7, size=4, advance=0, jump=4),  # BRK (EXCP_BKPT of the emulator); B
 )

@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import heapq
 import time
+from collections import deque
 from collections.abc import Callable
 
 EPOCH_NS = 1_893_456_000 * 10**9
@@ -56,6 +57,7 @@ class Clock:
         self.epoch_ns = time.time_ns() if real else epoch_ns
         self._heap: list[tuple[int, int, Timer]] = []
         self._sequence = 0
+        self._soon: deque[Callable[[], object]] = deque()
         self._slice = REAL_SLICE_NS if real else SLICE_NS
         self.arm()
 
@@ -110,6 +112,11 @@ class Clock:
             self.words.deadline = deadline_ns
         return timer
 
+    def soon(self, callback: Callable[[], object]) -> None:
+        """Call `callback` at the next safe place, whatever the time; may be called from a signal handler."""
+        self._soon.append(callback)
+        self.interrupt()
+
     def cancel(self, timer: Timer) -> None:
         """Forget a timer; one that ran already is left alone."""
         timer.callback = None
@@ -129,6 +136,8 @@ class Clock:
         if self.real:
             self.sync()
         try:
+            while self._soon:
+                self._soon.popleft()()
             while self.next_deadline() <= self.words.now:
                 timer = heapq.heappop(self._heap)[2]
                 callback, timer.callback = timer.callback, None

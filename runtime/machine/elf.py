@@ -137,6 +137,15 @@ class ElfFile:
 
         return guarded(content)
 
+    def section_address(self, name: str) -> int:
+        """The virtual address of a section, 0 if there is none."""
+
+        def address() -> int:
+            section = self._elf.get_section_by_name(name)
+            return int(section["sh_addr"]) if section is not None else 0
+
+        return guarded(address)
+
     def symbols(self) -> list[Symbol]:
         """The defined functions, objects and thread-local objects of `.symtab` and then `.dynsym`, in the tables' order."""
         return guarded(lambda: [s for table in (".symtab", ".dynsym") for s in self._table(table)])

@@ -31,9 +31,11 @@ from pyprobe.runtime.machine.unicorn import Library, UnicornError
 
 INVALID_OPCODE, GENERAL_PROTECTION = 6, 13  # vectors of x86
 
+TRAP_NS = 1000
+"""What a breakpoint costs the guest in virtual time: exception, handler and return. A real one takes about a microsecond."""
+
 _INVALID_ADDRESS = 0x588  # uc_struct.invalid_addr: the fill callback is told the page only, and there is no function for the rest
 
-_INTERRUPT = ctypes.CFUNCTYPE(None, c_void_p, c_uint32, c_void_p)
 _PORT = ctypes.CFUNCTYPE(c_uint32, c_void_p, c_uint32, c_int, c_void_p, c_void_p)
 _INSTRUCTION = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p)
 
@@ -82,13 +84,16 @@ class Callbacks(Protocol):
     code: int
     fill: int
     syscall: int
+    interrupt: int
     user: int
 
     def start(self) -> int: ...
     def flush(self) -> None: ...
     def traces(self, link: int, saved_flags: int, flags: int) -> None: ...
+    def breakpoints(self, engine: Engine, pc: int) -> None: ...
+    def kicks(self, address: int) -> None: ...
     def activate(self, pages: dict[int, int], points: Points) -> None: ...
-    def planted(self, points: Points, address: int, exact: bool, callback: Callable[[], object] | None) -> None: ...
+    def planted(self, points: Points, address: int, table: int, callback: Callable[[], object] | None) -> None: ...
 
 
 class Engine:
@@ -97,6 +102,7 @@ class Engine:
     native: use the extension (True: or fail, None: if it is there).
     on_syscall: called within the syscall instruction of the guest, registers readable; True to go on in the guest, False to
         leave `run`. Exceptions leave `run`.
+    on_step_fault: told the address of an instruction under a breakpoint that has faulted, and how; True: it is to be tried again.
     why_not: why the extension is not used, or "".
     cpu_state: look for the emulator's CPU state, to read registers where they lie. Without it everything is slower, x86 code runs
         in ring 0 and RDRAND is not refused. `cpu_state_found` tells; the attribute `cpu_state` is then the address of the first
@@ -110,6 +116,8 @@ class Engine:
         self.words = clock.words
         self.state = State()
         self.on_syscall: Callable[[], bool] = lambda: False
+        self.on_step_fault: Callable[[int, Stop], bool] | None = None
+        self._simulated: int | None = None
         self._api = Library()
         self.library = self._api.library
         self._space = AddressSpace(memory)
@@ -121,9 +129,11 @@ class Engine:
         self._keep: list[object] = []  # C callbacks must outlive the hooks
         self._word = c_uint64()
         count = len(arch.vectors)
-        self._wide = (ctypes.c_ubyte * (16 * count))()
+        self._vector_bytes = (ctypes.c_ubyte * (16 * count))()
         self._vector_numbers = (c_int * count)(*arch.vectors)
-        self._vector_places = (c_void_p * count)(*[ctypes.addressof(self._wide) + 16 * i for i in range(count)])
+        self._vector_places = (c_void_p * count)(*[ctypes.addressof(self._vector_bytes) + 16 * i for i in range(count)])
+        self.trap_cost = TRAP_NS - arch.breakpoint.size - arch.breakpoint.jump
+        self._wide = (ctypes.c_ubyte * 64)()  # for vector registers
         self.uc = self._open()
         self.callbacks, self.why_not = self._choose(native)
         self.native = not self.why_not
@@ -138,6 +148,7 @@ class Engine:
                 self.callbacks.traces(base + arch.state[link], base + arch.state[saved_flags], arch.registers[flags])
         self._pc_word = verify_word(self.cpu_state + arch.state_pc, lambda pc: self._write(arch.pc, pc)) if self.cpu_state_found else None
         self._arguments = self._arguments_reader()
+        self.callbacks.breakpoints(self, self.cpu_state + arch.state_pc if self._pc_word is not None else 0)
         self._pending_at: int | None = None
         self._install()
         for name, value in arch.initial.items():
@@ -186,7 +197,7 @@ class Engine:
         api.hook_add(uc, unicorn.HOOK_BLOCK, callbacks.block, callbacks.user)
         self._syscall_interrupt: int | None = None
         self._call_syscall = ctypes.PYFUNCTYPE(None, c_void_p, c_void_p)(callbacks.syscall)
-        self._hook_python(unicorn.HOOK_INTR, _INTERRUPT(self._interrupt))
+        api.hook_add(uc, unicorn.HOOK_INTR, callbacks.interrupt, callbacks.user)
         self.arch.setup(self)
         invalidate = api.address(self.arch.invalidate_symbol)
         self._invalidate: Callable[[int, int, int], object]
@@ -267,11 +278,11 @@ class Engine:
     def vectors(self) -> bytes:
         """The vector registers of the running task, 16 bytes each, in the order of the architecture's table."""
         self.library.uc_reg_read_batch(self.uc, self._vector_numbers, self._vector_places, len(self._vector_numbers))
-        return bytes(self._wide)
+        return bytes(self._vector_bytes)
 
     def set_vectors(self, data: bytes) -> None:
         """Set the vector registers of the running task."""
-        ctypes.memmove(self._wide, data, len(self._wide))
+        ctypes.memmove(self._vector_bytes, data, len(self._vector_bytes))
         self.library.uc_reg_write_batch(self.uc, self._vector_numbers, self._vector_places, len(self._vector_numbers))
 
     def _arguments_reader(self) -> Callable[[], tuple[int, ...]]:
@@ -445,7 +456,7 @@ class Engine:
         if self.arch.repeats(space.peek(address, 4)):
             callback = self._first_round(points, address, callback, exact)
         where[address] = callback
-        self.callbacks.planted(points, address, exact, callback)
+        self.callbacks.planted(points, address, int(exact), callback)
 
     def _first_round(self, points: Points, address: int, callback: Callable[[], object], exact: bool) -> Callable[[], object]:
         """For an instruction that the emulator repeats by jumping to it: call `callback` in the first round only.
@@ -472,15 +483,101 @@ class Engine:
         if not exact:
             return called_at_block
         points.blocks[address] = arrived
-        self.callbacks.planted(points, address, False, arrived)
+        self.callbacks.planted(points, address, 0, arrived)
         return called_exactly
 
     def pull(self, space: AddressSpace, address: int) -> None:
         """Undo `plant`; nothing happens where nothing is planted."""
         points = space.points
-        for where, exact in ((points.blocks, False), (points.exact, True)):
+        for table, where in enumerate((points.blocks, points.exact)):
             if where.pop(address, None) is not None:
-                self.callbacks.planted(points, address, exact, None)
+                self.callbacks.planted(points, address, table, None)
+
+    # breakpoints
+
+    @property
+    def space(self) -> AddressSpace:
+        """The space that runs."""
+        return self._space
+
+    def trap(self, space: AddressSpace, address: int, callback: Callable[[], int | None]) -> None:
+        """Call `callback` when the breakpoint instruction at `address` has trapped in `space`; replaces an earlier one.
+
+        It returns where the guest goes on, or None when the breakpoint is the guest's own after all. Its attribute `step`, a function too,
+        says the same without telling anybody: for when the guest was interrupted between the trap and the displaced instruction.
+        Putting the breakpoint instruction into memory is the caller's business.
+        """
+        space.points.traps[address] = callback
+        self.callbacks.planted(space.points, address, 2, callback)
+
+    def untrap(self, space: AddressSpace, address: int) -> None:
+        """Undo `trap`; nothing happens where there is none."""
+        if space.points.traps.pop(address, None) is not None:
+            self.callbacks.planted(space.points, address, 2, None)
+
+    def traps_changed(self, space: AddressSpace) -> None:
+        """`space.points.traps` was changed directly, as is cheaper for many."""
+        space.points.tables = None
+        if space is self._space:
+            self.callbacks.activate(space.pages, space.points)
+
+    def store(self, address: int, data: bytes) -> None:
+        """For callbacks: store in the running task's memory. Raises MemoryFault, OutOfMemory."""
+        self._space.write(address, data)
+        self._refresh()
+
+    def faulted(self, address: int, access: int) -> None:
+        """For a trap's callback that does an instruction's work: the instruction faults."""
+        self._fault = (address, access)
+        self._simulated = self.state.pc
+        self.state.left = 1
+
+    def trap_address(self) -> int:
+        """For the interrupt callback: the address of the breakpoint instruction that has trapped."""
+        pc = self._pc_word.value if self._pc_word is not None else self._read(self.arch.pc)
+        return pc - self.arch.breakpoint.advance
+
+    def go_to(self, address: int) -> None:
+        """For the interrupt callback: go on there."""
+        if self._pc_word is not None:
+            self._pc_word.value = address
+        else:
+            self._write(self.arch.pc, address)
+
+    def syscall_instruction(self, after: int) -> int:
+        """For a trap's callback: do what a system call instruction in front of `after` does; where to go on."""
+        state = self.state
+        state.pc = after
+        if self.arch.syscall_traces is not None:
+            link, saved_flags, flags = self.arch.syscall_traces
+            self.set(saved_flags, self._read(flags))
+            self.set(link, after)
+        if not self.enter():
+            state.left = 1
+        return after
+
+    def _leave_slot(self, stop: Stop) -> bool:
+        """If the run has ended within displaced code, the task is where that code comes from. True: go on, a fault was dealt with."""
+        state = self.state
+        faulted = stop.kind in (StopKind.FAULT, StopKind.TRAP) and self.on_step_fault is not None
+        simulated, self._simulated = self._simulated, None
+        if simulated is not None and faulted and self._step_fault(simulated, stop):
+            state.fired = simulated
+            return True
+        for origin in self._space.points.origins:
+            found = origin(state.pc)
+            if found is not None:
+                address, begun = found
+                if faulted and not begun and self._step_fault(address, stop):
+                    return True
+                if stop.kind is StopKind.STOPPED and not begun:
+                    state.fired = address
+                self.set(self.arch.pc, address)
+                break
+        return False
+
+    def _step_fault(self, address: int, stop: Stop) -> bool:
+        return self.on_step_fault is not None and self.on_step_fault(address, stop)
 
     # running
 
@@ -503,6 +600,8 @@ class Engine:
                     self._raise()
                 stop = self._reason(error)
                 if stop is not None:
+                    if self._space.points.origins and self._leave_slot(stop):
+                        continue
                     return stop
         finally:
             sys.unraisablehook = hook
@@ -587,12 +686,13 @@ class Engine:
         self.state.stopping = 1
         self.clock.interrupt()
 
-    def _interrupt(self, uc: int, number: int, user: int) -> None:
+    def interrupted(self, number: int) -> None:
+        """For the interrupt callback: an exception that is no breakpoint of ours."""
         if number == self._syscall_interrupt:
-            self._call_syscall(uc, self.callbacks.user)
+            self._call_syscall(self.uc, self.callbacks.user)
         else:
             self._trap = number
-            self.library.uc_emu_stop(uc)
+            self.library.uc_emu_stop(self.uc)
 
     def close(self) -> None:
         """Free the emulator. The memory stays."""

@@ -113,14 +113,18 @@ class Points:
 
     blocks: for addresses where a block of code begins (every target of a jump, call or return).
     exact: for addresses anywhere.
-    tables: the extension's own form of the two, or None; shared: a fork uses the same tables until one of the two changes.
+    traps: for addresses that hold a breakpoint instruction; what is called says where to go on.
+    origins: where code was displaced to: function from an address to the place it stands for, or None (see breakpoints.py).
+    tables: the extension's own form of the three, or None; shared: a fork uses the same tables until one of the two changes.
     """
 
-    __slots__ = ("blocks", "exact", "shared", "tables")
+    __slots__ = ("blocks", "exact", "origins", "shared", "tables", "traps")
 
     def __init__(self) -> None:
         self.blocks: dict[int, Callable[[], object]] = {}
         self.exact: dict[int, Callable[[], object]] = {}
+        self.traps: dict[int, Callable[[], int | None]] = {}
+        self.origins: tuple[Callable[[int], tuple[int, bool] | None], ...] = ()
         self.tables: Any = None
         self.shared = False
 
@@ -129,6 +133,8 @@ class Points:
         new = Points()
         new.blocks.update(self.blocks)
         new.exact.update(self.exact)
+        new.traps.update(self.traps)
+        new.origins = self.origins
         new.tables = self.tables
         new.shared = self.shared = True
         return new
@@ -318,16 +324,22 @@ class AddressSpace:
             vma = self.find(address) or self._grow(address)
             if vma is None or not _rights(vma.prot) & access:
                 return 0
+            watched = self.memory.on_fault
+            major = bool(watched) and vma.backing is not None and (vma.offset // PAGE + page - vma.start // PAGE) not in vma.backing.frames
             entry = self._populate(vma, page)
             if not entry:
                 return 0
             self.pages[page] = entry
             self._populate_around(vma, page)
+            for happened in watched:
+                happened(self, address, major)
         if access == W and not entry & W:
             vma = self.find(address)
             if not entry & COW or vma is None or not vma.prot & W:
                 return 0
             entry = self.pages[page] = self._own(entry)
+            for happened in self.memory.on_fault:
+                happened(self, address, False)
         if access == X and entry & X and not entry & EXECUTED:
             self.memory.executed.add(entry & PAGE_MASK)
             entry = self.pages[page] = entry | EXECUTED
@@ -441,6 +453,36 @@ class AddressSpace:
         for physical, size in self._runs(address, len(data), W):
             view[physical : physical + size] = data[done : done + size]
             done += size
+
+    def poke(self, address: int, data: bytes) -> None:
+        """Store `data` whatever the protection, as a debugger does: in private copies of the pages unless they are shared memory.
+
+        Raises MemoryFault where nothing is mapped, OutOfMemory.
+        """
+        for start in range(address & PAGE_MASK, address + len(data), PAGE):
+            low, high = max(start, address), min(start + PAGE, address + len(data))
+            frame = self._private(start // PAGE)
+            self.memory.view[frame + low - start : frame + high - start] = data[low - address : high - address]
+            self.memory.written(frame)
+
+    def _private(self, page: int) -> int:
+        """The frame of a page that belongs to this space alone, copied if it did not."""
+        address = page * PAGE
+        entry = self.pages.get(page, 0) or self.fault(address, X) or self.fault(address, R)
+        vma = self.find(address)
+        if not entry or vma is None:
+            raise MemoryFault(address, W)
+        frame = entry & PAGE_MASK
+        if entry & SHARED or not entry & (CACHED | COW):
+            return frame
+        if entry & CACHED or self.memory.shared(frame):
+            new = self.memory.copy(frame)
+            if not entry & CACHED:
+                self.memory.release(frame)
+            frame = new
+        self.pages[page] = frame | _rights(vma.prot)
+        self.stale = True
+        return frame
 
     def views(self, address: int, n: int, access: int) -> list[memoryview]:
         """The memory itself, page by page, to be used at once. Raises MemoryFault, OutOfMemory."""

@@ -12,12 +12,13 @@ from pyprobe.runtime.machine.unicorn import CTL_TLB_FLUSH
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.engine import Engine
     from pyprobe.runtime.machine.memory import Points
+    from pyprobe.runtime.machine.twin import Host
 
 
 class Native:
     """Callbacks of one engine; see `Twin`."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Host) -> None:
         address = engine.function
         self._core = Core(
             state=ctypes.addressof(engine.state),
@@ -35,18 +36,23 @@ class Native:
         )
         self._pages: dict[int, int] = {}
         self._points: Points | None = None
-        self.start, self.flush, self.traces = self._core.start, self._core.flush, self._core.traces
-        self.block, self.code, self.fill, self.syscall, self.user = self._core.addresses()
+        self.block, self.code, self.fill, self.syscall, self.interrupt, self.user = self._core.addresses()
+        self.start, self.flush, self.traces, self.kicks = self._core.start, self._core.flush, self._core.traces, self._core.kicks
+
+    def breakpoints(self, engine: Engine, pc: int) -> None:
+        """Have the interrupt callback serve breakpoints; pc: where the guest's pc lies, 0 if that is not known."""
+        trap = engine.arch.breakpoint
+        self._core.breakpoints(pc, trap.number, trap.advance, engine.trap_cost, engine.interrupted, engine.trap_address, engine.go_to)
 
     def activate(self, pages: dict[int, int], points: Points) -> None:
         """Page table and probe points of the current space."""
         if points.tables is None:
-            points.tables = Table(points.blocks), Table(points.exact)
+            points.tables = Table(points.blocks), Table(points.exact), Table(points.traps)
             points.shared = False
         self._pages, self._points = pages, points
         self._core.activate(pages, *points.tables)
 
-    def planted(self, points: Points, address: int, exact: bool, callback: Callable[[], object] | None) -> None:
+    def planted(self, points: Points, address: int, table: int, callback: Callable[[], object] | None) -> None:
         """A point was added, changed or (None) removed in `points`."""
         if points.tables is None:
             return
@@ -55,8 +61,7 @@ class Native:
             if points is self._points:
                 self.activate(self._pages, points)
             return
-        table = points.tables[exact]
         if callback is None:
-            table.delete(address)
+            points.tables[table].delete(address)
         else:
-            table.set(address, callback)
+            points.tables[table].set(address, callback)

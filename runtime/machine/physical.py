@@ -14,6 +14,10 @@ import ctypes
 import mmap
 import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.machine.memory import AddressSpace
 
 PAGE = 4096
 PAGE_MASK = ~(PAGE - 1)
@@ -146,6 +150,7 @@ class PhysicalMemory:
         self.used = 0  # bytes of frames in use
         self.executed: set[int] = set()
         self.forget_code: list[Callable[[int], None]] = []  # of each engine: drop what was translated from this frame
+        self.on_fault: tuple[Callable[[AddressSpace, int, bool], object], ...] = ()  # page faults: space, address, whether a file was read
         self._next = PAGE  # frame 0 is never used: a page-table entry of 0 means "none"
         self._free: list[int] = []
         self._references: dict[int, int] = {}  # only of frames with more than one

@@ -20,6 +20,8 @@ class State(ctypes.Structure):
     left: the run ended in a syscall.
     fills: misses of the translation buffer so far. grow_at: when it is flushed next, which is its only chance to grow;
     growth: how many misses later the time after.
+    kick: set while the clock's deadline is attended to: leave this block unexecuted for the emulator's own loop, which looks for
+    interrupts and then enters the block again.
     """
 
     _fields_ = [
@@ -32,6 +34,7 @@ class State(ctypes.Structure):
         ("fills", ctypes.c_uint64),
         ("grow_at", ctypes.c_uint64),
         ("growth", ctypes.c_uint64),
+        ("kick", ctypes.c_uint64),
     ]
     pc: int
     block: int
@@ -42,6 +45,7 @@ class State(ctypes.Structure):
     fills: int
     grow_at: int
     growth: int
+    kick: int
 
     def __init__(self) -> None:
         super().__init__(fired=NOWHERE, grow_at=FIRST_GROWTH, growth=FIRST_GROWTH)

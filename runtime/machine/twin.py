@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from ctypes import POINTER, byref, c_bool, c_int, c_uint32, c_uint64, c_void_p
-from typing import TYPE_CHECKING
+from ctypes import POINTER, byref, c_bool, c_int, c_uint16, c_uint32, c_uint64, c_void_p
+from typing import TYPE_CHECKING, Protocol
 
 from pyprobe.runtime.machine.memory import EXECUTED, SHARED, W, X
 from pyprobe.runtime.machine.physical import PAGE_MASK
@@ -16,26 +16,47 @@ from pyprobe.runtime.machine.state import LAST_GROWTH, NOWHERE
 from pyprobe.runtime.machine.unicorn import CTL_TLB_FLUSH, MEM_READ
 
 if TYPE_CHECKING:
+    from pyprobe.runtime.machine.clock import ClockWords
     from pyprobe.runtime.machine.engine import Engine
     from pyprobe.runtime.machine.memory import Points
+    from pyprobe.runtime.machine.state import State
 
 BLOCK = ctypes.CFUNCTYPE(None, c_void_p, c_uint64, c_uint32, c_void_p)
 FILL = ctypes.CFUNCTYPE(c_bool, c_void_p, c_uint64, c_int, POINTER(c_uint64), c_void_p)
 SYSCALL = ctypes.CFUNCTYPE(None, c_void_p, c_void_p)
+INTERRUPT = ctypes.CFUNCTYPE(None, c_void_p, c_uint32, c_void_p)
+
+
+class Host(Protocol):
+    """Whom the callbacks serve: the engine of the user machine, the processor of a booted kernel. The methods are called back."""
+
+    uc: int
+    state: State
+    words: ClockWords
+    library: ctypes.PyDLL
+
+    def function(self, name: str) -> int: ...
+    def attend(self) -> None: ...
+    def enter(self) -> bool: ...
+    def miss(self, address: int, access: int) -> int: ...
+    def fail(self, error: BaseException) -> None: ...
 
 
 class Twin:
     """Callbacks of one engine. The attributes that end in the C functions' addresses go to uc_hook_add."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Host) -> None:
         self._engine = engine
+        self._host: Engine
         self._blocks: dict[int, Callable[[], object]] = {}
         self._exact: dict[int, Callable[[], object]] = {}
+        self._traps: dict[int, Callable[[], int | None]] = {}
         self._pages: dict[int, int] = {}
+        self._exit_request = c_uint16()
         self._traces: tuple[c_uint64, c_uint64, int, c_uint64] | None = None
-        self._keep = (BLOCK(self._block), BLOCK(self._code), FILL(self._fill), SYSCALL(self._syscall))
+        self._keep = (BLOCK(self._block), BLOCK(self._code), FILL(self._fill), SYSCALL(self._syscall), INTERRUPT(self._interrupt))
         addresses = [ctypes.cast(function, c_void_p).value or 0 for function in self._keep]
-        self.block, self.code, self.fill, self.syscall = addresses
+        self.block, self.code, self.fill, self.syscall, self.interrupt = addresses
         self.user = 0
 
     def start(self) -> int:
@@ -52,13 +73,22 @@ class Twin:
         """Where the syscall instruction leaves the pc and the flags: addresses of two registers, number of the flags."""
         self._traces = c_uint64.from_address(link), c_uint64.from_address(saved_flags), flags, c_uint64()
 
+    def kicks(self, address: int) -> None:
+        """The 16-bit word to fill with ones when state.kick asks for it."""
+        self._exit_request = c_uint16.from_address(address)
+
+    def breakpoints(self, engine: Engine, pc: int) -> None:
+        """Have the interrupt callback serve breakpoints; pc: where the guest's pc lies, 0 if that is not known."""
+        self._host = engine
+
     def activate(self, pages: dict[int, int], points: Points) -> None:
         """Page table and probe points of the current space."""
         self._pages = pages
         self._blocks = points.blocks
         self._exact = points.exact
+        self._traps = points.traps
 
-    def planted(self, points: Points, address: int, exact: bool, callback: Callable[[], object] | None) -> None:
+    def planted(self, points: Points, address: int, table: int, callback: Callable[[], object] | None) -> None:
         """A point was added, changed or (None) removed in `points`; the dictionaries say it all."""
 
     def _block(self, uc: int, address: int, size: int, user: int) -> None:
@@ -69,6 +99,10 @@ class Twin:
             engine.attend()
             if state.stopping:
                 engine.library.uc_emu_stop(uc)
+                return
+            if state.kick:
+                state.kick = 0
+                self._exit_request.value = 0xFFFF
                 return
         callback = self._blocks.get(address)
         if callback is not None:
@@ -139,6 +173,39 @@ class Twin:
             state.left = 1
         if state.left or state.stopping:
             engine.library.uc_emu_stop(uc)
+
+
+    def _interrupt(self, uc: int, number: int, user: int) -> None:
+        engine = self._host
+        state = engine.state
+        if number == engine.arch.breakpoint.number:
+            address = engine.trap_address()
+            callback = self._traps.get(address)
+            if callback is not None:
+                state.pc = address
+                if self._hit(callback, address):
+                    if state.stopping or state.left:
+                        engine.library.uc_emu_stop(uc)
+                    return
+        engine.interrupted(number)
+
+    def _hit(self, callback: Callable[[], int | None], address: int) -> bool:
+        """Whether the breakpoint was ours."""
+        engine = self._host
+        state = engine.state
+        if state.fired == address:
+            callback = callback.step  # type: ignore[attr-defined]  # see Engine.trap
+        state.fired = NOWHERE
+        try:
+            going = callback()
+        except BaseException as error:
+            engine.fail(error)
+            going, state.fired = address, address
+        if going is None:
+            return False
+        engine.words.now += engine.trap_cost
+        engine.go_to(going)
+        return True
 
 
 def permissions(entry: int, access: int) -> int:

@@ -10,7 +10,7 @@ import ctypes
 import struct
 from typing import TYPE_CHECKING
 
-from pyprobe.runtime.machine.arch import Arch
+from pyprobe.runtime.machine.arch import Arch, BreakpointTrap
 from pyprobe.runtime.machine.cpu_state import peek
 
 if TYPE_CHECKING:
@@ -171,4 +171,5 @@ X86_64 = Arch(
     setup=_setup,
     syscall_traces=("rcx", "r11", "flags"),  # Intel SDM, SYSCALL; the emulator leaves it out, and a program can see it
     trapped=_trapped,
+    breakpoint=BreakpointTrap(number=3, size=1, advance=1, jump=5),  # INT3; JMP rel32
 )

@@ -1,7 +1,7 @@
 """What the runtime tells the world: one method per kind of event, implemented once as text and once as JSON.
 
 Events go to the output (stdout or the `-o` file); errors and warnings of the run go to stderr in text mode and to the output in JSON.
-A failing write (a closed pipe) is the caller's to handle: BrokenPipeError passes through.
+A write to a reader that went away is the caller's to handle (BrokenPipeError passes through); any other failure is an OutputError.
 """
 
 from __future__ import annotations
@@ -15,6 +15,15 @@ from pyprobe.runtime.maps import MapStorage, MapStore
 from pyprobe.runtime.values import Renderer
 
 Buffering = str  # "line", "full" or "none"
+
+
+class OutputError(Exception):
+    """The output cannot be written: a full disk, for example."""
+
+
+def as_output_error(error: OSError) -> Exception:
+    """What is raised for a failed write: BrokenPipeError stays itself."""
+    return error if isinstance(error, BrokenPipeError) else OutputError(f"Failed to write the output: {error.strerror}")
 
 
 class Output:
@@ -36,21 +45,27 @@ class Output:
         """Write to the output, and through it as the buffering wants."""
         if self.muted:
             return
-        self.out.write(data)
+        try:
+            self.out.write(data)
+        except OSError as error:
+            raise as_output_error(error) from None
         if self.buffering == "none" or (self.buffering == "line" and b"\n" in data):
-            self.out.flush()
+            self.finish()
 
     def write_error(self, data: bytes) -> None:
         """Write a message to stderr, after what the output holds."""
         if self.muted:
             return
-        self.out.flush()
+        self.finish()
         self.err.write(data)
         self.err.flush()
 
     def finish(self) -> None:
         """Write out what is buffered."""
-        self.out.flush()
+        try:
+            self.out.flush()
+        except OSError as error:
+            raise as_output_error(error) from None
 
     def maps_at_exit(self, store: MapStore) -> None:
         """All maps that hold something, by name."""

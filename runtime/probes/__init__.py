@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
 from pyprobe.lang.attachpoint import AttachPoint
-from pyprobe.runtime.probes.base import AttachError, Handler, MakeHandler, Provider
+from pyprobe.runtime.probes.base import Attached, AttachError, Handler, MakeHandler, Provider
 
 if TYPE_CHECKING:
     from pyprobe.runtime.probes.description import Description
@@ -19,38 +19,61 @@ if TYPE_CHECKING:
 PROVIDERS: dict[str, str] = {
     "begin": "special",
     "end": "special",
+    "self": "special",
+    "test": "special",
+    "bench": "special",
     "interval": "timers",
     "profile": "timers",
     "kprobe": "kernel",
     "kretprobe": "kernel",
+    "fentry": "trampoline",
+    "fexit": "trampoline",
     "uprobe": "user",
     "uretprobe": "user",
+    "usdt": "usdt",
     "tracepoint": "tracepoint",
+    "rawtracepoint": "rawtracepoint",
+    "software": "software",
 }
 """Names of probes to the modules that provide them, which are imported when they are asked for."""
 
 
-def provider(name: str) -> Provider | None:
-    """The provider of probes with a (long) name; None if there is none yet."""
+BOOTED: dict[str, str] = {
+    "kprobe": "text",
+    "kretprobe": "text",
+    "fentry": "typed",
+    "fexit": "typed",
+    "tracepoint": "kernel_events",
+    "rawtracepoint": "kernel_events",
+}
+"""Where the provider for a booted kernel is another one."""
+
+
+def provider(name: str, machine: Description | None = None) -> Provider | None:
+    """The provider of probes with a (long) name, on a described machine; None if there is none yet."""
     module = PROVIDERS.get(name)
+    if machine is not None and machine.booted:
+        module = BOOTED.get(name, module)
     return cast(Provider, import_module(f"{__name__}.{module}")) if module else None
 
 
 class Attachments:
     """The probes of one run on one machine. `begin` and `end` are for the session to call, in their order."""
 
-    def __init__(self, machine: Kernel, description: Description, *, unsafe: bool = False) -> None:
+    def __init__(self, machine: Kernel, description: Description, *, unsafe: bool = False, breakpoints: bool = False) -> None:
         self.machine = machine
         self.description = description
         self.unsafe = unsafe
+        self.breakpoints = breakpoints
+        self.attached: dict[str, Attached] = {}
         self.begin: list[Handler] = []
         self.end: list[Handler] = []
-        self.signals: list[tuple[str, Handler]] = []
+        self.own: dict[str, list[tuple[str, Handler]]] = {}
         self._user: UserPoints | None = None
 
     def attach(self, point: AttachPoint, make: MakeHandler) -> None:
         """Attach an expanded point; to be called in source order, before the machine runs. Raises AttachError."""
-        found = provider(point.provider)
+        found = provider(point.provider, self.description)
         if found is None:
             raise AttachError(f"{point.provider} probes are not supported")
         found.attach(self.machine, self, point, make)
@@ -60,7 +83,7 @@ class Attachments:
         from pyprobe.runtime.probes.user import UserPoints
 
         if self._user is None:
-            self._user = UserPoints(machine, self.description)
+            self._user = UserPoints(machine, self.description, breakpoints=self.breakpoints)
         return self._user
 
     def warnings(self) -> list[str]:

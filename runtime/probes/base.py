@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pyprobe.lang.attachpoint import AttachPoint
 from pyprobe.lang.typesys import Record
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.probes.description import Description
     from pyprobe.runtime.probes.user import UserPoints
     from pyprobe.runtime.user.kernel import Kernel
+    from pyprobe.runtime.user.task import Task
 
 Handler = Callable[[], object]
 MakeHandler = Callable[[Binding], Handler]
@@ -59,14 +60,26 @@ class Provider(Protocol):
         """Have the handler called whenever the event happens. Raises AttachError."""
 
 
+class Attached(NamedTuple):
+    """How a probe is attached, for people. instruction: the one under it; misses: hits that its handler was not called for."""
+
+    how: str
+    instruction: Callable[[], str] = str
+    misses: Callable[[], int] = int
+
+
 class PointTable(Protocol):
-    """What the attachments of one run share (runtime.probes.Attachments). `begin` and `end` hold the handlers of these probes."""
+    """What the attachments of one run share (runtime.probes.Attachments). `begin` and `end` hold the handlers of these probes, `own` the
+    (name, handler) of those of pyprobe's other events by provider: `self`, `test`, `bench`. breakpoints: code is probed as Linux does it; attached: how each probe
+    is, by its name."""
 
     description: Description
     unsafe: bool
     begin: list[Handler]
     end: list[Handler]
-    signals: list[tuple[str, Handler]]
+    own: dict[str, list[tuple[str, Handler]]]
+    breakpoints: bool
+    attached: dict[str, Attached]
 
     def user_points(self, machine: Kernel) -> UserPoints: ...
 
@@ -132,6 +145,99 @@ def _kstack(b: TaskBinding, literals: tuple[Any, ...]) -> Bound:
 
 TAI_OFFSET_NS = 37 * 10**9  # TAI - UTC since 2017
 
+def _task_at(machine: Kernel, address: int) -> Task | None:
+    """The task that has a made-up address."""
+    from pyprobe.runtime.user.task import Task
+
+    found = machine.functions.object_at(address)
+    return found if isinstance(found, Task) else None
+
+
+def _parent_comm(task: Any) -> bytes:
+    """The name of a task's parent; of the init that is not shown for those that have none."""
+    parent = task.process.parent
+    leader = parent.leader if parent is not None else None
+    return leader.comm if leader is not None else b"init"
+
+
+def _leader_comm(task: Any) -> bytes:
+    leader = task.process.leader
+    return leader.comm if leader is not None else task.comm  # type: ignore[no-any-return]  # a task's
+
+
+OF_TASK: dict[str, tuple[Callable[[Any], object], object]] = {
+    "ppid": (lambda task: task.ppid, 0),
+    "pcomm": (_parent_comm, b""),
+    "leader_tid": (lambda task: task.pid, 0),
+    "leader_comm": (_leader_comm, b""),
+}
+"""What is told of a task, and what stands for it where there is no such task."""
+
+
+def _of_current(name: str) -> Callable[[TaskBinding, tuple[Any, ...]], Bound]:
+    tell, otherwise = OF_TASK[name]
+
+    def bound(b: TaskBinding, literals: tuple[Any, ...]) -> Bound:
+        machine = b.machine
+        return b.call(f"_{name}", lambda: tell(machine.current) if machine.current is not None else otherwise)
+
+    return bound
+
+
+def _of_task(b: TaskBinding, literals: tuple[Any, ...]) -> Bound:
+    """The function from a task's address to something about it."""
+    name = str(literals[0])
+    tell, otherwise = OF_TASK[name]
+    machine = b.machine
+
+    def of_task(address: int) -> object:
+        task = _task_at(machine, address)
+        return tell(task) if task is not None else otherwise
+
+    return Bound(f"_{name}_of", {f"_{name}_of": of_task})
+
+
+def _comm_of(b: TaskBinding, literals: tuple[Any, ...]) -> Bound:
+    machine = b.machine
+
+    def comm_of(pid: int) -> bytes:
+        task = machine.tasks.get(pid & 0xFFFFFFFF)
+        return task.comm if task is not None else b"N/A"
+
+    return Bound("_comm_of", {"_comm_of": comm_of})
+
+
+def _path_of(b: TaskBinding, literals: tuple[Any, ...]) -> Bound:
+    """The function from the address of a struct path or file to the path as text."""
+    machine = b.machine
+
+    def path_of(address: int) -> bytes:
+        path = getattr(machine.functions.object_at(address), "path", None)
+        return path() if path is not None else b""
+
+    return Bound("_path_of", {"_path_of": path_of})
+
+
+def _effect(name: str) -> Callable[[TaskBinding, tuple[Any, ...]], Bound]:
+    def bound(b: TaskBinding, literals: tuple[Any, ...]) -> Bound:
+        from pyprobe.runtime.probes import effects
+
+        makers: dict[str, Callable[[], object]] = {
+            "signal": lambda: effects.signal_sender(b.machine, True),
+            "signal_thread": lambda: effects.signal_sender(b.machine, False),
+            "write_user": lambda: effects.memory_writer(b.machine),
+        }
+        return Bound(f"_{name}", {f"_{name}": makers[name]()})
+
+    return bound
+
+
+def _context(b: TaskBinding, literals: tuple[Any, ...]) -> Bound:
+    """The registers of the current task, as the kernel has them on its stack."""
+    machine = b.machine
+    return b.call("_ctx", lambda: machine.functions.object_address(machine.current.registers if machine.current is not None else machine))
+
+
 _COMMON: dict[str, Callable[[TaskBinding, tuple[Any, ...]], Bound]] = {
     "pid": lambda b, _: b.about_task("pid"),
     "tid": lambda b, _: b.about_task("tid"),
@@ -139,7 +245,17 @@ _COMMON: dict[str, Callable[[TaskBinding, tuple[Any, ...]], Bound]] = {
     "gid": lambda b, _: b.about_task("gid"),
     "username": lambda b, _: b.about_task("uid"),
     "comm": lambda b, _: b.about_task("comm"),
-    "ppid": lambda b, _: b.about_task("ppid"),
+    "ppid": _of_current("ppid"),
+    "pcomm": _of_current("pcomm"),
+    "leader_tid": _of_current("leader_tid"),
+    "leader_comm": _of_current("leader_comm"),
+    "of_task": _of_task,
+    "comm_of": _comm_of,
+    "path_of": _path_of,
+    "signal": _effect("signal"),
+    "signal_thread": _effect("signal_thread"),
+    "write_user": _effect("write_user"),
+    "ctx": _context,
     "nsecs": _nsecs,
     "cpu": lambda b, _: Bound("0", {}),
     "ncpus": lambda b, _: Bound("1", {}),
@@ -172,7 +288,8 @@ def user_stack(machine: Kernel, limit: int, *, entry: bool = False) -> tuple[int
     if task is None:
         return (0,)
     engine, space = task.process.engine, task.process.space
-    return (task.pid, *unwind(engine.arch.name, engine.get, space, limit, entry=entry))
+    addresses = unwind(engine.arch.name, engine.get, space, limit, entry=entry)
+    return (task.pid, *(machine.shown_stack(addresses) if machine.shown_stack is not None else addresses))
 
 
 def combined(handlers: list[Handler]) -> Handler:

@@ -11,6 +11,7 @@ from importlib import import_module
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Protocol, cast
 
+from pyprobe.lang.typesys import Enum, Struct, Type
 from pyprobe.runtime.machine.symbols import Image
 from pyprobe.runtime.machine.targets import TargetResolver
 
@@ -25,14 +26,20 @@ Parameters = tuple[tuple[str, str], ...]
 class Prototype(Protocol):
     """A kernel function: C type of the result, and parameters."""
 
-    name: str
-    parameters: Parameters
-    result: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def parameters(self) -> Parameters: ...
+
+    @property
+    def result(self) -> str: ...
 
 
 class Description(Protocol):
-    """One machine, described. `module` is the name of the kernel itself among its modules."""
+    """One machine, described. `module` is the name of the kernel itself among its modules; `booted`: it is real, with code of its own."""
 
+    booted: bool
     arch: str
     module: str
     targets: TargetResolver
@@ -49,6 +56,15 @@ class Description(Protocol):
     def symbols(self) -> Mapping[str, int]:
         """The addresses of the kernel's symbols."""
 
+    def symbol_at(self, address: int) -> tuple[str, int] | None:
+        """The name of the kernel's symbol that an address belongs to, and the distance to it."""
+
+    def type_named(self, name: str) -> Type | None:
+        """A type of the kernel by its C name: `struct task_struct`, `u32`."""
+
+    def enum_constant(self, name: str) -> tuple[int, Enum] | None:
+        """Value and enum of a constant of the kernel."""
+
     def today(self, name: str) -> str | None:
         """What the function is called in this kernel that had a name in an earlier one; None if there is none."""
 
@@ -60,6 +76,7 @@ class UserDescription:
     """The emulated Linux of `runtime.user`."""
 
     module = "vmlinux"
+    booted = False
 
     def __init__(self, arch: str, targets: TargetResolver) -> None:
         self.arch = arch
@@ -100,6 +117,15 @@ class UserDescription:
     @property
     def symbols(self) -> Mapping[str, int]:
         return self._functions.addresses
+
+    def symbol_at(self, address: int) -> tuple[str, int] | None:
+        return self._functions.symbol(address)
+
+    def type_named(self, name: str) -> Type | None:
+        return Struct(name, 0, list) if name == "struct task_struct" else None
+
+    def enum_constant(self, name: str) -> tuple[int, Enum] | None:
+        return None
 
     @cached_property
     def _historic(self) -> list[tuple[str, str]]:

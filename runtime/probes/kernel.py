@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pyprobe.lang.attachpoint import AttachPoint, PointError
 from pyprobe.lang.typesys import Record
 from pyprobe.runtime.machine.bound import Bound
-from pyprobe.runtime.probes.base import AttachError, Listed, MakeHandler, TaskBinding
+from pyprobe.runtime.probes.base import Attached, AttachError, Listed, MakeHandler, TaskBinding
 from pyprobe.runtime.probes.user import ARGUMENTS, RESULT
 from pyprobe.runtime.wildcard import has_wildcard, matcher, traceable
 
@@ -86,6 +86,8 @@ class KernelBinding(TaskBinding):
             return Bound("_function.retval", function)
         if name == "func":
             return Bound("_function.address", function)
+        if name == "override" and self.kind == "kprobe":
+            return Bound("_override", {"_override": partial(setattr, self.function, "override")})
         if name == "reg":
             return self._register(literals[0])
         return None
@@ -113,6 +115,7 @@ def attach(machine: Kernel, points: PointTable, point: AttachPoint, make: MakeHa
     if function is None:
         raise AttachError(f"the kernel has no function {point.function}")
     handler = make(KernelBinding(machine, point, function))
+    points.attached[point.name] = Attached("hook in the emulated kernel, which has no machine code")
     if point.provider == "kretprobe":
         machine.functions.attach(point.function, on_exit=handler)
     else:

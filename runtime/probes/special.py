@@ -1,6 +1,7 @@
-"""begin and end: no events of the machine; the session runs their handlers before anything is attached and after everything is detached.
+"""begin, end, self, test and bench: no events of the machine, but of pyprobe itself, in whose context they run.
 
-They run in the context of pyprobe itself, which to the machine is a process that it does not have.
+The session calls their handlers: `begin` before anything is attached, `end` after everything is detached, `self:signal` when pyprobe
+gets the signal, `test` and `bench` in the modes of these names. To the machine, pyprobe is a process that it does not have.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from pyprobe.lang.attachpoint import AttachPoint
+from pyprobe.lang.signatures import PROBE_TYPES
 from pyprobe.lang.typesys import Record
 from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.probes.base import Listed, MakeHandler, TaskBinding
+from pyprobe.runtime.wildcard import matcher
 
 if TYPE_CHECKING:
     from pyprobe.runtime.probes.base import PointTable
@@ -27,7 +30,10 @@ _VALUES: dict[str, object] = {
     "uid": 0,
     "gid": 0,
     "username": 0,
-    "ppid": 0,
+    "ppid": 1,
+    "pcomm": b"init",
+    "leader_tid": PID,
+    "leader_comm": COMM,
     "comm": COMM,
     "usermode": 1,
     "curtask": 0,
@@ -36,7 +42,14 @@ _VALUES: dict[str, object] = {
 }
 
 
+SIGNALS = ("SIGUSR1",)  # that self:signal can wait for
+
+
 def listing(machine: Description, name: str, parts: list[str]) -> Iterable[Listed]:
+    """Only `self` has anything to list: the signals."""
+    if name == "self":
+        kind, signal = (*parts, "*", "*")[:2]
+        return [Listed(f"self:signal:{s}") for s in SIGNALS if matcher(kind or "*")("signal") and matcher(signal or "*")(s)]
     return ()
 
 
@@ -49,12 +62,15 @@ def args(machine: Description, point: AttachPoint) -> Record | None:
 
 
 class SpecialBinding(TaskBinding):
-    """Builtins in begin and end."""
+    """Builtins in the context of pyprobe."""
 
     def special(self, name: str, literals: tuple[Any, ...]) -> Bound | None:
         return Bound(f"_own_{name}", {f"_own_{name}": _VALUES[name]}) if name in _VALUES else None
 
 
 def attach(machine: Kernel, points: PointTable, point: AttachPoint, make: MakeHandler) -> None:
-    handlers = points.begin if point.provider == "begin" else points.end
-    handlers.append(make(SpecialBinding(machine, point.name, "special")))
+    handler = make(SpecialBinding(machine, point.name, PROBE_TYPES.get(point.provider, point.provider)))
+    if point.provider in ("begin", "end"):
+        (points.begin if point.provider == "begin" else points.end).append(handler)
+    else:
+        points.own.setdefault(point.provider, []).append((point.function, handler))

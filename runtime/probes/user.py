@@ -5,6 +5,7 @@ As in Linux, a place is a file and an offset in it; wherever a process maps that
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -15,15 +16,19 @@ from pyprobe.runtime.machine import disassembly
 from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.machine.elf import ElfError, Symbol
 from pyprobe.runtime.machine.symbols import Image
-from pyprobe.runtime.probes.base import AttachError, Handler, Listed, MakeHandler, TaskBinding, combined, user_stack
+from pyprobe.runtime.probes.base import Attached, AttachError, Handler, Listed, MakeHandler, TaskBinding, combined, user_stack
+from pyprobe.runtime.probes.effects import function_skipper
 from pyprobe.runtime.probes.returns import Returns
+from pyprobe.runtime.probes.trampolines import Trampolines
 from pyprobe.runtime.wildcard import has_wildcard, matcher, traceable
 
 if TYPE_CHECKING:
+    from pyprobe.runtime.machine.breakpoints import FileBreakpoints
     from pyprobe.runtime.machine.engine import Engine
     from pyprobe.runtime.machine.memory import AddressSpace, Vma
     from pyprobe.runtime.probes.base import PointTable
     from pyprobe.runtime.probes.description import Description
+    from pyprobe.runtime.probes.usdt import Semaphores
     from pyprobe.runtime.user.kernel import Kernel
 
 ARGUMENTS = {"x86_64": ("di", "si", "dx", "cx", "r8", "r9"), "arm64": tuple(f"r{i}" for i in range(8))}
@@ -68,6 +73,9 @@ def expand(machine: Description, point: AttachPoint) -> list[AttachPoint]:
         raise PointError(f"No DWARF debug info found for '{point.target}'", "Places in source files are not supported yet.")
     paths = machine.targets.resolve(point.target)
     if not paths:
+        host = machine.targets.host_path(point.target)
+        if os.path.isfile(host) and os.access(host, os.X_OK):
+            machine.image(point.target)  # raises what is wrong with it
         raise PointError(f"{point.provider} target file '{point.target}' does not exist or is not executable")
     if "*" not in point.target:
         paths = paths[:1]
@@ -171,7 +179,9 @@ def entered_from_above(image: Image, function: Symbol) -> bool:
 class UserBinding(TaskBinding):
     """Builtins at a place in a program."""
 
-    def __init__(self, machine: Kernel, engine: Engine, point: AttachPoint, image: Image, place: Place, returns: Returns | None) -> None:
+    def __init__(
+        self, machine: Kernel, engine: Engine, point: AttachPoint, image: Image, place: Place, returns: Returns | Trampolines | None
+    ) -> None:
         super().__init__(machine, point.name, point.provider)
         self.engine = engine
         self.image = image
@@ -194,6 +204,8 @@ class UserBinding(TaskBinding):
             return Bound(str(NO_SYSCALL), {}) if literals[0] == "orig_ax" else self.engine.register(literals[0])
         if name == "usermode":
             return Bound("1", {})
+        if name == "override" and self.kind == "uprobe":
+            return self._override()
         if name == "func":
             here = self._here()
             return Bound(f"({here.expression}, _kernel.current.pid)", {**here.names, "_kernel": self.machine})
@@ -211,6 +223,14 @@ class UserBinding(TaskBinding):
         return None
 
 
+    def _override(self) -> Bound:
+        """Makes the function return, which only its first instruction can do: later the stack is in use. Raises AttachError."""
+        function = self.place.function
+        if function is None or function.address != self.place.address:
+            raise AttachError("override() needs the entry of a function")
+        return Bound("_override", {"_override": function_skipper(self.machine, self.engine)})
+
+
 # ---- planting
 
 
@@ -226,10 +246,11 @@ class Spot:
 
 
 class Target:
-    """A probed file. `mapped`: some process has mapped it executable."""
+    """A probed file. `mapped`: some process has mapped it executable. `breakpoints`: those in it, where its code is probed so."""
 
     def __init__(self, path: str, image: Image) -> None:
         self.path = path
+        self.breakpoints: FileBreakpoints | None = None
         self.image = image
         self.spots: dict[int, Spot] = {}
         self.mapped = False
@@ -240,12 +261,14 @@ class Target:
 class UserPoints:
     """All points of one machine in programs. Planted when a file is mapped; forked processes inherit them."""
 
-    def __init__(self, machine: Kernel, description: Description) -> None:
+    def __init__(self, machine: Kernel, description: Description, *, breakpoints: bool = False) -> None:
         self.machine = machine
+        self.breakpoints = breakpoints
         self._resolver = description.targets
         self.targets: dict[tuple[int, int], Target] = {}
         self._by_path: dict[bytes, Target | None] = {}
-        self._returns: dict[str, Returns] = {}
+        self._returns: dict[str, Returns | Trampolines] = {}
+        self.semaphores: Semaphores | None = None  # of usdt probes, made when the first has one
         machine.on_image.append(self._announced)
 
     def target(self, path: str, image: Image) -> Target:
@@ -258,11 +281,15 @@ class UserPoints:
             self._by_path.clear()
         return self.targets[identity]
 
-    def returns(self, engine: Engine) -> Returns:
+    def returns(self, engine: Engine) -> Returns | Trampolines:
         """The return probes of a processor."""
         arch = engine.arch.name
         if arch not in self._returns:
-            self._returns[arch] = Returns(self.machine, engine)
+            if self.breakpoints:
+                trampolines = self._returns[arch] = Trampolines(self.machine, engine)
+                self.machine.shown_stack = trampolines.shown
+            else:
+                self._returns[arch] = Returns(self.machine, engine)
         return self._returns[arch]
 
     def unmapped(self) -> list[str]:
@@ -271,7 +298,10 @@ class UserPoints:
 
     def _announced(self, space: AddressSpace, vma: Vma) -> None:
         """A file has been mapped executable: plant what belongs there, pull what was left by another mapping at these addresses."""
-        target = self._target_of(vma)
+        target = self.target_of(vma)
+        if self.breakpoints:
+            self._break_into(space, vma, target)
+            return
         wanted = self._points(target, vma) if target else {}
         points = space.points
         stale = [a for a in (*points.blocks, *points.exact) if vma.start <= a < vma.end and a not in wanted]
@@ -283,7 +313,24 @@ class UserPoints:
         for address, (callback, exact) in wanted.items():
             engine.plant(space, address, callback, exact=exact)
 
-    def _target_of(self, vma: Vma) -> Target | None:
+    def _break_into(self, space: AddressSpace, vma: Vma, target: Target | None) -> None:
+        """The same with breakpoints."""
+        traps = space.points.traps
+        stale = [address for address in traps if vma.start <= address < vma.end]
+        for address in stale:
+            del traps[address]
+        if target is not None and target.breakpoints is not None:
+            target.mapped = True
+            if target.callbacks is None:
+                target.callbacks = {offset: self._callback(target, spot) for offset, spot in target.spots.items()}
+                for offset, call in target.callbacks.items():
+                    target.breakpoints.insert(offset, call)
+            target.breakpoints.sync(space, vma)
+        elif stale:
+            self.machine.engine_for(self.machine.arch).traps_changed(space)
+
+    def target_of(self, vma: Vma) -> Target | None:
+        """The probed file that a mapping shows."""
         path = vma.path
         if path not in self._by_path:
             identity = self._resolver.identity(os.fsdecode(path))
@@ -309,7 +356,12 @@ class UserPoints:
         handlers = [*spot.handlers]
         if spot.on_return:
             returns = self.returns(self.machine.engine_for(target.image.arch))
-            handlers.append(returns.entry(combined(spot.on_return), spot.exact))
+            done = combined(spot.on_return)
+            if isinstance(returns, Trampolines):
+                assert target.breakpoints is not None
+                handlers.append(returns.entry(done, target.breakpoints))
+            else:
+                handlers.append(returns.entry(done, spot.exact))
         return combined(handlers)
 
 
@@ -319,6 +371,9 @@ def attach(machine: Kernel, points: PointTable, point: AttachPoint, make: MakeHa
     user: UserPoints = points.user_points(machine)
     engine = machine.engine_for(image.arch)
     target = user.target(point.target, image)
+    how = break_at(user, engine, target, place) if user.breakpoints else "hook"
+    misses = (lambda: missed(user.returns(engine))) if point.provider == "uretprobe" else int
+    points.attached[point.name] = Attached(f"{how} at {point.target}+{place.offset:#x}", lambda: instruction(image, place.offset), misses)
     spot = target.spots.setdefault(place.offset, Spot())
     spot.exact = spot.exact or place.exact
     target.callbacks = None
@@ -326,3 +381,31 @@ def attach(machine: Kernel, points: PointTable, point: AttachPoint, make: MakeHa
         spot.on_return.append(make(UserBinding(machine, engine, point, image, place, user.returns(engine))))
     else:
         spot.handlers.append(make(UserBinding(machine, engine, point, image, place, None)))
+
+
+def break_at(user: UserPoints, engine: Engine, target: Target, place: Place) -> str:
+    """Make a file ready for a breakpoint; how it will work. Raises AttachError where Linux refuses one."""
+    from pyprobe.runtime.machine.breakpoints import FileBreakpoints
+    from pyprobe.runtime.machine.displaced import Refused, displace
+
+    if target.breakpoints is None:
+        returned = user.returns(engine)
+        assert isinstance(returned, Trampolines)
+        target.breakpoints = FileBreakpoints(engine, target.image.elf.read, returned.returned)
+    try:
+        displaced = displace(engine.arch.name, target.image.elf.read(place.offset, disassembly.LONGEST[engine.arch.name]))
+    except Refused as error:
+        number = errno.errorcode.get(error.errno, str(error.errno))
+        raise AttachError(f"Could not add a breakpoint at {target.path}+{place.offset:#x}: {error.reason} ({number})") from error
+    return "breakpoint, simulated" if displaced.only_simulated else "breakpoint"
+
+
+def missed(returns: Returns | Trampolines) -> int:
+    """Returns that were not seen."""
+    return returns.nmissed if isinstance(returns, Trampolines) else 0
+
+
+def instruction(image: Image, offset: int) -> str:
+    """The text of the instruction at an offset of a file."""
+    code = image.elf.read(offset, disassembly.LONGEST[image.arch])
+    return next((str(i) for i in disassembly.instructions(image.arch, code, 0)), "")

@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pyprobe.lang.attachpoint import AttachPoint, PointError
 from pyprobe.lang.providers import OLD_NAMES, SHORT
 from pyprobe.lang.source import Span
-from pyprobe.lang.typesys import Enum, Record, Struct, Type
+from pyprobe.lang.typesys import Enum, Record, Type
 from pyprobe.runtime.probes import PROVIDERS, provider
 from pyprobe.runtime.probes.base import Listed
 from pyprobe.runtime.wildcard import matcher
@@ -21,9 +21,10 @@ from pyprobe.runtime.wildcard import matcher
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.targets import TargetResolver
     from pyprobe.runtime.probes.description import Description
+    from pyprobe.runtime.system.description import SystemDescription
 
 DEFAULT_ARCH = "x86_64"
-KERNEL_KINDS = ["kprobe", "tracepoint"]  # what a name alone is looked up in
+KERNEL_KINDS = ["kprobe", "tracepoint", "software", "hardware", "fentry", "rawtracepoint"]  # what a name alone is looked up in
 MAX_SCRIPTS = 4  # how many `#!` lines to follow from a command to its program
 
 
@@ -68,7 +69,7 @@ class MachineWorld:
         return UserDescription(targets.arch, targets)
 
     def matches(self, point: AttachPoint) -> Iterable[AttachPoint]:
-        found = provider(point.provider)
+        found = provider(point.provider, self.machine)
         if found is None:
             raise PointError(f"{point.provider} probes are not supported yet")
         matches = found.matches(self.machine, point)
@@ -80,17 +81,22 @@ class MachineWorld:
         return matches
 
     def args(self, point: AttachPoint) -> Record | None:
-        found = provider(point.provider)
+        found = provider(point.provider, self.machine)
         return found.args(self.machine, point) if found else None
 
     def retval(self, point: AttachPoint) -> Type | None:
-        return None
+        if point.provider != "fexit":
+            return None
+        from pyprobe.runtime.probes import trampoline, typed
+
+        found = typed.retval if self.machine.booted else trampoline.retval
+        return found(self.machine, point)
 
     def type_named(self, name: str) -> Type | None:
-        return Struct(name, 0, list) if name == "struct task_struct" else None
+        return self.machine.type_named(name)
 
     def enum_constant(self, name: str) -> tuple[int, Enum] | None:
-        return None
+        return self.machine.enum_constant(name)
 
     def kernel_symbol(self, name: str) -> int | None:
         return self.machine.symbols.get(name)
@@ -131,6 +137,9 @@ class MachineWorld:
             kind, *parts = pattern.split(":")
         parts = [p for p in parts if p] or parts[:0]
         name = SHORT.get(kind) or OLD_NAMES.get(kind) or kind.lower()
+        if name == "kprobes":
+            yield from self._refused(parts)
+            return
         if "*" not in kind:
             kinds = [name]
         elif parts and "/" in parts[0]:
@@ -139,9 +148,15 @@ class MachineWorld:
             kinds = KERNEL_KINDS
         wanted = matcher(name)
         for one in kinds:
-            found = provider(one)
+            found = provider(one, self.machine)
             if found is not None and wanted(one):
                 yield from found.listing(self.machine, one, parts)
+
+
+    def _refused(self, parts: list[str]) -> Iterable[Listed]:
+        """`kprobes:blacklist`: the functions that the kernel refuses kprobes for."""
+        if self.machine.booted and (not parts or matcher(parts[0])("blacklist")):
+            yield from (Listed(f"kprobes:blacklist:{name}") for name in cast("SystemDescription", self.machine).forbidden)
 
 
 def find_command(targets: TargetResolver, name: str) -> str:

@@ -30,7 +30,7 @@ def describe(crash: Crash, names: Names, *, verbose: bool = False) -> Iterable[s
     """Lines for the user."""
     name = signal.Signals(crash.signal).name if crash.signal in set(signal.Signals) else f"signal {crash.signal}"
     comm = crash.comm.decode("utf-8", "backslashreplace")
-    where = f" at address {crash.address:#x}" if crash.address else ""
+    where = f" at address {crash.address:#x}" if crash.address is not None else ""
     symbol = names.user(crash.pid, crash.pc)
     place = f" in {symbol.name}+{symbol.offset} ({symbol.module})" if symbol else ""
     yield f"WARNING: process {crash.pid} ({comm}) was ended by {name}{where}{place}"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import weakref
 from collections.abc import Callable, Iterator
+from errno import EFAULT
 from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +24,7 @@ Callback = Callable[[], object]
 Body = TypeVar("Body", bound=Callable[..., Any])
 
 U64 = (1 << 64) - 1
+MAX_ERRNO = 4095  # include/linux/err.h
 
 # Where made-up addresses lie; Documentation/arch/x86/x86_64/mm.rst and Documentation/arch/arm64/memory.rst give the ranges.
 TEXT_BASE = {"x86_64": 0xFFFF_FFFF_8100_0000, "arm64": 0xFFFF_8000_0801_0000}
@@ -87,10 +89,14 @@ class KernelFunction:
     """One function that kprobe and kretprobe can attach to.
 
     name, result, parameters: of the C prototype; address: made up, stable for one version of the emulated kernel.
-    args, retval: valid during callbacks: ints as a register would hold them (unsigned 64-bit).
+    args, retval: valid during callbacks: ints as a register would hold them (unsigned 64-bit); args at exits only if somebody asked.
+    override: set by a callback at the entry: the function does not run but returns this.
     """
 
-    __slots__ = ("address", "args", "body", "entries", "exits", "name", "parameters", "prototype", "result", "retval")
+    __slots__ = (
+        "address", "args", "args_at_exit", "body", "entries", "exits", "name", "override", "parameters", "prototype", "result",
+        "retval",
+    )  # fmt: skip
 
     def __init__(self, prototype: str, body: Callable[..., Any]) -> None:
         self.prototype = prototype
@@ -100,6 +106,8 @@ class KernelFunction:
         self.entries: tuple[Callback, ...] = ()
         self.exits: tuple[Callback, ...] = ()
         self.args: tuple[int, ...] = ()
+        self.args_at_exit = False
+        self.override: int | None = None
         self.retval = 0
 
 
@@ -111,6 +119,7 @@ class KernelFunctions:
         self.arch = arch
         self.tracing_stack = False
         self._objects: dict[int, tuple[int, object]] = {}  # id -> (address, what tells that the id is still the object's)
+        self._at: dict[int, Callable[[], object]] = {}  # address -> what gives the object, None when it is gone
         self._next_object = OBJECT_BASE[arch]
         self._all: dict[str, KernelFunction] = {}
         for name, (prototype, body) in _BODIES.items():
@@ -160,24 +169,39 @@ class KernelFunctions:
         key = id(thing)
         if isinstance(thing, (bytes, tuple, list)):
             return STACK_ADDRESS[self.arch]  # what Linux has on the kernel stack, or in memory that lives as long as the call
+        address, self._next_object = self._next_object, self._next_object + OBJECT_SIZE
+
+        def forget(_: object) -> None:
+            self._objects.pop(key, None)
+            self._at.pop(address, None)
+
+        keeper: object
         try:
-            keeper: object = weakref.ref(thing, lambda _: self._objects.pop(key, None))
+            keeper = self._at[address] = weakref.ref(thing, forget)
         except TypeError:
             keeper = thing
-        address, self._next_object = self._next_object, self._next_object + OBJECT_SIZE
+            self._at[address] = lambda: thing
         self._objects[key] = (address, keeper)
         return address
 
-    def attach(self, name: str, on_entry: Callback | None = None, on_exit: Callback | None = None) -> None:
+    def object_at(self, address: int) -> object:
+        """The kernel object that has a made-up address; None if there is none (any more)."""
+        found = self._at.get(address)
+        return found() if found is not None else None
+
+    def attach(
+        self, name: str, on_entry: Callback | None = None, on_exit: Callback | None = None, *, arguments: bool = False
+    ) -> None:
         """Have callbacks called at the entry and exit of a function; several may be attached to one.
 
-        Raises KeyError if there is no function of that name.
+        arguments: the exit's callback needs them too. Raises KeyError if there is no function of that name.
         """
         function = self._all[name]
         if on_entry is not None:
             function.entries += (on_entry,)
         if on_exit is not None:
             function.exits += (on_exit,)
+            function.args_at_exit = function.args_at_exit or arguments
         self._wrap(function)
 
     def trace_stack(self) -> None:
@@ -230,6 +254,8 @@ class KernelFunctions:
                 finally:
                     if task is not None:
                         task.kernel_stack.pop()
+                if function.override is not None:
+                    return self._overridden(function, arguments)
             if task is not None:
                 task.kernel_stack.append(name)
             try:
@@ -239,18 +265,34 @@ class KernelFunctions:
                     task.suspended.append(name)
                 raise
             except Errno as error:
-                self._leave(function, -error.errno)
+                self._leave(function, arguments, -error.errno)
                 raise
             finally:
                 if task is not None and task.kernel_stack:
                     task.kernel_stack.pop()
-            self._leave(function, result)
+            self._leave(function, arguments, result)
             return result
 
         return traced_call
 
-    def _leave(self, function: KernelFunction, result: object) -> None:
+    def _overridden(self, function: KernelFunction, arguments: tuple[object, ...]) -> int:
+        """Return what a probe wants in place of running the function. Raises Errno for an error number, and where a pointer would be
+        returned, which nobody could follow."""
+        value, function.override = function.override or 0, None
+        self._leave(function, arguments, value)
+        bits = {"int": 32, "bool": 8}.get(function.result, 64)
+        value &= (1 << bits) - 1
+        value -= value >> (bits - 1) << bits
+        if -MAX_ERRNO <= value < 0:
+            raise Errno(-value)
+        if function.result.endswith("*"):
+            raise Errno(EFAULT)
+        return value
+
+    def _leave(self, function: KernelFunction, arguments: tuple[object, ...], result: object) -> None:
         if function.exits:
+            if function.args_at_exit:
+                function.args = tuple(self.object_address(a) for a in arguments[: len(function.parameters)])
             function.retval = self.object_address(result)
             for callback in function.exits:
                 callback()

@@ -96,6 +96,7 @@ class Kernel(KernelCalls):
         self.crashes: list[Crash] = []
         self.last_comm: dict[int, bytes] = {}  # of processes whose last thread has ended
         self.futexes: dict[tuple[object, int], list[Waiter]] = {}
+        self.shown_stack: Callable[[list[int]], list[int]] | None = None  # puts back the return addresses that probes have replaced
         self.guest_timers = 0  # timers of the guest that are pending in the clock
         self.stop_requested = False
         self.images_seen = Images()
@@ -338,6 +339,12 @@ class Kernel(KernelCalls):
         self._after = action
         self.entry.attention = True
 
+    def after_run(self, action: Callable[[], None]) -> None:
+        """For a probe in user code: have `action` done before the probed instruction would execute; it may change any register."""
+        self._after = action
+        if self.entry.engine is not None:
+            self.entry.engine.request_stop()
+
     # signals and ends, for the modules that do their work
 
     def signal_wake(self, task: Task, signo: int) -> None:
@@ -430,7 +437,7 @@ class Kernel(KernelCalls):
             return
         engine = task.process.engine
         registers = {name: engine.get(name) for name in REPORTED_REGISTERS[task.process.arch]}
-        address = int.from_bytes(info.rest[:8], "little") if info.code in (1, 2) else 0
+        address = int.from_bytes(info.rest[:8], "little") if info.code in (1, 2) else None
         self.crashes.append(Crash(task, info.signo, info.code, address, registers, engine.get(engine.arch.pc)))
 
     def announce_images(self, space: AddressSpace) -> None:

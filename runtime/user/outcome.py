@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 class Crash:
     """A process that a signal ended: for the report of the run.
 
-    registers: by name, as they were; pc: the instruction; text: the code around it, where it begins and its bytes.
+    address: what a fault was about, None where the signal was sent. registers: by name, as they were; pc: the instruction; text: the code around it, where it begins and its bytes.
     """
 
-    def __init__(self, task: Task, signo: int, code: int, address: int, registers: dict[str, int], pc: int) -> None:
+    def __init__(self, task: Task, signo: int, code: int, address: int | None, registers: dict[str, int], pc: int) -> None:
         self.pid = task.pid
         self.tid = task.tid
         self.comm = task.comm

@@ -11,7 +11,7 @@ from pyprobe.lang.passes.walk import descend
 from pyprobe.lang.program import Program
 from pyprobe.lang.source import Source
 from pyprobe.lang.typesys import INT64, UINT64, Aggregate, String, Tuple
-from tests.lang.test_check import Case, _cases
+from tests.lang.test_check import _cases
 from tests.lang.typed import violations
 from tests.lang.worlds import TableWorld
 
@@ -20,13 +20,16 @@ def compiled(text: str) -> Program:
     return compile_program(Source("stdin", text), world=TableWorld())
 
 
-@pytest.mark.parametrize("case", [c for c in _cases() if not any("ERROR: " in line for line in c.lines)], ids=lambda case: case.name)
-def test_accepted_programs_keep_the_guarantees(case: Case) -> None:
-    try:
-        program = compile_program(Source("stdin", case.program), world=TableWorld(), params=case.params, environ=case.environ)
-    except CompileError:
-        pytest.skip("lists no error of its own")
-    assert violations(program) == []
+def test_accepted_programs_keep_the_guarantees() -> None:
+    found = {}
+    for case in _cases():
+        try:
+            program = compile_program(Source("stdin", case.program), world=TableWorld(), params=case.params, environ=case.environ)
+        except CompileError:
+            continue  # whether it is rejected rightly is test_check's matter
+        found[case.name] = violations(program)
+    assert len(found) > 500
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
 
 
 def test_maps_have_the_joined_types_of_all_probes() -> None:

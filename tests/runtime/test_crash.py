@@ -36,6 +36,10 @@ def test_a_place_without_code(compiled):
     assert crash(compiled("crash.c"), b"jump") == ["WARNING: process 1000 (crash) was ended by SIGSEGV at address 0x1234"]
 
 
+def test_a_null_pointer_is_told(compiled):
+    assert "SIGSEGV at address 0x0 in" in crash(compiled("crash.c"), b"null")[0]
+
+
 @pytest.mark.parametrize("arch", ["arm64"])
 def test_arm64(compiled, arch):
     first, *code = crash(compiled("crash.c", "-static", arch=arch), arch=arch)

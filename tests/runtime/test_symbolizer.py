@@ -46,7 +46,7 @@ def test_kernel_and_ids(ended):
     assert (found.name, found.offset) == ("vfs_read", 3)
     assert symbolizer.username(0) == "root"
     assert symbolizer.username(4_000_000) is None
-    assert symbolizer.cgroup(1) == "/"
+    assert symbolizer.cgroup(1) == "unified:/"
 
 
 def test_a_program_that_the_guest_wrote(compiled):

@@ -1,11 +1,12 @@
 """The script cases: every block of a `*.txt` file here is a script with the output that bpftrace 0.27.1 gave for it.
 
-A block is lines of `NAME`, `PROG`, optional `ARGS` (options of the command), and one `EXPECT` per line of standard output; blocks are
-separated by blank lines. Empty lines at the end of the output are not compared. Adding a case is adding a block.
+A block is lines of `NAME`, `PROG`, optional `ARGS` (options of the command) and `WORDS` (what follows the program on the command line),
+and one `EXPECT` per line of standard output; blocks are separated by blank lines. Empty lines at the end of the output are not compared. Adding a case is adding a block.
 """
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 import sys
@@ -24,6 +25,7 @@ class Case:
         self.file = file
         self.name = self.program = ""
         self.arguments: list[str] = []
+        self.words: list[str] = []
         self.expected: list[str] = []
         for line in text.split("\n"):
             word, _, rest = line.partition(" ")
@@ -33,6 +35,8 @@ class Case:
                 self.program = rest
             elif word == "ARGS":
                 self.arguments = shlex.split(rest)
+            elif word == "WORDS":
+                self.words = shlex.split(rest)
             elif word == "EXPECT":
                 self.expected.append(rest)
             else:
@@ -49,13 +53,24 @@ CASES = list(cases())
 FIRST = [next(c for c in CASES if c.file == file) for file in sorted({c.file for c in CASES})]
 
 
+VARIES = (
+    (re.compile(r'("duration": |"average": (?=[0-9]+, "iters")|"iters": )[0-9]+'), r"\1N"),
+    (re.compile(r"(?<=\()[0-9]+ (?:ns|μs)(?=\)$)"), "N"),
+    (re.compile("\033\\[[0-9]*m"), ""),
+)
+"""What takes the host's time, and colours."""
+
+
 def lines(output: bytes) -> list[str]:
-    return output.decode("utf-8", "replace").rstrip("\n").split("\n")
+    found = output.decode("utf-8", "replace").rstrip("\n").split("\n")
+    for pattern, instead in VARIES:
+        found = [pattern.sub(instead, line) for line in found]
+    return found
 
 
 @pytest.mark.parametrize("case", [pytest.param(c, id=f"{c.file}: {c.name}") for c in CASES])
 def test_case(case: Case, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    main([*case.arguments, "-e", case.program])
+    main([*case.arguments, "-e", case.program, *case.words])
     out, err = capfdbinary.readouterr()
     assert lines(out) == case.expected, err.decode("utf-8", "replace")
 
@@ -63,6 +78,6 @@ def test_case(case: Case, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
 @pytest.mark.parametrize("case", [pytest.param(c, id=c.file) for c in FIRST])
 def test_case_as_a_command(case: Case) -> None:
     """The first case of each file as a process of its own."""
-    command = [sys.executable, "-m", "pyprobe", *case.arguments, "-e", case.program]
+    command = [sys.executable, "-m", "pyprobe", *case.arguments, "-e", case.program, *case.words]
     done = subprocess.run(command, capture_output=True, timeout=60, check=False)
     assert lines(done.stdout) == case.expected, done.stderr

@@ -16,6 +16,7 @@ import resource
 import stat
 from collections import OrderedDict
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import Final
 
 from pyprobe.runtime.user.errors import Errno
@@ -26,6 +27,9 @@ View = dict[bytes, "View"] | None
 _PATH_FLAGS: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_FLAGS: Final = os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
 _HELD_DIRECTORIES: Final = 128
+
+#: Inode numbers of host files are hashes in this many bits: exact in a double, far from those of created files.
+HASH_BITS: Final = 53
 
 #: f_type of file systems whose content is the running host (include/uapi/linux/magic.h): shown as empty directories.
 _LIVE_FILE_SYSTEMS: Final = frozenset(
@@ -113,6 +117,15 @@ class HostFile:
         self.name = name
         self.dev = dev
         self.ino = ino
+
+
+def inode_number(directory: HostDirectory, name: bytes) -> int:
+    """Inode number that a guest sees of an entry: a hash of its path below the view's root, so that it is the same on every host."""
+    names = [name]
+    while directory.parent is not None:
+        names.append(directory.name)
+        directory = directory.parent
+    return int.from_bytes(blake2b(b"/".join(names), digest_size=8).digest(), "little") >> (64 - HASH_BITS)
 
 
 class HostLayer:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import os
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
 from pyprobe.runtime.user.errors import Errno
@@ -27,7 +26,7 @@ from pyprobe.runtime.user.vfs.abi import (
     S_IFREG,
 )
 from pyprobe.runtime.user.vfs.content import Content, Disk, HostContent, MappedContent, MemoryContent, Views, map_content
-from pyprobe.runtime.user.vfs.host import HostDirectory, HostFile, HostLayer
+from pyprobe.runtime.user.vfs.host import HASH_BITS, HostDirectory, HostFile, HostLayer, inode_number
 from pyprobe.runtime.user.vfs.inode import Dentry, Entry, FileSystem, Inode
 from pyprobe.runtime.user.vfs.stat import StatFs
 
@@ -38,9 +37,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.vfs.openfile import OpenFile
     from pyprobe.runtime.user.vfs.pipe import Pipe
 
-#: Inode numbers of host files are hashes in this many bits: exact in a double, far from those of created files.
-_HASH_BITS: Final = 53
-_CREATED: Final = 1 << _HASH_BITS
+_CREATED: Final = 1 << HASH_BITS
 
 
 class TreeFileSystem(FileSystem):
@@ -67,18 +64,10 @@ class TreeFileSystem(FileSystem):
         free = max(0, self.disk.limit - self.disk.used) // BLOCK_SIZE
         return StatFs(self.magic, blocks, free, 1 << 20, 1 << 19, self.dev)
 
-    def hashed(self, directory: HostDirectory, name: bytes) -> int:
-        """Inode number of a host file from its path below the view's root."""
-        names = [name]
-        while directory.parent is not None:
-            names.append(directory.name)
-            directory = directory.parent
-        return int.from_bytes(blake2b(b"/".join(names), digest_size=8).digest(), "little") >> (64 - _HASH_BITS)
-
     def numbered(self, directory: HostDirectory, name: bytes, dev: int, ino: int) -> int:
         """Inode number of a host entry that may not have been loaded."""
         linked = self._linked.get((dev, ino))
-        return linked.ino if linked is not None else self.hashed(directory, name)
+        return linked.ino if linked is not None else inode_number(directory, name)
 
     def load(self, directory: HostDirectory, name: bytes) -> Inode | None:
         """The host's file of that name as an inode; None when there is none."""
@@ -87,7 +76,7 @@ class TreeFileSystem(FileSystem):
             return None
         kind = status.st_mode & S_IFMT
         if kind == S_IFDIR:
-            inode: Inode = Directory(self, self.hashed(directory, name), status.st_mode, status.st_mtime_ns)
+            inode: Inode = Directory(self, inode_number(directory, name), status.st_mode, status.st_mtime_ns)
             assert isinstance(inode, Directory)
             inode.adopt(self.host.directory(directory, name, status), status)
         else:
@@ -95,7 +84,7 @@ class TreeFileSystem(FileSystem):
             known = self._linked.get(identity)
             if known is not None:
                 return known
-            ino = self.hashed(directory, name)
+            ino = inode_number(directory, name)
             file = HostFile(directory, name, *identity)
             if kind == S_IFREG:
                 content = HostContent(status.st_size, lambda: self.host.open(file))

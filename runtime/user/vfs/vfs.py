@@ -23,7 +23,7 @@ from pyprobe.runtime.user.vfs.abi import (
 )
 from pyprobe.runtime.user.vfs.content import Disk
 from pyprobe.runtime.user.vfs.devices import Devices, populate, terminal_name
-from pyprobe.runtime.user.vfs.host import HostLayer, View
+from pyprobe.runtime.user.vfs.host import HostLayer, View, inode_number
 from pyprobe.runtime.user.vfs.inet import Network
 from pyprobe.runtime.user.vfs.inode import Dentry, FileSystem, Inode
 from pyprobe.runtime.user.vfs.locks import Locks
@@ -76,7 +76,7 @@ class Vfs:
         self.network = Network()
 
         status = self.host.root_status
-        top = Directory(self.rootfs, self.rootfs.hashed(self.host.root, b""), status.st_mode, status.st_mtime_ns)
+        top = Directory(self.rootfs, inode_number(self.host.root, b""), status.st_mode, status.st_mtime_ns)
         top.adopt(self.host.root, status)
         top.uid, top.gid, top.nlink = status.st_uid, status.st_gid, status.st_nlink
         self.root = Dentry(None, b"/", top)

@@ -56,14 +56,20 @@ def native(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
-def trace(native: bool) -> Trace:
+def breakpoints() -> bool:
+    """Whether code is probed as Linux does it; a module may say yes."""
+    return False
+
+
+@pytest.fixture
+def trace(native: bool, breakpoints: bool) -> Trace:
     """`trace(COMMAND, (POINT, BUILTIN...), ...)` runs a command with probes; a builtin is a name or a tuple of a name and its literals."""
 
     def run(command: Sequence[str | Path], *probes: tuple[Any, ...], arch: str = "x86_64", root: str = "") -> Run:
         words = [os.fsencode(w) for w in command]
         world = MachineWorld(words, {b"PATH": b"/usr/bin:/bin"}, b"/", root=root)
         machine = UserMachine(native=native, arch=world.arch, architectures=(world.arch,), root=os.fsencode(root or "/"))
-        attachments = Attachments(machine, world.machine)
+        attachments = Attachments(machine, world.machine, breakpoints=breakpoints)
         result = Run(machine, world, attachments)
         for written, *builtins in probes:
             for expanded in world.matches(written if isinstance(written, AttachPoint) else point(written)):

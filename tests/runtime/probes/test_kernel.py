@@ -117,7 +117,7 @@ def test_types_of_arguments():
         (point("kretprobe:x:vfs_read"), "specified module x in probe kretprobe:x:vfs_read is not loaded.", "--kernel"),
         (point("kretprobe:vfs_read+4"), "Offset not allowed", ""),
         (point("kprobe:vfs_read+4"), "The functions of the emulated kernel have no instructions to probe.", "--kernel"),
-        (point("fentry:vfs_read"), "fentry probes are not supported yet", ""),
+        (point("fentry:vfs_raed"), "No matches for fentry vfs_raed.", "--kernel"),
     ],
 )
 def test_errors(made, message, hint):

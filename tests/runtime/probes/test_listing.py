@@ -18,8 +18,13 @@ def names(query, **machine):
         ("k:vmlinux:vfs_read", ["kprobe:vmlinux:vfs_read"]),
         ("k:nomod:vfs_read", []),
         ("kretprobe:vfs_read", ["kretprobe:vfs_read"]),
-        ("vfs_read", ["kprobe:vfs_read"]),
-        ("*:vfs_read", ["kprobe:vfs_read"]),
+        ("fexit:vfs_rea*", ["fexit:vmlinux:vfs_read", "fexit:vmlinux:vfs_readv"]),
+        ("rt:sys_*", ["rawtracepoint:vmlinux:sys_enter", "rawtracepoint:vmlinux:sys_exit"]),
+        ("rt:nomod:*", []),
+        ("self:*", ["self:signal:SIGUSR1"]),
+        ("s:c*", ["software:context-switches:", "software:cpu-clock:", "software:cpu-migrations:", "software:cpu:", "software:cs:"]),
+        ("vfs_read", ["fentry:vmlinux:vfs_read", "kprobe:vfs_read"]),
+        ("*:vfs_read", ["fentry:vmlinux:vfs_read", "kprobe:vfs_read"]),
         ("t:sched:sched_process_e*", ["tracepoint:sched:sched_process_exec", "tracepoint:sched:sched_process_exit"]),
         ("tracepoint:sched:sched_switch,k:vfs_read", ["tracepoint:sched:sched_switch", "kprobe:vfs_read"]),
         ("interval:*", ["interval:hz:", "interval:ms:", "interval:s:", "interval:us:"]),
@@ -42,6 +47,8 @@ def test_programs(compiled):
 
 
 def test_arguments():
+    (fexit,) = MachineWorld().listing("fexit:vfs_write")
+    assert fexit.arguments == ["struct file * file", "char * buf", "size_t count", "loff_t * pos", "ssize_t retval"]
     (openat,) = MachineWorld().listing("t:syscalls:sys_enter_openat")
     assert openat.arguments == ["int __syscall_nr", "int dfd", "const char * filename", "int flags", "umode_t mode"]
     (read,) = MachineWorld().listing("kprobe:vfs_read")

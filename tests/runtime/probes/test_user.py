@@ -250,6 +250,14 @@ def test_errors(made, message):
     assert raised.value.message == message
 
 
+def test_damaged_targets_are_told_from_missing_ones(compiled, tmp_path):
+    damaged = tmp_path / "damaged"
+    damaged.write_bytes(compiled("calls.c").read_bytes()[:30])
+    damaged.chmod(0o755)
+    with pytest.raises(PointError, match="damaged ELF file"):
+        list(MachineWorld().matches(point(f"uprobe:{damaged}:main")))
+
+
 def test_functions_of_unknown_size(compiled, trace):
     program = compiled("calls.c")
     with pytest.raises(AttachError, match="Could not determine boundary for register_tm_clones"):

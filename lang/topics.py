@@ -1,0 +1,155 @@
+"""The reference of every name of the language, as text: functions, builtin values, probe types, library macros, settings.
+
+All of it comes from the tables that the compiler itself uses, and from the comments of the library.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pyprobe.lang import library
+from pyprobe.lang.config import SETTINGS
+from pyprobe.lang.providers import EVENT_ALIASES, HARDWARE, PROVIDERS, SHORT, SOFTWARE
+from pyprobe.lang.signatures import BUILTINS, FUNCTIONS, BuiltinValue, Param, Signature
+from pyprobe.lang.typesys import VOID, Type
+
+MODES = {
+    "sync": "",
+    "async": "The work is done when the event reaches the output, in the order of the events.",
+    "compile": "Answered while the script is compiled.",
+    "aggregate": "Stands only on the right side of an assignment to a map: @x = {name}(...), @x[key] = {name}(...).",
+}
+
+# Forms and meaning of every probe type. What follows a provider is separated by colons.
+PROBES: dict[str, tuple[tuple[str, ...], str]] = {
+    "begin": (("begin",), "when the script starts, before anything is attached"),
+    "end": (("end",), "when the script ends, before maps are printed"),
+    "self": (("self:signal:SIGUSR1",), "when pyprobe itself gets that signal"),
+    "test": (("test:NAME",), "a test, run by --test; it fails by a value other than 0, exit() other than 0, or errorf()"),
+    "bench": (("bench:NAME",), "a benchmark, run by --bench"),
+    "kprobe": (("kprobe:[MODULE:]FUNCTION", "kprobe:[MODULE:]FUNCTION+OFFSET"), "when a kernel function is entered; arg0, arg1 ..."),
+    "kretprobe": (("kretprobe:[MODULE:]FUNCTION",), "when a kernel function returns; retval"),
+    "fentry": (("fentry:[MODULE:]FUNCTION",), "when a kernel function is entered; typed args.NAME"),
+    "fexit": (("fexit:[MODULE:]FUNCTION",), "when a kernel function returns; typed args.NAME and retval"),
+    "uprobe": (
+        ("uprobe:FILE:FUNCTION", "uprobe:FILE:FUNCTION+OFFSET", "uprobe:FILE:ADDRESS", 'uprobe:FILE:cpp:"NAME"', "uprobe:FILE@SOURCE:LINE"),
+        "when a function of a program or library is entered, or an instruction is reached; arg0, arg1 ...",
+    ),
+    "uretprobe": (("uretprobe:FILE:FUNCTION", 'uretprobe:FILE:cpp:"NAME"'), "when a function of a program or library returns; retval"),
+    "usdt": (("usdt:FILE:NAME", "usdt:FILE:NAMESPACE:NAME"), "at a static probe of a program; arg0, arg1 ..."),
+    "tracepoint": (("tracepoint:CATEGORY:EVENT",), "at a tracepoint of the kernel; typed args.NAME"),
+    "rawtracepoint": (("rawtracepoint:[MODULE:]EVENT",), "at a tracepoint of the kernel; typed args.NAME, arg0, arg1 ..."),
+    "profile": (("profile:UNIT:N", "profile:DURATION"), "sample at a rate, on every processor; units: s, ms, us, hz"),
+    "interval": (("interval:UNIT:N", "interval:DURATION"), "at a rate, on one processor; units: s, ms, us, hz"),
+    "software": (("software:EVENT:[N]",), f"every N software events: {', '.join(SOFTWARE)}"),
+    "hardware": (("hardware:EVENT:[N]",), f"every N hardware events: {', '.join(HARDWARE)}"),
+    "watchpoint": (("watchpoint:ADDRESS:LENGTH:MODE",), "when memory is read, written or executed (r, w, x)"),
+    "iter": (("iter:KIND",), "once for each kernel object of a kind: task, task_file, task_vma"),
+}
+
+
+def names() -> dict[str, list[str]]:
+    """All topics, by the heading they belong under."""
+    macros = sorted(library.index())
+    return {
+        "Probe types": list(PROVIDERS),
+        "Builtin values": sorted(name for name in BUILTINS if name not in FUNCTIONS),
+        "Aggregations": [name for name, s in FUNCTIONS.items() if s.mode == "aggregate"],
+        "Functions": sorted(name for name, s in FUNCTIONS.items() if s.mode != "aggregate"),
+        "Library macros": macros,
+        "Settings (config block)": sorted(SETTINGS),
+    }
+
+
+def reference(name: str) -> str | None:
+    """The reference of one name, ending in a newline; None when nothing is called so."""
+    word = re.sub(r"^arg[0-9N]+$", "arg", name.removesuffix("()"))
+    provider = SHORT.get(word, word.lower())
+    texts = [
+        _probe(provider) if provider in PROBES else "",
+        _value(BUILTINS[word]) if word in BUILTINS else "",
+        _function(FUNCTIONS[word]) if word in FUNCTIONS else "",
+        _macro(word),
+        _setting(word.lower()) if word.lower() in SETTINGS else "",
+    ]
+    return "\n".join(text for text in texts if text) or None
+
+
+def overview() -> str:
+    """The list of all topics."""
+    parts = []
+    for heading, topics in names().items():
+        parts += [f"{heading}:", *_wrapped(topics), ""]
+    return "\n".join(parts)
+
+
+def _wrapped(words: list[str], width: int = 78) -> list[str]:
+    lines = ["   "]
+    for word in words:
+        if len(lines[-1]) + 1 + len(word) > width:
+            lines.append("   ")
+        lines[-1] += f" {word}"
+    return lines
+
+
+def _probe(provider: str) -> str:
+    forms, meaning = PROBES[provider]
+    short = next((s for s, long in SHORT.items() if long == provider), "")
+    lines = [f"probe type {provider}{f' (short: {short})' if short else ''}", f"    {meaning}", *(f"    {form}" for form in forms)]
+    aliases = [f"{a} = {e}" for a, e in EVENT_ALIASES.items() if e in {"software": SOFTWARE, "hardware": HARDWARE}.get(provider, {})]
+    if aliases:
+        lines.append(f"    short names of events: {', '.join(aliases)}")
+    available = sorted(b.name for b in BUILTINS.values() if b.providers is not None and provider in b.providers)
+    if available:
+        lines.append(f"    values only some probes have: {', '.join('argN' if n == 'arg' else n for n in available)}")
+    return "\n".join(lines) + "\n"
+
+
+def _value(value: BuiltinValue) -> str:
+    shown = "arg0, arg1, ..." if value.name == "arg" else value.name
+    kind = f" : {value.type}" if value.type is not None else ""
+    lines = [f"{shown}{kind}", f"    {value.brief}"]
+    if value.words:
+        lines.append(f"    {value.name}(WORD), with one of {', '.join(value.words)}")
+    return "\n".join([*lines, *_where(value.providers), *_later(value.later)]) + "\n"
+
+
+def _function(function: Signature) -> str:
+    params = [_param(p) for p in function.params]
+    while len(params) > 1 and params[-1].startswith("[") and params[-2].startswith("["):  # [a][, b] is [a[, b]]
+        last = params.pop()
+        params[-1] = f"{params[-1][:-1]}[, {last[1:]}]"
+    shown = ", ".join(params + ["..."] * function.rest).replace(", [", "[, ").replace("[, , ", "[, ")
+    result = f" : {function.result}" if isinstance(function.result, Type) and function.result is not VOID else ""
+    lines = [f"{function.name}({shown}){result}", f"    {function.brief}"]
+    if mode := MODES[function.mode].format(name=function.name):
+        lines.append(f"    {mode}")
+    if function.unsafe:
+        lines.append("    Needs --unsafe.")
+    return "\n".join([*lines, *_where(function.providers), *_later(function.later)]) + "\n"
+
+
+def _param(param: Param) -> str:
+    kinds = "" if not param.kinds or "any" in param.kinds else " or ".join(param.kinds) + (" literal" if param.literal else "")
+    text = f"{param.name}: {kinds}" if kinds else param.name
+    return f"[{text}]" if param.optional else text
+
+
+def _where(providers: frozenset[str] | None) -> list[str]:
+    return [] if providers is None else [f"    Only in: {', '.join(p for p in PROVIDERS if p in providers)}"]
+
+
+def _later(later: bool) -> list[str]:
+    return ["    Not part of this version."] if later else []
+
+
+def _macro(name: str) -> str:
+    text = library.documentation().get(name)
+    return "" if text is None else text.replace("\n", "\n    ") + "\n    A macro of the library.\n"
+
+
+def _setting(name: str) -> str:
+    default = SETTINGS[name].default
+    shown = f'"{default}"' if isinstance(default, str) else str(default).lower()
+    ways = f"config = {{ {name} = VALUE }}, or BPFTRACE_{name.upper()}=VALUE in the environment, which wins"
+    return f"setting {name}, default {shown}\n    {ways}\n"

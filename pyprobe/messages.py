@@ -1,0 +1,50 @@
+"""What the command says on stderr, and the exit statuses."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from pyprobe.options import UsageError
+
+if TYPE_CHECKING:
+    from pyprobe.lang.diagnostics import Diagnostics
+
+OK, FAILED, INTERNAL, RUN_FAILED = 0, 1, 2, 255
+
+
+def say_error(text: str) -> None:
+    print(paint(f"ERROR: {text}", "31"), file=sys.stderr)
+
+
+def usage_error(error: UsageError) -> int:
+    print(error.line, file=sys.stderr)
+    if error.show_usage:
+        from pyprobe.usage import text
+
+        print(text(), file=sys.stderr)
+    return FAILED
+
+
+def colours() -> bool:
+    """Whether messages are coloured: both streams are terminals, or BPFTRACE_COLOR says so."""
+    wish = os.environ.get("BPFTRACE_COLOR", "auto")
+    return wish == "always" or (wish != "never" and sys.stdout.isatty() and sys.stderr.isatty())
+
+
+def paint(text: str, colour: str) -> str:
+    """The first line of a message in its colour (an SGR number), where colours are wanted."""
+    if not colours():
+        return text
+    first, newline, rest = text.partition("\n")
+    return f"\033[{colour}m{first}\033[0m{newline}{rest}"
+
+
+def show(diagnostics: Diagnostics, *, warnings: bool = True) -> None:
+    """Print diagnostics on stderr: errors first, then warnings."""
+    from pyprobe.lang.diagnostics import render
+
+    for item in diagnostics.ordered():
+        if item.severity == "error" or warnings:
+            print(paint(render(item), "31" if item.severity == "error" else "33"), file=sys.stderr)

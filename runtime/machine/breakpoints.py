@@ -1,0 +1,447 @@
+"""Breakpoints as Linux plants them: code in guest memory is replaced, what it displaced runs in a slot.
+
+The first bytes of an instruction become `int3` (x86-64) or `brk` (arm64). When that traps, the table of the address space, keyed by address,
+says whose it is; the displaced instruction then runs in a slot, from where a jump leads back, or is simulated (see displaced.py). The
+immediates of `brk` are the kernel's (arch/arm64/include/asm/brk-imm.h), slots lie in a mapping named as there (kernel/events/uprobes.c).
+
+`Breakpoints` is for one address space; `FileBreakpoints` for a file, in every process that maps it.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from pyprobe.runtime.machine.disassembly import LONGEST
+from pyprobe.runtime.machine.displaced import Displaced, Refused, displace
+from pyprobe.runtime.machine.memory import CACHED, PAGE, MemoryFault, R, Vma, X
+from pyprobe.runtime.machine.physical import Backing
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.machine.engine import Engine
+    from pyprobe.runtime.machine.memory import AddressSpace
+    from pyprobe.runtime.machine.physical import PhysicalMemory
+
+Call = Callable[[], object]
+"""Told of a hit. An int that it returns is where the guest goes on instead; bool and anything else mean nothing."""
+
+KPROBES_BRK_IMM, UPROBES_BRK_IMM, KPROBES_BRK_SS_IMM, KRETPROBES_BRK_IMM = 4, 5, 6, 7
+
+SLOT = 32  # bytes: the longest instruction and the jump back
+AREA_NAME = b"[uprobes]"
+_REACH = {"x86_64": 1 << 30, "arm64": 1 << 26}  # how far from the code a slot is put, in bytes: half of what a jump reaches
+_FIRST_AREA = 64  # slots at least
+
+
+def breakpoint_code(arch: str, immediate: int = UPROBES_BRK_IMM) -> bytes:
+    """The breakpoint instruction; the immediate is arm64's."""
+    return b"\xcc" if arch == "x86_64" else (0xD4200000 | immediate << 5).to_bytes(4, "little")
+
+
+def jump_code(arch: str, source: int, target: int) -> bytes | None:
+    """A jump, or None when that is too far."""
+    if arch == "x86_64":
+        distance = target - (source + 5)
+        return b"\xe9" + distance.to_bytes(4, "little", signed=True) if -(1 << 31) <= distance < 1 << 31 else None
+    distance = target - source
+    return (0x14000000 | distance >> 2 & 0x3FFFFFF).to_bytes(4, "little") if -(1 << 27) <= distance < 1 << 27 else None
+
+
+class Area:
+    """Slots in a stretch of memory; the first one holds a breakpoint that functions return to (the trampoline of return probes).
+
+    write: puts code there, at an address.
+    """
+
+    def __init__(self, arch: str, start: int, capacity: int, write: Callable[[int, bytes], None]) -> None:
+        self.arch = arch
+        self.start = start
+        self.size = capacity * SLOT
+        self._write = write
+        self._free: list[int] = list(range(capacity - 1, 0, -1))
+        self._places: list[tuple[int, int, bool] | None] = [None] * capacity  # address, length, whether a breakpoint ends the slot
+        self.trampoline = start
+        write(start, breakpoint_code(arch, KRETPROBES_BRK_IMM))
+
+    def add(self, displaced: Displaced, address: int, *, stop: bool) -> tuple[int, int]:
+        """A slot with the instruction of `address`: where it is, and where a breakpoint ends it (0: a jump does).
+
+        stop: end it with a breakpoint. Raises Refused when no slot is free or near enough.
+        """
+        if not self._free:
+            raise Refused(errno.ENOMEM, "no free slot")
+        slot = self.start + self._free[-1] * SLOT
+        code = displaced.code if displaced.relocate is None else displaced.relocate(displaced.code, address, slot)
+        end = slot + len(code)
+        back = None if stop else jump_code(self.arch, end, address + len(code))
+        self._write(slot, code + (back or breakpoint_code(self.arch, KPROBES_BRK_SS_IMM)))
+        self._places[self._free.pop()] = address, len(code), back is None
+        return slot, end if back is None else 0
+
+    def release(self, slot: int) -> None:
+        """The slot is used no more."""
+        number = (slot - self.start) // SLOT
+        self._places[number] = None
+        self._free.append(number)
+
+    @property
+    def full(self) -> bool:
+        """Whether no slot is free."""
+        return not self._free
+
+    def origin(self, pc: int) -> tuple[int, bool] | None:
+        """The address that code of a slot stands for, and whether the displaced instruction is done; None for what is not displaced."""
+        number, offset = divmod(pc - self.start, SLOT)
+        if not 0 < number < len(self._places):
+            return None
+        place = self._places[number]
+        if place is None or (offset and place[2]):
+            return None
+        address, length, _ = place
+        return (address + length, True) if offset else (address, False)
+
+
+def callback(
+    engine: Engine, displaced: Displaced, address: int, slot: int, call: Call, post: Call | None, diverts: bool
+) -> Callable[[], int | None]:
+    """What Engine.trap is given for a breakpoint: tells `call`, then goes on in the slot or simulates.
+
+    post: told when the instruction is done, if it is simulated; at the end of a slot that is the business of another trap.
+    diverts: `call` may say where to go on.
+    """
+    simulate = displaced.simulate
+    step: Callable[[], int]
+    if simulate is None or (not displaced.only_simulated and post is None):
+
+        def step() -> int:
+            return slot
+
+        def hit() -> int:
+            call()
+            return slot
+
+    else:
+        more = len(displaced.code) + engine.arch.breakpoint.jump
+        words = engine.words
+
+        def step() -> int:
+            try:
+                going = simulate(engine, address)
+            except MemoryFault as fault:
+                engine.faulted(fault.address, fault.access)
+                return address
+            words.now += more
+            if post is not None:
+                engine.state.pc = going
+                post()
+            return going
+
+        def hit() -> int:
+            call()
+            return step()
+
+    if diverts:
+
+        def hit() -> int:
+            going = call()
+            return going if type(going) is int else step()
+
+    hit.step = step  # type: ignore[attr-defined]  # see Engine.trap
+    return hit
+
+
+def exit_callback(engine: Engine, after: int, post: Call | None) -> Callable[[], int | None]:
+    """For the breakpoint at the end of a slot: the instruction before `after` is done."""
+
+    def step() -> int:
+        return after
+
+    def hit() -> int:
+        if post is not None:
+            engine.state.pc = after
+            post()
+        return after
+
+    hit.step = step  # type: ignore[attr-defined]  # see Engine.trap
+    return hit
+
+
+def near(space: AddressSpace, low: int, high: int, length: int, reach: int) -> int:
+    """A free range of `length` bytes from which `low` to `high` is within `reach`; below it rather than above. Raises Refused."""
+    length = -(-length // PAGE) * PAGE
+    vmas = space.vmas()
+    below = [vma.start - length for vma in reversed(vmas) if low - reach < vma.start - length and vma.start <= low]
+    above = [vma.end for vma in vmas if vma.end >= high and vma.end + length < high + reach]
+    for hint in (*below, *above):
+        if hint > 0 and space.free_area(length, hint) == hint:
+            return hint
+    raise Refused(errno.ENOMEM, "no memory for a slot is near enough")
+
+
+class Planted:
+    """One breakpoint of `Breakpoints`."""
+
+    __slots__ = ("area", "displaced", "end", "slot")
+
+    def __init__(self, displaced: Displaced, area: Area, slot: int, end: int) -> None:
+        self.displaced = displaced
+        self.area = area
+        self.slot = slot
+        self.end = end
+
+
+class Breakpoints:
+    """The breakpoints of one address space, keyed by address."""
+
+    def __init__(self, engine: Engine, space: AddressSpace, immediate: int = UPROBES_BRK_IMM) -> None:
+        self.engine = engine
+        self.space = space
+        self.arch = engine.arch.name
+        self.table: dict[int, Planted] = {}
+        self._breakpoint = breakpoint_code(self.arch, immediate)
+        self._areas: list[Area] = []
+
+    def read(self, address: int, size: int) -> bytes:
+        """Memory as it is without the breakpoints. Shorter where it ends."""
+        content = bytearray(self.space.peek(address, size))
+        for at in range(address, address + len(content)):
+            planted = self.table.get(at)
+            if planted is not None:
+                code = planted.displaced.code[: len(content) - (at - address)]
+                content[at - address : at - address + len(code)] = code
+        return bytes(content)
+
+    def insert(self, address: int, call: Call, post: Call | None = None, *, diverts: bool = False) -> Displaced:
+        """Plant a breakpoint. post: told when the instruction has been executed; diverts: `call` may say where to go on.
+
+        Raises Refused.
+        """
+        if address in self.table:
+            raise Refused(errno.EBUSY, "there is a breakpoint already")
+        displaced = displace(self.arch, self.read(address, LONGEST[self.arch]))
+        area = self._area(address)
+        slot, end = area.add(displaced, address, stop=post is not None)
+        self.table[address] = Planted(displaced, area, slot, end)
+        if end:
+            self.engine.trap(self.space, end, exit_callback(self.engine, address + len(displaced.code), post))
+        self.engine.trap(self.space, address, callback(self.engine, displaced, address, slot, call, post, diverts))
+        self.space.poke(address, self._breakpoint)
+        return displaced
+
+    def remove(self, address: int) -> None:
+        """Put the instruction back. Raises KeyError where there is no breakpoint."""
+        planted = self.table.pop(address)
+        self.space.poke(address, planted.displaced.code[: len(self._breakpoint)])
+        self.engine.untrap(self.space, address)
+        if planted.end:
+            self.engine.untrap(self.space, planted.end)
+        planted.area.release(planted.slot)
+
+    def trampoline(self, near_to: int) -> int:
+        """An address with a breakpoint of nobody, for functions to return to."""
+        return self._area(near_to).trampoline
+
+    def _area(self, address: int) -> Area:
+        reach = _REACH[self.arch]
+        for area in self._areas:
+            if not area.full and abs(area.start - address) < reach:
+                return area
+        capacity = max(_FIRST_AREA, len(self.table))
+        start = near(self.space, address, address, capacity * SLOT, reach)
+        self.space.map(start, capacity * SLOT, R | X, name=AREA_NAME)
+        area = Area(self.arch, start, capacity, self.space.poke)
+        self._areas.append(area)
+        self.space.points.origins += (area.origin,)
+        return area
+
+
+# ---- files
+
+
+class PatchedBacking(Backing):
+    """A file with breakpoints in it, as processes see it that map it privately: pages with one are copies, the others the file's."""
+
+    def __init__(self, memory: PhysicalMemory, file: Backing) -> None:
+        self.file = file
+        self.own: dict[int, int] = {}
+        super().__init__(memory, file.length)
+
+    @property
+    def length(self) -> int:
+        return self.file.length
+
+    @length.setter
+    def length(self, length: int) -> None:
+        pass
+
+    def _load(self, index: int) -> int:
+        frame = self.file.frame(index)
+        for i, known in self.file.frames.items():
+            self.frames.setdefault(i, known)
+        return frame
+
+    def resize(self, length: int) -> None:
+        self.file.resize(length)
+
+    def read(self, offset: int, n: int) -> bytes:
+        return self.file.read(offset, n)
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        self.file.write(offset, data)
+
+    def patch(self, offset: int, code: bytes) -> None:
+        """Put code there, for every process. Raises OutOfMemory."""
+        for at, byte in enumerate(code, offset):
+            index = at // PAGE
+            frame = self.own.get(index, 0)
+            if not frame and self.frame(index):
+                frame = self.own[index] = self.frames[index] = self.memory.copy(self.frame(index))
+            if frame:
+                self.memory.view[frame + at % PAGE] = byte
+                self.memory.written(frame)
+
+    def __del__(self) -> None:
+        for frame in self.own.values():
+            self.memory.release(frame)
+
+
+class Layout:
+    """Where a file is mapped and its slots are: the same in most processes, which then share it."""
+
+    def __init__(self, engine: Engine, base: int, area: Area, slots: Backing) -> None:
+        self.engine = engine
+        self.base = base
+        self.area = area
+        self.slots = slots
+        self.origin = area.origin
+        self.traps: dict[int, dict[int, Callable[[], int | None]]] = {}  # by offset in the file
+
+
+class FileBreakpoints:
+    """The breakpoints of one file, by offset, in every process that maps it executable.
+
+    read: reads the file, offset and size; returned: what Engine.trap is given for the trampolines.
+    """
+
+    def __init__(self, engine: Engine, read: Callable[[int, int], bytes], returned: Callable[[], int | None] | None = None) -> None:
+        self.engine = engine
+        self._returned = returned
+        self.arch = engine.arch.name
+        self.table: dict[int, tuple[Displaced, Call]] = {}
+        self._file = read
+        self._breakpoint = breakpoint_code(self.arch)
+        self._patched: dict[int, PatchedBacking] = {}
+        self._layouts: list[Layout] = []
+
+    def insert(self, offset: int, call: Call) -> Displaced:
+        """Plant a breakpoint; `sync` brings it to who has mapped the file already. Raises Refused."""
+        displaced = displace(self.arch, self._file(offset, LONGEST[self.arch]))
+        self.table[offset] = displaced, call
+        for patched in self._patched.values():
+            patched.patch(offset, self._breakpoint)
+        for layout in self._layouts:
+            layout.traps.pop(offset, None)
+        return displaced
+
+    def remove(self, offset: int, mappings: Iterable[tuple[AddressSpace, Vma]]) -> None:
+        """Put the instruction back, here and where it is mapped. Raises KeyError where there is no breakpoint."""
+        displaced, _ = self.table.pop(offset)
+        code = displaced.code[: len(self._breakpoint)]
+        for patched in self._patched.values():
+            patched.patch(offset, code)
+        for layout in self._layouts:
+            layout.traps.pop(offset, None)
+        for space, vma in mappings:
+            if vma.offset <= offset < vma.offset + vma.end - vma.start:
+                address = vma.start + offset - vma.offset
+                self._patch_private(space, address, code)
+                self.engine.untrap(space, address)
+
+    def sync(self, space: AddressSpace, vma: Vma) -> None:
+        """The file is mapped there: let its breakpoints be seen. Shared mappings are left alone, as Linux leaves them (valid_vma)."""
+        if vma.shared or vma.backing is None:
+            return
+        first, last = vma.offset, vma.offset + vma.end - vma.start
+        offsets = [offset for offset in self.table if first <= offset < last]
+        if not offsets:
+            return
+        vma.backing = self._backing(vma.backing)
+        layout = self._layout(space, vma.start - vma.offset, vma)
+        traps = space.points.traps
+        for offset in offsets:
+            found = layout.traps.get(offset)
+            if found is None:
+                found = layout.traps[offset] = self._traps(layout, offset)
+            traps.update(found)
+        if self._returned is not None:
+            traps[layout.area.trampoline] = self._returned
+        self.engine.traps_changed(space)
+        pages = space.pages
+        for page in sorted({offset // PAGE for offset in offsets}):
+            number = vma.start // PAGE + page - vma.offset // PAGE
+            entry = pages.get(number, 0)
+            if entry & CACHED:
+                del pages[number]
+                space.stale = True
+            elif entry:
+                for offset in offsets:
+                    if offset // PAGE == page:
+                        space.poke(vma.start + offset - vma.offset, self._breakpoint)
+
+    def trampoline(self, space: AddressSpace, address: int) -> int:
+        """The trampoline of the mapping that `address` lies in; 0 without one."""
+        for layout in self._layouts:
+            vma = space.find(layout.area.start)
+            if vma is not None and vma.backing is layout.slots and abs(layout.area.start - address) < _REACH[self.arch]:
+                return layout.area.trampoline
+        return 0
+
+    def _patch_private(self, space: AddressSpace, address: int, code: bytes) -> None:
+        entry = space.pages.get(address // PAGE, 0)
+        if entry and not entry & CACHED:
+            space.poke(address, code)
+
+    def _backing(self, file: Backing) -> PatchedBacking:
+        if isinstance(file, PatchedBacking):
+            return file
+        patched = self._patched.get(id(file))
+        if patched is None:
+            patched = self._patched[id(file)] = PatchedBacking(self.engine.memory, file)
+            for offset in self.table:
+                patched.patch(offset, self._breakpoint)
+        return patched
+
+    def _layout(self, space: AddressSpace, base: int, vma: Vma) -> Layout:
+        """The layout for a mapping: one that the space has, else a known one whose place is free, else a new one."""
+        free = None
+        for layout in self._layouts:
+            if layout.base != base or (layout.area.full and not self.table.keys() <= layout.traps.keys()):
+                continue
+            there = space.find(layout.area.start)
+            if there is not None and there.backing is layout.slots:
+                return layout
+            if free is None and space.free_area(layout.area.size, layout.area.start) == layout.area.start:
+                free = layout
+        if free is None:
+            free = self._new_layout(space, base, vma)
+            self._layouts.append(free)
+        space.map(free.area.start, free.area.size, R | X, backing=free.slots, name=AREA_NAME)
+        space.points.origins += (free.origin,)
+        return free
+
+    def _new_layout(self, space: AddressSpace, base: int, vma: Vma) -> Layout:
+        capacity = max(_FIRST_AREA, 2 * len(self.table)) + 1
+        slots = self.engine.memory.anonymous(capacity * SLOT)
+        start = near(space, vma.start, vma.end, capacity * SLOT, _REACH[self.arch])
+        area = Area(self.arch, start, capacity, lambda address, code: slots.write(address - start, code))
+        return Layout(self.engine, base, area, slots)
+
+    def _traps(self, layout: Layout, offset: int) -> dict[int, Callable[[], int | None]]:
+        displaced, call = self.table[offset]
+        address = layout.base + offset
+        slot, end = layout.area.add(displaced, address, stop=False)
+        found = {address: callback(self.engine, displaced, address, slot, call, None, False)}
+        if end:
+            found[end] = exit_callback(self.engine, address + len(displaced.code), None)
+        return found

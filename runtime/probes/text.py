@@ -1,0 +1,140 @@
+"""kprobe and kretprobe in the code of a booted kernel: any instruction of it, at its own address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from pyprobe.lang.attachpoint import AttachPoint, PointError
+from pyprobe.lang.typesys import Record
+from pyprobe.runtime.machine import disassembly
+from pyprobe.runtime.machine.bound import Bound
+from pyprobe.runtime.probes.base import AttachError, Listed, MakeHandler, TaskBinding
+from pyprobe.runtime.probes.kernel import parameters
+from pyprobe.runtime.probes.user import ARGUMENTS, RESULT
+from pyprobe.runtime.wildcard import has_wildcard, matcher, traceable
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.probes.base import PointTable
+    from pyprobe.runtime.probes.description import Description
+    from pyprobe.runtime.system.description import SystemDescription
+    from pyprobe.runtime.system.machine import SystemMachine
+
+
+def listing(machine: Description, name: str, parts: list[str]) -> Iterable[Listed]:
+    """kprobe:FUNCTION or kprobe:MODULE:FUNCTION."""
+    shown = ""
+    if len(parts) > 1:
+        if not matcher(parts[0])(machine.module):
+            return
+        shown = machine.module + ":"
+    for function in _named(machine, parts[-1] if parts else "*"):
+        if traceable(function):
+            yield Listed(f"{name}:{shown}{function}", partial(_parameters, machine, function))
+
+
+def _named(machine: Description, pattern: str) -> Iterator[str]:
+    """The functions that a pattern means: as for Linux, those that the kernel itself can trace."""
+    wanted, allowed = matcher(pattern), cast("SystemDescription", machine).traceable
+    return (f for f in machine.functions if f in allowed and wanted(f))
+
+
+def _parameters(machine: Description, function: str) -> list[str]:
+    return parameters(machine.functions[function])
+
+
+def matches(machine: Description, point: AttachPoint) -> list[AttachPoint]:
+    if point.provider == "kretprobe" and (point.offset or point.address):
+        raise PointError("Offset not allowed")
+    module = point.target
+    if module and not matcher(module)(machine.module):
+        if has_wildcard(module):
+            return []
+        raise PointError(f"specified module {module} in probe {point.name} is not loaded.")
+    shown = machine.module if module else ""
+    name = point.function
+    if not name:
+        return [point]
+    if has_wildcard(name):
+        return [point.copy(target=shown, function=f) for f in _named(machine, name) if traceable(f)]
+    if name in machine.functions:
+        return [_allowed(cast("SystemDescription", machine), point.copy(target=shown))]
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, machine.functions, n=3, cutoff=0.8)
+    hints = [f"Did you mean {' or '.join(near)}?"] if near else []
+    raise PointError(f"No matches for {point.provider} {f'{module}:' if module else ''}{name}.", *hints)
+
+
+def _allowed(machine: SystemDescription, point: AttachPoint) -> AttachPoint:
+    """The point, unless only what Linux allows is wanted and Linux refuses it. Raises PointError."""
+    if machine.faithful and point.function not in machine.traceable:
+        listed = point.function in machine.forbidden
+        why = "it is on the list of functions that no kprobe may enter" if listed else "it is marked notrace, or gone after boot"
+        raise PointError(f"No matches for {point.provider} {point.function}.", f"Linux refuses this function: {why}.")
+    return point
+
+
+def args(machine: Description, point: AttachPoint) -> Record | None:
+    return None
+
+
+class TextBinding(TaskBinding):
+    """Builtins at an instruction of the kernel, or at the return of one of its functions."""
+
+    def __init__(self, machine: SystemMachine, point: AttachPoint, address: int) -> None:
+        super().__init__(cast(Any, machine), point.name, point.provider, idle=True)
+        self.text = machine
+        self.address = address
+
+    def special(self, name: str, literals: tuple[Any, ...]) -> Bound | None:
+        cpu = self.text.processor
+        if name == "reg":
+            return cpu.register(literals[0])
+        if name == "arg" and self.kind == "kprobe":
+            return self._argument(literals[0])
+        if name == "retval" and self.kind == "kretprobe":
+            return cpu.register(RESULT[self.text.arch])
+        if name == "func":
+            if self.kind == "kretprobe":
+                return Bound("_returns.function", {"_returns": self.text.returns})
+            return Bound("_cpu_state.pc", {"_cpu_state": cpu.state})
+        return None
+
+    def _argument(self, number: int) -> Bound:
+        registers = ARGUMENTS[self.text.arch]
+        if number < len(registers):
+            return self.text.processor.register(registers[number])
+        return Bound("0", {})
+
+
+def attach(machine: Any, points: PointTable, point: AttachPoint, make: MakeHandler) -> None:
+    system: SystemMachine = machine
+    description: SystemDescription = system.description
+    address, exact = place(description, point, points.unsafe)
+    handler = make(TextBinding(system, point, address))
+    if point.provider == "kretprobe":
+        handler = system.returns.entry(handler)
+    system.functions.attach(address, handler, exact=exact)
+
+
+def place(machine: SystemDescription, point: AttachPoint, unsafe: bool) -> tuple[int, bool]:
+    """Where an expanded point lies, and whether code may fall through into it. Raises AttachError."""
+    if not point.function:
+        found = machine.table.at(point.address)
+        if found is None or not machine.table.is_text(point.address):
+            raise AttachError(f"Could not resolve address: {point.address:#x} is no code of this kernel")
+        start, size, offset = found.address, found.size, point.address - found.address
+    else:
+        symbol = machine.symbol(point.function)
+        if symbol is None:
+            raise AttachError(f"the kernel has no function {point.function}")
+        start, size, offset = symbol.address, symbol.size, point.offset
+        if offset and offset >= size:
+            raise AttachError(f"Offset outside the function bounds ('{point.function}' size is {size})")
+    if offset and not unsafe and not disassembly.is_boundary(machine.arch, machine.code(start, size), offset):
+        raise AttachError(f"Could not add kprobe into middle of instruction: {point.name}")
+    # C functions are called or jumped to; what assembly does is anybody's guess
+    exact = offset != 0 or not machine.functions[point.function].typed if point.function else True
+    return start + offset, exact

@@ -1,0 +1,1 @@
+"""The system machine: an unmodified distribution kernel, booted in the emulator."""

@@ -1,0 +1,50 @@
+from collections.abc import Callable
+
+class Glue:
+    def __new__(
+        cls,
+        handed: int,
+        syndrome: int,
+        trap: int,
+        deliver: int,
+        cpu: int,
+        special: Callable[[int], None],
+        words: int,
+        shift: int,
+        uc: int,
+        translate: int,
+        invalidate: int,
+        ram: int,
+        ram_size: int,
+    ) -> Glue: ...
+    def addresses(self) -> tuple[int, int, int, int]: ...
+
+class Entry:
+    def __new__(
+        cls,
+        state: int,
+        offsets: bytes,
+        deliver: int,
+        cpu: int,
+        reg_read: int,
+        flags: int,
+        words: int,
+        trap: int,
+        special: Callable[[int], bool],
+    ) -> Entry: ...
+    def addresses(self) -> tuple[int, int, int, int, int]: ...
+
+class Coherence:
+    def __new__(
+        cls,
+        uc: int,
+        cpu: int,
+        host: int,
+        size: int,
+        reset_dirty: int,
+        invalidate: int,
+        protect: int,
+        written: int,
+        protect_slot: int,
+        written_slot: int,
+    ) -> Coherence: ...

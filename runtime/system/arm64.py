@@ -1,0 +1,329 @@
+"""An arm64 processor (Cortex-A53) for booting: reset into EL1, exceptions, the generic timer's registers, cache maintenance.
+
+The architecture's documents are the Arm ARM (DDI 0487) and, for how Linux is entered, Documentation/arch/arm64/booting.rst. The model is
+the Cortex-A53 because nothing in it comes from the host: the emulator's richer ones have RNDR, which does.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from ctypes import byref, c_uint32, c_uint64, c_void_p
+from typing import TYPE_CHECKING, NamedTuple
+
+from pyprobe.runtime.machine import unicorn
+from pyprobe.runtime.machine.arm64 import ARM64
+from pyprobe.runtime.machine.clock import Clock
+from pyprobe.runtime.machine.cpu_state import verify_word
+from pyprobe.runtime.system.cpu import HARD, Processor
+from pyprobe.runtime.system.internals import mismatch, pointer
+from pyprobe.runtime.system.ram import PAGE, Ram
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.system.description import SystemDescription
+
+CORTEX_A53 = 1  # uc_cpu_arm64
+COUNTER_SHIFT = 4  # 16 ns a tick: 62.5 MHz, what CNTFRQ_EL0 says
+TRAP = 0x7070  # the immediate of the SVC that is a call to this machine
+HVC, SMC, SVC = 11, 13, 2  # exception numbers of the emulator
+
+_CP_REG, _PSTATE, _SP_EL0 = 290, 265, 270  # uc_arm64_reg
+_EL1H_MASKED = 0x3C5  # PSTATE: EL1 with its own stack, all interrupts masked
+
+# ARMCPRegInfo: name, type, opaque, fieldoffset, readfn, writefn
+_NAME, _TYPE, _OPAQUE, _FIELD, _READ, _WRITE = 0, 20, 32, 48, 80, 88
+
+ADDRESS = 0xFFFF_FFFF_F000  # of a table or page, in a descriptor
+VALID, TABLE = 1, 2
+
+
+class SystemRegister(NamedTuple):
+    """The operands by which MRS and MSR name a system register."""
+
+    op0: int
+    op1: int
+    crn: int
+    crm: int
+    op2: int
+
+
+SP_EL0 = SystemRegister(3, 0, 4, 1, 0)
+TTBR0_EL1 = SystemRegister(3, 0, 2, 0, 0)
+TTBR1_EL1 = SystemRegister(3, 0, 2, 0, 1)
+TPIDR_EL1 = SystemRegister(3, 0, 13, 0, 4)
+VBAR_EL1 = SystemRegister(3, 0, 12, 0, 0)
+CNTPCT_EL0, CNTVCT_EL0 = SystemRegister(3, 3, 14, 0, 1), SystemRegister(3, 3, 14, 0, 2)
+CNTV_TVAL_EL0, CNTV_CTL_EL0, CNTV_CVAL_EL0 = (SystemRegister(3, 3, 14, 3, n) for n in range(3))
+CNTP = tuple(SystemRegister(3, 3, 14, 2, n) for n in range(3))
+SCR_EL3, CPTR_EL3 = SystemRegister(3, 6, 1, 1, 0), SystemRegister(3, 6, 1, 1, 2)
+HCR_EL2, CPTR_EL2 = SystemRegister(3, 4, 1, 1, 0), SystemRegister(3, 4, 1, 1, 2)
+CNTHCTL_EL2, CNTVOFF_EL2 = SystemRegister(3, 4, 14, 1, 0), SystemRegister(3, 4, 14, 0, 3)
+DC_CVAU, IC_IVAU = SystemRegister(1, 3, 7, 11, 1), SystemRegister(1, 3, 7, 5, 1)
+
+RESET = (
+    (SCR_EL3, 0x531 | 3 << 16),  # below: non-secure, 64-bit, HVC allowed
+    (HCR_EL2, 1 << 31 | 3 << 40),  # EL1 is 64-bit
+    (CNTHCTL_EL2, 3),  # counter and timer belong to EL1
+    (CNTVOFF_EL2, 0),
+    (CPTR_EL3, 0x100),  # floating point is not trapped
+    (CPTR_EL2, 0x32FF),
+)
+"""The processor starts in EL3; this is what firmware and a hypervisor set before they enter a kernel."""
+
+READ = ctypes.CFUNCTYPE(c_uint64, c_void_p, c_void_p)
+WRITE = ctypes.CFUNCTYPE(None, c_void_p, c_void_p, c_uint64)
+
+
+class _CpReg(ctypes.Structure):
+    """uc_arm64_cp_reg"""
+
+    _fields_ = [(name, c_uint32) for name in ("crn", "crm", "op0", "op1", "op2")] + [("val", c_uint64)]
+
+
+class Arm64(Processor):
+    """`on_call` answers HVC and SMC: it gets the function's number and first argument and returns x0."""
+
+    arch = ARM64
+    invalidate_symbol = "tb_invalidate_phys_range_aarch64"
+
+    def __init__(self, ram: Ram, clock: Clock, *, native: bool | None = None) -> None:
+        super().__init__(ram, clock, model=CORTEX_A53, native=native)
+        self.on_call: Callable[[int, int], int] = lambda function, argument: -1
+        offsets = self.offsets
+        self.env = pointer(self.cpu + offsets.env)
+        if self.env != self.cpu + offsets.arm_state:
+            raise mismatch("CPUState.env_ptr", hex(self.cpu + offsets.arm_state), hex(self.env))
+        self._check_registers()
+        self._table = pointer(self.cpu + offsets.arm_registers)
+        self._find = ctypes.PYFUNCTYPE(c_void_p, c_void_p, c_uint32)(self.function("get_arm_cp_reginfo_aarch64"))
+        self.sp_el0 = self.word(SP_EL0, "SP_EL0")
+        self._ttbr0, self._ttbr1 = self.word(TTBR0_EL1, "TTBR0_EL1"), self.word(TTBR1_EL1, "TTBR1_EL1")
+        self._install()
+
+    def _check_registers(self) -> None:
+        first = self.env + self.offsets.arm_x0
+        for name, offset in ARM64.state.items():
+            if offset < 8 * 31 and verify_word(first + offset, lambda value, name=name: self._write(name, value)) is None:  # type: ignore[misc]  # binds the loop's value
+                raise mismatch(f"register {name}", "in its place", "elsewhere")
+            self._write(name, 0) if offset < 8 * 31 else None
+        self._words_of = {name: c_uint64.from_address(first + offset) for name, offset in ARM64.state.items()}
+
+    def _entry(self, register: SystemRegister, name: str = "") -> int:
+        """The emulator's description of a system register. name: what it must be called there."""
+        op0, op1, crn, crm, op2 = register
+        key = 1 << 28 | 0x13 << 16 | op0 << 14 | op1 << 11 | crn << 7 | crm << 3 | op2
+        entry: int | None = self._find(self._table, key)
+        if not entry:
+            raise mismatch(f"system register {name or register}", "known", "missing")
+        if name:
+            found = ctypes.string_at(pointer(entry + _NAME))
+            if found != name.encode():
+                raise mismatch(f"system register {register}", name, found.decode("ascii", "replace"))
+        return entry
+
+    def word(self, register: SystemRegister, name: str) -> c_uint64:
+        """Where the value of a plain system register lies. name: what the emulator calls it, to be sure."""
+        return c_uint64.from_address(self.env + pointer(self._entry(register, name) + _FIELD))
+
+    def set_system(self, register: SystemRegister, value: int) -> None:
+        """Write a system register as software would."""
+        op0, op1, crn, crm, op2 = register
+        operand = _CpReg(crn, crm, op0, op1, op2, value)
+        self._api.check(self.library.uc_reg_write(self.uc, _CP_REG, byref(operand)), "uc_reg_write")
+
+    def provide(
+        self,
+        register: SystemRegister,
+        read: Callable[[], int] | None = None,
+        write: Callable[[int], None] | None = None,
+    ) -> None:
+        """Have a system register answered by a device."""
+        entry = self._entry(register)
+
+        def on_read(env: int, which: int) -> int:
+            try:
+                return read() if read else 0
+            except BaseException as error:
+                self.fail(error)
+                return 0
+
+        def on_write(env: int, which: int, value: int) -> None:
+            try:
+                if write:
+                    write(value)
+            except BaseException as error:
+                self.fail(error)
+
+        reader, writer = READ(on_read), WRITE(on_write)
+        self._keep += [reader, writer]
+        c_uint64.from_address(entry + _READ).value = ctypes.cast(reader, c_void_p).value or 0
+        c_uint64.from_address(entry + _WRITE).value = ctypes.cast(writer, c_void_p).value or 0
+
+    def _install(self) -> None:
+        deliver = self.function("arm_cpu_do_interrupt_aarch64")
+        self._deliver = ctypes.PYFUNCTYPE(None, c_void_p)(deliver)
+        settings = {
+            "handed": 1 << HVC | 1 << SMC,
+            "syndrome": self.env + self.offsets.arm_syndrome,
+            "trap": TRAP,
+            "deliver": deliver,
+            "cpu": self.cpu,
+            "special": self._special,
+            "words": ctypes.addressof(self.words),
+            "shift": COUNTER_SHIFT,
+            "uc": self.uc,
+            "translate": self.function("uc_vmem_translate"),
+            "invalidate": self.function(self.invalidate_symbol),
+            "ram": self.ram.base,
+            "ram_size": self.ram.size,
+        }
+        if self.native:
+            from pyprobe.runtime.system._native import Glue
+        else:
+            from pyprobe.runtime.system.twin import Glue  # type: ignore[assignment]  # the same, in Python
+        self._glue = Glue(**settings)  # type: ignore[arg-type]  # numbers, and one function
+        exception, counter, clean, user = self._glue.addresses()
+        self._api.hook_add(self.uc, unicorn.HOOK_INTR, exception, user)
+        for register in (CNTPCT_EL0, CNTVCT_EL0):
+            entry = self._entry(register)
+            c_uint64.from_address(entry + _OPAQUE).value = user
+            c_uint64.from_address(entry + _READ).value = counter
+        for register in (IC_IVAU, DC_CVAU):
+            entry = self._entry(register)
+            c_uint32.from_address(entry + _TYPE).value = 0  # no longer "does nothing"
+            c_uint64.from_address(entry + _OPAQUE).value = user
+            c_uint64.from_address(entry + _WRITE).value = clean
+        for register in CNTP:
+            self.provide(register)  # the physical timer is a hypervisor's; it never fires
+
+    def _special(self, number: int) -> None:
+        try:
+            if number == SVC:
+                if not self.on_trap():
+                    self._deliver(self.cpu)
+            else:
+                function, argument = self._words_of["x0"].value & 0xFFFF_FFFF, self._words_of["x1"].value
+                self._words_of["x0"].value = self.on_call(function, argument) & 0xFFFF_FFFF_FFFF_FFFF
+        except BaseException as error:
+            self.fail(error)
+
+    def reset(self, entry: int, device_tree: int) -> None:
+        """Be as a boot loader leaves the processor: EL1, interrupts masked, MMU off, at the kernel's entry, the device tree in x0."""
+        for register, value in RESET:
+            self.set_system(register, value)
+        self._word.value = _EL1H_MASKED
+        self.library.uc_reg_write(self.uc, _PSTATE, byref(self._word))
+        self.set_system(CNTVOFF_EL2, 0)  # a write of a system register makes the emulator notice the new exception level
+        for i in range(31):
+            self.set(f"x{i}", 0)
+        self.set("x0", device_tree)
+        self.set("pc", entry)
+
+    def interrupt(self, level: bool) -> None:
+        if level:
+            self.interrupt_request.value |= HARD
+            self.clock.interrupt()
+        else:
+            self.interrupt_request.value &= ~HARD
+
+    @property
+    def user_mode(self) -> bool:
+        """Whether the processor executes a program, not the kernel."""
+        self._word.value = 0
+        self.library.uc_reg_read(self.uc, _PSTATE, byref(self._word))
+        return self._word.value & 0xC == 0
+
+    def current_task(self, kernel: SystemDescription) -> Callable[[], int]:
+        """The kernel keeps its address in SP_EL0 (arch/arm64/include/asm/current.h). That is the program's stack while a program runs;
+        then the per-cpu variable `__entry_task` has it, which the kernel's entry reads."""
+        word, cpu_offset, view = self.sp_el0, self.word(TPIDR_EL1, "TPIDR_EL1"), self.ram.view
+        entry = entry_task(kernel)
+
+        def current() -> int:
+            address = word.value
+            if address >> 63 or not entry:
+                return address
+            start = self.translate(entry + cpu_offset.value & 0xFFFF_FFFF_FFFF_FFFF)
+            return int.from_bytes(view[start : start + 8], "little") if start >= 0 else 0
+
+        return current
+
+    def stack_pointer(self) -> int:
+        """The stack pointer in use."""
+        return self._words_of["sp"].value
+
+    def return_place(self) -> tuple[int, int]:
+        """At a function's first instruction: the stack pointer after its return, and the return address."""
+        words = self._words_of
+        return words["sp"].value, words["lr"].value
+
+    def kernel_stack(self, limit: int) -> tuple[int, ...]:
+        """The pc, and the return addresses of the frame records (AAPCS64, 6.4.6). At the first instruction of a function the caller is
+        still in the link register alone."""
+        words = self._words_of
+        frames = [self.state.pc]
+        link, record = words["lr"].value, words["fp"].value
+        if link >> 63:
+            frames.append(link)
+        while record >> 63 and len(frames) < limit:
+            pair = self.read(record, 16)
+            if pair is None:
+                break
+            above, address = int.from_bytes(pair[:8], "little"), int.from_bytes(pair[8:], "little")
+            if not address >> 63:
+                break
+            if address != link or len(frames) > 2:
+                frames.append(address)
+            if above <= record:
+                break
+            record = above
+        return tuple(frames[:limit])
+
+    def address_space(self) -> int:
+        return self._ttbr0.value & ADDRESS
+
+    def translate(self, address: int) -> int:
+        """The walk of a 4 KB granule with four levels, as Linux sets it up with 48-bit addresses (DDI 0487, D8.3)."""
+        ram, base = self.ram, self.ram.base
+        table = (self._ttbr1 if address >> 63 else self._ttbr0).value & ADDRESS
+        shift = 39
+        while True:
+            offset = table - base + (address >> shift & 511) * 8
+            if not 0 <= offset < ram.size:
+                return -1
+            entry = int.from_bytes(ram.view[offset : offset + 8], "little")
+            if not entry & VALID:
+                return -1
+            if shift == 12 or not entry & TABLE:
+                size = 1 << shift
+                found = (entry & ADDRESS & -size) + (address & size - 1) - base
+                return found if 0 <= found < ram.size else -1
+            table = entry & ADDRESS
+            shift -= 9
+
+
+
+
+_LDR_TASK = bytes.fromhex("9c6b74f8")  # ldr x28, [x28, x20]
+_ADRP, _ADRP_MASK, _ADD, _ADD_MASK = 0x9000_001C, 0x9F00_001F, 0x9100_039C, 0xFFC0_03FF  # adrp x28, PAGE; add x28, x28, OFFSET
+
+
+def entry_task(kernel: SystemDescription) -> int:
+    """The address of `__entry_task`, which kallsyms often lacks, from the code that reads it (`kernel_entry`, arch/arm64/kernel/entry.S); 0 if
+    that is not what it was."""
+    known = kernel.symbols.get("__entry_task")
+    if known is not None:
+        return known
+    symbol = kernel.symbol("el0t_64_sync")
+    code = kernel.code(symbol.address, symbol.size) if symbol else b""
+    end = code.find(_LDR_TASK)
+    page = -1
+    for at in range(0, max(end, 0), 4):
+        word = int.from_bytes(code[at : at + 4], "little")
+        if word & _ADRP_MASK == _ADRP and symbol is not None:
+            distance = (word >> 5 & 0x7_FFFF) << 2 | word >> 29 & 3
+            distance -= distance >> 20 << 21
+            page = (symbol.address + at & -PAGE) + distance * PAGE
+        elif word & _ADD_MASK == _ADD and page >= 0:
+            return page + (word >> 10 & 0xFFF)
+    return 0

@@ -1,0 +1,397 @@
+"""One emulated processor with its memory management unit: what the two architectures have in common.
+
+The emulator walks the kernel's own page tables. Time, stops and probes go the way of the user machine's engine: one block callback,
+always installed, that leaves to Python at the clock's deadline and at planted addresses. Interrupts join it: a pending one asks for
+the deadline, and is delivered as the next block begins, which makes its place in the instruction stream a matter of virtual time
+alone. Nothing ever stops the emulator elsewhere: it would execute a load or a device access twice.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Callable
+from ctypes import byref, c_size_t, c_uint32, c_uint64, c_void_p
+from importlib import import_module
+from typing import TYPE_CHECKING, NoReturn
+
+from pyprobe.runtime.machine import unicorn
+from pyprobe.runtime.machine.arch import Arch
+from pyprobe.runtime.machine.bound import Bound
+from pyprobe.runtime.machine.clock import Clock
+from pyprobe.runtime.machine.engine import Callbacks
+from pyprobe.runtime.machine.memory import Points
+from pyprobe.runtime.machine.state import NOWHERE, State
+from pyprobe.runtime.machine.unicorn import Library, UnicornError
+from pyprobe.runtime.system.internals import mismatch, offsets, pointer
+from pyprobe.runtime.system.ram import PAGE, Ram
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.system.description import SystemDescription
+
+HARD = 2  # CPU_INTERRUPT_HARD
+
+MMIO_READ = ctypes.CFUNCTYPE(c_uint64, c_void_p, c_uint64, ctypes.c_uint, c_void_p)
+MMIO_WRITE = ctypes.CFUNCTYPE(None, c_void_p, c_uint64, ctypes.c_uint, c_uint64, c_void_p)
+
+
+class Processor:
+    """One processor; `arm64.Arm64` and `x86_64.X86` are the real ones.
+
+    native: use the extensions (True: or fail, None: if they are there). why_not: why they are not used, or "".
+    on_trap: called when the guest executes the trap instruction; registers can be read and set then.
+        False: it goes the way of a system call.
+    on_power: called with "off" or "reset" when the guest asks for it.
+    halted: it waits for an interrupt.
+    """
+
+    arch: Arch
+    invalidate_symbol: str
+
+    def __init__(self, ram: Ram, clock: Clock, *, model: int, native: bool | None = None) -> None:
+        self.ram = ram
+        self.clock = clock
+        self.words = clock.words
+        self.state = State()
+        self.halted = False
+        self.on_trap: Callable[[], bool] = lambda: False
+        self.on_power: Callable[[str], None] = lambda what: None
+        self.offsets = offsets()
+        self._api = Library()
+        self.library = self._api.library
+        self._error: BaseException | None = None
+        self._keep: list[object] = []  # C callbacks must outlive the hooks
+        self._word = c_uint64()
+        self.uc = self._open(model)
+        self.cpu = pointer(self.uc + self.offsets.cpu)
+        self.interrupt_request = c_uint32.from_address(self.cpu + self.offsets.interrupt_request)
+        self._halted = c_uint32.from_address(self.cpu + self.offsets.halted)
+        self.points = Points()
+        self._hooks: set[int] = set()
+        self.callbacks, self.why_not = self._choose(native)
+        self.native = not self.why_not
+        self.callbacks.kicks(pointer(self.cpu + self.offsets.icount) + 2)
+        self.callbacks.activate({}, self.points)
+        invalidate = self._api.address(self.invalidate_symbol)
+        self._invalidate = ctypes.PYFUNCTYPE(None, c_void_p, c_uint64, c_uint64)(invalidate)
+        self._api.hook_add(self.uc, unicorn.HOOK_BLOCK, self.callbacks.block, self.callbacks.user)
+        self._words_of: dict[str, c_uint64] = {}
+
+    def _open(self, model: int) -> int:
+        api, arch = self._api, self.arch
+        handle = c_void_p()
+        api.check(self.library.uc_open(arch.uc_arch, arch.uc_mode, byref(handle)), "uc_open")
+        uc = handle.value or 0
+        api.ctl(uc, unicorn.CTL_CPU_MODEL, model)
+        api.ctl(uc, unicorn.CTL_USE_EXITS, 1)  # with no exits at all: a run ends when it is stopped
+        api.check(self.library.uc_mem_map_ptr(uc, self.ram.base, self.ram.size, unicorn.PROT_ALL, self.ram.address), "uc_mem_map_ptr")
+        return uc
+
+    def _choose(self, native: bool | None) -> tuple[Callbacks, str]:
+        why_not = "not wanted"
+        if native is not False:
+            try:
+                from pyprobe.runtime.machine.native import Native
+
+                import_module("pyprobe.runtime.system._native")
+                return Native(self), ""
+            except ImportError as error:
+                if native:
+                    raise
+                why_not = f"the extension was not built: {error}"
+        from pyprobe.runtime.machine.twin import Twin
+
+        return Twin(self), why_not
+
+    def function(self, name: str) -> int:
+        """The address of a function of libunicorn. Raises UnsupportedLibrary when it does not export it."""
+        address = self._api.address(name)
+        if not address:
+            raise mismatch(f"the function {name}", "exported", "missing")
+        return address
+
+    def map_device(self, base: int, size: int, read: Callable[[int, int], int], write: Callable[[int, int, int], None]) -> None:
+        """Registers of a device at a physical address: `read(offset, size)` gives a value, `write(offset, size, value)` takes one."""
+
+        def on_read(uc: int, offset: int, width: int, user: int) -> int:
+            try:
+                return read(offset, width)
+            except BaseException as error:
+                self.fail(error)
+                return 0
+
+        def on_write(uc: int, offset: int, width: int, value: int, user: int) -> None:
+            try:
+                write(offset, width, value)
+            except BaseException as error:
+                self.fail(error)
+
+        reader, writer = MMIO_READ(on_read), MMIO_WRITE(on_write)
+        self._keep += [reader, writer]
+        self.library.uc_mmio_map.argtypes = [c_void_p, c_uint64, c_size_t, c_void_p, c_void_p, c_void_p, c_void_p]
+        error = self.library.uc_mmio_map(
+            self.uc, base, size, ctypes.cast(reader, c_void_p), None, ctypes.cast(writer, c_void_p), None
+        )
+        self._api.check(error, "uc_mmio_map")
+
+    # registers
+
+    def _read(self, name: str) -> int:
+        self._word.value = 0
+        self.library.uc_reg_read(self.uc, self.arch.registers[name], byref(self._word))
+        return self._word.value
+
+    def _write(self, name: str, value: int) -> None:
+        self._word.value = value & NOWHERE
+        self.library.uc_reg_write(self.uc, self.arch.registers[name], byref(self._word))
+
+    def get(self, name: str) -> int:
+        """A register, unsigned. Raises KeyError for an unknown name."""
+        word = self._words_of.get(name)
+        if word is not None:
+            return word.value
+        if self.arch.registers[name] == self.arch.registers[self.arch.pc]:
+            return self.state.pc
+        return self._read(name)
+
+    def set(self, name: str, value: int) -> None:
+        """Set a register (low 64 bits of `value`); the pc between runs only."""
+        word = self._words_of.get(name)
+        if word is not None:
+            word.value = value & NOWHERE
+            return
+        if self.arch.registers[name] == self.arch.registers[self.arch.pc]:
+            self.state.pc = value & NOWHERE
+        self._write(name, value)
+
+    def register(self, name: str) -> Bound:
+        """A register as source for a handler. Raises KeyError for an unknown name."""
+        number = self.arch.registers[name]
+        word = self._words_of.get(name)
+        if word is not None:
+            return Bound(f"_register_{number}.value", {f"_register_{number}": word})
+        if number == self.arch.registers[self.arch.pc]:
+            return Bound("_cpu_state.pc", {"_cpu_state": self.state})
+        return Bound(f"_register_{number}()", {f"_register_{number}": lambda: self._read(name)})
+
+    # memory
+
+    def translate(self, address: int) -> int:
+        """The offset in RAM of a virtual address, by the page tables in force; -1 where nothing is mapped."""
+        raise NotImplementedError
+
+    def address_space(self) -> int:
+        """The physical address of the page tables of the program that runs."""
+        raise NotImplementedError
+
+    def read(self, address: int, size: int) -> bytes | None:
+        """Virtual memory as the processor sees it; None where a part of it is not there."""
+        start = self.translate(address)
+        if start < 0:
+            return None
+        here = PAGE - (address & PAGE - 1)
+        if size <= here:
+            return bytes(self.ram.view[start : start + size])
+        pieces = [bytes(self.ram.view[start : start + here])]
+        while here < size:
+            start = self.translate(address + here)
+            if start < 0:
+                return None
+            pieces.append(bytes(self.ram.view[start : start + min(PAGE, size - here)]))
+            here += PAGE
+        return b"".join(pieces)
+
+    def write(self, address: int, data: bytes) -> bool:
+        """Write to virtual memory, whatever its permissions; False, and nothing written, where a part of it is not there."""
+        places = []
+        done = 0
+        while done < len(data):
+            start = self.translate(address + done)
+            if start < 0:
+                return False
+            n = min(PAGE - (address + done & PAGE - 1), len(data) - done)
+            places.append((start, done, n))
+            done += n
+        for start, at, n in places:
+            self.ram.view[start : start + n] = data[at : at + n]
+        return True
+
+    def read_string(self, address: int, limit: int) -> bytes | None:
+        """Up to the first NUL or `limit` bytes; what precedes a page that is not there counts. None if the first byte is not there."""
+        found = b""
+        while len(found) < limit:
+            at = address + len(found) & NOWHERE
+            piece = self.read(at, min(limit - len(found), PAGE - (at & PAGE - 1)))
+            if piece is None:
+                return found or None
+            end = piece.find(b"\0")
+            if end >= 0:
+                return found + piece[:end]
+            found += piece
+        return found
+
+    # what the kernel's calling conventions put where
+
+    def current_task(self, kernel: SystemDescription) -> Callable[[], int]:
+        """A function that gives the address of the running task's task_struct. kernel: knows the kernel's symbols and types."""
+        raise NotImplementedError
+
+    def stack_pointer(self) -> int:
+        """The stack pointer in use."""
+        raise NotImplementedError
+
+    def return_place(self) -> tuple[int, int]:
+        """At a function's first instruction: the stack pointer after its return, and the return address."""
+        raise NotImplementedError
+
+    def kernel_stack(self, limit: int) -> tuple[int, ...]:
+        """The pc and the return addresses on the kernel's stack, innermost first."""
+        raise NotImplementedError
+
+    @property
+    def user_mode(self) -> bool:
+        """Whether the processor executes a program, not the kernel."""
+        raise NotImplementedError
+
+    # probe points
+
+    def plant(self, address: int, callback: Callable[[], object], *, exact: bool = False) -> None:
+        """Call `callback` whenever the instruction at a virtual address is about to execute; replaces an earlier one.
+
+        exact: `address` may lie where code falls through into it. All exact points together should be few.
+        """
+        where = self.points.exact if exact else self.points.blocks
+        if exact and address not in self._hooks:
+            self._hooks.add(address)
+            self._api.hook_add(self.uc, unicorn.HOOK_CODE, self.callbacks.code, self.callbacks.user, address, address)
+            self.forget(address)
+        where[address] = callback
+        self.callbacks.planted(self.points, address, exact, callback)
+
+    def pull(self, address: int) -> None:
+        """Undo `plant`; nothing happens where nothing is planted."""
+        for where, exact in ((self.points.blocks, False), (self.points.exact, True)):
+            if where.pop(address, None) is not None:
+                self.callbacks.planted(self.points, address, exact, None)
+
+    def forget(self, address: int) -> None:
+        """Drop what was translated from the instruction at a virtual address."""
+        start = self.translate(address)
+        if start >= 0:
+            self._invalidate(self.uc, start, start + 1)
+
+    # running
+
+    def interrupt(self, level: bool) -> None:
+        """The line of the interrupt controller."""
+        raise NotImplementedError
+
+    @property
+    def awake(self) -> bool:
+        """Whether something is there to end a wait for interrupts."""
+        return bool(self.interrupt_request.value & HARD)
+
+    @property
+    def dead(self) -> bool:
+        """Whether it waits and no interrupt could end that."""
+        return False
+
+    def run(self) -> bool:
+        """Run until somebody asks for a stop (True) or the processor waits for an interrupt (False).
+
+        Raises whatever a callback raised, KeyboardInterrupt when Ctrl-C was pressed, UnicornError; may be called again after the first two.
+        """
+        state = self.state
+        hook, sys.unraisablehook = sys.unraisablehook, self._lost
+        try:
+            while True:
+                if self.halted:
+                    if not self.awake:
+                        return False
+                    self.halted = False
+                if self._error is not None:
+                    self._raise()
+                error = self.callbacks.start()
+                state.pc = self._read(self.arch.pc)
+                self.halted = bool(self._halted.value)
+                if self._error is not None:
+                    self._raise()
+                if error:
+                    raise UnicornError(f"at {state.pc:#x}: {self.library.uc_strerror(error).decode()}")
+                if state.stopping:
+                    state.stopping = 0
+                    return True
+        finally:
+            sys.unraisablehook = hook
+
+    def _raise(self) -> NoReturn:
+        raised, self._error = self._error, None
+        self.state.stopping = 0
+        assert raised is not None
+        raise raised
+
+    def _lost(self, unraisable: sys.UnraisableHookArgs) -> None:
+        """Ctrl-C may raise at the very entrance of a callback, where ctypes would print and forget it."""
+        if unraisable.exc_value is not None and "ctypes callback" in (unraisable.err_msg or ""):
+            self.fail(unraisable.exc_value)
+        else:
+            sys.__unraisablehook__(unraisable)
+
+    def request_stop(self) -> None:
+        """End the run at the next block; from within a probe's callback, before the probed instruction executes."""
+        self.state.stopping = 1
+        self.clock.interrupt()
+
+    def attend(self) -> None:
+        """For the block callback: the deadline is reached."""
+        try:
+            self.clock.run_due()
+            self.deliver()
+        except BaseException as error:
+            self.fail(error)
+
+    def deliver(self) -> None:
+        """A block begins, and time was attended to: have a pending interrupt taken here."""
+        if self.interrupt_request.value & HARD:
+            self.state.kick = 1
+
+    def fail(self, error: BaseException) -> None:
+        """For callbacks: keep an exception (the first one) and stop."""
+        if self._error is None:
+            self._error = error
+        self.state.stopping = 1
+        self.clock.interrupt()
+
+    def enter(self) -> bool:
+        """For the callbacks: system calls are the kernel's own."""
+        return True
+
+    def miss(self, address: int, access: int) -> int:
+        """For the callbacks: page tables are the kernel's own."""
+        return 0
+
+    # contexts
+
+    @property
+    def _registers(self) -> tuple[int, int]:
+        """Where the registers lie in this process, and how many bytes of them are a program's and the kernel's to see."""
+        size = self.library.uc_context_size(self.uc) - self.offsets.context_header & ~15
+        return pointer(self.cpu + self.offsets.env), size
+
+    def save(self) -> bytes:
+        """The processor's registers, to be loaded by the same build of libunicorn."""
+        return ctypes.string_at(*self._registers)
+
+    def load(self, data: bytes) -> None:
+        """Make what `save` gave the processor's registers. Raises ValueError when it is of another size."""
+        address, size = self._registers
+        if len(data) != size:
+            raise ValueError("registers of another processor")
+        ctypes.memmove(address, data, size)
+        self.state.pc = self._read(self.arch.pc)
+
+    def close(self) -> None:
+        """Free the emulator. The RAM stays."""
+        if self.uc:
+            self.library.uc_close(self.uc)
+            self.uc = 0

@@ -1,0 +1,126 @@
+"""What libunicorn has no functions for: where a few words lie in its structures.
+
+Booting a kernel needs to deliver exceptions and interrupts and to see whether the processor waits. libunicorn does all of it inside and
+exports the functions, but not the structures. The places are those of one build of the library, which is recognised by the identity
+that its linker gave it; with any other the machine is refused, before anything runs. The processors check them again as they start
+(see `arm64.py` and `x86_64.py`).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pyprobe.runtime.machine.unicorn import UnicornError, locate
+
+
+class Offsets(NamedTuple):
+    """Places in bytes.
+
+    In uc_struct: cpu. In uc_context: context_header (bytes before the registers). In CPUState: interrupt_request (32 bits), env (pointer),
+    icount (pointer to the counter that is tested as a block begins), halted (32 bits), cpu_class (pointer). In ARMCPU: arm_registers
+    (pointer to the table of system registers). From CPUState to the architecture's own state: arm_state, x86_state; in these: arm_x0, arm_pc,
+    arm_syndrome; x86_eip, eflags, cc_src, cc_op, df and hflags, the six segments (es, cs, ss, ds, fs, gs) and model-specific registers.
+    From two functions to the slots of the procedure linkage table through which they are called: x86_protect_slot, x86_written_slot.
+    """
+
+    cpu: int
+    context_header: int
+    interrupt_request: int
+    env: int
+    icount: int
+    halted: int
+    cpu_class: int
+    arm_registers: int
+    arm_state: int
+    arm_x0: int
+    arm_pc: int
+    arm_syndrome: int
+    x86_state: int
+    x86_eip: int
+    x86_eflags: int
+    x86_cc_src: int
+    x86_cc_op: int
+    x86_df: int
+    x86_hflags: int
+    x86_segments: int
+    x86_star: int
+    x86_lstar: int
+    x86_fmask: int
+    x86_kernel_gs: int
+    x86_protect_slot: int
+    x86_written_slot: int
+
+
+BUILDS = {
+    "44285d3e80527122e9e361928189385906ec813e": Offsets(  # unicorn 2.1.4, the wheel for x86-64 Linux
+        cpu=0x1B8,
+        context_header=0x28,
+        interrupt_request=0x1C,
+        env=0x128,
+        icount=0x130,
+        halted=0x8198,
+        cpu_class=0x81B0,
+        arm_registers=0xD510,
+        arm_state=0xA350,
+        arm_x0=0x40,
+        arm_pc=0x140,
+        arm_syndrome=0xBD0,
+        x86_state=0x8A50,
+        x86_eip=0x80,
+        x86_eflags=0x88,
+        x86_cc_src=0x98,
+        x86_cc_op=0xA8,
+        x86_df=0xAC,
+        x86_hflags=0xB0,
+        x86_segments=0xB8,
+        x86_star=0x12D8,
+        x86_lstar=0x12E8,
+        x86_fmask=0x12F8,
+        x86_kernel_gs=0x1300,
+        x86_protect_slot=0x14C22D8 - 0x412C90,
+        x86_written_slot=0x14C4020 - 0x430760,
+    ),
+}
+"""By the build id of the library (the note NT_GNU_BUILD_ID)."""
+
+_NOTE = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0"  # name of 4 bytes, description of 20, NT_GNU_BUILD_ID
+_HEAD = 4096  # the notes lie behind the program headers
+
+
+class UnsupportedLibrary(UnicornError):
+    """This libunicorn is not one whose structures are known."""
+
+
+def build_id(path: str) -> str:
+    """The build id of a shared library in hexadecimal, "" if it has none."""
+    with open(path, "rb") as file:
+        head = file.read(_HEAD)
+    at = head.find(_NOTE)
+    return head[at + len(_NOTE) : at + len(_NOTE) + 20].hex() if at >= 0 else ""
+
+
+def offsets() -> Offsets:
+    """The places in the installed library. Raises UnsupportedLibrary saying what was expected and what was found."""
+    path = locate()
+    found = build_id(path)
+    if found not in BUILDS:
+        raise UnsupportedLibrary(
+            f"--kernel needs a libunicorn whose insides are known: build {' or '.join(BUILDS)} (unicorn 2.1.4, the x86-64 Linux wheel); "
+            f"{path} is build {found or 'unknown'}"
+        )
+    return BUILDS[found]
+
+
+def mismatch(what: str, expected: object, found: object) -> UnsupportedLibrary:
+    """The complaint that a check at start-up failed."""
+    return UnsupportedLibrary(f"--kernel: this libunicorn is not what its build id says: {what}: expected {expected}, found {found}")
+
+
+def pointer(address: int) -> int:
+    """The 64-bit word at an address of this process that is known to be mapped."""
+    import ctypes
+
+    return ctypes.c_uint64.from_address(address).value
+
+
+__all__ = ["BUILDS", "Offsets", "UnsupportedLibrary", "build_id", "mismatch", "offsets", "pointer"]

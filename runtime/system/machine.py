@@ -1,0 +1,223 @@
+"""The system machine: a kernel on a board, and the run of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pyprobe.runtime.machine.clock import NEVER, Clock
+from pyprobe.runtime.system.root.channel import HIDDEN_PID, Channel, Event
+from pyprobe.runtime.system.tasks import SystemTask, TaskLayout
+from pyprobe.runtime.system.text import KernelReturns, KernelText
+from pyprobe.runtime.user.outcome import shell_status
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.system.cpu import Processor
+    from pyprobe.runtime.system.description import SystemDescription
+    from pyprobe.runtime.system.ram import Ram
+
+TASKS = 4096  # task views kept; task_structs are reused, so there are hardly ever more
+
+
+class Board(Protocol):
+    """A computer: RAM, clock, processor and devices. command_line: what every kernel needs to be told on it."""
+
+    arch: str
+    command_line: str
+    ram: Ram
+    clock: Clock
+
+    @property
+    def processor(self) -> Processor: ...
+
+    @property
+    def console(self) -> bytes:
+        """What the kernel has written to its console."""
+
+    def boot(self, kernel: bytes, initrd: bytes, command_line: str) -> None:
+        """Put a kernel into memory and point the processor at it. Raises ValueError with the reason when it cannot be booted here."""
+
+    def save(self) -> dict[str, Any]:
+        """The state of the devices, as JSON can hold it."""
+
+    def load(self, state: dict[str, Any]) -> None: ...
+
+
+class TrapCaller:
+    """Who executed a trap instruction (root.channel.Caller)."""
+
+    def __init__(self, processor: Processor) -> None:
+        self._cpu = processor
+        arch = processor.arch
+        self._names = (arch.number, *arch.arguments[:4])
+        self.read_virtual = processor.read
+        self.write_virtual = processor.write
+        self.address_space = processor.address_space
+
+    def arguments(self) -> tuple[int, int, int, int, int]:
+        number, a, b, c, d = (self._cpu.get(name) for name in self._names)
+        return number, a, b, c, d
+
+    def set_result(self, value: int) -> None:
+        self._cpu.set(self._cpu.arch.result, value)
+
+
+class Hang(Exception):
+    """The guest waits for an interrupt that nothing will raise."""
+
+
+class SystemMachine:
+    """A booted, or booting, kernel (pyprobe.runtime.machine.interface.Machine).
+
+    channel: to the guest's init. ready: init has come to the point where it waits for a command; started: the command is about to run.
+    power: what the guest asked for last: "", "off" or "reset" (which a panic asks for, too). status: the exit status of the run.
+    """
+
+    booted = True
+
+    def __init__(self, board: Board, description: SystemDescription) -> None:
+        self.board = board
+        self.description = description
+        self.processor = board.processor
+        self.clock = board.clock
+        self.arch = board.arch
+        self.power = ""
+        self.status = 0
+        self.stop_requested = False
+        self.channel = Channel()
+        self.ready = self.started = False
+        self._stop_at = Event.NOTHING
+        self._hidden: dict[int, bool] = {}
+        self.processor.on_power = self._power
+        self.processor.on_trap = self._trap
+        self._caller = TrapCaller(self.processor)
+        self._tasks: dict[int, SystemTask] = {}
+        self._layout: TaskLayout | None = None
+        self._current: Callable[[], int] = self.processor.current_task(description)
+        self.functions = KernelText(self, description)
+        self.returns = KernelReturns(self)
+
+    @property
+    def current(self) -> SystemTask | None:
+        """The task that runs; None before there is one."""
+        address = self._current()
+        task = self._tasks.get(address)
+        if task is None:
+            task = self._new_task(address)
+        return task
+
+    def _new_task(self, address: int) -> SystemTask | None:
+        if not address >> 63:
+            return None
+        if self._layout is None:
+            self._layout = TaskLayout.of(self.description)
+        task = SystemTask(self.processor, self._layout, address)
+        if len(self._tasks) >= TASKS:
+            self._tasks.clear()
+        self._tasks[address] = task
+        return task
+
+    def engine_for(self, arch: str) -> Processor:
+        """The processor, whose registers can be read."""
+        return self.processor
+
+    def read(self, address: int, size: int) -> bytes | None:
+        """Memory as the processor sees it now; None where it is not readable."""
+        return self.processor.read(address, size)
+
+    def read_string(self, address: int, limit: int) -> bytes | None:
+        """A NUL-terminated string, cut at `limit` bytes; None where its first byte is not readable."""
+        return self.processor.read_string(address, limit)
+
+    def spaces(self) -> Iterable[Any]:
+        """None that are known from outside."""
+        return ()
+
+    def images(self, space: Any) -> list[Any]:
+        return []
+
+    def stop(self) -> None:
+        """End the run as soon as possible; may be called from a signal handler."""
+        self.stop_requested = True
+        self.processor.request_stop()
+
+    def run(self) -> int:
+        """Run until the guest powers off or somebody calls `stop`. Raises Hang, and what callbacks raise."""
+        self.stop_requested = False
+        while not self.stop_requested and not self.power:
+            if self.processor.run():
+                continue
+            if self.processor.dead:
+                self.power = "off"
+                break
+            deadline = self.clock.next_deadline()
+            if deadline == NEVER:
+                raise Hang("the guest waits and nothing can wake it")
+            self.clock.advance_to(deadline)
+            self.clock.run_due()
+        return self.status
+
+    def until(self, event: Event) -> None:
+        """Have the next run end when that has come: READY or START."""
+        self._stop_at = event
+
+    def shown(self, callback: Callable[[], object]) -> Callable[[], None]:
+        """`callback`, but not for the tasks that are ours: init and what carries files and output for it."""
+        hidden, current = self._hidden, self._current
+
+        def call() -> None:
+            ours = hidden.get(current())
+            if ours is None:
+                ours = self._ours()
+            if not ours:
+                callback()
+
+        return call
+
+    def _ours(self) -> bool:
+        """Whether the current task is one of ours. These never end, so that their addresses are theirs for the whole run."""
+        task = self.current
+        if task is None:
+            return False
+        ours = task.pid == HIDDEN_PID
+        if self.started or ours:
+            self._hidden[task.address] = ours
+        return ours
+
+    def save(self) -> dict[str, Any]:
+        """Everything but the RAM, as JSON can hold it."""
+        return {
+            "now": self.clock.words.now,
+            "registers": self.processor.save().hex(),
+            "halted": self.processor.halted,
+            "space": self.channel.space,
+            "devices": self.board.save(),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from what `save` gave; the RAM is as it was then."""
+        self.clock.words.now = state["now"]
+        self.clock.arm()
+        self.processor.load(bytes.fromhex(state["registers"]))
+        self.processor.halted = state["halted"]
+        self.channel.space = state["space"]
+        self.board.load(state["devices"])
+        self.ready = True
+
+    def _trap(self) -> bool:
+        """The guest executed the trap instruction; False: it was not our init, let its kernel see to it."""
+        event = self.channel.handle(self._caller)
+        if event is Event.READY:
+            self.ready = True
+        elif event is Event.START:
+            self.started = True
+        elif event is Event.EXIT:
+            self.status = shell_status(self.channel.status or 0)
+        if event in (self._stop_at, Event.EXIT, Event.FAILED) and event is not Event.NOTHING:
+            self._stop_at = Event.NOTHING
+            self.stop()
+        return event is not Event.REFUSED
+
+    def _power(self, what: str) -> None:
+        self.power = what
+        self.processor.request_stop()

@@ -1,0 +1,136 @@
+"""A session's run on a booted kernel: the kernel found, the machine made, how it went."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from pyprobe.runtime.system.booting import MEMORY, Boot, BootError, Options, last_lines, terminal_progress
+from pyprobe.runtime.system.description import SystemDescription
+from pyprobe.runtime.system.kernels import store
+from pyprobe.runtime.system.kernels.errors import KernelError
+from pyprobe.runtime.system.machine import Hang, SystemMachine
+from pyprobe.runtime.system.root import initramfs
+from pyprobe.runtime.system.root.channel import Event
+from pyprobe.runtime.system.root.command import DEFAULT_PATH
+from pyprobe.runtime.system.root.surroundings import NoRoot, furnish, root_directory
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.context import Names
+    from pyprobe.runtime.machine.clock import Clock
+    from pyprobe.runtime.probes.world import MachineWorld
+    from pyprobe.runtime.session import Settings
+
+MODULES = ("fuse", "overlay")
+
+
+def make_description(settings: Settings) -> SystemDescription:
+    """The kernel that the settings name, for scripts to be checked against. Raises RunError."""
+    from pyprobe.runtime.machine.targets import TargetResolver
+    from pyprobe.runtime.probes.world import find_command, program_arch
+    from pyprobe.runtime.session import FAILED, RunError
+
+    assert settings.kernel is not None
+    try:
+        kernel = store.find(settings.kernel)
+    except KernelError as error:
+        raise RunError(str(error) + (f"\nHINT: {error.hint}" if error.hint else ""), FAILED) from None
+    targets = TargetResolver(kernel.arch)
+    if settings.command is not None:
+        try:
+            root = root_directory(kernel.arch, settings.root, kernel.root)
+        except NoRoot as error:
+            raise RunError(str(error), FAILED) from None
+        path = settings.environ.get(b"PATH", DEFAULT_PATH)
+        targets = TargetResolver(kernel.arch, root=root, cwd=os.fsdecode(settings.cwd) if root == "/" else "/", search=os.fsdecode(path))
+        name = os.fsdecode(settings.command[0])
+        targets.command = find_command(targets, name)
+        arch = program_arch(targets, targets.command) if targets.command else ""
+        if arch and arch != kernel.arch:
+            raise RunError(f"{name} is a program for {arch}, and kernel {kernel.name} runs those for {kernel.arch}", FAILED)
+    return SystemDescription(kernel, targets, faithful=settings.faithful)
+
+
+def make_run(settings: Settings, world: MachineWorld, clock: Clock) -> SystemRun:
+    """The machine of these settings: ready for a command, or with --boot at the kernel's first instruction. Raises RunError."""
+    from pyprobe.runtime.machine.unicorn import UnicornError
+    from pyprobe.runtime.session import RunError
+
+    description = world.machine
+    assert isinstance(description, SystemDescription)
+    kernel = description.kernel
+    warnings: list[str] = []
+    try:
+        modules = [(path.stem, path.read_bytes()) for path in kernel.load_order(*MODULES)]
+        options = Options(settings.memory or MEMORY, settings.append, clock.epoch_ns)
+        initrd = initramfs.build(kernel.arch, modules)
+        boot = Boot(kernel, options, initrd, description, terminal_progress(), warnings.append, native=settings.native)
+        machine = boot.fresh(clock) if settings.boot else boot.ready(clock)
+        furnish(machine.channel, settings, kernel.arch, kernel.root, lambda: machine.stop_requested)
+        run = SystemRun(machine, warnings)
+        if not settings.boot:
+            run.prepare()
+    except (BootError, KernelError, UnicornError, NoRoot, OSError, ValueError) as error:
+        raise RunError(str(error)) from None
+    return run
+
+
+class SystemRun:
+    """A booted kernel with its command (runtime.machines.Machine). The id that the guest will give the command is not known before."""
+
+    command_pid = 0
+
+    def __init__(self, machine: SystemMachine, warnings: list[str]) -> None:
+        self.machine = machine
+        self._warnings = warnings
+        self._hang = ""
+
+    def prepare(self) -> None:
+        """Have everything done that comes before the command. Raises RunError when it cannot be started, Hang."""
+        self.machine.until(Event.START)
+        self.machine.run()
+        self._failed()
+
+    def start(self) -> None:
+        pass
+
+    def run(self) -> int:
+        try:
+            status = self.machine.run()
+        except Hang as error:
+            self._hang = str(error)
+            return 0
+        self._failed()
+        return status
+
+    def _failed(self) -> None:
+        """Raise RunError if the command could not be started."""
+        from pyprobe.runtime.session import RunError
+        from pyprobe.runtime.user.outcome import exec_message
+
+        failure, command = self.machine.channel.failure, self.machine.channel.command
+        if failure is None or command is None:
+            return
+        errno, what, of_command = failure
+        shown = command.arguments[0].decode("utf-8", "backslashreplace")
+        if of_command:
+            raise RunError(f"Failed to start {shown}: {exec_message(what, errno)}", 1)
+        raise RunError(f"Failed to start {shown}: the guest could not {what.decode()}: {os.strerror(errno)}", 1)
+
+    def stop(self) -> None:
+        self.machine.stop()
+
+    def report(self, names: Names, *, verbose: bool) -> Iterable[str]:
+        yield from (f"WARNING: {warning}" for warning in self._warnings)
+        console = self.machine.board.console
+        if self._hang:
+            yield f"WARNING: the run ended because {self._hang}{last_lines(console)}"
+        elif self.machine.power == "reset":
+            yield f"WARNING: the kernel panicked, or was told to start anew{last_lines(console)}"
+        elif verbose:
+            yield console.decode("utf-8", "replace").replace("\r", "")
+
+    def figures(self) -> list[tuple[str, str]]:
+        callbacks = "native" if self.machine.processor.native else "plain"
+        return [("virtual time, ns", str(self.machine.clock.now())), ("engine", f"{self.machine.arch} system ({callbacks} callbacks)")]

@@ -1,0 +1,83 @@
+"""The tasks of a booted kernel, read from its memory as they are asked for: where the members lie comes from the kernel's own types."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.system.cpu import Processor
+
+COMM_SIZE = 16  # TASK_COMM_LEN
+MASK = (1 << 64) - 1
+
+
+class Layout(Protocol):
+    """Who knows the kernel's types."""
+
+    def offset(self, record: str, *members: str) -> int:
+        """The offset of a member of a struct, or of a member of it, in bytes. Raises KeyError."""
+
+
+class TaskLayout(NamedTuple):
+    """Offsets in struct task_struct, and those of the ids in struct cred."""
+
+    comm: int
+    pid: int
+    tgid: int
+    real_parent: int
+    cred: int
+    uid: int
+    gid: int
+
+    @classmethod
+    def of(cls, types: Layout) -> TaskLayout:
+        """Raises KeyError when the kernel's types lack a member."""
+        where = {"uid": "cred", "gid": "cred"}
+        return cls(*(types.offset(where.get(member, "task_struct"), member) for member in cls._fields))
+
+
+class SystemTask:
+    """A task by the address of its task_struct (TaskView). A member whose memory is not there reads as zero."""
+
+    __slots__ = ("_cpu", "_layout", "_start", "_view", "address")
+
+    def __init__(self, cpu: Processor, layout: TaskLayout, address: int) -> None:
+        self._cpu = cpu
+        self._layout = layout
+        self.address = address
+        self._view = cpu.ram.view
+        self._start = cpu.translate(address)  # a struct of the slab allocator lies in the linear mapping, in one piece
+
+    @property
+    def comm(self) -> bytes:
+        at = self._start + self._layout.comm
+        return bytes(self._view[at : at + COMM_SIZE]).partition(b"\0")[0]
+
+    @property
+    def tid(self) -> int:
+        at = self._start + self._layout.pid
+        return int.from_bytes(self._view[at : at + 4], "little")
+
+    @property
+    def pid(self) -> int:
+        at = self._start + self._layout.tgid
+        return int.from_bytes(self._view[at : at + 4], "little")
+
+    @property
+    def ppid(self) -> int:
+        return self._read(self._pointer(self._layout.real_parent) + self._layout.tgid, 4)
+
+    @property
+    def uid(self) -> int:
+        return self._read(self._pointer(self._layout.cred) + self._layout.uid, 4)
+
+    @property
+    def gid(self) -> int:
+        return self._read(self._pointer(self._layout.cred) + self._layout.gid, 4)
+
+    def _pointer(self, member: int) -> int:
+        at = self._start + member
+        return int.from_bytes(self._view[at : at + 8], "little")
+
+    def _read(self, address: int, size: int) -> int:
+        return int.from_bytes(self._cpu.read(address, size) or b"", "little")

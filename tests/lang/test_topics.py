@@ -1,0 +1,40 @@
+"""The reference: every name of the language has one, and what it says comes from the tables."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyprobe.cli import main
+from pyprobe.lang import topics
+from pyprobe.lang.providers import PROVIDERS
+from pyprobe.lang.signatures import BUILTINS, FUNCTIONS
+
+
+@pytest.mark.parametrize("name", sorted({name for group in topics.names().values() for name in group}))
+def test_every_name(name: str) -> None:
+    text = topics.reference(name)
+    assert text is not None
+    assert name in text
+    assert text.endswith("\n")
+
+
+def test_nothing_is_left_out() -> None:
+    listed = {name for group in topics.names().values() for name in group}
+    assert set(PROVIDERS) == set(topics.PROBES)
+    assert listed >= {*FUNCTIONS, *BUILTINS, *PROVIDERS} - {"reg"}
+
+
+def test_text() -> None:
+    assert topics.reference("str()") == "str(p: int or pointer or string[, n: int])\n    the string at an address\n"
+    assert "a builtin" not in (topics.reference("arg3") or "")
+    assert topics.reference("nosuch") is None
+    assert (topics.reference("ppid") or "").count("ppid") == 2
+
+
+def test_command(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help", "hist"]) == 0
+    assert capfd.readouterr().out.startswith("hist(n: int[, bits: int literal])\n    log2 histogram\n")
+    assert main(["--help", "topics"]) == 0
+    assert "Library macros:" in capfd.readouterr().out
+    assert main(["-h", "strlne"]) == 1
+    assert capfd.readouterr().err == "ERROR: no help on 'strlne'\nHINT: similar: strlen, str, max_strlen\n"
