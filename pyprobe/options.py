@@ -258,7 +258,7 @@ def _check(options: Options) -> None:
         raise UsageError(f"--attach must be 'hook' or 'breakpoint', got {options.attach}")
     if options.clock is not None and options.clock != "real" and not options.clock.isdecimal():
         raise UsageError(f"--clock must be 'real' or seconds since 1970, got {options.clock}")
-    for name in ("boot", "append", "memory", "root", "faithful"):
+    for name in ("boot", "append", "memory", "faithful"):
         if getattr(options, name) and options.kernel is None:
             raise UsageError(f"--{name} needs --kernel")
     if options.memory is not None and not (options.memory.isdecimal() and LEAST_MEMORY <= int(options.memory) <= MOST_MEMORY):

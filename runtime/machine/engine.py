@@ -132,11 +132,12 @@ class Engine:
         self._executed_last = NOWHERE
         self._keep: list[object] = []  # C callbacks must outlive the hooks
         self._word = c_uint64()
-        self.trap_cost = TRAP_NS - arch.breakpoint.size - arch.breakpoint.jump
         count = len(arch.vectors)
-        self._wide = (ctypes.c_ubyte * (16 * count))()
+        self._vector_bytes = (ctypes.c_ubyte * (16 * count))()
         self._vector_numbers = (c_int * count)(*arch.vectors)
-        self._vector_places = (c_void_p * count)(*[ctypes.addressof(self._wide) + 16 * i for i in range(count)])
+        self._vector_places = (c_void_p * count)(*[ctypes.addressof(self._vector_bytes) + 16 * i for i in range(count)])
+        self.trap_cost = TRAP_NS - arch.breakpoint.size - arch.breakpoint.jump
+        self._wide = (ctypes.c_ubyte * 64)()  # for vector registers
         self.uc = self._open()
         self.callbacks, self.why_not = self._choose(native)
         self.native = not self.why_not
@@ -281,11 +282,11 @@ class Engine:
     def vectors(self) -> bytes:
         """The vector registers of the running task, 16 bytes each, in the order of the architecture's table."""
         self.library.uc_reg_read_batch(self.uc, self._vector_numbers, self._vector_places, len(self._vector_numbers))
-        return bytes(self._wide)
+        return bytes(self._vector_bytes)
 
     def set_vectors(self, data: bytes) -> None:
         """Set the vector registers of the running task."""
-        ctypes.memmove(self._wide, data, len(self._wide))
+        ctypes.memmove(self._vector_bytes, data, len(self._vector_bytes))
         self.library.uc_reg_write_batch(self.uc, self._vector_numbers, self._vector_places, len(self._vector_numbers))
 
     def _arguments_reader(self) -> Callable[[], tuple[int, ...]]:

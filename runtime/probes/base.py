@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pyprobe.runtime.probes.description import Description
     from pyprobe.runtime.probes.user import UserPoints
     from pyprobe.runtime.user.kernel import Kernel
-    from pyprobe.runtime.user.task import Task
 
 Handler = Callable[[], object]
 MakeHandler = Callable[[Binding], Handler]
