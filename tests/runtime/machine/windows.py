@@ -50,7 +50,7 @@ _KEPT = {"x86_64": ("lea", "leave", "lods", "loop", "in", "inc", "stos", "stc", 
 
 def usable(arch: str, text: str) -> bool:
     mnemonic = text.split(" ")[0]
-    if mnemonic.startswith(("set", "rc")) and "[" in text:
+    if (mnemonic.startswith(("set", "rc")) and "[" in text) or "cmpxchg16b" in text or "cmpxchg8b" in text:
         return False  # where these fault, the emulator gives wrong flags, breakpoint or not
     if "seg" in text or any(f" {s}s," in f" {text}" or f", {s}s" in f"{text}," for s in ("c", "d", "e", "s", "f", "g")):
         return False
