@@ -285,12 +285,21 @@ class X86(Processor):
         at = symbols.get("current_task")
         if at is None:
             at = symbols["pcpu_hot"] + kernel.offset("pcpu_hot", "current_task")
-        gs, kernel_gs, view, translate = self._gs, self._kernel_gs, self.ram.view, self.translate
+        gs, kernel_gs, ram = self._gs, self._kernel_gs, self.ram
+        known = -1  # the base whose variable `word` is
+        word = c_uint64()
 
         def current() -> int:
+            nonlocal known, word
             base = gs.value
-            start = translate((base if base >> 63 else kernel_gs.value) + at & 0xFFFF_FFFF_FFFF_FFFF)
-            return int.from_bytes(view[start : start + 8], "little") if start >= 0 else 0
+            if not base >> 63:
+                base = kernel_gs.value
+            if base != known:
+                start = self.translate(base + at & 0xFFFF_FFFF_FFFF_FFFF)
+                if start < 0:
+                    return 0
+                known, word = base, c_uint64.from_address(ram.address + start)
+            return word.value
 
         return current
 
