@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Iterator
 
 from pyprobe.runtime.system.kernels import apt, deb, store
@@ -10,6 +11,7 @@ from pyprobe.runtime.system.kernels.errors import KernelError
 
 METAPACKAGE = "linux-image-cloud-{arch}"
 ROOT_PACKAGE = "busybox-static"
+_APPLETS = re.compile(rb"\[\0\[\[\0(?:[A-Za-z][A-Za-z0-9_.+-]*\0)+")
 _HOSTS = {"x86_64": "amd64", "aarch64": "arm64"}  # uname(2)'s machine to Debian's architecture
 
 
@@ -65,9 +67,5 @@ _FILES = {
 def applets(program: bytes) -> list[str]:
     """The names of a busybox's applets, which it holds as one sorted run of strings that begins with `[` and `[[`
     (include/applet_tables.h of its build)."""
-    start = program.find(b"\0[\0[[\0") + 1
-    if not start:
-        return []
-    end = program.find(b"\0\0", start)
-    names = program[start:end].decode("ascii", "replace").split("\0")
-    return [n for n in names if n and "/" not in n and n not in (".", "..")]
+    runs = [found[0].decode().split("\0")[:-1] for found in _APPLETS.finditer(program)]
+    return max(runs, key=len, default=[])
