@@ -6,6 +6,7 @@ walked here and no subpackage can be forgotten.
 
 import importlib.util
 from pathlib import Path
+from zlib import crc32
 
 from setuptools import Extension, setup
 from setuptools.command.build_py import build_py
@@ -34,8 +35,14 @@ class BuildWithTables(build_py):
             tables.write(str(Path(self.build_lib) / "pyprobe" / "lang" / "grammar.json"))
 
 
+def checksum(part: str) -> str:
+    """Of an extension's source, which the extension keeps, so that one of an older checkout is noticed (runtime/machine/extension.py)."""
+    return f"{crc32((ROOT / 'runtime' / part / '_native.c').read_bytes()):08x}"
+
+
 setup(
     cmdclass={"build_py": BuildWithTables},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},  # one wheel for every Python from 3.11 on
     packages=sorted(package_dir),
     package_dir=package_dir,
     package_data=dict.fromkeys(package_dir, DATA),
@@ -43,7 +50,7 @@ setup(
         Extension(
             f"pyprobe.runtime.{part}._native",
             [f"runtime/{part}/_native.c"],
-            define_macros=[("Py_LIMITED_API", "0x030b0000")],
+            define_macros=[("Py_LIMITED_API", "0x030b0000"), ("SOURCE", f'"{checksum(part)}"')],
             py_limited_api=True,
             optional=True,  # the ctypes twins are correct without a compiler
             extra_compile_args=["-O2"],

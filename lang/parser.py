@@ -120,7 +120,8 @@ class _Parser:
         try:
             return self._loop(start)
         except Mistake as mistake:
-            first, last = mistake.start, mistake.end
+            first, last = min(mistake.start, len(self.source.text)), mistake.end
+            last = max(first, min(last, len(self.source.text)))
             if first == last:
                 first, last = self.lexer.place(first)
             diagnostics.error(f"syntax: {mistake.message}", Span(self.source, first, last))

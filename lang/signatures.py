@@ -44,7 +44,6 @@ from pyprobe.lang.typesys import String as StringType
 
 # ---- probes, by provider
 
-SPECIAL = frozenset({"begin", "end", "self", "test", "bench"})
 USER = frozenset({"uprobe", "uretprobe", "usdt"})
 KERNEL = frozenset({"kprobe", "kretprobe", "fentry", "fexit", "tracepoint", "rawtracepoint", "iter"})
 TRAMPOLINE = frozenset({"fentry", "fexit", "iter"})
@@ -440,7 +439,7 @@ _ALL = (
         unsafe=True,
         providers=frozenset({"kprobe", "uprobe"}),
     ),
-    Signature("unwatch", (Param("address", "int", "pointer"),), VOID, "accepted, does nothing", mode="async"),
+    Signature("unwatch", (Param("address", "int"),), VOID, "accepted, does nothing", mode="async"),
     # parameters of the command line
     Signature(
         "getopt",

@@ -74,7 +74,6 @@ USYM = Simple("usym_t", 16)
 USERNAME = Simple("username_t", 8)
 MAC = Simple("mac_address", 6)
 CGROUP_PATH = Simple("cgroup_path_t", 16)
-TIMESTAMP_MODE = Simple("timestamp_mode", 8)
 
 
 class Integer(Type):

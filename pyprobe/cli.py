@@ -47,7 +47,7 @@ def open_missing_streams() -> None:
         if getattr(sys, name) is None:
             while os.open(os.devnull, os.O_RDWR) < descriptor:
                 pass
-            setattr(sys, name, open(descriptor, "w" if descriptor else "r", closefd=False))
+            setattr(sys, name, open(descriptor, "w" if descriptor else "r", closefd=False))  # noqa: SIM115 - for the process's life
 
 
 def main(arguments: Sequence[str]) -> int:

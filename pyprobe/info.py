@@ -42,6 +42,6 @@ def text() -> str:
     return (
         f"System\n  OS: {uname.system} {uname.release} {uname.version}\n  Arch: {uname.machine}\n  Python: {sys.version.split()[0]}\n\n"
         f"Build\n  version: v{VERSION}\n" + "".join(f"  {p}: {_version(p)}\n" for p in PACKAGES) + "\n"
-        f"Machine\n  native extension: {f'no ({why_not})' if why_not else 'yes'}\n  user machine: x86_64\n\n"
+        f"Machine\n  native extension: {f'no ({why_not})' if why_not else 'yes'}\n  user machine: x86_64, arm64\n\n"
         f"Probe types\n{_columns([(name, 'yes') for name in PROVIDERS])}\n"
     )

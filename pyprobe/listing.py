@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pyprobe.messages import OK
 from pyprobe.options import Options
-from pyprobe.programs import read_program
+from pyprobe.programs import packaged_script, read_program
 
 if TYPE_CHECKING:
     from pyprobe.runtime.probes.base import Listed
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def run(options: Options) -> int:
     """Print the listing that the command line asks for; the exit status."""
     query = options.words[0] if options.words else "*"
-    if options.program is not None or os.path.isfile(query) or query == "-":
+    if options.program is not None or os.path.isfile(query) or query == "-" or (query.endswith(".pt") and packaged_script(query)):
         return list_script(options)
     if not options.words or ":" in query or "*" in query:
         pass

@@ -55,12 +55,12 @@ OPTIONS = (
     Option("k", "warnings", None, "count", "OUTPUT", "warn when a read or a map lookup fails at run time"),
     Option("", "no-warnings", None, "flag", "OUTPUT", "no warnings at all"),
     Option("", "stats", None, "flag", "OUTPUT", "at the end, a table of probes with hits, and figures of the machine, on stderr"),
-    Option("", "kernel", "NAME|FILE", "store", "MACHINE", "boot a real kernel and probe that (get one: pyprobe kernel install debian-arm64)"),
+    Option("", "kernel", "NAME|FILE", "store", "MACHINE", "boot a real kernel and probe that (pyprobe kernel install debian-arm64)"),
     Option("", "boot", None, "flag", "MACHINE", "with --kernel: trace from the kernel's first instruction on"),
     Option("", "append", "TEXT", "append", "MACHINE", "with --kernel: add to the kernel's command line (repeatable)"),
     Option("", "memory", "MB", "store", "MACHINE", "with --kernel: memory of the machine (default 256)"),
     Option("", "faithful", None, "flag", "MACHINE", "with --kernel: refuse the probes that Linux itself refuses"),
-    Option("", "attach", "HOW", "store", "MACHINE", "how probes in code are attached: hook (invisible) or breakpoint (as Linux does)"),
+    Option("", "attach", "HOW", "store", "MACHINE", "probes in code: hook (invisible) or breakpoint (as Linux does)"),
     Option("", "root", "DIR", "store", "MACHINE", "the directory of this host that the machine has as `/` (default: this host's)"),
     Option("", "view", "none|ro|PATH", "append", "MACHINE", "host files that appear: COMMAND alone, all, or PATH too (repeatable)"),
     Option("", "uid", "UID[:GID]", "store", "MACHINE", "run COMMAND as this user, not as root"),
@@ -258,7 +258,7 @@ def _check(options: Options) -> None:
         raise UsageError(f"--attach must be 'hook' or 'breakpoint', got {options.attach}")
     if options.clock is not None and options.clock != "real" and not options.clock.isdecimal():
         raise UsageError(f"--clock must be 'real' or seconds since 1970, got {options.clock}")
-    for name in ("boot", "append", "memory", "root", "faithful"):
+    for name in ("boot", "append", "memory", "faithful"):
         if getattr(options, name) and options.kernel is None:
             raise UsageError(f"--{name} needs --kernel")
     if options.memory is not None and not (options.memory.isdecimal() and LEAST_MEMORY <= int(options.memory) <= MOST_MEMORY):

@@ -32,7 +32,7 @@ def settings_of(options: Options) -> Settings:
     """What the command line says about a run."""
     from pyprobe.runtime.session import Settings
 
-    if options.root is not None and not os.path.isdir(options.root):
+    if options.kernel is None and options.root is not None and not os.path.isdir(options.root):
         raise UsageError(f"--root {options.root}: no such directory", prefix="ERROR: ")
     environ = {os.fsencode(k): os.fsencode(v) for k, v in os.environ.items()} if options.cmd is not None else {}
     for setting in options.env:

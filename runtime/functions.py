@@ -207,8 +207,9 @@ def system(context: RuntimeContext) -> Callable[[bytes], None]:
 
     def run(command: bytes) -> None:
         data, status = (context.run_command or _host_command)(command)
-        context.output.system(data)
-        if status:
+        if not status:
+            context.output.system(data)
+        else:
             context.output.error(b"command exited with code %d (Invalid argument)" % status)
 
     return run

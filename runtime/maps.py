@@ -14,8 +14,6 @@ from pyprobe.lang.typesys import Aggregate, Type
 from pyprobe.runtime import aggregates
 from pyprobe.runtime.zeros import zero_of
 
-SCALAR_KEY = 0
-
 
 class MapStorage:
     """One map. `data` is its dict for the whole run (never replaced, since handlers hold it)."""

@@ -163,7 +163,8 @@ class Session:
             context.on_exit = machine.stop
             return context
 
-        attachments = Attachments(machine.machine, self.world.machine, unsafe=self.settings.unsafe, breakpoints=self.settings.attach == "breakpoint")
+        breakpoints = self.settings.attach == "breakpoint"
+        attachments = Attachments(machine.machine, self.world.machine, unsafe=self.settings.unsafe, breakpoints=breakpoints)
         if self.settings.mode is None:
             run = Run(self.settings, program, probes, machine, make_context(output), attachments, output)
         else:

@@ -108,6 +108,10 @@ def test_script_from_file_stdin_and_package(pyprobe: Command, tmp_path: Path) ->
     assert pyprobe("opensnoop.pt", "--dry-run", cwd=tmp_path).status == 0
 
 
+def test_probes_of_a_packaged_script_are_listed(pyprobe: Command) -> None:
+    assert "tracepoint:syscalls:sys_enter_openat\n" in pyprobe("-l", "opensnoop.pt").out
+
+
 def test_a_target_that_nothing_mapped_is_said(pyprobe: Command) -> None:
     done = pyprobe("-e", "uprobe:libc:malloc { @ = count(); }")
     assert done.status == 0
@@ -179,6 +183,21 @@ def test_first_signal_ends_in_good_order(number: signal.Signals, command: list[s
     out, err = process.communicate(timeout=20)
     assert process.returncode == 0, err
     assert out.startswith(b"bye\n\n\n@ticks: ")
+
+
+@pytest.mark.parametrize(
+    ("redirection", "status", "message"),
+    [
+        (">&-", 0, "Attached 1 probe"),
+        ("<&- >&- 2>&-", 0, ""),
+        ("2>&-", 0, ""),
+        ("> /dev/full", 255, "Attached 1 probe\nERROR: Failed to write the output: No space left on device"),
+    ],
+)
+def test_streams_that_cannot_be_written(redirection: str, status: int, message: str) -> None:
+    shell = ["/bin/sh", "-c", f'"$0" -m pyprobe -e "begin {{ printf(\\"x\\n\\"); }}" {redirection}', sys.executable]
+    done = subprocess.run(shell, capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr.decode().strip()) == (status, message)
 
 
 def test_closed_stdout_ends_quietly() -> None:
@@ -259,3 +278,15 @@ kprobe:nosuchthing { }
     assert "@[session]: 10" in done.out
     assert "No matches for kprobe nosuchthing." in done.err
     assert "1: kprobe:do_fork {" in done.out
+
+
+def test_a_signal_from_outside_fires_self_probes():
+    command = [sys.executable, "-m", "pyprobe", "-e", 'self:signal:SIGUSR1 { print((probe, probetype)); @++; if (@ == 2) { exit(7); } }']
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stderr.readline() == b"Attached 1 probe\n"
+        for _ in range(2):
+            process.send_signal(signal.SIGUSR1)
+            assert process.stdout.readline() == b"(self:signal:SIGUSR1, special)\n"
+        out, _ = process.communicate(timeout=30)
+    assert out == b"\n\n@: 2\n"
+    assert process.returncode == 7

@@ -1,5 +1,5 @@
-"""Calls, as far as they can be judged without types: how many arguments, literals where they must be, where aggregations may stand,
-unsafe functions. Builtins that take a word (`nsecs(tai)`, `kstack(perf, 3)`) become Builtin nodes here, reg() as well.
+"""Calls, as far as they can be judged without types: how many arguments, literals where they must be, unsafe
+functions. Builtins that take a word (`nsecs(tai)`, `kstack(perf, 3)`) become Builtin nodes here, reg() as well.
 """
 
 from __future__ import annotations
@@ -36,22 +36,16 @@ def count_message(name: str, least: int, most: int | None, given: int) -> str:
 
 
 class _Calls:
-    """One walk over all blocks. `loose` are the aggregations not yet seen on the right side of a map assignment."""
+    """One walk over all blocks."""
 
     def __init__(self, unit: Unit) -> None:
         self.unit = unit
         self.diagnostics: Diagnostics = unit.diagnostics
-        self.loose: dict[int, n.Call] = {}
         self.provider = ""
 
     def change(self, node: n.Node) -> n.Node:
         if isinstance(node, n.Call):
             return self.call(node)
-        if isinstance(node, n.Assign) and not node.op and not isinstance(node.target, n.Variable):
-            value: n.Expr | None = node.value
-            while isinstance(value, n.Block):
-                value = value.result
-            self.loose.pop(id(value), None)
         return node
 
     def call(self, node: n.Call) -> n.Expr:
@@ -64,8 +58,6 @@ class _Calls:
         if signature is None:
             self.diagnostics.error(f"Unknown function: '{node.name}'", node.span)
             return node
-        if signature.mode == "aggregate":
-            self.loose[id(node)] = node
         if not self.counts(node, signature):
             return node
         if signature.providers is not None and self.provider not in signature.providers:
@@ -78,6 +70,11 @@ class _Calls:
                 else f"{node.name}() is an unsafe function being used in safe mode"
             )
             self.diagnostics.error(text, node.span)
+        if not signature.library and signature.params and signature.params[0].kinds == ("map",) and not isinstance(node.args[0], n.Map):
+            self.diagnostics.error(f"{node.name}() expects a map argument", node.args[0].span)
+            return node
+        if node.name == "debugf":
+            self.diagnostics.warning(DEBUGF, node.span)
         check = _CHECKS.get(node.name)
         message = check(node.args, node.name) if check is not None else ""
         if message:
@@ -88,19 +85,9 @@ class _Calls:
             self.diagnostics.error("Syntax comm(PID) is not supported in this probe type yet. Type: special", node.span)
         elif node.name == "cgroupid":
             return n.Integer(value=1, span=node.span)
-        elif node.name == "debugf":
-            self.diagnostics.warning(DEBUGF, node.span)
         elif node.name == "reg" and isinstance(node.args[0], n.String):
             return self.register(node, node.args[0].value.decode(errors="replace"))
         return node
-
-    def placement(self) -> None:
-        """What is left in `loose` stands where no aggregation may; that comes before anything else that is wrong with these calls."""
-        for node in self.loose.values():
-            same = [d for d in self.diagnostics.items if d.span is node.span]
-            for other in same:
-                self.diagnostics.items.remove(other)
-            self.diagnostics.error(f"{node.name}() must be assigned directly to a map", node.span)
 
     def unavailable(self, node: n.Call) -> None:
         if node.name.startswith("signal"):
@@ -217,6 +204,7 @@ class _Calls:
 
 # ---- checks of one function each: the message, or an empty string
 
+MOST_TRACED = 3  # values that bpf_trace_printk() takes
 CGROUP_ROOT = "/sys/fs/cgroup"  # the one control group that there is
 
 Args = list[n.Expr | n.TypeSpec]
@@ -299,6 +287,10 @@ def _signal(args: Args, name: str) -> str:
     return ""
 
 
+def _debugf(args: Args, name: str) -> str:
+    return f"cannot use more than {MOST_TRACED} conversion specifiers" if len(args) > MOST_TRACED + 1 else ""
+
+
 def _skboutput(args: Args, name: str) -> str:
     return f"{name}() writes packets, which the emulated network does not make"
 
@@ -321,6 +313,7 @@ _CHECKS: dict[str, Callable[[Args, str], str]] = {
     "pton": _pton,
     "signal": _signal,
     "signal_thread": _signal,
+    "debugf": _debugf,
     "skboutput": _skboutput,
     "percpu_kaddr": _percpu_kaddr,
     "cgroupid": _cgroupid,
@@ -333,4 +326,3 @@ def run(unit: Unit) -> None:
     for body in unit.bodies:
         calls.provider = body.point.provider
         rewrite(body.block, calls.change)
-    calls.placement()

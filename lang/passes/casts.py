@@ -16,7 +16,8 @@ def final(t: Type) -> Type:
         return t
     t = settle(t)
     if isinstance(t, Tuple) and any(isinstance(e, (Aggregate, Tuple)) for e in t.elements):
-        return Tuple(tuple(readable(final(e)) for e in t.elements))
+        elements = tuple(readable(final(e)) for e in t.elements)
+        return t if all(new is old for new, old in zip(elements, t.elements, strict=True)) else Tuple(elements)
     if isinstance(t, Record) and any(isinstance(e, (Aggregate, Tuple)) for _, e in t.fields):
         return Record(tuple((name, readable(final(e))) for name, e in t.fields))
     return t

@@ -16,7 +16,7 @@ from pyprobe.lang.passes.casts import convert, final, readable
 from pyprobe.lang.passes.infer import Inference
 from pyprobe.lang.passes.infer_statements import compound_span
 from pyprobe.lang.passes.unit import Unit
-from pyprobe.lang.passes.walk import copy
+from pyprobe.lang.passes.walk import copy, descend
 from pyprobe.lang.promote import kind
 from pyprobe.lang.source import Span
 from pyprobe.lang.typesys import BOOL, INT64, NONE, UINT64, VOID, Aggregate, Enum, Integer, Pointer, String, Tuple, Type
@@ -201,6 +201,8 @@ def _unroll(check: Checker, node: n.Unroll) -> Result:
     """The body as often as was written; that the number is a constant within bounds was checked long before."""
     body = check.block(node.body)
     times = node.count.value if isinstance(node.count, n.Integer) else 1
+    if not check.unit.grow((times - 1) * sum(1 for _ in descend(body)), node.span):
+        return []
     return [n.ExprStatement(expr=copy(body) if i else body, span=node.span) for i in range(times)]
 
 

@@ -44,6 +44,7 @@ _REFUSALS = {
     ("ksym", 0): _ADDRESS_ONLY,
     ("usym", 0): _ADDRESS_ONLY,
     ("join", 0): "() only supports int or pointer arguments ({kind} provided)",
+    ("macaddr", 0): "{name}() only supports array or pointer arguments ({kind} provided)",
     ("bswap", 0): "{name}() only supports integer arguments ({kind} provided)",
     ("kptr", 0): "{name}() only supports integer or pointer arguments ({kind} provided)",
     ("uptr", 0): "{name}() only supports integer or pointer arguments ({kind} provided)",
@@ -133,6 +134,9 @@ Special = Callable[["Checker", n.Call, list[Type]], n.Expr]
 def _format(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
     text = node.args[0]
     assert isinstance(text, n.String)
+    if node.name == "fail" and not all(isinstance(arg, (n.Integer, n.String, n.Boolean)) for arg in node.args[1:]):
+        check.error("fail() arguments need to be literals", node.span)
+        return node
     message = formats.count_error(text.value, len(node.args) - 1)
     if message:
         check.error(message, node.span)
@@ -295,7 +299,8 @@ def _pton(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
     try:
         ipaddress.ip_address(_text(node))
     except ValueError:
-        check.error(f"pton() expects a valid IPv4/IPv6 address, got {_text(node)}", node.span)
+        wanted = "a valid IPv4/IPv6 address" if set(_text(node)) & {".", ":"} else "an string argument of an IPv4/IPv6 address"
+        check.error(f"pton() expects {wanted}, got {_text(node)}", node.span)
     return node
 
 
@@ -320,14 +325,6 @@ def _macaddr(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
 def _space(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
     """kptr and uptr only say where a pointer points."""
     return n.Cast(spec=None, operand=_expression(node, 0), type=node.type, span=node.span)
-
-
-def _string_pair(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
-    for t in types[:2]:
-        if not isinstance(t, String):
-            check.error(f"{node.name}() only supports string arguments ({kind(t)} provided)", node.span)
-            break
-    return node
 
 
 _SPECIAL: dict[str, Special] = {

@@ -226,6 +226,8 @@ class Inference:
         if found is NONE:
             if unreadable:
                 self.error(f"Value '{unreadable}' cannot be assigned to a scratch variable.", span)
+            elif state.type is not NONE and isinstance(value, n.Tuple) and not value.items:
+                self.mismatch(f"${node.name}", "variable", found, state.type, span)
             elif self.reporting and _is_empty(value):
                 self.error("Invalid expression for assignment", span)
             return
@@ -266,7 +268,8 @@ class Inference:
             if differing:
                 self.error(differing, value.span if value is not None else span)
             else:
-                self.mismatch(state.name, "map", found, state.value, value.span if isinstance(value, n.Call) else span)
+                at = value.span if value is not None and _is_builtin_call(value) else span
+                self.mismatch(state.name, "map", found, state.value, at)
         elif joined is not state.value:
             state.value = joined
             self.changed = True
@@ -315,6 +318,13 @@ def _is_aggregation(value: n.Expr | None) -> bool:
     return isinstance(value, n.Call)
 
 
+def _is_builtin_call(value: n.Expr) -> bool:
+    """Whether messages about a value point at it: at a call of what upstream's library does not define."""
+    if not isinstance(value, n.Call) or value.name == "strftime":
+        return False
+    return value.name not in FUNCTIONS or not FUNCTIONS[value.name].library
+
+
 def _is_empty(value: n.Expr | None) -> bool:
     return (isinstance(value, n.Tuple) and not value.items) or (isinstance(value, (n.Block, n.If)) and value.type is NONE)
 
@@ -343,8 +353,8 @@ def _differing_parameters(known: Type, found: Type) -> str:
 
 def _fits_declared(declared: Type, found: Type) -> bool:
     """Whether a value may be assigned to a variable of a declared type: all integers can be converted."""
-    if isinstance(declared, Integer) and isinstance(found, (Integer, Enum)):
-        return True
+    if isinstance(declared, (Integer, Aggregate)) and isinstance(found, (Integer, Enum)):
+        return True  # that no variable can be an aggregation is reported with the declaration
     if isinstance(declared, String) and isinstance(found, String):
         return found.size <= declared.size
     joined = join(declared, found)

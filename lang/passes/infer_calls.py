@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pyprobe.lang import nodes as n
 from pyprobe.lang.promote import kind
 from pyprobe.lang.signatures import FUNCTIONS, Signature
-from pyprobe.lang.typesys import NONE, Enum, Integer, Type
+from pyprobe.lang.typesys import NONE, Aggregate, Enum, Integer, Type
 
 if TYPE_CHECKING:
     from pyprobe.lang.passes.infer import Inference, MapState
@@ -30,7 +30,7 @@ def call(ctx: Inference, node: n.Call) -> Type:
         elif position == 0 and isinstance(arg, n.MapAccess) and node.name == "delete":
             state = ctx.map(arg.map.name)
             ctx.use(state, False, arg.map.span)
-            ctx.assign_key(state, ctx.expr(arg.key), arg.span)
+            ctx.assign_key(state, ctx.expr(arg.key), node.span)
             arg.type = arg.map.type = state.value
         else:
             ctx.expr(arg)
@@ -54,9 +54,15 @@ def _aggregation(ctx: Inference, node: n.Call, signature: Signature) -> Type:
             return NONE
         if not isinstance(value.type, (Integer, Enum)):
             exact = node.name not in ("hist", "lhist", "tseries")
+            if not exact and isinstance(value.type, Aggregate) and value.type.castable:
+                return _result(ctx, node, signature)
             wanted, given = ("integer", str(value.type)) if exact else ("int", kind(value.type))
             ctx.error(f"{node.name}() only supports {wanted} arguments ({given} provided)", node.span, 0 if exact else 2)
             return NONE
+    return _result(ctx, node, signature)
+
+
+def _result(ctx: Inference, node: n.Call, signature: Signature) -> Type:
     found = signature.result if isinstance(signature.result, Type) else signature.result(node.args, ctx.config)
     return node.type if node.type == found else found
 
@@ -71,7 +77,7 @@ def _needs_value(ctx: Inference, node: n.Call) -> None:
     state = _map_of(ctx, node)
     if state is not None and state.value is NONE and not state.read:
         word = "Unknown" if node.name == "len" else "Undefined"
-        ctx.error(f"{word} map: {state.name}", node.args[0].span)
+        ctx.error(f"{word} map: {state.name}", node.args[0].span, 5)
 
 
 def _with_key(ctx: Inference, node: n.Call) -> None:

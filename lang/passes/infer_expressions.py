@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pyprobe.lang import nodes as n
 from pyprobe.lang.passes.constant import constant_boolean
+from pyprobe.lang.passes.walk import descend
 from pyprobe.lang.promote import arithmetic, is_integer, join, wide
 from pyprobe.lang.signatures import (
     BUILTINS,
@@ -90,7 +91,6 @@ def _enum_constant(ctx: Inference, node: n.EnumConstant) -> Type:
 
 
 def _identifier(ctx: Inference, node: n.Identifier) -> Type:
-    ctx.error(f"Unknown identifier: '{node.name}'", node.span)
     return NONE
 
 
@@ -292,7 +292,7 @@ def _comptime_if(ctx: Inference, node: n.If) -> Type:
     if taken is None:
         text = node.span.source.text
         start = text.rfind("comptime", node.span.start, node.condition.span.start)
-        end = node.condition.span.end
+        end = max(part.span.end for part in descend(node.condition) if part.span.source is node.span.source)
         end += len(text[end:]) - len(text[end:].lstrip(" )"))
         end = len(text[:end].rstrip()) if start >= 0 else node.span.end  # library code has the place of its call
         start = start if start >= 0 else node.span.start

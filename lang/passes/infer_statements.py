@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pyprobe.lang import nodes as n
+from pyprobe.lang.passes.walk import descend
 from pyprobe.lang.promote import join
 from pyprobe.lang.signatures import is_aggregation
 from pyprobe.lang.source import Span
@@ -66,7 +67,7 @@ def _compound(self: Inference, node: n.Assign) -> Type:
 
 def compound_span(node: n.Assign) -> Span:
     """Where messages about the operation in `x op= e` point: from the operator on."""
-    start, end = node.target.span.end, node.value.span.end
+    start, end = node.target.span.end, max(part.span.end for part in descend(node.value) if part.span.source is node.span.source)
     text = node.span.source.text[start:end]
     return Span(node.span.source, start + len(text) - len(text.lstrip()), end, node.span.outer)
 
@@ -76,7 +77,8 @@ def _let(self: Inference, node: n.Let) -> None:
     if node.spec is not None:
         declared = self.resolve(node.spec)
         if isinstance(declared, Aggregate):
-            self.error(f"Invalid variable declaration type: {declared}", node.spec.span)
+            self.error(f"Invalid variable declaration type: {declared}", node.spec.span, 3)
+            state.declared, state.type = True, declared
         elif declared is not NONE and not state.declared:
             state.declared = not (isinstance(declared, String) and not declared.size)
             joined = declared if state.declared or state.type is NONE else join(state.type, declared)
@@ -121,7 +123,7 @@ def _for_map(self: Inference, node: n.ForMap) -> None:
     if state.scalar is True:
         self.error(f"{node.map.name} has no explicit keys (scalar map), and cannot be used for iteration", node.map.span)
     elif value is NONE:
-        self.error(f"Undefined map: {node.map.name}", node.map.span)
+        self.error(f"Undefined map: {node.map.name}", node.map.span, 5)
     elif isinstance(value, Aggregate) and not value.castable:
         self.error(f"Loop expression does not support type: {value}", node.map.span)
     if value is not NONE and state.key is not NONE:

@@ -27,6 +27,7 @@ from pyprobe.lang.nodes import (
 )
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import children
+from pyprobe.lang.signatures import FUNCTIONS
 from pyprobe.lang.source import Span
 
 
@@ -110,6 +111,12 @@ class _Scopes:
             self._written(node.args[-1])
         elif isinstance(node, Increment) and isinstance(node.target, Variable):
             self._use(node.target, evaluated)
+        elif isinstance(node, Call) and node.name in FUNCTIONS and FUNCTIONS[node.name].library:
+            for arg in node.args:  # upstream's library takes variables by reference, and reports an unknown one as the call's
+                if isinstance(arg, Variable) and self._find(_key(arg)) is None:
+                    self._diagnostics.error(f"Undefined or undeclared variable: ${arg.name}", node.span)
+                else:
+                    self.visit(arg, evaluated)
         else:
             self.visit_all(node, evaluated and not isinstance(node, (SizeOf, OffsetOf, TypeInfo, TypeOf)))
 

@@ -104,11 +104,11 @@ class Unit:
         self.program: Program | None = None
 
     def grow(self, nodes: int, span: Span) -> bool:
-        """Count nodes that the expansion of macros is about to add; False, with an error recorded once, when there are too many."""
+        """Count nodes that macros or `unroll` are about to add; False, with an error recorded once, when there are too many."""
         within = self.expanded <= MOST_EXPANDED
         self.expanded += nodes
         if within and self.expanded > MOST_EXPANDED:
-            self.diagnostics.error("macro expansion makes the program too large", span)
+            self.diagnostics.error("expansion makes the program too large", span)
         return self.expanded <= MOST_EXPANDED
 
     def blocks(self) -> list[Block]:

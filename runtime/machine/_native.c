@@ -251,6 +251,69 @@ static PyType_Spec Table_spec = {
     "pyprobe.runtime.machine._native.Table", sizeof(Table), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, Table_slots,
 };
 
+/*
+ * What stands in a Table of traps for a breakpoint whose displaced instruction simply runs in its slot: the handler, and the slot.
+ * Other traps are Python callables, which say where to go on.
+ */
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *handler;
+    uint64_t slot;
+} Trap;
+
+static PyObject *Trap_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    unsigned long long slot;
+    PyObject *handler;
+    Trap *trap;
+
+    if (!PyArg_ParseTuple(args, "OK", &handler, &slot))
+        return NULL;
+    trap = (Trap *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
+    if (!trap)
+        return NULL;
+    trap->handler = Py_NewRef(handler);
+    trap->slot = slot;
+    return (PyObject *)trap;
+}
+
+static int Trap_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(((Trap *)self)->handler);
+    return 0;
+}
+
+static int Trap_clear(PyObject *self)
+{
+    Py_CLEAR(((Trap *)self)->handler);
+    return 0;
+}
+
+static void Trap_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+
+    PyObject_GC_UnTrack(self);
+    Trap_clear(self);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
+static PyType_Slot Trap_slots[] = {
+    {Py_tp_doc, "Trap(handler, slot): a breakpoint, for a Table."},
+    {Py_tp_new, Trap_new},
+    {Py_tp_dealloc, Trap_dealloc},
+    {Py_tp_traverse, Trap_traverse},
+    {Py_tp_clear, Trap_clear},
+    {0, NULL},
+};
+
+static PyType_Spec Trap_spec = {
+    "pyprobe.runtime.machine._native.Trap", sizeof(Trap), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, Trap_slots,
+};
+
 /* The callbacks of one engine. `user` of every hook is the Core. */
 
 typedef struct {
@@ -269,6 +332,7 @@ typedef struct {
     uint64_t *pc;                       /* the guest's pc in the CPU state, or NULL */
     int trap, trap_advance, trap_cost;  /* breakpoints: exception, how far the pc is behind it, what a hit adds to the clock */
     PyObject *attend, *enter, *miss, *fail, *interrupted, *trap_address, *go_to;
+    PyTypeObject *trap_type;
     PyObject *pages;
     Table *blocks, *exact, *traps;
 } Core;
@@ -476,6 +540,30 @@ static void on_syscall(void *uc, void *user)
         core->emu_stop(uc);
 }
 
+/* The same as `hit` where nothing has to be asked. */
+static void hit_plain(Core *core, Trap *trap, uint64_t address)
+{
+    struct state *state = core->state;
+    PyObject *result;
+    uint64_t slot = trap->slot;
+
+    if (state->fired != address) {
+        Py_INCREF((PyObject *)trap); /* it may remove itself */
+        result = PyObject_CallNoArgs(trap->handler);
+        Py_DECREF((PyObject *)trap);
+        if (!result) {
+            failed(core);
+            *core->pc = address;
+            state->fired = address;
+            return;
+        }
+        Py_DECREF(result);
+    }
+    state->fired = NOWHERE;
+    core->words->now += core->trap_cost;
+    *core->pc = slot;
+}
+
 /* Where the guest goes on after a breakpoint of ours; false: it is none, or the callback says so. */
 static bool hit(Core *core, PyObject *callback, uint64_t address)
 {
@@ -535,8 +623,14 @@ static void on_interrupt(void *uc, uint32_t number, void *user)
         }
         callback = table_get(core->traps, address);
         if (callback) {
+            bool ours = true;
+
             state->pc = address;
-            if (hit(core, callback, address)) {
+            if (Py_IS_TYPE(callback, core->trap_type) && core->pc)
+                hit_plain(core, (Trap *)callback, address);
+            else
+                ours = hit(core, callback, address);
+            if (ours) {
                 if (state->stopping || state->left)
                     core->emu_stop(uc);
                 return;
@@ -613,6 +707,7 @@ static int Core_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(core->exact);
     Py_VISIT(core->traps);
     Py_VISIT(core->interrupted);
+    Py_VISIT(core->trap_type);
     Py_VISIT(core->trap_address);
     Py_VISIT(core->go_to);
     return 0;
@@ -631,6 +726,7 @@ static int Core_clear(PyObject *self)
     Py_CLEAR(core->exact);
     Py_CLEAR(core->traps);
     Py_CLEAR(core->interrupted);
+    Py_CLEAR(core->trap_type);
     Py_CLEAR(core->trap_address);
     Py_CLEAR(core->go_to);
     return 0;
@@ -669,13 +765,15 @@ static PyObject *Core_traces(PyObject *self, PyObject *args)
 static PyObject *Core_breakpoints(PyObject *self, PyObject *args)
 {
     Core *core = (Core *)self;
-    PyObject *interrupted, *trap_address, *go_to;
+    PyObject *interrupted, *trap_address, *go_to, *trap_type;
     unsigned long long pc;
 
-    if (!PyArg_ParseTuple(args, "KiiiOOO", &pc, &core->trap, &core->trap_advance, &core->trap_cost, &interrupted, &trap_address, &go_to))
+    if (!PyArg_ParseTuple(args, "KiiiOOOO", &pc, &core->trap, &core->trap_advance, &core->trap_cost, &interrupted, &trap_address, &go_to,
+                          &trap_type))
         return NULL;
     core->pc = (uint64_t *)(uintptr_t)pc;
     core->interrupted = Py_NewRef(interrupted);
+    core->trap_type = (PyTypeObject *)Py_NewRef(trap_type);
     core->trap_address = Py_NewRef(trap_address);
     core->go_to = Py_NewRef(go_to);
     Py_RETURN_NONE;
@@ -710,7 +808,7 @@ static PyMethodDef Core_methods[] = {
     {"traces", Core_traces, METH_VARARGS,
      "traces(link, saved_flags, flags): where the syscall instruction leaves the pc and the flags; addresses, register number."},
     {"breakpoints", Core_breakpoints, METH_VARARGS,
-     "breakpoints(pc, trap, advance, cost, interrupted, trap_address, go_to): what the interrupt callback needs; pc: address of the pc or 0."},
+     "breakpoints(pc, trap, advance, cost, interrupted, trap_address, go_to, Trap): for the interrupt callback; pc: address of the pc or 0."},
     {"kicks", Core_kicks, METH_O, "kicks(address): the 16-bit word to fill with ones when state.kick asks for it."},
     {"start", Core_start, METH_NOARGS, "Run from state.pc; returns libunicorn's error."},
     {"flush", Core_flush, METH_NOARGS, "Empty the translation buffer."},
@@ -747,7 +845,9 @@ static int add_type(PyObject *module, const char *name, PyType_Spec *spec)
 
 static int execute(PyObject *module)
 {
-    return add_type(module, "Table", &Table_spec) < 0 || add_type(module, "Core", &Core_spec) < 0 ? -1 : 0;
+    if (add_type(module, "Table", &Table_spec) < 0 || add_type(module, "Trap", &Trap_spec) < 0 || add_type(module, "Core", &Core_spec) < 0)
+        return -1;
+    return PyModule_AddStringConstant(module, "SOURCE", SOURCE);
 }
 
 static PyModuleDef_Slot module_slots[] = {

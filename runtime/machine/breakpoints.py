@@ -1,8 +1,9 @@
 """Breakpoints as Linux plants them: code in guest memory is replaced, what it displaced runs in a slot.
 
-The first bytes of an instruction become `int3` (x86-64) or `brk` (arm64). When that traps, the table of the address space, keyed by address,
-says whose it is; the displaced instruction then runs in a slot, from where a jump leads back, or is simulated (see displaced.py). The
-immediates of `brk` are the kernel's (arch/arm64/include/asm/brk-imm.h), slots lie in a mapping named as there (kernel/events/uprobes.c).
+The first bytes of an instruction become `int3` (x86-64) or `brk` (arm64). When that traps, the table of the address space, keyed by
+address, says whose it is; the displaced instruction then runs in a slot, from where a jump leads back, or is simulated (see displaced.py).
+The immediates of `brk` are the kernel's (arch/arm64/include/asm/brk-imm.h), slots lie in a mapping named as there
+(kernel/events/uprobes.c).
 
 `Breakpoints` is for one address space; `FileBreakpoints` for a file, in every process that maps it.
 """
@@ -102,6 +103,24 @@ class Area:
         return (address + length, True) if offset else (address, False)
 
 
+class InSlot:
+    """The callback of a breakpoint whose instruction runs in a slot. parts: for the extension, which needs nothing else."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self, call: Call, slot: int) -> None:
+        self.parts = call, slot
+
+    def __call__(self) -> int:
+        call, slot = self.parts
+        call()
+        return slot
+
+    def step(self) -> int:
+        """Go on without telling anybody."""
+        return self.parts[1]
+
+
 def callback(
     engine: Engine, displaced: Displaced, address: int, slot: int, call: Call, post: Call | None, diverts: bool
 ) -> Callable[[], int | None]:
@@ -113,14 +132,10 @@ def callback(
     simulate = displaced.simulate
     step: Callable[[], int]
     if simulate is None or (not displaced.only_simulated and post is None):
-
-        def step() -> int:
-            return slot
-
-        def hit() -> int:
-            call()
-            return slot
-
+        plain = InSlot(call, slot)
+        if not diverts:
+            return plain
+        step = plain.step
     else:
         more = len(displaced.code) + engine.arch.breakpoint.jump
         words = engine.words
@@ -137,15 +152,9 @@ def callback(
                 post()
             return going
 
-        def hit() -> int:
-            call()
-            return step()
-
-    if diverts:
-
-        def hit() -> int:
-            going = call()
-            return going if type(going) is int else step()
+    def hit() -> int:
+        going = call()
+        return going if diverts and type(going) is int else step()
 
     hit.step = step  # type: ignore[attr-defined]  # see Engine.trap
     return hit

@@ -18,6 +18,10 @@ _ENDS = {"x86_64": frozenset({"call", "jmp", "ljmp", "notrack jmp", "bnd jmp", "
 _PADDING = {"x86_64": frozenset({"nop", "int3", "endbr64", "data16", "xchg"}), "arm64": frozenset({"nop", "udf", "bti"})}
 
 
+_BRANCHES = {"x86_64": ("j", "call", "ret", "loop", "ljmp", "lcall"),
+             "arm64": ("b", "bl", "blr", "br", "ret", "cbz", "cbnz", "tbz", "tbnz")}  # fmt: skip
+
+
 class Instruction:
     """`address`, raw `code` and its text."""
 
@@ -55,6 +59,13 @@ def instructions(arch: str, code: bytes, address: int) -> Iterator[Instruction]:
             at += step
 
 
+def first(arch: str, code: bytes) -> tuple[bytes, str] | None:
+    """The instruction that `code` begins with, as if at address 0: its bytes and its text. None where there is none."""
+    for _, size, mnemonic, operands in _decoder(arch).disasm_lite(code[: LONGEST[arch]], 0, 1):
+        return code[:size], f"{mnemonic} {operands}".rstrip()
+    return None
+
+
 def is_boundary(arch: str, code: bytes, offset: int) -> bool:
     """Whether an instruction begins at `offset` in a function whose machine code is `code`."""
     if arch == "arm64":
@@ -73,6 +84,17 @@ def falls_through(arch: str, code: bytes) -> bool:
         if i.mnemonic not in _PADDING[arch]:
             last = i
     return last is not None and last.mnemonic not in _ENDS[arch]
+
+
+def is_branch(arch: str, code: bytes) -> bool:
+    """Whether an instruction may go elsewhere than on: jumps, calls and returns, taken or not."""
+    first = next(instructions(arch, code, 0), None)
+    if first is None:
+        return False
+    mnemonic = first.mnemonic.rsplit(" ", 1)[-1]  # without prefixes
+    if arch == "x86_64":
+        return mnemonic.startswith(_BRANCHES[arch])
+    return mnemonic in _BRANCHES[arch] or mnemonic.startswith("b.")
 
 
 def listing(

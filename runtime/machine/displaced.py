@@ -1,7 +1,7 @@
 """Instructions that run somewhere else than where they were written: what a breakpoint displaces.
 
-Most instructions do the same anywhere and run in a slot. Those that use their own address are moved so that they still mean the old place, or
-their effect is worked out here (simulated), as the kernel does in arch/x86/kernel/kprobes/core.c and
+Most instructions do the same anywhere and run in a slot. Those that use their own address are moved so that they still mean the old place,
+or their effect is worked out here (simulated), as the kernel does in arch/x86/kernel/kprobes/core.c and
 arch/arm64/kernel/probes/simulate-insn.c. Some cannot be displaced at all. The rules of each architecture are in displaced_x86_64.py and
 displaced_arm64.py; Capstone decodes.
 """
@@ -12,7 +12,7 @@ import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from pyprobe.runtime.machine.disassembly import LONGEST, instructions
+from pyprobe.runtime.machine.disassembly import first
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.engine import Engine
@@ -54,15 +54,15 @@ class Displaced(NamedTuple):
 
 def displace(arch: str, code: bytes) -> Displaced:
     """The instruction that `code` begins with. Raises Refused where it cannot be displaced."""
-    instruction = next(instructions(arch, code[: LONGEST[arch]], 0), None)
-    if instruction is None or instruction.mnemonic in (".byte", ".word"):
+    instruction = first(arch, code)
+    if instruction is None:
         raise Refused(errno.EILSEQ, "there is no valid instruction")
-    key = (arch, instruction.code)
+    key = (arch, instruction[0])
     known = _known.get(key)
     if known is None:
         if len(_known) >= _KEPT:
             _known.clear()
-        known = _known[key] = _rules(arch)(instruction.code, str(instruction))
+        known = _known[key] = _rules(arch)(*instruction)
     return known
 
 

@@ -15,7 +15,7 @@ import ctypes
 import struct
 import sys
 from collections.abc import Callable
-from ctypes import byref, c_int, c_uint64, c_void_p
+from ctypes import byref, c_int, c_int64, c_uint32, c_uint64, c_void_p
 from enum import Enum, auto
 from typing import NamedTuple, NoReturn, Protocol
 
@@ -24,7 +24,7 @@ from pyprobe.runtime.machine.arch import Arch
 from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.machine.clock import Clock
 from pyprobe.runtime.machine.cpu_state import find_registers, verify_word
-from pyprobe.runtime.machine.memory import CACHED, EXECUTED, SHARED, AddressSpace, Points, W, X
+from pyprobe.runtime.machine.memory import CACHED, EXECUTED, SHARED, AddressSpace, Points, R, W, X
 from pyprobe.runtime.machine.physical import PAGE, PAGE_MASK, PhysicalMemory
 from pyprobe.runtime.machine.state import NOWHERE, State
 from pyprobe.runtime.machine.unicorn import Library, UnicornError
@@ -36,6 +36,9 @@ TRAP_NS = 1000
 
 _INVALID_ADDRESS = 0x588  # uc_struct.invalid_addr: the fill callback is told the page only, and there is no function for the rest
 
+_EXECUTED = ctypes.CFUNCTYPE(None, c_void_p, c_uint64, c_uint32, c_void_p)
+_ACCESSED = ctypes.CFUNCTYPE(None, c_void_p, c_int, c_uint64, c_int, c_int64, c_void_p)
+_PORT = ctypes.CFUNCTYPE(c_uint32, c_void_p, c_uint32, c_int, c_void_p, c_void_p)
 _INSTRUCTION = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p)
 
 
@@ -101,6 +104,7 @@ class Engine:
     native: use the extension (True: or fail, None: if it is there).
     on_syscall: called within the syscall instruction of the guest, registers readable; True to go on in the guest, False to
         leave `run`. Exceptions leave `run`.
+    on_step_fault: told the address of an instruction under a breakpoint that has faulted, and how; True: it is to be tried again.
     why_not: why the extension is not used, or "".
     cpu_state: look for the emulator's CPU state, to read registers where they lie. Without it everything is slower, x86 code runs
         in ring 0 and RDRAND is not refused. `cpu_state_found` tells; the attribute `cpu_state` is then the address of the first
@@ -114,6 +118,8 @@ class Engine:
         self.words = clock.words
         self.state = State()
         self.on_syscall: Callable[[], bool] = lambda: False
+        self.on_step_fault: Callable[[int, Stop], bool] | None = None
+        self._simulated: int | None = None
         self._api = Library()
         self.library = self._api.library
         self._space = AddressSpace(memory)
@@ -122,8 +128,14 @@ class Engine:
         self._fault: tuple[int, int] | None = None
         self._trap: int | None = None
         self._hooks: set[int] = set()  # addresses that have an exact hook
+        self._each: list[Callable[[int, int], None]] = []  # of on_instruction
+        self._executed_last = NOWHERE
         self._keep: list[object] = []  # C callbacks must outlive the hooks
         self._word = c_uint64()
+        count = len(arch.vectors)
+        self._vector_bytes = (ctypes.c_ubyte * (16 * count))()
+        self._vector_numbers = (c_int * count)(*arch.vectors)
+        self._vector_places = (c_void_p * count)(*[ctypes.addressof(self._vector_bytes) + 16 * i for i in range(count)])
         self.trap_cost = TRAP_NS - arch.breakpoint.size - arch.breakpoint.jump
         self._wide = (ctypes.c_ubyte * 64)()  # for vector registers
         self.uc = self._open()
@@ -219,6 +231,16 @@ class Engine:
 
         self._hook_python(unicorn.HOOK_INSN, _INSTRUCTION(call), instruction)
 
+    def hook_port(self, instruction: int, exception: int) -> None:
+        """For an architecture's setup: an instruction for input or output traps (the emulator would ask a device that is not there)."""
+
+        def call(uc: int, port: int, size: int, *rest: int) -> int:
+            self._trap = exception
+            self.library.uc_emu_stop(uc)
+            return 0
+
+        self._hook_python(unicorn.HOOK_INSN, _PORT(call), instruction)
+
     def keep(self, function: object) -> None:
         """For an architecture's setup: a C callback that must live as long as the engine."""
         self._keep.append(function)
@@ -259,17 +281,13 @@ class Engine:
 
     def vectors(self) -> bytes:
         """The vector registers of the running task, 16 bytes each, in the order of the architecture's table."""
-        return b"".join([self._vector(number) for number in self.arch.vectors])
-
-    def _vector(self, number: int) -> bytes:
-        self.library.uc_reg_read(self.uc, number, byref(self._wide))
-        return bytes(self._wide[:16])
+        self.library.uc_reg_read_batch(self.uc, self._vector_numbers, self._vector_places, len(self._vector_numbers))
+        return bytes(self._vector_bytes)
 
     def set_vectors(self, data: bytes) -> None:
         """Set the vector registers of the running task."""
-        for i, number in enumerate(self.arch.vectors):
-            ctypes.memmove(self._wide, data[16 * i : 16 * i + 16], 16)
-            self.library.uc_reg_write(self.uc, number, byref(self._wide))
+        ctypes.memmove(self._vector_bytes, data, len(self._vector_bytes))
+        self.library.uc_reg_write_batch(self.uc, self._vector_numbers, self._vector_places, len(self._vector_numbers))
 
     def _arguments_reader(self) -> Callable[[], tuple[int, ...]]:
         names = (self.arch.number, *self.arch.arguments)
@@ -515,6 +533,7 @@ class Engine:
     def faulted(self, address: int, access: int) -> None:
         """For a trap's callback that does an instruction's work: the instruction faults."""
         self._fault = (address, access)
+        self._simulated = self.state.pc
         self.state.left = 1
 
     def trap_address(self) -> int:
@@ -541,17 +560,65 @@ class Engine:
             state.left = 1
         return after
 
-    def _leave_slot(self, stop: Stop) -> None:
-        """The run has ended within displaced code: the task is where that code comes from."""
+    def _leave_slot(self, stop: Stop) -> bool:
+        """If the run has ended within displaced code, the task is where that code comes from. True: go on, a fault was dealt with."""
         state = self.state
+        faulted = stop.kind in (StopKind.FAULT, StopKind.TRAP) and self.on_step_fault is not None
+        simulated, self._simulated = self._simulated, None
+        if simulated is not None and faulted and self._step_fault(simulated, stop):
+            state.fired = simulated
+            return True
         for origin in self._space.points.origins:
             found = origin(state.pc)
             if found is not None:
                 address, begun = found
+                if faulted and not begun and self._step_fault(address, stop):
+                    return True
                 if stop.kind is StopKind.STOPPED and not begun:
                     state.fired = address
                 self.set(self.arch.pc, address)
-                return
+                break
+        return False
+
+    def _step_fault(self, address: int, stop: Stop) -> bool:
+        return self.on_step_fault is not None and self.on_step_fault(address, stop)
+
+    # every instruction
+
+    def on_instruction(self, function: Callable[[int, int], None]) -> None:
+        """Call `function(address, size)` before each instruction that is executed, from now on. Costs a call from C for each.
+
+        An instruction that the emulator repeats by jumping to it counts once, as in processors. To be asked for before the first run.
+        """
+        self._each.append(function)
+        if len(self._each) == 1:
+            self._hook_python(unicorn.HOOK_CODE, _EXECUTED(self._executed))
+
+    def _executed(self, uc: int, address: int, size: int, user: int) -> None:
+        state = self.state
+        if state.stopping:
+            return  # it is not going to be executed now
+        try:
+            again = address == self._executed_last and self.arch.repeats(self._space.peek(address, 4))
+            self._executed_last = address
+            if not again:
+                state.pc = address
+                for function in self._each:
+                    function(address, size)
+        except BaseException as error:
+            self.fail(error)
+
+    def on_access(self, access: int, function: Callable[[int, int], None]) -> None:
+        """Call `function(physical address, size)` when an instruction is about to read (R) or write (W) memory, from now on."""
+
+        def accessed(uc: int, kind: int, address: int, size: int, value: int, user: int) -> None:
+            try:
+                function(address & NOWHERE, size)
+            except BaseException as error:
+                self.fail(error)
+
+        kinds = (unicorn.HOOK_MEM_READ if access & R else 0) | (unicorn.HOOK_MEM_WRITE if access & W else 0)
+        self._hook_python(kinds, _ACCESSED(accessed))
 
     # running
 
@@ -574,8 +641,8 @@ class Engine:
                     self._raise()
                 stop = self._reason(error)
                 if stop is not None:
-                    if self._space.points.origins:
-                        self._leave_slot(stop)
+                    if self._space.points.origins and self._leave_slot(stop):
+                        continue
                     return stop
         finally:
             sys.unraisablehook = hook

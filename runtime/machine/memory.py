@@ -156,6 +156,7 @@ class AddressSpace:
         self.start_brk = self.brk = 0
         self.mmap_base = TASK_SIZE
         self.stack_limit = STACK_LIMIT
+        self._full_above = (TASK_SIZE, 0)  # above this address no gap has that many bytes, as far as `free_area` has looked
         self._vmas: list[Vma] = []
         self._starts: list[int] = []
 
@@ -164,6 +165,11 @@ class AddressSpace:
     def vmas(self) -> list[Vma]:
         """All mappings in the order of their addresses."""
         return list(self._vmas)
+
+    @property
+    def count(self) -> int:
+        """How many mappings there are."""
+        return len(self._vmas)
 
     def find(self, address: int) -> Vma | None:
         """The mapping that `address` lies in."""
@@ -211,6 +217,7 @@ class AddressSpace:
         i, j = self._range(start & PAGE_MASK, end)
         if i < j:
             gone = self._vmas[i:j]
+            self._full_above = (TASK_SIZE, 0)
             del self._vmas[i:j], self._starts[i:j]
             for vma in gone:
                 self._drop(vma.start, vma.end)
@@ -243,13 +250,16 @@ class AddressSpace:
             above = self.next_vma(hint)
             if above is None or above.start - (STACK_GUARD_GAP if above.grows_down else 0) >= hint + length:
                 return hint
-        top = self.mmap_base
-        for vma in reversed(self._vmas):
-            if vma.start >= self.mmap_base:
-                continue
+        searched, shortest = self._full_above
+        searched = min(searched, self.mmap_base)
+        top = searched if length >= shortest else self.mmap_base
+        vmas = self._vmas
+        for i in range(bisect_left(self._starts, top) - 1, -1, -1):
+            vma = vmas[i]
             if vma.end + length <= top:
                 break
             top = min(top, vma.start - (STACK_GUARD_GAP if vma.grows_down else 0))
+        self._full_above = top, length if top != searched or length < shortest else shortest
         return top - length if top - length >= MMAP_MIN else 0
 
     def _insert(self, vma: Vma) -> Vma:

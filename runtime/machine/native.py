@@ -6,13 +6,17 @@ import ctypes
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pyprobe.runtime.machine._native import Core, Table
+from pyprobe.runtime.machine import _native
+from pyprobe.runtime.machine._native import Core, Table, Trap
+from pyprobe.runtime.machine.extension import require_current
 from pyprobe.runtime.machine.unicorn import CTL_TLB_FLUSH
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.engine import Engine
     from pyprobe.runtime.machine.memory import Points
     from pyprobe.runtime.machine.twin import Host
+
+require_current(_native)
 
 
 class Native:
@@ -42,12 +46,14 @@ class Native:
     def breakpoints(self, engine: Engine, pc: int) -> None:
         """Have the interrupt callback serve breakpoints; pc: where the guest's pc lies, 0 if that is not known."""
         trap = engine.arch.breakpoint
-        self._core.breakpoints(pc, trap.number, trap.advance, engine.trap_cost, engine.interrupted, engine.trap_address, engine.go_to)
+        asked = engine.interrupted, engine.trap_address, engine.go_to
+        self._core.breakpoints(pc, trap.number, trap.advance, engine.trap_cost, *asked, Trap)
 
     def activate(self, pages: dict[int, int], points: Points) -> None:
         """Page table and probe points of the current space."""
         if points.tables is None:
-            points.tables = Table(points.blocks), Table(points.exact), Table(points.traps)
+            traps = {address: _plain(callback) for address, callback in points.traps.items()}
+            points.tables = Table(points.blocks), Table(points.exact), Table(traps)
             points.shared = False
         self._pages, self._points = pages, points
         self._core.activate(pages, *points.tables)
@@ -64,4 +70,10 @@ class Native:
         if callback is None:
             points.tables[table].delete(address)
         else:
-            points.tables[table].set(address, callback)
+            points.tables[table].set(address, _plain(callback) if table == 2 else callback)
+
+
+def _plain(callback: Callable[[], object]) -> Callable[[], object] | Trap:
+    """A trap's callback; as its parts, where it has them (see breakpoints.callback)."""
+    parts = getattr(callback, "parts", None)
+    return callback if parts is None else Trap(*parts)

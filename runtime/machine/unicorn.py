@@ -14,6 +14,7 @@ from importlib.machinery import PathFinder
 VERSION = (2, 1, 4)
 
 HOOK_INTR, HOOK_INSN, HOOK_CODE, HOOK_BLOCK, HOOK_TLB_FILL = 1, 2, 4, 8, 1 << 17
+HOOK_MEM_READ, HOOK_MEM_WRITE = 1 << 10, 1 << 11
 MEM_READ, MEM_WRITE, MEM_FETCH = 16, 17, 18
 ERR_OK, ERR_INSN_INVALID, ERR_EXCEPTION = 0, 10, 21
 PROT_ALL = 7
@@ -42,6 +43,8 @@ _PROTOTYPES: dict[str, tuple[list[object], object]] = {
     "uc_strerror": ([c_int], ctypes.c_char_p),
     "uc_reg_read": ([c_void_p, c_int, c_void_p], c_int),
     "uc_reg_write": ([c_void_p, c_int, c_void_p], c_int),
+    "uc_reg_read_batch": ([c_void_p, c_void_p, c_void_p, c_int], c_int),
+    "uc_reg_write_batch": ([c_void_p, c_void_p, c_void_p, c_int], c_int),
     "uc_emu_start": ([c_void_p, c_uint64, c_uint64, c_uint64, c_size_t], c_int),
     "uc_emu_stop": ([c_void_p], c_int),
     "uc_mem_map_ptr": ([c_void_p, c_uint64, c_uint64, c_uint32, c_void_p], c_int),

@@ -21,7 +21,8 @@ _GENERAL = ("ax", "cx", "dx", "bx", "sp", "bp", "si", "di")  # in the order of t
 _UC_GENERAL = (35, 38, 40, 37, 44, 36, 43, 39)
 _R8, _RIP, _EFLAGS, _CS, _SS, _FS_BASE, _GS_BASE, _FPCW, _MXCSR = 106, 41, 25, 11, 49, 250, 251, 246, 249
 _FPSW, _FPTAG, _XMM0 = 31, 247, 122
-INS_CPUID, INS_RDTSC, INS_RDTSCP, INS_SYSCALL = 113, 608, 609, 699
+INS_CPUID, INS_RDTSC, INS_RDTSCP, INS_SYSCALL, INS_IN, INS_OUT = 113, 608, 609, 699, 218, 500
+GENERAL_PROTECTION = 13
 
 REGISTERS = {
     **dict(zip(_GENERAL, _UC_GENERAL, strict=True)),
@@ -99,6 +100,8 @@ def _setup(engine: Engine) -> None:
     engine.hook_instruction_skip(INS_CPUID, lambda: _cpuid(engine))
     engine.hook_instruction_skip(INS_RDTSC, lambda: _rdtsc(engine))
     engine.hook_instruction_skip(INS_RDTSCP, lambda: _rdtscp(engine))
+    for instruction in (INS_IN, INS_OUT):
+        engine.hook_port(instruction, GENERAL_PROTECTION)
     engine.set("cs", _USER_CS)
     engine.set("ss", _USER_DS)
     if engine.cpu_state_found:

@@ -34,6 +34,8 @@ PROVIDERS: dict[str, str] = {
     "tracepoint": "tracepoint",
     "rawtracepoint": "rawtracepoint",
     "software": "software",
+    "hardware": "hardware",
+    "watchpoint": "watchpoint",
 }
 """Names of probes to the modules that provide them, which are imported when they are asked for."""
 

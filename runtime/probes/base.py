@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pyprobe.runtime.probes.description import Description
     from pyprobe.runtime.probes.user import UserPoints
     from pyprobe.runtime.user.kernel import Kernel
-    from pyprobe.runtime.user.task import Task
 
 Handler = Callable[[], object]
 MakeHandler = Callable[[Binding], Handler]
@@ -69,9 +68,11 @@ class Attached(NamedTuple):
 
 
 class PointTable(Protocol):
-    """What the attachments of one run share (runtime.probes.Attachments). `begin` and `end` hold the handlers of these probes, `own` the
-    (name, handler) of those of pyprobe's other events by provider: `self`, `test`, `bench`. breakpoints: code is probed as Linux does it; attached: how each probe
-    is, by its name."""
+    """What the attachments of one run share (runtime.probes.Attachments).
+
+    begin, end: the handlers of these probes; own: the (name, handler) of those of pyprobe's other events by provider: `self`, `test`,
+    `bench`. breakpoints: code is probed as Linux does it; attached: how each probe is, by its name.
+    """
 
     description: Description
     unsafe: bool
@@ -145,31 +146,11 @@ def _kstack(b: TaskBinding, literals: tuple[Any, ...]) -> Bound:
 
 TAI_OFFSET_NS = 37 * 10**9  # TAI - UTC since 2017
 
-def _task_at(machine: Kernel, address: int) -> Task | None:
-    """The task that has a made-up address."""
-    from pyprobe.runtime.user.task import Task
-
-    found = machine.functions.object_at(address)
-    return found if isinstance(found, Task) else None
-
-
-def _parent_comm(task: Any) -> bytes:
-    """The name of a task's parent; of the init that is not shown for those that have none."""
-    parent = task.process.parent
-    leader = parent.leader if parent is not None else None
-    return leader.comm if leader is not None else b"init"
-
-
-def _leader_comm(task: Any) -> bytes:
-    leader = task.process.leader
-    return leader.comm if leader is not None else task.comm  # type: ignore[no-any-return]  # a task's
-
-
 OF_TASK: dict[str, tuple[Callable[[Any], object], object]] = {
     "ppid": (lambda task: task.ppid, 0),
-    "pcomm": (_parent_comm, b""),
+    "pcomm": (lambda task: task.parent_comm, b""),
     "leader_tid": (lambda task: task.pid, 0),
-    "leader_comm": (_leader_comm, b""),
+    "leader_comm": (lambda task: task.leader_comm, b""),
 }
 """What is told of a task, and what stands for it where there is no such task."""
 
@@ -191,7 +172,7 @@ def _of_task(b: TaskBinding, literals: tuple[Any, ...]) -> Bound:
     machine = b.machine
 
     def of_task(address: int) -> object:
-        task = _task_at(machine, address)
+        task = machine.functions.task_at(address)
         return tell(task) if task is not None else otherwise
 
     return Bound(f"_{name}_of", {f"_{name}_of": of_task})
@@ -199,6 +180,8 @@ def _of_task(b: TaskBinding, literals: tuple[Any, ...]) -> Bound:
 
 def _comm_of(b: TaskBinding, literals: tuple[Any, ...]) -> Bound:
     machine = b.machine
+    if not hasattr(machine, "tasks"):
+        return Bound("_comm_of", {"_comm_of": lambda pid: b"[unknown]"})
 
     def comm_of(pid: int) -> bytes:
         task = machine.tasks.get(pid & 0xFFFFFFFF)
@@ -210,6 +193,8 @@ def _comm_of(b: TaskBinding, literals: tuple[Any, ...]) -> Bound:
 def _path_of(b: TaskBinding, literals: tuple[Any, ...]) -> Bound:
     """The function from the address of a struct path or file to the path as text."""
     machine = b.machine
+    if not hasattr(machine.functions, "object_at"):
+        raise KeyError("path")
 
     def path_of(address: int) -> bytes:
         path = getattr(machine.functions.object_at(address), "path", None)

@@ -57,13 +57,19 @@ class TimerBinding(TaskBinding):
         if name == "reg":
             return self.machine.engine_for(self.machine.arch).register(literals[0])
         if name == "usermode":
-            machine = self.machine
+            machine: Any = self.machine
+            if getattr(machine, "booted", False):
+                return self.call("_usermode", lambda: int(machine.processor.user_mode))
             return self.call("_usermode", lambda: int(machine.current is not None and machine.current.syscall is None))
         return None
 
 
 def attach(machine: Kernel, points: PointTable, point: AttachPoint, make: MakeHandler) -> None:
-    start(machine, period(point), make(TimerBinding(machine, point)))
+    handler = make(TimerBinding(machine, point))
+    system: Any = machine
+    if points.description.booted and point.provider == "profile":
+        handler = system.shown(handler)  # a sample of what runs is none of ours
+    start(machine, period(point), handler)
 
 
 def start(machine: Kernel, every: int, handler: Handler) -> None:

@@ -1,13 +1,14 @@
 """Return probes as Linux makes them: the return address is replaced by that of a trampoline, a breakpoint in the slots of the process.
 
-The rules are those of kernel/events/uprobes.c: instances by task, newest first; a probed function entered by a jump from another (its return
-address is the trampoline already) is chained to it; instances that longjmp has jumped over are told by the stack pointer
+The rules are those of kernel/events/uprobes.c: instances by task, newest first; a probed function entered by a jump from another (its
+return address is the trampoline already) is chained to it; instances that longjmp has jumped over are told by the stack pointer
 (arch_uretprobe_is_alive); a forked child inherits its parent's (dup_utask). What unwinds the stack itself, as C++ exceptions do, meets the
 trampoline there, as it does under Linux.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import MemoryFault, OutOfMemory
@@ -23,8 +24,8 @@ MAX_URETPROBE_DEPTH = 64  # instances of a task
 
 
 class Instance:
-    """A probed call that has not returned (return_instance): the function, the stack pointer at its entry, where it really returns to, whether
-    it shares its return with the instance before it, the trampoline, and what to call."""
+    """A probed call that has not returned (return_instance): the function, the stack pointer at its entry, where it really returns to,
+    whether it shares its return with the instance before it, the trampoline, and what to call."""
 
     __slots__ = ("chained", "function", "handler", "orig_ret_vaddr", "stack", "trampoline")
 
@@ -50,6 +51,13 @@ class Trampolines:
         self.function = 0
         self.nmissed = 0
         self._instances: dict[int, list[Instance]] = {}  # by thread id, newest last
+        self._real = 0  # where the last one really returned to
+
+        def returned() -> int | None:
+            return self._returned()
+
+        returned.step = lambda: self._real  # type: ignore[attr-defined]  # see Engine.trap: a handler has failed, its instance is gone
+        self.returned: Callable[[], int | None] = returned
         self._trampolines: set[int] = set()
         self._sp = reader(engine.register("sp"))
         self._link = engine.register(LINK[engine.arch.name]) if engine.arch.name in LINK else None
@@ -94,7 +102,7 @@ class Trampolines:
         real = instances[-1].orig_ret_vaddr if chained else address
         instances.append(Instance(function, sp, real, chained, trampoline, handler))
 
-    def returned(self) -> int | None:
+    def _returned(self) -> int | None:
         """The breakpoint of a trampoline (handle_trampoline): where the guest goes on, None if nobody returns here."""
         task = self.machine.current
         instances = self._instances.get(task.tid) if task is not None else None
@@ -107,14 +115,11 @@ class Trampolines:
             while chain[-1].chained and instances:
                 chain.append(instances.pop())
             valid = not instances or sp <= instances[-1].stack
-            real = state.pc = chain[0].orig_ret_vaddr
+            self._real = real = state.pc = chain[0].orig_ret_vaddr
             for instance in chain if valid else ():
                 self.function = instance.function
                 instance.handler()
         return real
-
-    def _step(self) -> None:
-        """A trampoline that was interrupted before it went on has no instance any more."""
 
     def shown(self, addresses: list[int]) -> list[int]:
         """A stack with the real return addresses in place of trampolines, innermost first."""

@@ -131,6 +131,11 @@ class MachineWorld:
     def _listing(self, pattern: str) -> Iterable[Listed]:
         if not pattern:
             return
+        if pattern == "kprobes:blacklist":
+            from pyprobe.runtime.kprobes import blacklist
+
+            yield from (Listed(line) for line in blacklist.lines(self.machine))
+            return
         if ":" not in pattern and pattern.lower() not in PROVIDERS and pattern not in SHORT:
             kind, parts = "*", [pattern]
         else:

@@ -450,10 +450,10 @@ static int add_type(PyObject *module, const char *name, PyType_Spec *spec)
 
 static int execute(PyObject *module)
 {
-    return add_type(module, "Glue", &Glue_spec) < 0 || add_type(module, "Entry", &Entry_spec) < 0 ||
-                   add_type(module, "Coherence", &Coherence_spec) < 0
-               ? -1
-               : 0;
+    if (add_type(module, "Glue", &Glue_spec) < 0 || add_type(module, "Entry", &Entry_spec) < 0 ||
+        add_type(module, "Coherence", &Coherence_spec) < 0)
+        return -1;
+    return PyModule_AddStringConstant(module, "SOURCE", SOURCE);
 }
 
 static PyModuleDef_Slot module_slots[] = {

@@ -7,8 +7,9 @@ the Cortex-A53 because nothing in it comes from the host: the emulator's richer 
 from __future__ import annotations
 
 import ctypes
+import struct
 from collections.abc import Callable
-from ctypes import byref, c_uint32, c_uint64, c_void_p
+from ctypes import c_uint32, c_uint64, c_void_p
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyprobe.runtime.machine import unicorn
@@ -17,7 +18,7 @@ from pyprobe.runtime.machine.clock import Clock
 from pyprobe.runtime.machine.cpu_state import verify_word
 from pyprobe.runtime.system.cpu import HARD, Processor
 from pyprobe.runtime.system.internals import mismatch, pointer
-from pyprobe.runtime.system.ram import Ram
+from pyprobe.runtime.system.ram import PAGE, Ram
 
 if TYPE_CHECKING:
     from pyprobe.runtime.system.description import SystemDescription
@@ -55,6 +56,7 @@ VBAR_EL1 = SystemRegister(3, 0, 12, 0, 0)
 CNTPCT_EL0, CNTVCT_EL0 = SystemRegister(3, 3, 14, 0, 1), SystemRegister(3, 3, 14, 0, 2)
 CNTV_TVAL_EL0, CNTV_CTL_EL0, CNTV_CVAL_EL0 = (SystemRegister(3, 3, 14, 3, n) for n in range(3))
 CNTP = tuple(SystemRegister(3, 3, 14, 2, n) for n in range(3))
+VBAR_EL3 = SystemRegister(3, 6, 12, 0, 0)
 SCR_EL3, CPTR_EL3 = SystemRegister(3, 6, 1, 1, 0), SystemRegister(3, 6, 1, 1, 2)
 HCR_EL2, CPTR_EL2 = SystemRegister(3, 4, 1, 1, 0), SystemRegister(3, 4, 1, 1, 2)
 CNTHCTL_EL2, CNTVOFF_EL2 = SystemRegister(3, 4, 14, 1, 0), SystemRegister(3, 4, 14, 0, 3)
@@ -99,6 +101,9 @@ class Arm64(Processor):
         self.sp_el0 = self.word(SP_EL0, "SP_EL0")
         self._ttbr0, self._ttbr1 = self.word(TTBR0_EL1, "TTBR0_EL1"), self.word(TTBR1_EL1, "TTBR1_EL1")
         self._install()
+        self.set_system(VBAR_EL3, ram.base)
+        self.check(_TRAP_AND_WAIT, 8, self.interrupt)
+        self.set_system(VBAR_EL3, 0)
 
     def _check_registers(self) -> None:
         first = self.env + self.offsets.arm_x0
@@ -128,8 +133,7 @@ class Arm64(Processor):
     def set_system(self, register: SystemRegister, value: int) -> None:
         """Write a system register as software would."""
         op0, op1, crn, crm, op2 = register
-        operand = _CpReg(crn, crm, op0, op1, op2, value)
-        self._api.check(self.library.uc_reg_write(self.uc, _CP_REG, byref(operand)), "uc_reg_write")
+        self._store(_CP_REG, _CpReg(crn, crm, op0, op1, op2, value))
 
     def provide(
         self,
@@ -211,8 +215,7 @@ class Arm64(Processor):
         """Be as a boot loader leaves the processor: EL1, interrupts masked, MMU off, at the kernel's entry, the device tree in x0."""
         for register, value in RESET:
             self.set_system(register, value)
-        self._word.value = _EL1H_MASKED
-        self.library.uc_reg_write(self.uc, _PSTATE, byref(self._word))
+        self._store(_PSTATE, _EL1H_MASKED)
         self.set_system(CNTVOFF_EL2, 0)  # a write of a system register makes the emulator notice the new exception level
         for i in range(31):
             self.set(f"x{i}", 0)
@@ -229,14 +232,22 @@ class Arm64(Processor):
     @property
     def user_mode(self) -> bool:
         """Whether the processor executes a program, not the kernel."""
-        self._word.value = 0
-        self.library.uc_reg_read(self.uc, _PSTATE, byref(self._word))
-        return self._word.value & 0xC == 0
+        return self._fetch(_PSTATE) & 0xC == 0
 
     def current_task(self, kernel: SystemDescription) -> Callable[[], int]:
-        """A function that gives the address of the running task: the kernel keeps it in SP_EL0 (arch/arm64/include/asm/current.h)."""
-        word = self.sp_el0
-        return lambda: word.value
+        """The kernel keeps its address in SP_EL0 (arch/arm64/include/asm/current.h). That is the program's stack while a program runs;
+        then the per-cpu variable `__entry_task` has it, which the kernel's entry reads."""
+        word, cpu_offset, view = self.sp_el0, self.word(TPIDR_EL1, "TPIDR_EL1"), self.ram.view
+        entry = entry_task(kernel)
+
+        def current() -> int:
+            address = word.value
+            if address >> 63 or not entry:
+                return address
+            start = self.translate(entry + cpu_offset.value & 0xFFFF_FFFF_FFFF_FFFF)
+            return int.from_bytes(view[start : start + 8], "little") if start >= 0 else 0
+
+        return current
 
     def stack_pointer(self) -> int:
         """The stack pointer in use."""
@@ -292,3 +303,30 @@ class Arm64(Processor):
             shift -= 9
 
 
+
+
+_WAIT = 0xD503_207F  # wfi
+_TRAP_AND_WAIT = struct.pack("<2I504xI", 0xD400_0001 | TRAP << 5, _WAIT, _WAIT)  # svc #TRAP; the last one is the exception vector
+_LDR_TASK = bytes.fromhex("9c6b74f8")  # ldr x28, [x28, x20]
+_ADRP, _ADRP_MASK, _ADD, _ADD_MASK = 0x9000_001C, 0x9F00_001F, 0x9100_039C, 0xFFC0_03FF  # adrp x28, PAGE; add x28, x28, OFFSET
+
+
+def entry_task(kernel: SystemDescription) -> int:
+    """The address of `__entry_task`, which kallsyms often lacks, from the code that reads it (`kernel_entry`, arch/arm64/kernel/entry.S);
+    0 if that is not what it was."""
+    known = kernel.symbols.get("__entry_task")
+    if known is not None:
+        return known
+    symbol = kernel.symbol("el0t_64_sync")
+    code = kernel.code(symbol.address, symbol.size) if symbol else b""
+    end = code.find(_LDR_TASK)
+    page = -1
+    for at in range(0, max(end, 0), 4):
+        word = int.from_bytes(code[at : at + 4], "little")
+        if word & _ADRP_MASK == _ADRP and symbol is not None:
+            distance = (word >> 5 & 0x7_FFFF) << 2 | word >> 29 & 3
+            distance -= distance >> 20 << 21
+            page = (symbol.address + at & -PAGE) + distance * PAGE
+        elif word & _ADD_MASK == _ADD and page >= 0:
+            return page + (word >> 10 & 0xFFF)
+    return 0

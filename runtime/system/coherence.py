@@ -77,7 +77,7 @@ def _ours_or_the_library(address: int, path: bytes) -> bool:
 
 
 class Twin:
-    """`_native.Coherence` in plain Python. One thing is less exact: a block of code that writes to itself is executed to its end as it was."""
+    """`_native.Coherence` in plain Python. One thing is less exact: a block of code that writes to itself is executed to its end."""
 
     def __init__(
         self,

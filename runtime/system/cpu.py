@@ -20,6 +20,7 @@ from pyprobe.runtime.machine.arch import Arch
 from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.machine.clock import Clock
 from pyprobe.runtime.machine.engine import Callbacks
+from pyprobe.runtime.machine.extension import require_current
 from pyprobe.runtime.machine.memory import Points
 from pyprobe.runtime.machine.state import NOWHERE, State
 from pyprobe.runtime.machine.unicorn import Library, UnicornError
@@ -29,6 +30,8 @@ from pyprobe.runtime.system.ram import PAGE, Ram
 if TYPE_CHECKING:
     from pyprobe.runtime.system.description import SystemDescription
 
+_CHECK_LIMIT = 10_000  # nanoseconds after which a check has gone wrong
+_COUNTER_REACH = 0x40  # bytes before the architecture's state in which the counter lies (CPUNegativeOffsetState)
 HARD = 2  # CPU_INTERRUPT_HARD
 
 MMIO_READ = ctypes.CFUNCTYPE(c_uint64, c_void_p, c_uint64, ctypes.c_uint, c_void_p)
@@ -70,7 +73,10 @@ class Processor:
         self._hooks: set[int] = set()
         self.callbacks, self.why_not = self._choose(native)
         self.native = not self.why_not
-        self.callbacks.kicks(pointer(self.cpu + self.offsets.icount) + 2)
+        counter = pointer(self.cpu + self.offsets.icount)
+        if not 0 < pointer(self.cpu + self.offsets.env) - counter <= _COUNTER_REACH:
+            raise mismatch("CPUState.icount_decr_ptr", "just before the registers", hex(counter))
+        self.callbacks.kicks(counter + 2)
         self.callbacks.activate({}, self.points)
         invalidate = self._api.address(self.invalidate_symbol)
         self._invalidate = ctypes.PYFUNCTYPE(None, c_void_p, c_uint64, c_uint64)(invalidate)
@@ -93,7 +99,7 @@ class Processor:
             try:
                 from pyprobe.runtime.machine.native import Native
 
-                import_module("pyprobe.runtime.system._native")
+                require_current(import_module("pyprobe.runtime.system._native"))
                 return Native(self), ""
             except ImportError as error:
                 if native:
@@ -136,14 +142,22 @@ class Processor:
 
     # registers
 
-    def _read(self, name: str) -> int:
+    def _fetch(self, number: int) -> int:
+        """A register by the emulator's number."""
         self._word.value = 0
-        self.library.uc_reg_read(self.uc, self.arch.registers[name], byref(self._word))
+        self.library.uc_reg_read(self.uc, number, byref(self._word))
         return self._word.value
 
+    def _store(self, number: int, value: int | ctypes.Structure) -> None:
+        """Set a register by the emulator's number; some have structures for values. Raises UnicornError."""
+        word = value if isinstance(value, ctypes.Structure) else c_uint64(value & NOWHERE)
+        self._api.check(self.library.uc_reg_write(self.uc, number, byref(word)), "uc_reg_write")
+
+    def _read(self, name: str) -> int:
+        return self._fetch(self.arch.registers[name])
+
     def _write(self, name: str, value: int) -> None:
-        self._word.value = value & NOWHERE
-        self.library.uc_reg_write(self.uc, self.arch.registers[name], byref(self._word))
+        self._store(self.arch.registers[name], value)
 
     def get(self, name: str) -> int:
         """A register, unsigned. Raises KeyError for an unknown name."""
@@ -369,6 +383,41 @@ class Processor:
     def miss(self, address: int, access: int) -> int:
         """For the callbacks: page tables are the kernel's own."""
         return 0
+
+    def check(self, code: bytes, size: int, pend: Callable[[bool], None]) -> None:
+        """Run a trap instruction and a wait for interrupts with an interrupt pending, and see that every private word is what it is taken
+        for. Leaves everything as it was. Raises UnsupportedLibrary.
+
+        code: begins with the two, `size` bytes of them; what follows is where exceptions lead, and waits too.
+        pend: makes an interrupt pending that the processor is asked to take and does not get, or takes that back.
+        """
+        traps: list[int] = []
+
+        def trap() -> bool:
+            traps.append(self.words.now)
+            pend(False)
+            return True
+
+        view, old, now = self.ram.view, bytes(self.ram.view[: len(code)]), self.words.now
+        view[: len(code)] = code
+        self.on_trap, former = trap, self.on_trap
+        self.state.pc = self.ram.base
+        waited = self._halted.value
+        limit = self.clock.add(now + _CHECK_LIMIT, self.request_stop)
+        pend(True)
+        error = self.callbacks.start()
+        found = (error, len(traps), waited, self._halted.value, self.words.now - now)
+        expected = (0, 1, 0, 1, size)
+        self.clock.cancel(limit)
+        self.state.stopping = 0
+        self.on_trap = former
+        view[: len(code)] = old
+        self._invalidate(self.uc, 0, PAGE)
+        self.words.now = now
+        self.state.block = self.state.size = self.state.pc = 0
+        self.clock.arm()
+        if found != expected or self._error is not None:
+            raise mismatch("a run of two instructions (error, traps, halted before and after, bytes)", expected, found)
 
     # contexts
 

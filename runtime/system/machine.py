@@ -100,7 +100,10 @@ class SystemMachine:
     @property
     def current(self) -> SystemTask | None:
         """The task that runs; None before there is one."""
-        address = self._current()
+        return self.task_at(self._current())
+
+    def task_at(self, address: int) -> SystemTask | None:
+        """The task whose task_struct lies at an address of the kernel."""
         task = self._tasks.get(address)
         if task is None:
             task = self._new_task(address)

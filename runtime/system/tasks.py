@@ -25,6 +25,7 @@ class TaskLayout(NamedTuple):
     pid: int
     tgid: int
     real_parent: int
+    group_leader: int
     cred: int
     uid: int
     gid: int
@@ -68,12 +69,23 @@ class SystemTask:
         return self._read(self._pointer(self._layout.real_parent) + self._layout.tgid, 4)
 
     @property
+    def parent_comm(self) -> bytes:
+        return self._name(self._pointer(self._layout.real_parent))
+
+    @property
+    def leader_comm(self) -> bytes:
+        return self._name(self._pointer(self._layout.group_leader))
+
+    @property
     def uid(self) -> int:
         return self._read(self._pointer(self._layout.cred) + self._layout.uid, 4)
 
     @property
     def gid(self) -> int:
         return self._read(self._pointer(self._layout.cred) + self._layout.gid, 4)
+
+    def _name(self, task: int) -> bytes:
+        return (self._cpu.read(task + self._layout.comm, COMM_SIZE) or b"").partition(b"\0")[0]
 
     def _pointer(self, member: int) -> int:
         at = self._start + member

@@ -10,6 +10,7 @@ from pyprobe.runtime.system.ram import PAGE
 
 if TYPE_CHECKING:
     from pyprobe.runtime.system.machine import SystemMachine
+    from pyprobe.runtime.system.tasks import SystemTask
 
 Callback = Callable[[], object]
 DEEPEST = 127  # frames
@@ -44,6 +45,10 @@ class KernelText:
     def object_address(self, thing: object) -> int:
         """The address of an object of the kernel: tasks are known by it."""
         return getattr(thing, "address", 0)
+
+    def task_at(self, address: int) -> SystemTask | None:
+        """The task whose task_struct lies at an address."""
+        return self.machine.task_at(address)
 
     def trace_stack(self) -> None:
         """Nothing: a real stack is there whether somebody looks or not."""

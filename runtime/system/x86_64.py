@@ -85,6 +85,17 @@ class X86(Processor):
         self._gs = c_uint64.from_address(self.env + offsets.x86_segments + SEGMENT * GS + BASE)
         self._kernel_gs = c_uint64.from_address(self.env + offsets.x86_kernel_gs)
         self._install()
+        self.set("rax", TRAP << 8)
+        self._write("flags", IF | 2)
+        asked: list[int] = []
+        self.acknowledge = lambda: asked.append(0) or -1  # type: ignore[func-returns-value]  # None
+        self.check(b"\x0f\x05\xf4", 3, self.interrupt)  # syscall; hlt
+        if not asked:
+            raise mismatch("CPUState.interrupt_request", "a place that makes the processor ask for a vector", "another")
+        self.acknowledge = lambda: -1
+        self.interrupt_request.value = 0
+        self.set("rax", 0)
+        self._write("flags", 2)
 
     def _check_registers(self) -> None:
         for name, offset in X86_64.state.items():
@@ -104,8 +115,7 @@ class X86(Processor):
 
     def set_msr(self, number: int, value: int) -> None:
         """Write a model-specific register."""
-        word = _Msr(number, value)
-        self._api.check(self.library.uc_reg_write(self.uc, _MSR, byref(word)), "uc_reg_write")
+        self._store(_MSR, _Msr(number, value))
 
     def _hook(self, kind: int, function: ctypes._FuncPointer, instruction: int | None = None) -> None:
         self._keep.append(function)
@@ -250,23 +260,19 @@ class X86(Processor):
         code at 0x10 and data at 0x18.
         """
         for register, table in ((_GDTR, _Table(0, descriptors, 31, 0)), (_IDTR, _Table(0, 0, 0, 0))):
-            self._api.check(self.library.uc_reg_write(self.uc, register, byref(table)), "uc_reg_write")
-        self._control(_CR4, 0x20)  # PAE
-        self._control(_CR3, tables)
+            self._store(register, table)
+        self._store(_CR4, 0x20)  # PAE
+        self._store(_CR3, tables)
         self.set_msr(_EFER, 0x100)  # LME
-        self._control(_CR0, 0x8000_0011)  # PG, ET, PE
+        self._store(_CR0, 0x8000_0011)  # PG, ET, PE
         for register in (_DS, _ES, _SS):
-            self._control(register, 0x18)
+            self._store(register, 0x18)
         at = self.env + self.offsets.x86_segments + SEGMENT * CS
         ctypes.memmove(at, struct.pack("<IIQII", 0x10, 0, 0, 0xFFFF_FFFF, _LONG_CODE), SEGMENT)
         self.set("rsi", parameters)
         self.set("rsp", stack)
         self._write("flags", 2)
         self.set("pc", entry)
-
-    def _control(self, register: int, value: int) -> None:
-        self._word.value = value
-        self._api.check(self.library.uc_reg_write(self.uc, register, byref(self._word)), "uc_reg_write")
 
     @property
     def user_mode(self) -> bool:
@@ -302,9 +308,7 @@ class X86(Processor):
 
     def address_space(self) -> int:
         """The physical address of the page tables of the program that runs."""
-        self._word.value = 0
-        self.library.uc_reg_read(self.uc, _CR3, byref(self._word))
-        return self._word.value & ADDRESS
+        return self._fetch(_CR3) & ADDRESS
 
     def translate(self, address: int) -> int:
         """The direct mapping at once, everything else by the walk of four levels (SDM volume 3, 4.5)."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pyprobe.runtime.machine.memory import MemoryFault, OutOfMemory
 from pyprobe.runtime.user.abi import ABIS
 from pyprobe.runtime.user.errors import Block, Errno, TaskGone
+from pyprobe.runtime.user.seccomp import decide
 from pyprobe.runtime.user.task import Parked
 from pyprobe.runtime.user.words import U32, U64
 
@@ -24,6 +25,7 @@ ERESTARTSYS = 512  # include/linux/errno.h: never seen by programs, but by trace
 class Entry:
     """What an engine calls for a system call instruction.
 
+    filtered: seccomp(2) is in use.
     engine, table: of the task that runs. attention: the task must not go on in user mode before the kernel has looked at it.
     unknown: calls without a handler that were tried, by name or number, and how often.
     """
@@ -33,6 +35,7 @@ class Entry:
         self.engine: Engine | None = None
         self.table: dict[int, Syscall] = {}
         self.attention = False
+        self.filtered = False  # some task has seccomp filters
         self.unknown: dict[str, int] = {}
 
     def syscall(self) -> bool:
@@ -42,6 +45,11 @@ class Entry:
         assert engine is not None and task is not None
         number, *arguments = engine.syscall_arguments()
         syscall = self.table.get(number & U32)
+        if self.filtered and task.seccomp is not None:
+            decision = decide(k, task, number & U32, tuple(arguments))
+            if decision is not None:
+                engine.set_result(decision & U64)
+                return False
         if syscall is None or k.syscalls.traced:
             result = self._traced(task, number & U32, syscall, arguments)
         else:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.vfs.inode import Inode
     from pyprobe.runtime.user.vfs.openfile import OpenFile
 
+EXEC_NS = 250_000  # what replacing a program takes the kernel
 MAX_SCRIPTS = 5  # interpreters that are scripts themselves, fs/exec.c
 
 
@@ -151,6 +152,7 @@ def load_elf_binary(k: Kernel, bprm: Binprm) -> int:
     else:
         program_path = bprm.files[-1].path()
 
+    k.clock.charge(EXEC_NS)
     space = AddressSpace(k.memory)
     k.begin_new_exec(bprm, space, elf)
     try:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from pyprobe.runtime.machine.memory import MemoryFault
 from pyprobe.runtime.user.errors import Block, Errno
 from pyprobe.runtime.user.functions import kernel_function
+from pyprobe.runtime.user.pidfd import pidfd_create
 from pyprobe.runtime.user.task import RLIMIT_NPROC, Process, Task
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
 
+FORK_NS, THREAD_NS = 60_000, 10_000  # what a new process and a new thread take the kernel
 CSIGNAL = 0xFF
 CLONE_VM, CLONE_FS, CLONE_FILES, CLONE_SIGHAND, CLONE_PIDFD = 0x100, 0x200, 0x400, 0x800, 0x1000
 CLONE_PTRACE, CLONE_VFORK, CLONE_PARENT, CLONE_THREAD, CLONE_NEWNS = 0x2000, 0x4000, 0x8000, 0x10000, 0x20000
@@ -47,7 +49,7 @@ def check_flags(flags: int) -> None:
         raise Errno(EINVAL)
     if flags & CLONE_SIGHAND and flags & CLONE_CLEAR_SIGHAND:
         raise Errno(EINVAL)
-    if flags & (CLONE_NAMESPACES | CLONE_PIDFD):
+    if flags & CLONE_NAMESPACES or (flags & CLONE_PIDFD and flags & (CLONE_THREAD | CLONE_DETACHED)):
         raise Errno(EINVAL)
 
 
@@ -99,6 +101,7 @@ def copy_process(k: Kernel, parent: Task, args: CloneArgs) -> Task:
     if parent.cred.uid and sum(1 for t in k.tasks.values() if t.cred.uid == parent.cred.uid) >= limit:
         raise Errno(EAGAIN)
     tid = k.new_pid()
+    k.clock.charge(THREAD_NS if flags & CLONE_VM else FORK_NS)
     if flags & CLONE_THREAD:
         home = process
     else:
@@ -106,6 +109,7 @@ def copy_process(k: Kernel, parent: Task, args: CloneArgs) -> Task:
     child = Task(tid, home, k.copy_registers(parent, args.stack, args.tls if flags & CLONE_SETTLS else None), parent.cred.copy())
     child.comm = parent.comm
     child.blocked = parent.blocked
+    child.seccomp = parent.seccomp
     if not flags & CLONE_VM or flags & CLONE_VFORK:
         child.altstack = parent.altstack
         child.signal_frames = dict(parent.signal_frames)
@@ -114,6 +118,8 @@ def copy_process(k: Kernel, parent: Task, args: CloneArgs) -> Task:
     try:
         if flags & CLONE_PARENT_SETTID:
             process.space.put_u32(args.parent_tid, tid)
+        if flags & CLONE_PIDFD:  # clone(2) has it where the parent's tid would go, clone3(2) in a place of its own
+            process.space.put_u32(args.pidfd or args.parent_tid, pidfd_create(k, parent, home, 0))
         if flags & CLONE_CHILD_SETTID:
             home.space.put_u32(args.child_tid, tid)
     except MemoryFault:

@@ -19,6 +19,7 @@ from pyprobe.runtime.user.errors import Block, Errno
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
+    from pyprobe.runtime.user.task import Task
 
 Callback = Callable[[], object]
 Body = TypeVar("Body", bound=Callable[..., Any])
@@ -183,6 +184,13 @@ class KernelFunctions:
             self._at[address] = lambda: thing
         self._objects[key] = (address, keeper)
         return address
+
+    def task_at(self, address: int) -> Task | None:
+        """The task that has a made-up address."""
+        from pyprobe.runtime.user.task import Task
+
+        found = self.object_at(address)
+        return found if isinstance(found, Task) else None
 
     def object_at(self, address: int) -> object:
         """The kernel object that has a made-up address; None if there is none (any more)."""

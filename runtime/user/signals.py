@@ -58,6 +58,7 @@ class Sig(IntEnum):
 
 
 SIG_DFL, SIG_IGN = 0, 1
+DELIVERY_NS = 2_000  # what running a handler takes the kernel; without it a program that only handles signals would stop time
 SA_NOCLDSTOP, SA_NOCLDWAIT, SA_SIGINFO = 1, 2, 4
 SA_ONSTACK, SA_RESTART, SA_NODEFER, SA_RESETHAND = 0x08000000, 0x10000000, 0x40000000, 0x80000000
 
@@ -289,6 +290,7 @@ def deliver(k: Kernel, task: Task) -> None:
         task.saved_mask = None
         try:
             push_frame(task, info, action, mask)
+            k.clock.charge(DELIVERY_NS)
         except MemoryFault:
             process = task.process
             process.actions[Sig.SEGV] = DEFAULT  # force_sigsegv: a frame that does not fit ends the process

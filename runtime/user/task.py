@@ -11,6 +11,7 @@ from pyprobe.runtime.user.errors import Block
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.engine import Context, Engine
     from pyprobe.runtime.machine.memory import AddressSpace
+    from pyprobe.runtime.user.seccomp import Filter
     from pyprobe.runtime.user.signals import SigAction, SigInfo
     from pyprobe.runtime.user.syscall_table import Syscall
     from pyprobe.runtime.user.timers import GuestTimer
@@ -149,7 +150,7 @@ class Task:
     __slots__ = (
         "__weakref__", "altstack", "blocked", "clear_child_tid", "comm", "context", "cpu_time", "cred", "dead", "fault_address",
         "interrupted", "kernel_stack", "parked", "pending", "process", "registers", "restart", "result", "robust_list", "saved_mask",
-        "signal_frames", "suspended", "syscall", "syscall_arguments", "tid", "wake_signal",
+        "seccomp", "signal_frames", "suspended", "syscall", "syscall_arguments", "tid", "wake_signal",
     )  # fmt: skip
 
     def __init__(self, tid: int, process: Process, context: Context, cred: Credentials) -> None:
@@ -174,6 +175,7 @@ class Task:
         self.signal_frames: dict[int, Context] = {}  # registers that a frame on the guest's stack has no room for, by its address
         self.clear_child_tid = 0
         self.robust_list = 0
+        self.seccomp: Filter | None = None  # what decides on its system calls
         self.dead = False
         self.cpu_time = 0  # ns
         self.fault_address = 0
@@ -188,6 +190,19 @@ class Task:
     def ppid(self) -> int:
         """The parent process's id."""
         return self.process.ppid
+
+    @property
+    def parent_comm(self) -> bytes:
+        """The name of the parent process; `init`, which is not shown, for those without one."""
+        parent = self.process.parent
+        leader = parent.leader if parent is not None else None
+        return leader.comm if leader is not None else b"init"
+
+    @property
+    def leader_comm(self) -> bytes:
+        """The name of the process's first thread, or of this one once that has ended."""
+        leader = self.process.leader
+        return leader.comm if leader is not None else self.comm
 
     # ids at hand, for builtins and handlers
     @property

@@ -23,9 +23,11 @@ from pyprobe.lang.world import NoWorld
 from pyprobe.scripts.dev.made_programs import Maker
 
 SECONDS = 2.0  # for one input; ordinary ones take milliseconds
-FRAGMENTS = ("{", "}", "(", ")", "[", "]", "/", "//", "/*", "*/", '"', "\\", "@", "$", "$1", "->", "..", "=", "==", ";", ",", ":", "?", "#")
-FRAGMENTS += ("#define A B\n", "#include <x>\n", "struct ", "macro ", "config = {", "import \"x\";", "comptime ", "typeof(", "let ", "\0", "é", "\n")
-FRAGMENTS += ("18446744073709551616", "-9223372036854775808", "1_", "0x", "1e99", "while (1) {", "unroll(100) {", "fn f() : void {", "\udc80")
+FRAGMENTS = (
+    *("{", "}", "(", ")", "[", "]", "/", "//", "/*", "*/", '"', "\\", "@", "$", "$1", "->", "..", "=", "==", ";", ",", ":", "?", "#"),
+    *("#define A B\n", "#include <x>\n", "struct ", "macro ", "config = {", 'import "x";', "comptime ", "typeof(", "let ", "\0", "é", "\n"),
+    *("18446744073709551616", "-9223372036854775808", "1_", "0x", "1e99", "while (1) {", "unroll(100) {", "fn f() : void {", "\udc80"),
+)
 
 NESTED: tuple[Callable[[int], str], ...] = (
     lambda n: f"begin {{ print({'(' * n}1{')' * n}); }}",
@@ -57,7 +59,7 @@ NESTED: tuple[Callable[[int], str], ...] = (
     lambda n: f"begin {{ print({'comptime ' * n}1); }}",
     lambda n: f"begin {{ let $x : {'typeof(' * n}int8{')' * n}; }}",
     lambda n: f"begin {{ print({'(a=' * n}1{')' * n}); }}",
-    lambda n: f"struct f {{ int a; {'struct {' * n} int x; {'} y; ' * n} }} begin {{ print(sizeof(struct f)); }}" if n < 100 else "begin { }",
+    lambda n: f"struct f {{ {'struct {' * min(n, 99)} int x; {'} y; ' * min(n, 99)} }} begin {{ print(sizeof(struct f)); }}",
 )  # fmt: skip
 
 

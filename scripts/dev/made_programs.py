@@ -14,17 +14,17 @@ from collections.abc import Iterator
 LEAVES: dict[str, tuple[str, ...]] = {
     "i": ("0", "1", "5", "-1", "100", "255", "70000", "0x10", "1e3", "0755", "4294967296", "9223372036854775807", "18446744073709551615")
     + ("pid", "tid", "nsecs", "cpu", "elapsed", "uid", "rand", "$i", "$u", "$b8", "@i", "@m[1]", "(uint8)5", "(int64)-3", "(int16)7")
-    + ("sizeof(int32)", "@c", "@sum", "$t.0", "$r.a", "strlen($s)", "1s", "ONE", "$e", "len(@m)", "comptime 3", "(1)", "getopt(\"n\", 4)"),
+    + ("sizeof(int32)", "@c", "@sum", "$t.0", "$r.a", "strlen($s)", "1s", "ONE", "$e", "len(@m)", "comptime 3", "(1)", 'getopt("n", 4)'),
     "s": ('"a"', '"hello"', '""', '"a\\nb"', "$s", "comm", "str($s)", "probe", "@s", '@ms["a"]', "$t.1", "$r.b", '"x" + "y"', "str(5)"),
-    "b": ("true", "false", "$b", "1 == 2", "$i > 3", "!$b", "has_key(@m, 1)", "is_err(5)", "strcontains($s, \"a\")", "@b"),
+    "b": ("true", "false", "$b", "1 == 2", "$i > 3", "!$b", "has_key(@m, 1)", "is_err(5)", 'strcontains($s, "a")', "@b"),
     "p": ("(int8*)0", "(int32*)8", "$p", "(void*)0", "(int8**)0", "&$i", "&@i", "(struct foo*)0", "$f", "kptr(5)", "(uint64*)$i"),
     "t": ("(1, 2)", '(1, "a")', "$t", "(1,)", "((1, 2), 3)", "()", '("a", true, $i)', "@t"),
     "r": ("(a=1)", '(a=1, b="x")', "$r", "(b=(c=1))", "@r"),
-    "a": ("(uint8[4])5", "$arr", "(int8[])\"abc\"", "pton(\"127.0.0.1\")", "$f.arr", "*$arr"),
-    "o": ("kstack", "ustack(3)", "ntop(5)", "strftime(\"%H\", nsecs)", "buf(\"abc\", 2)", "ksym(5)", "macaddr((int8*)0)", "username")
+    "a": ("(uint8[4])5", "$arr", '(int8[])"abc"', 'pton("127.0.0.1")', "$f.arr", "*$arr"),
+    "o": ("kstack", "ustack(3)", "ntop(5)", 'strftime("%H", nsecs)', 'buf("abc", 2)', "ksym(5)", "macaddr((int8*)0)", "username")
     + ("nsecs(tai)", "config", "curtask", "args", "retval", "arg0", "func", "*$f", "nosuch", "@nosuch", "$nosuch", "@h", "@stats", "@m"),
     "m": ("@m", "@ms", "@mt", "@c2", "@i", "@h", "@nosuch"),
-    "k": ("1", '"a"', "(1, 2)", "1, 2", "$i", "comm", "(1, \"a\")", "true", "@i"),
+    "k": ("1", '"a"', "(1, 2)", "1, 2", "$i", "comm", '(1, "a")', "true", "@i"),
     "v": ("$i", "$u", "$s", "$b", "$t", "$p", "$new", "$b8"),
     "T": ("int8", "uint8", "int32", "uint64", "bool", "string", "string[5]", "int8*", "uint8[4]", "struct foo", "struct foo*", "enum color")
     + ("void", "nosuch_t", "typeof($i)", "int8[2][2]", "count_t", "u32", "buffer[4]", "username_t"),
@@ -76,10 +76,10 @@ POOLS: dict[str, tuple[str, ...]] = {
     "Q": ("is_str({e})", "is_ptr({e})", "sizeof({e}) == {n}", "is_integer({e})", "is_scalar({m})", "1 == {n}", "is_literal({e})", "true"),
     "A": ("count()", "sum({i})", "min({i})", "max({i})", "avg({i})", "stats({i})", "hist({i})", "hist({i}, {n})", "lhist({i}, 0, 100, 10)")
     + ("lhist({i}, {n}, {n}, {n})", "count({i})", "sum({e})", "{{ {S} count() }}", "tseries({i}, 1s, 5)", "avg({e})"),
-    "P": ("begin", "begin", "BEGIN", "interval:s:1", "profile:hz:99", "end", "interval:1s, begin", "test:t", "self:signal:SIGUSR1", "begin, end"),
+    "P": ("begin", "begin", "BEGIN", "interval:s:1", "profile:hz:99", "end", "test:t", "self:signal:SIGUSR1"),
 }  # fmt: skip
 MACROS = "macro m0() {{ {i} }} macro m1(x) {{ x + 1 }} macro m2($x) {{ $x = {e}; }} macro m3(@m) {{ @m[{k}] = {e}; }} "
-CONFIGS = ("max_strlen=64", "print_maps_on_exit=false", "nosuch=1", "max_map_keys=\"x\"", "stack_mode=perf", "missing_probes=warn")
+CONFIGS = ("max_strlen=64", "print_maps_on_exit=false", "nosuch=1", 'max_map_keys="x"', "stack_mode=perf", "missing_probes=warn")
 _HOLE = re.compile(r"\{\{|\}\}|\{(\w+)\}")
 _NEEDS = re.compile(r"[$@]\w+|struct foo|enum color|ONE\b")
 STRAY = ("", ";", "}", ")", "(", '"', "/", "@", "$", "1x", "let", "=", ",", "#", "...", "\\", "`", "if", "?")
@@ -104,7 +104,9 @@ class Maker:
         if choose.random() < 0.08:
             clause += f" end {{ {self._fill(choose.choice(STATEMENTS), 1)} }}"
         config = f"config = {{ {choose.choice(CONFIGS)} }} " if choose.random() < 0.04 else ""
-        declaration = f"let @m = {choose.choice(('hash', 'lruhash', 'percpuhash', 'bad'))}({choose.choice('159')}0); " * (choose.random() < 0.04)
+        declaration = f"let @m = {choose.choice(('hash', 'lruhash', 'percpuhash', 'bad'))}({choose.choice('159')}0); " * (
+            choose.random() < 0.04
+        )
         whole = f"{config}{declaration}{macros}{clause}"
         whole = f"{''.join(dict.fromkeys(DEFINITIONS[name] + ' ' for name in _NEEDS.findall(whole) if name in DEFINITIONS))}{whole}"
         return self._damaged(whole) if choose.random() < 0.06 else whole

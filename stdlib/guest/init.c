@@ -83,7 +83,7 @@ enum { SIGCHLD = 17, SIG_BLOCK = 0, SIG_SETMASK = 2, CLONE_VM = 0x100, CLONE_FS 
        CLONE_VFORK = 0x4000, CLONE_THREAD = 0x10000 };
 enum { MS_RDONLY = 1, MS_NOSUID = 2, MS_NODEV = 4, MS_NOEXEC = 8, MS_MOVE = 8192 };
 enum { POLLIN = 1, POLLOUT = 4, WNOHANG = 1, SCHED_FIFO = 1, SCHED_RESET_ON_FORK = 0x40000000, AF_INET = 2, SOCK_DGRAM = 2, SIOCSIFFLAGS = 0x8914, IFF_UP = 1 };
-enum { PROT_READ = 1, PROT_WRITE = 2, MAP_PRIVATE = 2, MAP_ANONYMOUS = 0x20, MAP_POPULATE = 0x8000, RNDADDENTROPY = 0x40085203 };
+enum { PROT_READ = 1, PROT_WRITE = 2, MAP_PRIVATE = 2, MAP_ANONYMOUS = 0x20, MAP_POPULATE = 0x8000, RNDADDENTROPY = 0x40085203, RNDRESEEDCRNG = 0x5207 };
 enum { PAGE = 4096, S_IFMT = 0170000, S_IFREG = 0100000, X_OK = 1 };
 enum { LINUX_REBOOT_MAGIC1 = 0xfee1dead, LINUX_REBOOT_MAGIC2 = 672274793, LINUX_REBOOT_CMD_POWER_OFF = 0x4321fedc };
 
@@ -328,6 +328,7 @@ static void seed_random(void)
 	memcpy(pool.bytes, command->seed, SEED);
 	s64 fd = open_file("/dev/urandom", O_RDWR);
 	sys(SYS_ioctl, fd, RNDADDENTROPY, &pool, 0, 0);
+	sys(SYS_ioctl, fd, RNDRESEEDCRNG, 0, 0, 0); /* else the generator takes it in at its next turn, minutes later */
 	sys(SYS_close, fd, 0, 0, 0, 0);
 }
 

@@ -28,7 +28,8 @@ def test_text() -> None:
     assert topics.reference("str()") == "str(p: int or pointer or string[, n: int])\n    the string at an address\n"
     assert "a builtin" not in (topics.reference("arg3") or "")
     assert topics.reference("nosuch") is None
-    assert (topics.reference("ppid") or "").count("ppid") == 2
+    assert (topics.reference("ppid") or "").count("ppid") == 2  # as a value and as a function
+    assert (topics.reference("is_err") or "").endswith("A macro of the library.\n")
 
 
 def test_command(capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,8 @@
 """The script cases: every block of a `*.txt` file here is a script with the output that bpftrace 0.27.1 gave for it.
 
 A block is lines of `NAME`, `PROG`, optional `ARGS` (options of the command) and `WORDS` (what follows the program on the command line),
-and one `EXPECT` per line of standard output; blocks are separated by blank lines. Empty lines at the end of the output are not compared. Adding a case is adding a block.
+and one `EXPECT` per line of standard output; blocks are separated by blank lines. Empty lines at the end of the output are not
+compared. Adding a case is adding a block.
 """
 
 from __future__ import annotations

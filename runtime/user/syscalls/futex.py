@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import EAGAIN, EFAULT, EINVAL, ENOSYS, ESRCH, ETIMEDOUT
+from errno import EAGAIN, EDEADLK, EFAULT, EINVAL, ENOSYS, EPERM, ESRCH, ETIMEDOUT
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.user.errors import Block, Errno
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 FUTEX_WAIT, FUTEX_WAKE, FUTEX_FD, FUTEX_REQUEUE, FUTEX_CMP_REQUEUE, FUTEX_WAKE_OP, FUTEX_LOCK_PI = range(7)
 FUTEX_UNLOCK_PI, FUTEX_TRYLOCK_PI, FUTEX_WAIT_BITSET, FUTEX_WAKE_BITSET = 7, 8, 9, 10
+FUTEX_LOCK_PI2 = 13
 FUTEX_PRIVATE_FLAG, FUTEX_CLOCK_REALTIME = 128, 256
 MATCH_ANY = U32
 FUTEX_WAITERS, FUTEX_OWNER_DIED, FUTEX_TID_MASK = 0x80000000, 0x40000000, 0x3FFFFFFF
@@ -26,9 +27,11 @@ Key = tuple[object, int]
 class Waiter:
     """A task in a futex's queue."""
 
-    __slots__ = ("bitset", "key", "woken")
+    __slots__ = ("bitset", "key", "owner", "woken")
 
-    def __init__(self, key: Key, bitset: int) -> None:
+    def __init__(self, key: Key, bitset: int, owner: int = 0) -> None:
+        """owner: the id that takes a priority-inheriting lock; 0: it waits for a change only."""
+        self.owner = owner
         self.key = key
         self.bitset = bitset
         self.woken = False
@@ -124,7 +127,7 @@ def _deadline(k: Kernel, t: Task, operation: int, timeout: int) -> int | None:
 
 
 def sys_futex(k: Kernel, t: Task, uaddr: int, op: int, val: int, timeout: int, uaddr2: int, val3: int) -> int:
-    """futex(2) without the priority-inheriting operations."""
+    """futex(2) without FUTEX_WAIT_REQUEUE_PI."""
     command = op & 0x7F
     val &= U32
     if command in (FUTEX_WAIT, FUTEX_WAIT_BITSET):
@@ -142,7 +145,61 @@ def sys_futex(k: Kernel, t: Task, uaddr: int, op: int, val: int, timeout: int, u
         return _requeue(k, t, uaddr, val, timeout & U32, uaddr2)
     if command == FUTEX_WAKE_OP:
         return _wake_op(k, t, uaddr, val, timeout & U32, uaddr2, val3 & U32)
+    if command in (FUTEX_LOCK_PI, FUTEX_TRYLOCK_PI, FUTEX_LOCK_PI2):
+        return _lock_pi(k, t, uaddr, command, _deadline(k, t, op | (FUTEX_CLOCK_REALTIME if command == FUTEX_LOCK_PI else 0), timeout))
+    if command == FUTEX_UNLOCK_PI:
+        return _unlock_pi(k, t, uaddr)
     raise Errno(ENOSYS)
+
+
+def _lock_pi(k: Kernel, t: Task, address: int, command: int, deadline: int | None) -> int:
+    """Take the lock whose owner's id is in the word, or wait for it in the order of arrival; nobody's priority changes."""
+    space = t.space
+    waiter = t.restart.get("futex")
+    if isinstance(waiter, Waiter):
+        if waiter.woken:
+            return 0  # the unlocker has put this task's id there
+        if deadline is not None and k.clock.now() >= deadline:
+            _leave(k, waiter)
+            raise Errno(ETIMEDOUT)
+    else:
+        key = futex_key(space, address)
+        word = space.u32(address)
+        owner = word & FUTEX_TID_MASK
+        if owner == t.tid:
+            raise Errno(EDEADLK)
+        if not owner:
+            space.put_u32(address, t.tid | word & (FUTEX_WAITERS | FUTEX_OWNER_DIED))
+            return 0
+        if command == FUTEX_TRYLOCK_PI:
+            raise Errno(EAGAIN)
+        if owner not in k.tasks:
+            raise Errno(ESRCH)
+        space.put_u32(address, word | FUTEX_WAITERS)
+        waiter = t.restart["futex"] = Waiter(key, MATCH_ANY, t.tid)
+        k.futexes.setdefault(key, []).append(waiter)
+    this = waiter
+    raise Block(this.is_woken, deadline, why=f"the lock at {address:#x}", interrupted=lambda: _leave(k, this))
+
+
+def _unlock_pi(k: Kernel, t: Task, address: int) -> int:
+    """Give the lock to who has waited longest."""
+    key = futex_key(t.space, address)
+    if t.space.u32(address) & FUTEX_TID_MASK != t.tid:
+        raise Errno(EPERM)
+    hand_over(k, t.space, address, key, 0)
+    return 0
+
+
+def hand_over(k: Kernel, space: AddressSpace, address: int, key: Key, flags: int) -> None:
+    """The lock's word gets its next owner's id, with `flags`; nobody's if nobody waits."""
+    queue = k.futexes.get(key, [])
+    new = next((w for w in queue if w.owner), None)
+    if new is not None:
+        _leave(k, new)
+        new.woken = True
+        flags |= new.owner | (FUTEX_WAITERS if any(w.owner for w in k.futexes.get(key, ())) else 0)
+    space.put_u32(address, flags)
 
 
 def _requeue(k: Kernel, t: Task, uaddr: int, wake: int, move: int, uaddr2: int) -> int:
@@ -200,20 +257,22 @@ def exit_robust_list(k: Kernel, t: Task) -> None:
     """Mark the locks a dying thread holds, and wake who waits for them (kernel/futex/core.c)."""
     space = t.space
     head = t.robust_list
-    entry = space.u64(head) & ~1
+    entry = space.u64(head)  # bit 0: a priority-inheriting lock
     offset = space.u64(head + 8)
-    pending = space.u64(head + 16) & ~1
+    pending = space.u64(head + 16)
     locks: list[int] = []
-    while entry != head and len(locks) < ROBUST_LIST_LIMIT:
-        if entry != pending:
+    while entry & ~1 != head and len(locks) < ROBUST_LIST_LIMIT:
+        if entry & ~1 != pending & ~1:
             locks.append(entry)
-        entry = space.u64(entry) & ~1
-    if pending:
+        entry = space.u64(entry & ~1)
+    if pending & ~1:
         locks.append(pending)
     for lock in locks:
-        address = (lock + offset) & ((1 << 64) - 1)
+        address = ((lock & ~1) + offset) & ((1 << 64) - 1)
         word = space.u32(address)
-        if word & FUTEX_TID_MASK == t.tid:
+        if word & FUTEX_TID_MASK == t.tid and lock & 1:
+            hand_over(k, space, address, futex_key(space, address), FUTEX_OWNER_DIED)
+        elif word & FUTEX_TID_MASK == t.tid:
             space.put_u32(address, word & FUTEX_WAITERS | FUTEX_OWNER_DIED)
             if word & FUTEX_WAITERS:
                 futex_wake(k, space, address, 1)

@@ -22,6 +22,7 @@ MAP_FIXED, MAP_ANONYMOUS, MAP_GROWSDOWN, MAP_FIXED_NOREPLACE = 0x10, 0x20, 0x100
 MREMAP_MAYMOVE, MREMAP_FIXED, MREMAP_DONTUNMAP = 1, 2, 4
 MADV_DONTNEED, MADV_FREE, MADV_REMOVE = 4, 8, 9
 MADV_KNOWN = frozenset({0, 1, 2, 3, 4, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 25})
+MAX_MAP_COUNT = 65530  # vm.max_map_count
 MINIMUM_ADDRESS = 0x10000  # vm.mmap_min_addr
 TOP = 0x7FFF_FFFF_F000
 
@@ -98,6 +99,8 @@ def do_mmap(
         if not start:
             raise Errno(ENOMEM)
     _check_limit(process, length)
+    if space.count >= MAX_MAP_COUNT:
+        raise Errno(ENOMEM)
     name = file.path() if file is not None else b"/dev/zero (deleted)" if shared else b""
     space.map(
         start, length, prot_bits(prot), shared=shared, backing=backing, offset=pgoff * PAGE if backing is not None else 0, name=name,

@@ -17,6 +17,8 @@ from pyprobe.runtime.user.fork import (
     CloneArgs,
 )
 from pyprobe.runtime.user.signals import CLD_CONTINUED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, NSIG, Sig
+from pyprobe.runtime.user.syscalls.pidfd import process_of
+from pyprobe.runtime.user.syscalls.seccomp import sys_seccomp
 from pyprobe.runtime.user.task import COMM_LENGTH
 from pyprobe.runtime.user.vfs.abi import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 from pyprobe.runtime.user.words import U32, s32, timeval
@@ -152,7 +154,7 @@ def sys_exit_group(k: Kernel, t: Task, code: int) -> int:
 
 def _candidates(t: Task, which: int, identity: int) -> list[Process]:
     children = list(t.process.children.values())
-    if which == P_PID:
+    if which in (P_PID, P_PIDFD):
         children = [c for c in children if c.pid == identity]
     elif which == P_PGID:
         group = identity or t.process.pgid
@@ -243,9 +245,10 @@ def sys_waitid(k: Kernel, t: Task, which: int, upid: int, infop: int, options: i
     """waitid(2)."""
     options &= U32
     known = WNOHANG | WUNTRACED | WEXITED | WCONTINUED | WNOWAIT | WALL_FLAGS
-    if options & ~known or not options & (WEXITED | WUNTRACED | WCONTINUED) or which & U32 not in (P_ALL, P_PID, P_PGID):
+    if options & ~known or not options & (WEXITED | WUNTRACED | WCONTINUED) or which & U32 > P_PIDFD:
         raise Errno(EINVAL)
-    found = _wait(k, t, which & U32, s32(upid), options)
+    identity = process_of(t, upid).pid if which & U32 == P_PIDFD else s32(upid)
+    found = _wait(k, t, which & U32, identity, options)
     if infop:
         if found is None:
             t.space.write(infop, bytes(128))
@@ -263,7 +266,7 @@ def sys_waitid(k: Kernel, t: Task, which: int, upid: int, infop: int, options: i
 # prctl
 
 PR_SET_PDEATHSIG, PR_GET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_GET_KEEPCAPS, PR_SET_KEEPCAPS = 1, 2, 3, 4, 7, 8
-PR_SET_NAME, PR_GET_NAME, PR_GET_SECCOMP, PR_CAPBSET_READ, PR_GET_TSC, PR_GET_SECUREBITS = 15, 16, 21, 23, 25, 27
+PR_SET_NAME, PR_GET_NAME, PR_GET_SECCOMP, PR_SET_SECCOMP, PR_CAPBSET_READ, PR_GET_TSC, PR_GET_SECUREBITS = 15, 16, 21, 22, 23, 25, 27
 PR_SET_TIMERSLACK, PR_GET_TIMERSLACK = 29, 30
 PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS = 36, 37, 38, 39
 PR_GET_TID_ADDRESS, PR_SET_THP_DISABLE, PR_GET_THP_DISABLE, PR_CAP_AMBIENT = 40, 41, 42, 47
@@ -299,6 +302,10 @@ def sys_prctl(k: Kernel, t: Task, option: int, arg2: int, arg3: int, arg4: int, 
         process.no_new_privs = True
     elif option == PR_GET_NO_NEW_PRIVS:
         return int(process.no_new_privs)
+    elif option == PR_SET_SECCOMP:
+        return sys_seccomp(k, t, arg2 - 1, 0, arg3 if arg2 == 2 else 0)
+    elif option == PR_GET_SECCOMP:
+        return 2 if t.seccomp is not None else 0
     elif option == PR_GET_TIMERSLACK:
         return 50_000
     elif option == PR_CAPBSET_READ:
@@ -311,7 +318,7 @@ def sys_prctl(k: Kernel, t: Task, option: int, arg2: int, arg3: int, arg4: int, 
         process.keep_caps = bool(arg2)
     elif option == PR_GET_KEEPCAPS:
         return int(process.keep_caps)
-    elif option not in (PR_SET_TIMERSLACK, PR_SET_THP_DISABLE, PR_GET_THP_DISABLE, PR_GET_SECCOMP, PR_GET_SECUREBITS):
+    elif option not in (PR_SET_TIMERSLACK, PR_SET_THP_DISABLE, PR_GET_THP_DISABLE, PR_GET_SECUREBITS):
         raise Errno(EINVAL)
     return 0
 

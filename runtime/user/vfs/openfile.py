@@ -11,6 +11,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from pyprobe.runtime.user.errors import Errno
+from pyprobe.runtime.user.task import INFINITY, RLIMIT_FSIZE
 from pyprobe.runtime.user.vfs.abi import (
     CREATION_FLAGS,
     O_ACCMODE,
@@ -237,6 +238,9 @@ class RegularFile(OpenFile):
         inode = self.inode
         if self.flags & O_APPEND:
             position.value = inode.content.size
+        room = t.process.limits[RLIMIT_FSIZE][0] - position.value
+        if room < INFINITY - position.value and sum(map(len, views)) > room:
+            views = cut(k, t, views, room)
         count = inode.write(views, position.value)
         position.value += count
         inode.touch(k.clock.wall())
@@ -250,6 +254,20 @@ class RegularFile(OpenFile):
 
     def truncate(self, k: Kernel, t: Task, size: int) -> None:
         self.inode.truncate(k, size)
+
+
+def cut(k: Kernel, t: Task, views: Views, room: int) -> Views:
+    """What RLIMIT_FSIZE leaves of a write, `room` bytes. Raises Errno(EFBIG), with SIGXFSZ, when that is nothing."""
+    if room <= 0:
+        from pyprobe.runtime.user.signals import Sig, SigInfo
+
+        k.do_send_sig_info(Sig.XFSZ, SigInfo.from_user(Sig.XFSZ, t), t, 0)
+        raise Errno(errno.EFBIG)
+    kept: list[memoryview] = []
+    for view in views:
+        kept.append(view[:room])
+        room -= len(kept[-1])
+    return kept
 
 
 class DirectoryFile(OpenFile):

@@ -32,7 +32,8 @@ def test_processes_that_map_one_file(compiled, trace):
     """Each of them is hit, forked or executed anew; the file itself stays as it is."""
     program = compiled("calls.c")
     before = program.read_bytes()
-    run = trace(["/bin/sh", "-c", f"{program} 2; ({program} 1; :); cmp {program} {program} && {program} 3"], (f"uprobe:{program}:leaf", "pid"))
+    script = f"{program} 2; ({program} 1; :); cmp {program} {program} && {program} 3"
+    run = trace(["/bin/sh", "-c", script], (f"uprobe:{program}:leaf", "pid"))
     assert len(run.events) == 6
     assert len({e[1] for e in run.events}) == 3
     assert program.read_bytes() == before

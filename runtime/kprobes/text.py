@@ -1,0 +1,283 @@
+"""What kprobes are planted in: code with symbols.
+
+`Code` is real machine code with breakpoints, in one address space. `EmulatedKernel` is the kernel of the user machine, whose functions are
+written in Python and have no machine code: there a probe is a hook at the function's entry, with the same handlers and rules.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pyprobe.runtime.kprobes.registers import ARGUMENTS, PtRegs
+from pyprobe.runtime.machine.breakpoints import KPROBES_BRK_IMM, Breakpoints
+from pyprobe.runtime.machine.disassembly import is_boundary
+from pyprobe.runtime.machine.displaced import Refused, displace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pyprobe.runtime.machine.engine import Engine, Stop
+    from pyprobe.runtime.machine.memory import AddressSpace
+    from pyprobe.runtime.user.functions import KernelFunction
+    from pyprobe.runtime.user.kernel import Kernel
+
+Hit = Callable[[], object]
+"""What a text calls: an int says where the guest goes on instead of executing the probed instruction."""
+
+
+class Text(Protocol):
+    """Code that can be probed. Methods that find fault with an address raise Refused.
+
+    regs: valid during calls of what was armed.
+    """
+
+    arch: str
+    regs: PtRegs
+
+    def lookup(self, name: str) -> int:
+        """The address of a symbol, 0 without one."""
+
+    def function(self, address: int) -> tuple[str, int, int] | None:
+        """Name, start and size in bytes of the function that an address is in."""
+
+    def instruction(self, address: int) -> str:
+        """The instruction at an address, without breakpoints; empty where there is none."""
+
+    def task(self) -> Hashable:
+        """What tells the current task from others."""
+
+    def check(self, address: int) -> None:
+        """Whether a probe may stand there."""
+
+    def arm(self, address: int, hit: Hit, post: Hit | None, fault: Callable[[int], bool] | None) -> None:
+        """Have `hit` called before and `post` after the instruction. fault: told the number of the exception when the instruction itself
+        faults; True means it is dealt with."""
+
+    def disarm(self, address: int) -> None: ...
+
+    def divert_return(self, returned: Callable[[], int]) -> int:
+        """At a function's entry: have `returned` called when it returns, which says where to; the return address so far."""
+
+    def returns_here(self, address: int) -> bool:
+        """Whether an address is where diverted functions return to."""
+
+
+class Code:
+    """Machine code in one address space, with breakpoints.
+
+    symbols: name to address and size in bytes. blacklist: names of functions that may not be probed.
+    """
+
+    def __init__(
+        self, engine: Engine, space: AddressSpace, symbols: Mapping[str, tuple[int, int]], blacklist: frozenset[str] = frozenset()
+    ) -> None:
+        self.engine = engine
+        self.arch = engine.arch.name
+        self.space = space
+        self.symbols = dict(symbols)
+        self.blacklist = blacklist
+        self.breakpoints = Breakpoints(engine, space, KPROBES_BRK_IMM)
+        self.regs = PtRegs(self.arch, engine.get, engine.set)
+        self._faults: dict[int, Callable[[int], bool]] = {}
+        self._trampolines: set[int] = set()
+        engine.on_step_fault = self._fault
+
+    def lookup(self, name: str) -> int:
+        return self.symbols.get(name, (0, 0))[0]
+
+    def function(self, address: int) -> tuple[str, int, int] | None:
+        for name, (start, size) in self.symbols.items():
+            if start <= address < start + size:
+                return name, start, size
+        return None
+
+    def instruction(self, address: int) -> str:
+        try:
+            return displace(self.arch, self.breakpoints.read(address, 16)).text
+        except Refused:
+            return ""
+
+    def task(self) -> Hashable:
+        return 0
+
+    def check(self, address: int) -> None:
+        found = self.function(address)
+        if found is None:
+            raise Refused(errno.EINVAL, "the address is in no function")
+        name, start, _ = found
+        if name in self.blacklist:
+            raise Refused(errno.EINVAL, f"{name} may not be probed")
+        if self.arch == "arm64":
+            from pyprobe.runtime.machine.displaced_arm64 import inside_exclusive
+
+            if address & 3:
+                raise Refused(errno.EINVAL, "the address is not that of an instruction")
+            if inside_exclusive(self.breakpoints.read(start, address - start)):
+                raise Refused(errno.EINVAL, "the address is between an exclusive load and its store")
+        elif address != start and not is_boundary(self.arch, self.breakpoints.read(start, address - start + 15), address - start):
+            raise Refused(errno.EILSEQ, "the address is within an instruction")
+        displace(self.arch, self.breakpoints.read(address, 16))
+
+    def arm(self, address: int, hit: Hit, post: Hit | None, fault: Callable[[int], bool] | None) -> None:
+        advance = self.engine.arch.breakpoint.advance
+        state, regs = self.engine.state, self.regs
+
+        def call() -> object:
+            regs.pointer = address + advance  # as the exception leaves it, which handlers see
+            return hit()
+
+        def after() -> None:
+            regs.pointer = state.pc
+            if post is not None:
+                post()
+
+        self.breakpoints.insert(address, call, after if post is not None else None, diverts=True)
+        if fault is not None:
+            self._faults[address] = fault
+
+    def disarm(self, address: int) -> None:
+        self.breakpoints.remove(address)
+        self._faults.pop(address, None)
+
+    def _fault(self, address: int, stop: Stop) -> bool:
+        from pyprobe.runtime.machine.engine import StopKind
+
+        fault = self._faults.get(address)
+        if fault is None:
+            return False
+        self.regs.pointer = address
+        return fault(PAGE_FAULT[self.arch] if stop.kind is StopKind.FAULT else stop.number)
+
+    def divert_return(self, returned: Callable[[], int]) -> int:
+        engine = self.engine
+        trampoline = self.breakpoints.trampoline(engine.state.pc)
+        if trampoline not in self._trampolines:
+            self._trampolines.add(trampoline)
+            regs = self.regs
+
+            def call() -> int:
+                regs.pointer = trampoline
+                return returned()
+
+            call.step = lambda: None  # type: ignore[attr-defined]  # see Engine.trap; the callback is over when it has returned
+            engine.trap(self.space, trampoline, call)
+        if self.arch == "arm64":
+            before = engine.get("lr")
+            engine.set("lr", trampoline)
+        else:
+            sp = engine.get("sp")
+            before = engine.space.u64(sp)
+            engine.store(sp, trampoline.to_bytes(8, "little"))
+        return before
+
+    def returns_here(self, address: int) -> bool:
+        return address in self._trampolines
+
+
+PAGE_FAULT = {"x86_64": 14, "arm64": 0x96000006}  # what the kernel gives a fault_handler: vector, ESR of a translation fault
+
+
+class EmulatedKernel:
+    """The functions of the user machine's kernel; probes are hooks at their entries and returns."""
+
+    def __init__(self, machine: Kernel, blacklist: frozenset[str] = frozenset()) -> None:
+        self.machine = machine
+        self.arch = machine.arch
+        self.blacklist = blacklist
+        self._function: KernelFunction | None = None
+        self._result = 0
+        self._registers: dict[str, int] = {}
+        self.regs = PtRegs(self.arch, self._get, self._put)
+        self._armed: dict[int, tuple[Hit, Hit | None]] = {}
+        self._hooked: set[int] = set()
+        self._exits: dict[int, Callable[[], object]] = {}
+
+    def _get(self, name: str) -> int:
+        return self._registers.get(name, 0)
+
+    def _put(self, name: str, value: int) -> None:
+        self._registers[name] = value
+
+    def lookup(self, name: str) -> int:
+        return self.machine.functions.addresses.get(name, 0)
+
+    def function(self, address: int) -> tuple[str, int, int] | None:
+        from pyprobe.runtime.user.functions import FUNCTION_SIZE
+
+        found = self.machine.functions.symbol(address)
+        return (found[0], address - found[1], FUNCTION_SIZE) if found else None
+
+    def instruction(self, address: int) -> str:
+        return ""
+
+    def task(self) -> Hashable:
+        return self.machine.current.tid if self.machine.current is not None else 0
+
+    def check(self, address: int) -> None:
+        found = self.function(address)
+        if found is None:
+            raise Refused(errno.EINVAL, "the address is in no function")
+        name, start, _ = found
+        if name in self.blacklist or name not in self.machine.functions:
+            raise Refused(errno.EINVAL, f"{name} may not be probed")
+        if address != start:
+            raise Refused(errno.EILSEQ, "the emulated kernel has no machine code: only a function's entry can be probed")
+
+    def arm(self, address: int, hit: Hit, post: Hit | None, fault: Callable[[int], bool] | None) -> None:
+        self._armed[address] = hit, post
+        self._hook(address)
+
+    def disarm(self, address: int) -> None:
+        self._armed.pop(address, None)
+
+    def _hook(self, address: int) -> None:
+        """Hook a function, once; what is armed is looked up at each hit."""
+        found = self.function(address)
+        assert found is not None
+        function = self.machine.functions[found[0]]
+        if address in self._hooked:
+            return
+        self._hooked.add(address)
+        names = ARGUMENTS[self.arch]
+
+        def entered() -> None:
+            armed = self._armed.get(address)
+            if armed is None:
+                return
+            outer = self._registers, self.regs.pointer
+            self._registers = dict(zip(names, function.args, strict=False))
+            self.regs.pointer = address + (1 if self.arch == "x86_64" else 0)
+            hit, post = armed
+            hit()
+            if post is not None:
+                post()
+            self._registers, self.regs.pointer = outer
+
+        def left() -> None:
+            done = self._exits.get(address)
+            if done is not None:
+                from pyprobe.runtime.kprobes.registers import RESULT
+
+                outer = self._registers
+                self._registers = {RESULT[self.arch]: function.retval}
+                done()
+                self._registers = outer
+
+        self.machine.functions.attach(function.name, on_entry=entered, on_exit=left)
+
+    def on_exit(self, address: int, done: Callable[[], object]) -> None:
+        """Have `done` called whenever a function that is armed has returned."""
+        self._exits[address] = done
+
+    def divert_return(self, returned: Callable[[], int]) -> int:
+        raise NotImplementedError  # there is no return address; `on_exit` takes its place
+
+    def returns_here(self, address: int) -> bool:
+        return False
+
+
+def hooked(text: Any) -> EmulatedKernel | None:
+    """The text, if it has no machine code."""
+    return text if isinstance(text, EmulatedKernel) else None

@@ -1,0 +1,20 @@
+"""Whether a compiled extension may be used: in a checkout its source may have changed since it was built."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from types import ModuleType
+
+
+def require_current(module: ModuleType) -> None:
+    """Raises ImportError when an extension was built from another source than the one that lies beside it."""
+    built = module.__file__ or ""
+    source = os.path.join(os.path.dirname(built), module.__name__.rpartition(".")[2] + ".c")
+    try:
+        with open(source, "rb") as file:
+            current = zlib.crc32(file.read())
+    except OSError:
+        return  # installed without its source
+    if getattr(module, "SOURCE", None) != f"{current:08x}":
+        raise ImportError(f"{os.path.basename(built)} was built from another source")

@@ -1,0 +1,17 @@
+/* expect: any */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <pthread.h>
+
+static void *go(void *p) { pthread_t t; for (;;) if (pthread_create(&t, 0, go, 0)) pause(); }
+int main(void) { go(0); }
