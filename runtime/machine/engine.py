@@ -137,7 +137,6 @@ class Engine:
         self._vector_numbers = (c_int * count)(*arch.vectors)
         self._vector_places = (c_void_p * count)(*[ctypes.addressof(self._vector_bytes) + 16 * i for i in range(count)])
         self.trap_cost = TRAP_NS - arch.breakpoint.size - arch.breakpoint.jump
-        self._wide = (ctypes.c_ubyte * 64)()  # for vector registers
         self.uc = self._open()
         self.callbacks, self.why_not = self._choose(native)
         self.native = not self.why_not

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Crash:
     """A process that a signal ended: for the report of the run.
 
-    address: what a fault was about, None where the signal was sent. registers: by name, as they were; pc: the instruction; text: the code around it, where it begins and its bytes.
+    registers: by name, as they were; pc: the instruction; text: the code around it, where it begins and its bytes.
     """
 
     def __init__(self, task: Task, signo: int, code: int, address: int | None, registers: dict[str, int], pc: int) -> None:
