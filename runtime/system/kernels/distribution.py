@@ -1,8 +1,7 @@
-"""`kernel install`: a distribution's kernel by a short name, with a root file system where the host's cannot serve."""
+"""`kernel install`: a distribution's kernel by a short name, with a small root file system for where the host's cannot serve."""
 
 from __future__ import annotations
 
-import platform
 import re
 from collections.abc import Iterator
 
@@ -12,7 +11,6 @@ from pyprobe.runtime.system.kernels.errors import KernelError
 METAPACKAGE = "linux-image-cloud-{arch}"
 ROOT_PACKAGE = "busybox-static"
 _APPLETS = re.compile(rb"\[\0\[\[\0(?:[A-Za-z][A-Za-z0-9_.+-]*\0)+")
-_HOSTS = {"x86_64": "amd64", "aarch64": "arm64"}  # uname(2)'s machine to Debian's architecture
 
 
 def install(name: str, progress: apt.Progress = lambda text: None) -> store.Kernel:
@@ -23,7 +21,7 @@ def install(name: str, progress: apt.Progress = lambda text: None) -> store.Kern
 
 
 def fetch(name: str, arch: str, progress: apt.Progress = lambda text: None, *, sources: str = "") -> store.Kernel:
-    """Fetch and unpack Debian's cloud kernel for an architecture (Debian's name of it) under a name.
+    """Fetch and unpack Debian's cloud kernel for an architecture (Debian's name of it) under a name, and a small root file system.
 
     sources: lines of a sources.list(5) to look in instead of the user's sources. Raises KernelError.
     """
@@ -33,13 +31,10 @@ def fetch(name: str, arch: str, progress: apt.Progress = lambda text: None, *, s
         packages = apt.kernel_packages(manager, METAPACKAGE.format(arch=arch))
         progress(f"fetching {' '.join(packages)}")
         files = manager.download(packages)
-        members: Iterator[deb.Member] = iter(())
-        if _HOSTS.get(platform.machine()) != arch:
-            progress(f"fetching {ROOT_PACKAGE}")
-            (file,) = manager.download([ROOT_PACKAGE])
-            members = small_root(file.read_bytes(), file.name)
+        progress(f"fetching {ROOT_PACKAGE}")
+        (busybox,) = manager.download([ROOT_PACKAGE])
         progress("unpacking")
-        return store.add(name, files, root=members)
+        return store.add(name, files, root=small_root(busybox.read_bytes(), busybox.name))
 
 
 def small_root(package: bytes, name: str) -> Iterator[deb.Member]:
