@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from pyprobe.lang.attachpoint import AttachPoint, PointError
 from pyprobe.lang.providers import OLD_NAMES, SHORT
@@ -21,7 +21,6 @@ from pyprobe.runtime.wildcard import matcher
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.targets import TargetResolver
     from pyprobe.runtime.probes.description import Description
-    from pyprobe.runtime.system.description import SystemDescription
 
 DEFAULT_ARCH = "x86_64"
 KERNEL_KINDS = ["kprobe", "tracepoint", "software", "hardware", "fentry", "rawtracepoint"]  # what a name alone is looked up in
@@ -142,9 +141,6 @@ class MachineWorld:
             kind, *parts = pattern.split(":")
         parts = [p for p in parts if p] or parts[:0]
         name = SHORT.get(kind) or OLD_NAMES.get(kind) or kind.lower()
-        if name == "kprobes":
-            yield from self._refused(parts)
-            return
         if "*" not in kind:
             kinds = [name]
         elif parts and "/" in parts[0]:
@@ -156,12 +152,6 @@ class MachineWorld:
             found = provider(one, self.machine)
             if found is not None and wanted(one):
                 yield from found.listing(self.machine, one, parts)
-
-
-    def _refused(self, parts: list[str]) -> Iterable[Listed]:
-        """`kprobes:blacklist`: the functions that the kernel refuses kprobes for."""
-        if self.machine.booted and (not parts or matcher(parts[0])("blacklist")):
-            yield from (Listed(f"kprobes:blacklist:{name}") for name in cast("SystemDescription", self.machine).forbidden)
 
 
 def find_command(targets: TargetResolver, name: str) -> str:

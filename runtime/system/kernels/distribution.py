@@ -1,8 +1,8 @@
-"""`kernel install`: a distribution's kernel by a short name, with a root file system where the host's cannot serve."""
+"""`kernel install`: a distribution's kernel by a short name, with a small root file system for where the host's cannot serve."""
 
 from __future__ import annotations
 
-import platform
+import re
 from collections.abc import Iterator
 
 from pyprobe.runtime.system.kernels import apt, deb, store
@@ -10,7 +10,7 @@ from pyprobe.runtime.system.kernels.errors import KernelError
 
 METAPACKAGE = "linux-image-cloud-{arch}"
 ROOT_PACKAGE = "busybox-static"
-_HOSTS = {"x86_64": "amd64", "aarch64": "arm64"}  # uname(2)'s machine to Debian's architecture
+_APPLETS = re.compile(rb"\[\0\[\[\0(?:[A-Za-z][A-Za-z0-9_.+-]*\0)+")
 
 
 def install(name: str, progress: apt.Progress = lambda text: None) -> store.Kernel:
@@ -21,7 +21,7 @@ def install(name: str, progress: apt.Progress = lambda text: None) -> store.Kern
 
 
 def fetch(name: str, arch: str, progress: apt.Progress = lambda text: None, *, sources: str = "") -> store.Kernel:
-    """Fetch and unpack Debian's cloud kernel for an architecture (Debian's name of it) under a name.
+    """Fetch and unpack Debian's cloud kernel for an architecture (Debian's name of it) under a name, and a small root file system.
 
     sources: lines of a sources.list(5) to look in instead of the user's sources. Raises KernelError.
     """
@@ -31,13 +31,10 @@ def fetch(name: str, arch: str, progress: apt.Progress = lambda text: None, *, s
         packages = apt.kernel_packages(manager, METAPACKAGE.format(arch=arch))
         progress(f"fetching {' '.join(packages)}")
         files = manager.download(packages)
-        members: Iterator[deb.Member] = iter(())
-        if _HOSTS.get(platform.machine()) != arch:
-            progress(f"fetching {ROOT_PACKAGE}")
-            (file,) = manager.download([ROOT_PACKAGE])
-            members = small_root(file.read_bytes(), file.name)
+        progress(f"fetching {ROOT_PACKAGE}")
+        (busybox,) = manager.download([ROOT_PACKAGE])
         progress("unpacking")
-        return store.add(name, files, root=members)
+        return store.add(name, files, root=small_root(busybox.read_bytes(), busybox.name))
 
 
 def small_root(package: bytes, name: str) -> Iterator[deb.Member]:
@@ -65,9 +62,5 @@ _FILES = {
 def applets(program: bytes) -> list[str]:
     """The names of a busybox's applets, which it holds as one sorted run of strings that begins with `[` and `[[`
     (include/applet_tables.h of its build)."""
-    start = program.find(b"\0[\0[[\0") + 1
-    if not start:
-        return []
-    end = program.find(b"\0\0", start)
-    names = program[start:end].decode("ascii", "replace").split("\0")
-    return [n for n in names if n and "/" not in n and n not in (".", "..")]
+    runs = [found[0].decode().split("\0")[:-1] for found in _APPLETS.finditer(program)]
+    return max(runs, key=len, default=[])

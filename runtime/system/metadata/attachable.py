@@ -30,13 +30,11 @@ def traceable(memory: KernelMemory, symbols: Symbols) -> frozenset[str]:
         places = max(code_pointers(memory, symbols, _MANY), key=len, default=[])
     first = symbols.first_at
     start, end = symbols.text[0] if symbols.text else (0, 0)
-    found = set()
-    for place in places:
-        if start <= place < end:
-            name = next((n for d in _BEFORE[memory.arch] if (n := first.get(place + d))), None)
-            if name is not None:
-                found.add(name)
-    return frozenset(found)
+    places = [place for place in places if start <= place < end]
+    # the way that is most common first: before a function may be the mark where a group of functions begins
+    ways = sorted(_BEFORE[memory.arch], key=lambda d: -sum(place + d in first for place in places))
+    found = (next((n for d in ways if (n := first.get(place + d))), "") for place in places)
+    return frozenset(found) - {""}
 
 
 def forbidden(memory: KernelMemory, symbols: Symbols) -> list[Symbol]:
@@ -44,7 +42,7 @@ def forbidden(memory: KernelMemory, symbols: Symbols) -> list[Symbol]:
     found: dict[int, Symbol] = {}
     for area in _AREAS[memory.arch]:
         start, end = symbols.address(f"{area}_start") or 0, symbols.address(f"{area}_end") or 0
-        while start < end:
+        while start < end and symbols.is_text(start):
             symbol = symbols.at(start)
             if symbol is None or not symbol.size:
                 break
@@ -61,7 +59,8 @@ def _marked(memory: KernelMemory, symbols: Symbols) -> list[int]:
     """The addresses marked NOKPROBE_SYMBOL."""
     listed = between(memory, symbols, "__start_kprobe_blacklist", "__stop_kprobe_blacklist")
     if listed is not None:
-        return [a for a in listed if a]
+        return [a for a in listed if symbols.is_text(a)]
     inside, outside = (symbols.address(name) for name in _MARKED)
-    runs = [run for run in code_pointers(memory, symbols, 16) if len(run) < _MANY and inside in run and outside not in run]
-    return max(runs, key=len, default=[])
+    # some of the marked functions are in arm64's identity mapping, which is no code for the kernel; it leaves them out, too
+    runs = [run for run in code_pointers(memory, symbols, 16, strict=False) if inside in run and outside not in run]
+    return [a for a in max(runs, key=len, default=[]) if symbols.is_text(a)]

@@ -100,8 +100,8 @@ def _event(memory: KernelMemory, types: KernelTypes, layout: _Layout, call: int,
         named = memory.u64(call + layout.call_name)
         has_tracepoint = memory.u32(call + layout.call_flags) & layout.has_tracepoint
         name = memory.cstring(memory.u64(named + layout.tracepoint_name) if has_tracepoint else named)
-        if not re.fullmatch(r"\w+", name):
-            return None
+        if not re.fullmatch(r"[A-Za-z_]\w*", name) or (classes[of] != "syscalls") != bool(has_tracepoint):
+            return None  # the words that look like an event's are something else
         if classes[of] == "syscalls":
             fields = _syscall_fields(memory, layout, name, memory.u64(call + layout.call_data))
         else:

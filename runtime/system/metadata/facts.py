@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.system.metadata.memory import KernelMemory
     from pyprobe.runtime.system.metadata.symbols import Symbol
 
-VERSION = 1  # raise it when what a part holds, or how it is found, changes
+VERSION = 4  # raise it when what a part holds, or how it is found, changes
 FOLDER = "facts"
 _MAGIC = b"pyprobe facts\n"
 _HEAD = struct.Struct("<III")  # version, checksum of all that follows, number of sections; then the size of each in 8 bytes

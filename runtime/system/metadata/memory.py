@@ -2,7 +2,7 @@
 
 Image formats: `pyprobe.runtime.system.kernels.image`. An arm64 Image is linked for a fixed address (KIMAGE_VADDR,
 arch/arm64/include/asm/memory.h, which moved twice) but may hold nothing where pointers belong: RELA relocations at its end say what the
-kernel writes there first of all. Where relocations are kept as RELR, the pointers are in place.
+kernel writes there first of all. Where relocations are kept as RELR, the pointers are in place but for the few that are not aligned.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pyprobe.runtime.system.kernels.errors import KernelError
 
 ARM64_BASES = (0xFFFF_8000_8000_0000, 0xFFFF_8000_0800_0000, 0xFFFF_8000_1000_0000)  # Linux 6.5, 5.17 and 5.4 on, 48-bit addresses
 _RELATIVE = struct.pack("<Q", 1027)  # R_AARCH64_RELATIVE (ELF for the Arm 64-bit Architecture)
+_FEW = 3  # entries that tell a table from chance
 _RELA = struct.Struct("<QQq")
 
 Bytes = bytes | bytearray | mmap.mmap
@@ -120,12 +121,10 @@ def _arm64_segment(content: mmap.mmap) -> Segment:
     start, count = table
     base = _arm64_base(memoryview(content)[start : start + 24 * count].cast("Q"), size)
     relocated = bytearray(content)
-    words = memoryview(relocated)[: size & ~7].cast("Q")
+    put = struct.Struct("<q").pack_into
     for place, _, value in _RELA.iter_unpack(content[start : start + 24 * count]):
-        at = place - base
-        if at & 7 == 0 and 0 <= at < size - 8:
-            words[at >> 3] = value & (1 << 64) - 1
-    words.release()
+        if 0 <= place - base <= size - 8:
+            put(relocated, place - base, value)
     return Segment(base, relocated, 0, size)
 
 
@@ -139,13 +138,18 @@ def _arm64_base(words: memoryview, size: int) -> int:
     return base
 
 
+def _is_relocation(content: mmap.mmap, at: int) -> bool:
+    place, kind, value = content[at : at + 8], content[at + 8 : at + 16], content[at + 16 : at + 24]
+    return kind == _RELATIVE and place[5:] == value[5:] == b"\x80\xff\xff"
+
+
 def _relocations(content: mmap.mmap) -> tuple[int, int] | None:
-    """Offset and number of the RELA entries, which begin with a place and R_AARCH64_RELATIVE and lie without gaps."""
+    """Offset and number of the RELA entries: a place, R_AARCH64_RELATIVE and a value each, without gaps."""
     at = content.find(_RELATIVE)
     while at >= 0:
-        if at % 8 == 0 and all(content[at + 24 * i : at + 24 * i + 8] == _RELATIVE for i in range(64)):
+        if at % 8 == 0 and all(_is_relocation(content, at - 8 + 24 * i) for i in range(_FEW)):
             start = at - 8
-            count = 64
+            count = _FEW
             while content[at + 24 * count : at + 24 * count + 8] == _RELATIVE:
                 count += 1
             return start, count

@@ -24,16 +24,16 @@ def pointers(memory: KernelMemory, symbols: Symbols, targets: set[int]) -> Itera
         yield from [start + 8 * i for i, word in enumerate(memory.words(segment)) if word in targets]
 
 
-def code_pointers(memory: KernelMemory, symbols: Symbols, least: int) -> Iterator[list[int]]:
-    """The runs of at least so many words that all are addresses in the kernel's code."""
-    stride = max(1, least // 2)
-    ranges = symbols.text
+def code_pointers(memory: KernelMemory, symbols: Symbols, least: int, *, strict: bool = True) -> Iterator[list[int]]:
+    """The runs of at least so many words that are addresses in the kernel's code; not `strict`: anywhere in the kernel's image."""
+    ranges = symbols.text if strict else tuple((s.start, s.end) for s in memory.segments)
+    step = max(1, least // 2)  # no run can be missed
     for segment in data(memory, symbols):
         words = memory.words(segment)
         count, at = len(words), 0
         while at < count:
             if not any(a <= words[at] < b for a, b in ranges):
-                at += stride
+                at += step
                 continue
             first = last = at
             while first and any(a <= words[first - 1] < b for a, b in ranges):
@@ -42,7 +42,7 @@ def code_pointers(memory: KernelMemory, symbols: Symbols, least: int) -> Iterato
                 last += 1
             if last + 1 - first >= least:
                 yield words[first : last + 1].tolist()
-            at = last + stride
+            at = last + step
 
 
 def between(memory: KernelMemory, symbols: Symbols, start: str, stop: str) -> list[int] | None:

@@ -130,7 +130,7 @@ def test_damaged_folders_are_named(cache: Path, tmp_path: Path) -> None:
 
 
 def test_a_small_root_has_links_for_applets(tmp_path: Path) -> None:
-    program = b"\x7fELF..." + b"\0".join([b"", b"[", b"[[", b"cat", b"ls", b"sh", b"", b""]) + b"more"
+    program = b"\x7fELF..." + b"junk [\0[[\0\1" + b"\0".join([b"", b"[", b"[[", b"cat", b"ls", b"sh", b"", b""]) + b"more"
     assert applets(program) == ["[", "[[", "cat", "ls", "sh"]
     made = {m.path: m.target for m in small_root(package({"bin/busybox": program}), "busybox")}
     assert made["bin/busybox"] is None and made["bin/ls"] == "busybox" and "etc/passwd" in made
