@@ -53,6 +53,7 @@ class IdleMachine:
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
         old = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)  # a signal ends the wait below
+        os.write(writer, b"\0")  # one that came before is looked at too
         try:
             while not self.stop_requested:
                 deadline = self.clock.next_deadline()
