@@ -98,7 +98,7 @@ int main(void) {
     pthread_mutexattr_setrobust(&a, PTHREAD_MUTEX_ROBUST);
     printf("%d\n", pthread_mutex_init(&lock, &a));
     pthread_mutex_lock(&lock);
-    for (long i = 1; i < 4; i++) { pthread_create(&t[i], 0, work, (void *)i); usleep(2000); }
+    for (long i = 1; i < 4; i++) { pthread_create(&t[i], 0, work, (void *)i); usleep(50000); }
     pthread_mutex_unlock(&lock);
     for (int i = 1; i < 4; i++) pthread_join(t[i], 0);
     printf("%d\n", order);
