@@ -320,6 +320,7 @@ typedef struct {
     PyObject_HEAD
     struct state *state;
     struct words *words;
+    const uint8_t *filter; /* of blocks */
     void *uc;
     int (*emu_start)(void *uc, uint64_t begin, uint64_t until, uint64_t timeout, size_t count);
     int (*emu_stop)(void *uc);
@@ -415,7 +416,10 @@ static __attribute__((noinline)) void on_special_block(void *uc, uint64_t addres
     core->words->now += size;
 }
 
-/* Called for every block that executes: no register is saved and nothing called on the usual way through. */
+/*
+ * Called for every block that executes: no register is saved and nothing called on the usual way through. Stores are what a tight loop
+ * waits for, so a block that follows itself leaves the words as they are.
+ */
 static void on_block(void *uc, uint64_t address, uint32_t size, void *user)
 {
     Core *core = user;
@@ -423,12 +427,14 @@ static void on_block(void *uc, uint64_t address, uint32_t size, void *user)
     struct words *words = core->words;
     uint64_t now = words->now;
 
-    if (__builtin_expect(now >= words->deadline || core->blocks->filter[class_of(address)] || state->fired != NOWHERE, 0)) {
+    if (__builtin_expect(now >= words->deadline || core->filter[class_of(address)] || state->fired != NOWHERE, 0)) {
         on_special_block(uc, address, size, core);
         return;
     }
-    state->block = address;
-    state->size = size;
+    if (state->block != address || state->size != size) {
+        state->block = address;
+        state->size = size;
+    }
     words->now = now + size;
 }
 
@@ -686,6 +692,7 @@ static PyObject *Core_activate(PyObject *self, PyObject *args)
     old[3] = (PyObject *)core->traps;
     core->pages = Py_NewRef(pages);
     core->blocks = (Table *)Py_NewRef(blocks);
+    core->filter = core->blocks->filter;
     core->exact = (Table *)Py_NewRef(exact);
     core->traps = (Table *)Py_NewRef(traps);
     for (int i = 0; i < 4; i++)

@@ -5,6 +5,7 @@ The only module (with its callbacks in `twin` and `_native`) that works libunico
 * Address translation is virtual: a fill callback answers from the page table of the current `AddressSpace`.
 * One block callback is always installed. It counts time, interrupts the run at the clock's deadline and calls the
   probe at the block's address. Runs are stopped there and in syscalls only: stopping elsewhere repeats an access.
+* Translated code looks for a stop as a block begins, and after each access only if something may ask for one in the middle of a block.
 * What was interrupted at the beginning of a block has not executed, and is not counted nor fired again. After a fault in
   the middle of a block the bytes that did not execute are taken back, so the clock counts executed code, exactly.
 """
@@ -23,7 +24,7 @@ from pyprobe.runtime.machine import unicorn
 from pyprobe.runtime.machine.arch import Arch
 from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.machine.clock import Clock
-from pyprobe.runtime.machine.cpu_state import find_registers, verify_word
+from pyprobe.runtime.machine.cpu_state import ExitChecks, find_registers, verify_word
 from pyprobe.runtime.machine.memory import CACHED, EXECUTED, SHARED, AddressSpace, Points, R, W, X
 from pyprobe.runtime.machine.physical import PAGE, PAGE_MASK, PhysicalMemory
 from pyprobe.runtime.machine.state import NOWHERE, State
@@ -167,12 +168,15 @@ class Engine:
         handle = c_void_p()
         api.check(self.library.uc_open(arch.uc_arch, arch.uc_mode, byref(handle)), "uc_open")
         uc = handle.value or 0
+        self._exit_checks = ExitChecks(uc)
         api.ctl(uc, unicorn.CTL_CPU_MODEL, arch.cpu_model)
         if arch.page_size_4k:
             api.ctl(uc, unicorn.CTL_PAGE_SIZE, PAGE)
         api.ctl(uc, unicorn.CTL_TLB_TYPE, unicorn.TLB_VIRTUAL)
         api.ctl(uc, unicorn.CTL_USE_EXITS, 1)  # with no exits at all: a run ends when it is stopped
         api.check(self.library.uc_mem_map_ptr(uc, 0, memory.size, unicorn.PROT_ALL, memory.base), "uc_mem_map_ptr")
+        self.exit_checks_found = self._exit_checks.found()
+        self._exit_checks.wanted(False)
         return uc
 
     def _choose(self, native: bool | None) -> tuple[Callbacks, str]:
@@ -238,6 +242,7 @@ class Engine:
             self.library.uc_emu_stop(uc)
             return 0
 
+        self._exit_checks.wanted(True)
         self._hook_python(unicorn.HOOK_INSN, _PORT(call), instruction)
 
     def keep(self, function: object) -> None:
@@ -454,6 +459,7 @@ class Engine:
             if address not in self._hooks:
                 # Hooks stay: one that no space uses costs a lookup, and nobody has to count the spaces that fork and exit.
                 self._hooks.add(address)
+                self._exit_checks.wanted(True)
                 self._api.hook_add(self.uc, unicorn.HOOK_CODE, self.callbacks.code, self.callbacks.user, address, address)
             self.flush_translations(space, address, address + 1)
         if self.arch.repeats(space.peek(address, 4)):
