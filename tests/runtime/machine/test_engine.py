@@ -650,7 +650,7 @@ def test_spaces_keep_their_memory_apart(x86: Bench) -> None:
 
 
 def test_stop_in_mid_block_after_code_that_does_not_look_for_it(x86: Bench) -> None:
-    """An exact point that comes late stops before its instruction, though what was translated earlier looks for stops as blocks begin only."""
+    """An exact point that comes late stops before its instruction, though earlier translations look for stops as blocks begin only."""
     assert x86.engine.exit_checks_found
     x86.load("488b07 48ffc3 488907 48ffc3 0f05")  # mov rax, [rdi]; inc rbx; mov [rdi], rax; inc rbx; syscall
     for planted in (False, True):
