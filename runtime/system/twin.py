@@ -98,8 +98,8 @@ class Entry:
 
     state: address of the emulator's CPUX86State; offsets: where in it the words lie that SYSCALL reads and sets, 32 bits each, in the order
     of the enum in _native_x86_64.c. deliver: the emulator's function that takes an exception, for `cpu`. reg_read, flags: its function that
-    reads a register, and the number of the flags. words: the clock's. trap: a SYSCALL with this above the low byte of rax is for Python, which is
-    called as `special(0)` and says whether it was; if not, it is a system call like others.
+    reads a register, and the number of the flags. words: the clock's. trap: a SYSCALL with this above the low byte of rax is for Python,
+    which is called as `special(0)` and says whether it was; if not, it is a system call like others.
     """
 
     def __init__(
