@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pyprobe.runtime.machine.clock import NEVER, Clock
+from pyprobe.runtime.system.programs import Engine, Programs
 from pyprobe.runtime.system.root.channel import HIDDEN_PID, Channel, Event
 from pyprobe.runtime.system.tasks import SystemTask, TaskLayout
 from pyprobe.runtime.system.text import KernelReturns, KernelText
@@ -96,6 +97,11 @@ class SystemMachine:
         self._current: Callable[[], int] = self.processor.current_task(description)
         self.functions = KernelText(self, description)
         self.returns = KernelReturns(self)
+        self.programs = Programs(self, description)
+        self.tracepoints = self.programs.events
+        self.processes = self.programs.processes
+        self.shown_stack: Callable[[list[int]], list[int]] | None = None
+        self._on_image: list[Callable[[Any, Any], object]] = []
 
     @property
     def current(self) -> SystemTask | None:
@@ -114,15 +120,22 @@ class SystemMachine:
             return None
         if self._layout is None:
             self._layout = TaskLayout.of(self.description)
-        task = SystemTask(self.processor, self._layout, address)
+        task = SystemTask(self.processor, self._layout, address, self.programs)
         if len(self._tasks) >= TASKS:
             self._tasks.clear()
         self._tasks[address] = task
         return task
 
-    def engine_for(self, arch: str) -> Processor:
-        """The processor, whose registers can be read."""
-        return self.processor
+    def engine_for(self, arch: str) -> Engine:
+        """The processor, whose registers can be read, and where points in programs can be planted."""
+        return self.programs.engine
+
+    @property
+    def on_image(self) -> list[Callable[[Any, Any], object]]:
+        """Called with the space and the mapping whenever a mapping of a file that may be executed has appeared. Who asks for it wants to
+        know, so that programs are followed from then on."""
+        self.programs.watch()
+        return self._on_image
 
     def read(self, address: int, size: int) -> bytes | None:
         """Memory as the processor sees it now; None where it is not readable."""
