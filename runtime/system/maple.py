@@ -1,6 +1,6 @@
 """The kernel's maple tree, in which a process's mappings lie (include/linux/maple_tree.h, lib/maple_tree.c; Linux 6.1 and later).
 
-A node is 256 bytes and aligned so; the low bits of the pointer to it hold its type and say that it is a node.
+A node is 256 bytes and aligned so; the low bits of the pointer to it hold its type.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ _DEEPEST = 16
 
 def find(root: int, index: int, read: Callable[[int, int], bytes | None]) -> int:
     """The entry for an index, 0 if there is none. root: the member `ma_root`; read: the kernel's memory."""
+    if root & 3 != 2 or root < 4096:  # xa_is_node: else the root is itself an entry
+        return root
     entry = root
     for _ in range(_DEEPEST):
-        if entry & 3 != 2 or entry < 4096:  # xa_is_node
-            return entry
         kind = entry >> 3 & 15
         node = read(entry & -NODE, NODE)
         pivots = _PIVOTS.get(kind, 0)
         if node is None or not pivots:
-            return 0
+            break
         words = memoryview(node).cast("Q")  # the parent, the pivots, one slot more than these
         i = 0
         while i < pivots and words[1 + i] and words[1 + i] < index:
