@@ -68,7 +68,7 @@ class Branches:
         for name in _TRANSFORM:
             address = self._machine.description.symbols.get(name)
             if address is not None:
-                self._machine.functions.attach(address, self._transform, exact=False, always=True)
+                self._machine.functions.attach(address, self._transform, exact=False, ours=True)
 
     def _transform(self) -> None:
         """The first argument is the entry of the jump table, which begins with its distance from the code."""

@@ -184,7 +184,7 @@ class Tracepoints:
         if not self._records:
             self._records = True
             for name, function in (("trace_event_buffer_reserve", self._reserve), ("trace_event_buffer_commit", self._commit)):
-                self.machine.functions.attach(self.description.symbols[name], function, exact=False, always=True)
+                self.machine.functions.attach(self.description.symbols[name], function, exact=False, ours=True)
         point.handlers.append(self.machine.shown(callback))
 
     def _point(self, name: str) -> Point:
@@ -194,7 +194,7 @@ class Tracepoints:
             if place is None:
                 raise AttachError(f"the kernel has no tracepoint {name}")
             point = self._points[name] = Point(self, place, place.address + self.description.offset("tracepoint", "funcs"))
-            self.machine.functions.attach(place.iterator, point.called, exact=False, always=True)
+            self.machine.functions.attach(place.iterator, point.called, exact=False, ours=True)
             self.machine.when_up(lambda: self._switch(point))
         return point
 
@@ -205,9 +205,9 @@ class Tracepoints:
         for branch in point.place.branches:
             behind = self.branches.take(branch)
             if behind:
-                attach(behind, point.end, exact=False, always=True)
+                attach(behind, point.end, exact=False, ours=True)
         for target in sorted({branch.target for branch in point.place.branches}):
-            attach(target, point.begin, exact=False, always=True)
+            attach(target, point.begin, exact=False, ours=True)
         if point.place.register:
             register(self.machine, self.branches, point.place.register)
 
@@ -259,7 +259,7 @@ class Tracepoints:
         if function and key not in self._also:
             self._also.add(key)
             if function != point.place.iterator:
-                self.machine.functions.attach(function, point.called, exact=False, always=True)
+                self.machine.functions.attach(function, point.called, exact=False, ours=True)
 
     def hold(self, detour: Detour, limit: int) -> None:
         """No interrupt and no timer for so long."""
