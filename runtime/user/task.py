@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.syscall_table import Syscall
     from pyprobe.runtime.user.timers import GuestTimer
     from pyprobe.runtime.user.vfs.table import FileTable, FsContext
+    from pyprobe.runtime.user.vfs.tty import Terminal
 
 COMM_LENGTH = 15  # TASK_COMM_LEN without the terminator
 INFINITY = (1 << 64) - 1  # RLIM_INFINITY
@@ -120,7 +121,7 @@ class Process:
         self.posix_timers: dict[int, GuestTimer] = {}
         self.nice = 0
         self.personality: int = 0
-        self.ctty: object = None  # controlling terminal
+        self.ctty: Terminal | None = None  # controlling terminal
 
     @property
     def ppid(self) -> int:
