@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pyprobe.runtime.machine.mappings import Mappings, R, Vma, W, X
+from pyprobe.runtime.machine.mappings import TASK_SIZE, Mappings, R, Vma, W, X
 from pyprobe.runtime.machine.physical import PAGE, PAGE_MASK, Backing, OutOfMemory, PhysicalMemory
 from pyprobe.runtime.machine.points import Points
 
-__all__ = ["PAGE", "AddressSpace", "Backing", "MemoryFault", "OutOfMemory", "PhysicalMemory", "Points", "R", "Vma", "W", "X"]
+__all__ = ["PAGE", "TASK_SIZE", "AddressSpace", "Backing", "MemoryFault", "OutOfMemory", "PhysicalMemory", "Points", "R", "Vma", "W", "X"]
 
 COW = 8  # somebody else may see the frame: copy before the first write, if the mapping allows one
 CACHED = 16  # the frame belongs to a Backing, which holds the reference
