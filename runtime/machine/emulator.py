@@ -49,7 +49,7 @@ class Emulator:
     """One processor; a subclass opens it and chooses its callbacks.
 
     callbacks: in C or in Python, see `choose`. native: whether they are in C. why_not: why not, or "".
-    exit_checks_found: translated code looks for stops as blocks begin only (see `ExitChecks`).
+    exit_checks_found: translated code may be spared to look for stops after each access (see `ExitChecks`).
     """
 
     callbacks: Callbacks
@@ -89,7 +89,6 @@ class Emulator:
         api.ctl(uc, unicorn.CTL_USE_EXITS, 1)  # with no exits at all: a run ends when it is stopped
         api.check(self.library.uc_mem_map_ptr(uc, base, size, unicorn.PROT_ALL, host), "uc_mem_map_ptr")
         self.exit_checks_found = self._exit_checks.found()
-        self._exit_checks.wanted(False)
 
     def choose(self, native: bool | None, *needed: str) -> None:
         """Take the callbacks in C (native: True, or fail; None: if they are there) or in Python.

@@ -70,6 +70,7 @@ class Engine(Tracing, Contexts):
         self.trap_cost = TRAP_NS - arch.breakpoint.size - arch.breakpoint.jump
         pages = ((unicorn.CTL_PAGE_SIZE, PAGE),) if arch.page_size_4k else ()
         self.open(arch.cpu_model, 0, memory.size, memory.base, (*pages, (unicorn.CTL_TLB_TYPE, unicorn.TLB_VIRTUAL)))
+        self._exit_checks.wanted(False)
         self.choose(native)
         self.cpu_state = find_registers(self.uc, arch.magic, self._read, self._write) if cpu_state else 0
         self.cpu_state_found = self.cpu_state != 0
