@@ -5,6 +5,7 @@ Adding a provider is one module with the functions of `base.Provider` and a line
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
@@ -56,7 +57,12 @@ def provider(name: str, machine: Description | None = None) -> Provider | None:
     module = PROVIDERS.get(name)
     if machine is not None and machine.booted:
         module = BOOTED.get(name, module)
-    return cast(Provider, import_module(f"{__name__}.{module}")) if module else None
+    return _module(module) if module else None
+
+
+@cache
+def _module(name: str) -> Provider:
+    return cast(Provider, import_module(f"{__name__}.{name}"))
 
 
 class Attachments:

@@ -92,14 +92,18 @@ def _use_all_descriptors() -> None:
 
 
 class HostDirectory:
-    """One host directory of the view, known by its place below the root; its descriptor comes and goes."""
+    """One host directory of the view, known by its place below the root; its descriptor comes and goes.
 
-    __slots__ = ("dev", "hidden", "ino", "name", "parent", "view")
+    above: what follows an entry's name in its path, innermost name first, each with a slash before it.
+    """
+
+    __slots__ = ("above", "dev", "hidden", "ino", "name", "parent", "view")
 
     def __init__(
         self, parent: HostDirectory | None, name: bytes, dev: int, ino: int, *, hidden: bool = False, view: View = None
     ) -> None:
         self.parent = parent
+        self.above: bytes = b"" if parent is None else b"/" + name + parent.above
         self.name = name
         self.dev = dev
         self.ino = ino
@@ -121,11 +125,7 @@ class HostFile:
 
 def inode_number(directory: HostDirectory, name: bytes) -> int:
     """Inode number that a guest sees of an entry: a hash of its path below the view's root, so that it is the same on every host."""
-    names = [name]
-    while directory.parent is not None:
-        names.append(directory.name)
-        directory = directory.parent
-    return int.from_bytes(blake2b(b"/".join(names), digest_size=8).digest(), "little") >> (64 - HASH_BITS)
+    return int.from_bytes(blake2b(name + directory.above, digest_size=8).digest(), "little") >> (64 - HASH_BITS)
 
 
 class HostLayer:
@@ -226,8 +226,8 @@ class HostLayer:
         try:
             descriptor = os.open(b".", _READ_FLAGS | os.O_DIRECTORY, dir_fd=self._descriptor(directory))
             try:
-                with os.scandir(descriptor) as entries:
-                    found = [(os.fsencode(entry.name), _entry_type(entry), directory.dev, entry.inode()) for entry in entries]
+                with os.scandir(b"/proc/self/fd/%d" % descriptor) as entries:  # by a path in bytes, for names in bytes
+                    found = [(entry.name, _entry_type(entry), directory.dev, entry.inode()) for entry in entries]
                     return found if directory.view is None else [entry for entry in found if entry[0] in directory.view]
             finally:
                 os.close(descriptor)
@@ -264,11 +264,11 @@ class HostLayer:
             raise _errno(error) from None
 
 
-def _entry_type(entry: os.DirEntry[str]) -> int:
-    if entry.is_symlink():
-        return DT_LNK
-    if entry.is_dir(follow_symlinks=False):
-        return DT_DIR
+def _entry_type(entry: os.DirEntry[bytes]) -> int:
     if entry.is_file(follow_symlinks=False):
         return DT_REG
+    if entry.is_dir(follow_symlinks=False):
+        return DT_DIR
+    if entry.is_symlink():
+        return DT_LNK
     return stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode) >> 12
