@@ -372,7 +372,6 @@ def counted(handler: Handler, hits: list[list[Any]], name: str) -> Handler:
         return handler()
 
     call.source = handler.source  # type: ignore[attr-defined]  # makes the function a Handler
-    call.probe = handler.probe  # type: ignore[attr-defined]  # the same
     return call  # type: ignore[return-value]  # the same
 
 
