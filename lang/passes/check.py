@@ -189,10 +189,11 @@ def _let(check: Checker, node: n.Let) -> Result:
 
 
 def _while(check: Checker, node: n.While) -> Result:
-    if isinstance(node.condition.type, String):  # unlike elsewhere, any string has a truth here
-        node.condition = n.Cast(spec=None, operand=check.expr(node.condition), type=BOOL, span=node.condition.span)
-    else:
+    t = node.condition.type
+    if t is NONE or t is VOID or t is BOOL or isinstance(t, (Integer, Enum, Pointer)):
         node.condition = check.condition(node.condition, node.span)
+    else:  # unlike elsewhere, everything has a truth here
+        node.condition = n.Cast(spec=None, operand=check.read(check.expr(node.condition)), type=BOOL, span=node.condition.span)
     node.body = check.block(node.body)
     return node
 
