@@ -69,7 +69,8 @@ class Checker:
         before = node.type
         checked = self.expr(node)
         if not (isinstance(before, (Integer, Enum, Pointer)) or before is BOOL or isinstance(node, n.String)):
-            self.error(f"Invalid condition: {kind(before)}", span)
+            ends = isinstance(node, n.Call) and node.name == "exit"
+            self.error(f"Invalid condition: {kind(NONE if ends else before)}", span)
         if isinstance(checked, n.String):
             return n.Boolean(value=bool(checked.value), type=BOOL, span=checked.span)
         return checked

@@ -187,7 +187,8 @@ def _comparison(check: Checker, node: n.Binary, left: Type, right: Type, whole: 
         if node.op not in ("==", "!="):
             check.error(f"The {node.op} operator cannot be used on arrays.", node.span)
         elif left != right:
-            check.error("Only arrays of same size support comparison operators.", node.span)
+            sized = "size" if left.count != right.count else "sized integer"
+            check.error(f"Only arrays of same {sized} support comparison operators.", node.span)
     elif not _same_family(left, right) or (isinstance(left, _EXACT) and left != right):
         _mismatch(check, node, left, right)
     elif node.op not in ("==", "!="):

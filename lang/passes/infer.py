@@ -280,12 +280,15 @@ class Inference:
                     error.hint(f"Add a cast to integer if you want the value of the aggregate, e.g. `{state.name} = (int64){source};`.")
                 return
             found = wide(found)
-        if found is VOID:
+        ends = isinstance(value, n.Call) and value.name == "exit"  # it has no value at all, which is less than void
+        if found is VOID and not ends:
             self.error("Value 'void' cannot be assigned to a map.", span)
             return
-        if found is NONE:
-            if self.reporting and _is_empty(value):
-                self.error("Invalid expression for assignment", span)
+        if found is NONE or ends:
+            if self.reporting and (ends or _is_empty(value)):
+                known = FLEXIBLE[1] if state.value is NONE else state.value
+                nothing = f"trying to assign value of type '{NONE}' when map already has a value type '{known}'"
+                self.error(f"Type mismatch for {state.name}: {nothing}", span)
             return
         joined = join(state.value, found)
         if joined is None:

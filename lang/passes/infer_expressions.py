@@ -332,11 +332,17 @@ def _field(ctx: Inference, node: n.FieldAccess) -> Type:
     return NONE
 
 
+COMMON_FIELDS = frozenset({"common_type", "common_flags", "common_preempt_count", "common_pid"})
+"""What every tracepoint's record begins with (`struct trace_entry`)."""
+
+
 def _missing_field(ctx: Inference, node: n.FieldAccess) -> str:
     if isinstance(node.base, n.Builtin) and node.base.name == "args":
         point = ctx.body.point
         if point.provider != "tracepoint":
             return f"Can't find function parameter {node.field}"
+        if node.field in COMMON_FIELDS:
+            return "BPF does not support accessing common tracepoint fields"
         name = f"struct tracepoint:{point.target}:{point.function}_args"
         return f"Struct/union of type '{name}' does not contain a field named '{node.field}'"
     return f"Record does not contain a field named '{node.field}'"
@@ -366,7 +372,7 @@ def elements_of(t: Type) -> tuple[Type, ...]:
 
 def element_error(base: Type, index: int) -> str:
     """Why a value of a type has no element of this number, or an empty string."""
-    if not isinstance(base, (Tuple, Record)):
+    if not isinstance(base, Tuple):
         return f"Can not access index '{index}' on expression of type '{base}'"
     count = len(elements_of(base))
     return "" if 0 <= index < count else f"Invalid tuple index: {index}. Found {count} elements in tuple."
