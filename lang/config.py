@@ -51,8 +51,9 @@ def text(value: int | str | bool, name: str) -> str:
 
 def license_name(value: int | str | bool, name: str) -> str:
     if value not in LICENSES:
+        found = int(value) if isinstance(value, bool) else value
         raise ConfigError(
-            f"Invalid value for license. Found: {int(value) if isinstance(value, bool) else value}. Valid values: {', '.join(LICENSES)}. Read more about BPF programs and "
+            f"Invalid value for license. Found: {found}. Valid values: {', '.join(LICENSES)}. Read more about BPF programs and "
             "licensing: https://docs.kernel.org/bpf/bpf_licensing.html#using-bpf-programs-in-the-linux-kernel"
         )
     return str(value)

@@ -355,5 +355,6 @@ def run(unit: Unit) -> None:
     calls = _Calls(unit)
     for body in unit.bodies:
         calls.provider = body.point.provider
-        calls.formats = {id(node.args[0]) for node in descend(body.block) if isinstance(node, n.Call) and node.args and node.name in _ANY_LENGTH}
+        of_any_length = (node for node in descend(body.block) if isinstance(node, n.Call) and node.name in _ANY_LENGTH)
+        calls.formats = {id(node.args[0]) for node in of_any_length if node.args}
         rewrite(body.block, calls.change)

@@ -19,7 +19,7 @@ from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import copy, descend
 from pyprobe.lang.promote import kind
 from pyprobe.lang.source import Span
-from pyprobe.lang.typesys import BOOL, INT64, NONE, UINT64, VOID, Aggregate, Enum, Integer, Pointer, String, Tuple, Type
+from pyprobe.lang.typesys import BOOL, INT64, NONE, UINT64, VOID, Aggregate, Enum, Integer, Pointer, Tuple, Type
 
 
 class Checker:

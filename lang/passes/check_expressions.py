@@ -142,11 +142,15 @@ def _binary(check: Checker, node: n.Binary) -> n.Expr:
 def _logical(check: Checker, node: n.Binary) -> n.Expr:
     left, right = node.left.type, node.right.type
     node.left, node.right = check.read(check.expr(node.left)), check.read(check.expr(node.right))
-    pointers = _with_pointer(left, right)
-    if not all(isinstance(t, _NUMERIC) or t in (BOOL, NONE) or (isinstance(t, Pointer) if pointers else is_integer(t)) for t in (left, right)):
+    other_kinds = Pointer if _with_pointer(left, right) else Aggregate
+    if not all(t in (BOOL, NONE) or isinstance(t, _NUMERIC) or (isinstance(t, other_kinds) and _has_truth(t)) for t in (left, right)):
         alike = left == right or (isinstance(left, String) and isinstance(right, String)) or _with_pointer(left, right)
         (_unusable if alike else _mismatch)(check, node, left, right)
     return node
+
+
+def _has_truth(t: Type) -> bool:
+    return is_integer(t) or isinstance(t, Pointer)
 
 
 def _with_pointer(left: Type, right: Type) -> bool:

@@ -88,7 +88,8 @@ def _collect(unit: Unit) -> dict[str, list[Macro]]:
         names: set[tuple[str, str]] = set()
         for parameter in item.parameters:
             if (parameter.kind, parameter.name) in names:
-                unit.diagnostics.error(f"{ONCE[parameter.kind]} for macro argument has already been used: {_written(parameter)}", parameter.span)
+                text = f"{ONCE[parameter.kind]} for macro argument has already been used: {_written(parameter)}"
+                unit.diagnostics.error(text, parameter.span)
             names.add((parameter.kind, parameter.name))
         others = macros.setdefault(item.name, [])
         for other in others:
@@ -278,9 +279,8 @@ class _Substitution:
         if not keyword:
             return copy(given)
         if isinstance(given.operand, NamedType) and " " in given.operand.name:
-            self._diagnostics.error(
-                f"Invalid replacement for macro '{self._macro.name}' type parameter '{name}' which makes up the type '{node.name}*'", self._call
-            )
+            made = f"which makes up the type '{node.name}*'"
+            self._diagnostics.error(f"Invalid replacement for macro '{self._macro.name}' type parameter '{name}' {made}", self._call)
             return node
         if isinstance(given.operand, (NamedType, Identifier)):
             return NamedType(name=f"{keyword} {given.operand.name}", span=node.span)

@@ -70,7 +70,8 @@ def expand(machine: Description, point: AttachPoint) -> list[AttachPoint]:
     if not point.function and not point.address and point.line is None:
         raise PointError(f"{point.provider} should be attached to a function and/or address")
     if point.line is not None:
-        raise PointError(f"No DWARF debug info found for '{point.target}', cannot attach by source code location.", "Places in source files are not supported yet.")
+        missing = f"No DWARF debug info found for '{point.target}', cannot attach by source code location."
+        raise PointError(missing, "Places in source files are not supported yet.")
     paths = machine.targets.resolve(point.target)
     if not paths:
         host = machine.targets.host_path(point.target)
