@@ -70,13 +70,14 @@ def expand(machine: Description, point: AttachPoint) -> list[AttachPoint]:
     if not point.function and not point.address and point.line is None:
         raise PointError(f"{point.provider} should be attached to a function and/or address")
     if point.line is not None:
-        raise PointError(f"No DWARF debug info found for '{point.target}'", "Places in source files are not supported yet.")
+        missing = f"No DWARF debug info found for '{point.target}', cannot attach by source code location."
+        raise PointError(missing, "Places in source files are not supported yet.")
     paths = machine.targets.resolve(point.target)
     if not paths:
         host = machine.targets.host_path(point.target)
         if os.path.isfile(host) and os.access(host, os.X_OK):
             machine.image(point.target)  # raises what is wrong with it
-        raise PointError(f"{point.provider} target file '{point.target}' does not exist or is not executable")
+        raise PointError(f"uprobe target file '{point.target}' does not exist or is not executable")
     if "*" not in point.target:
         paths = paths[:1]
     found: list[AttachPoint] = []
