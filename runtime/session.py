@@ -343,10 +343,15 @@ class Run:
         self.machine.run()
 
     def _end(self) -> None:
+        """The end probes; an exit() in one of them has the last word."""
+        status, self.context.exit_code = self.context.exit_code, None
         self.context.hold()
         for handler in self.attachments.end:
             handler()
         self.context.release()
+        self.output.muted = False
+        if self.context.exit_code is None:
+            self.context.exit_code = status
 
     def _finish(self) -> None:
         """What stands after the last event: the empty lines, the maps, then what there is to say about the run."""
