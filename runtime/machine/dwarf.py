@@ -1,7 +1,7 @@
 """Debug information of a program: parameters of its functions with their types, and the addresses of source lines.
 
 pyelftools reads DWARF; only the units that a question is about are parsed, since a large program has thousands. The types are the
-language's: `char[N]` is `string[N]`, an enum the integer it is kept in, what has no counterpart (floating point) the type none.
+language's: `char[N]` is `string[N+1]`, an enum the integer it is kept in, what has no counterpart (floating point) the type none.
 Sections cited are of the DWARF Debugging Information Format, version 5.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pyprobe.lang import typesys as t
-from pyprobe.runtime.machine.elf import ElfFile, guarded
+from pyprobe.runtime.machine.elf import ElfError, ElfFile, guarded
 
 _SIGNED = frozenset({0x05, 0x06, 0x0D})  # DW_ATE_signed, _signed_char, _signed_fixed (5.1.1)
 _UNSIGNED = frozenset({0x02, 0x07, 0x08, 0x10})  # DW_ATE_boolean, _unsigned, _unsigned_char, _UTF
@@ -35,7 +35,7 @@ Parameter = tuple[str, t.Type, str]
 """Name, type, and the type as C writes it."""
 
 
-class LineError(Exception):
+class LineError(ElfError):
     """A place in the source that no code belongs to; the text says why."""
 
 
@@ -161,7 +161,7 @@ class DebugInfo:
         text = plain is not None and plain.tag == "DW_TAG_base_type" and _number(plain, "DW_AT_encoding") in _CHARACTERS
         made: t.Type = self.type(element)
         if text and counts[-1] and _name(plain) == "char":
-            made = t.String(counts.pop())
+            made = t.String(counts.pop() + 1)
         for count in reversed(counts):
             made = t.Array(made, count)
         return made
