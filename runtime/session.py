@@ -386,7 +386,7 @@ def counted(handler: Handler, hits: list[list[Any]], name: str) -> Handler:
 
 
 def script_clock(maps: MapStore, clock: Clock) -> Clock | MapClock:
-    """The clock that the script's time sources read: the machine's, or the map that the environment names. Raises RunError for a bad one."""
+    """The clock that the script's time sources read: the machine's, or the map that the environment names. Raises RunError."""
     name = os.environ.get(DUMMY_CLOCK)
     if not name:
         return clock
@@ -408,6 +408,6 @@ def run_command(command: bytes) -> tuple[bytes, int]:
     """system(): a shell command on this host, only with --unsafe; what it printed on both of its streams, and its wait status."""
     import subprocess
 
-    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    done = subprocess.run(["/bin/sh", "-c", command], **streams, check=False)
+    shell = ["/bin/sh", "-c", command]
+    done = subprocess.run(shell, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     return done.stdout, done.returncode

@@ -153,7 +153,8 @@ class Renderer:
 
     def _make_json(self, t: Type) -> Json:
         if isinstance(t, Aggregate) and t.function == "stats":
-            return lambda value: '{"count": %s, "average": %s, "total": %s}' % tuple(map(json_integer, value))
+            names = ("count", "average", "total")
+            return lambda value: "{" + ", ".join([f'"{n}": {json_integer(v)}' for n, v in zip(names, value, strict=True)]) + "}"
         if isinstance(t, (Integer, Aggregate, Pointer, Enum)):
             return json_integer
         if t is BOOL:

@@ -41,7 +41,7 @@ def test_parameters_on_arm64(pyprobe, arm64_program):
 
 
 def test_members_of_every_kind(pyprobe, program):
-    members = "letter s i l low high narrow name numbers in colour flag a b grid".split()
+    members = ["letter", "s", "i", "l", "low", "high", "narrow", "name", "numbers", "in", "colour", "flag", "a", "b", "grid"]
     body = f"$t = args.t; {' '.join(f'print($t.{m});' for m in members)} print($t.next.name); print($t.grid[1][0]); print($t.next.next);"
     assert shown(pyprobe, program, body) == [
         "65", "-2", "30", "-4000000000", "5", "17", "-3", "firstxyz", "[1,-2,3]", "{ .x = 9, .y = 200 }", "5", "1", "77", "77",

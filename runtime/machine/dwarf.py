@@ -57,7 +57,7 @@ class DebugInfo:
         function = self._function(address)
         if function is None:
             return None
-        found = []
+        found: list[Parameter] = []
         for child in function.iter_children():
             if child.tag == "DW_TAG_formal_parameter":
                 kind = self._target(_defining(child, "DW_AT_type"), "DW_AT_type")
@@ -96,7 +96,7 @@ class DebugInfo:
         if not found:
             place = f"{file}:{line}:{column}" if column else f"{file}:{line}"
             raise LineError(f"DWARF error: Unable to map '{place}' to address")
-        return min(found)
+        return int(min(found))
 
     def _rows(self, unit: Any) -> Iterator[tuple[Any, str]]:
         """The rows of a unit's line table that begin a statement, with the name of the file they are of (6.2.2)."""
