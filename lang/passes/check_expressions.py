@@ -216,6 +216,11 @@ def _both_to(check: Checker, node: n.Binary, common: Type | None, left: Type, ri
 def _ternary(check: Checker, node: n.Ternary) -> n.Expr:
     to = final(readable(node.type))
     node.condition = check.condition(node.condition, node.span)
+    branches = (node.then or node.condition, node.orelse)
+    if to is not NONE and any(isinstance(b, n.Tuple) and not b.items for b in branches):
+        have = " and ".join(f"'{b.type}'" for b in branches)
+        check.error(f"Branches must return the same type or compatible types: have {have}", node.span)
+        return node
     if node.then is not None:
         node.then = check.store(node.then, to)
     node.orelse = check.store(node.orelse, to)

@@ -177,8 +177,7 @@ class _Folder:
 
     def ternary(self, node: Ternary) -> Expr:
         truth = _truth(node.condition)
-        literal = (Integer, String, Boolean)
-        if truth is None or not isinstance(node.orelse, literal) or not isinstance(node.then or node.orelse, literal):
+        if truth is None or not _literal(node.orelse) or not _literal(node.then or node.orelse):
             return node
         if truth:
             return node.condition if node.then is None else node.then
@@ -314,6 +313,15 @@ _EXACT: dict[str, Callable[[int, int], int]] = {
 
 def _integer(value: int, span: Span) -> Integer:
     return Integer(value=value, flexible=value >= 0, span=span)
+
+
+def _literal(node: Expr) -> bool:
+    """Whether an expression is a literal, or a tuple or record of literals."""
+    if isinstance(node, Tuple):
+        return all(_literal(item) for item in node.items)
+    if isinstance(node, Record):
+        return all(_literal(item) for _, item in node.items)
+    return isinstance(node, (Integer, String, Boolean))
 
 
 def _truth(node: Node) -> bool | None:

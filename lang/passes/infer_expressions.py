@@ -99,6 +99,9 @@ def _builtin(ctx: Inference, node: n.Builtin) -> Type:
 def _args(ctx: Inference, node: n.Builtin) -> Type:
     point = ctx.body.point
     found = ctx.unit.world.args(point)
+    if found is None and point.provider == "uprobe":
+        ctx.error("Cannot read function parameters", node.span)
+        return NONE
     if found is None:
         return Record(())
     space = "user" if point.provider == "tracepoint" and point.target == "syscalls" else default_space(point.provider)
