@@ -258,8 +258,8 @@ class Processor:
         """At a function's first instruction: the stack pointer after its return, and the return address."""
         raise NotImplementedError
 
-    def kernel_stack(self, limit: int) -> tuple[int, ...]:
-        """The pc and the return addresses on the kernel's stack, innermost first."""
+    def kernel_stack(self, limit: int, kernel: SystemDescription) -> tuple[int, ...]:
+        """The pc and the return addresses on the kernel's stack, innermost first; none while a program runs. kernel: knows its code."""
         raise NotImplementedError
 
     def saved_register(self, top: int, name: str, kernel: SystemDescription) -> int:

@@ -19,6 +19,7 @@ from pyprobe.runtime.machine.x86_64 import INS_CPUID, INS_RDTSC, INS_RDTSCP, INS
 from pyprobe.runtime.system import coherence
 from pyprobe.runtime.system.cpu import HARD, Processor
 from pyprobe.runtime.system.internals import mismatch, pointer
+from pyprobe.runtime.system.orc import Orc
 from pyprobe.runtime.system.ram import Ram
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class X86(Processor):
         self.port_in: Callable[[int, int], int] = lambda port, size: (1 << 8 * size) - 1
         self.port_out: Callable[[int, int, int], None] = lambda port, size, value: None
         self.line = False
+        self.orc: Orc | None = None
         offsets = self.offsets
         self.env = pointer(self.cpu + offsets.env)
         if self.env != self.cpu + offsets.x86_state:
@@ -321,10 +323,12 @@ class X86(Processor):
         sp = self._words_of["rsp"].value
         return sp + 8, int.from_bytes(self.read(sp, 8) or b"", "little")
 
-    def kernel_stack(self, limit: int) -> tuple[int, ...]:
-        """The pc and the address on top of the stack; what is above needs the kernel's unwind tables."""
-        caller = self.return_place()[1]
-        return (self.state.pc, caller)[:limit] if caller >> 63 else (self.state.pc,)[:limit]
+    def kernel_stack(self, limit: int, kernel: SystemDescription) -> tuple[int, ...]:
+        if self.user_mode:
+            return ()
+        if self.orc is None:
+            self.orc = Orc.of(kernel)
+        return self.orc.unwind(self.get, self.read, limit)
 
     def saved_register(self, top: int, name: str, kernel: SystemDescription) -> int:
         place = PT_REGS.get(name)
