@@ -36,6 +36,7 @@ _NAME, _TYPE, _OPAQUE, _FIELD, _READ, _WRITE = 0, 20, 32, 48, 80, 88
 
 ADDRESS = 0xFFFF_FFFF_F000  # of a table or page, in a descriptor
 VALID, TABLE = 1, 2
+LINEAR = (0xFFFF_0000_0000_0000, 0xFFF0_0000_0000_0000)  # with addresses of 48 bits, and of 52
 
 
 class SystemRegister(NamedTuple):
@@ -115,6 +116,7 @@ class Arm64(Processor):
                 raise mismatch(f"register {name}", "in its place", "elsewhere")
             self._write(name, 0) if offset < 8 * 31 else None
         self._words_of = {name: c_uint64.from_address(first + offset) for name, offset in ARM64.state.items()}
+        self._general, self._general_size = first, 8 * 32
 
     def _entry(self, register: SystemRegister, name: str = "") -> int:
         """The emulator's description of a system register. name: what it must be called there."""
@@ -260,6 +262,24 @@ class Arm64(Processor):
         """At a function's first instruction: the stack pointer after its return, and the return address."""
         words = self._words_of
         return words["sp"].value, words["lr"].value
+
+    def returned(self, registers: bytes, result: int) -> tuple[int, bytes]:
+        at = 8 * self.general_index("lr")
+        return int.from_bytes(registers[at : at + 8], "little"), struct.pack("<Q", result) + registers[8:]
+
+    def inside(self, registers: bytes) -> bytes:
+        """The link register holds anything there; the caller is in the frame record."""
+        at = 8 * self.general_index("fp")
+        link = self.read(int.from_bytes(registers[at : at + 8], "little") + 8 & (1 << 64) - 1, 8) or bytes(8)
+        return registers[: at + 8] + link + registers[at + 16 :]
+
+    def linear(self, physical: int) -> int:
+        """Where linear mappings begin depends on the size of virtual addresses (PAGE_OFFSET, arch/arm64/include/asm/memory.h)."""
+        offset = physical - self.ram.base
+        for base in LINEAR:
+            if self.translate(base + offset) == offset:
+                return base + offset
+        raise LookupError(f"{physical:#x} is not mapped")
 
     def kernel_stack(self, limit: int, kernel: SystemDescription) -> tuple[int, ...]:
         """By the frame records (AAPCS64, 6.4.6). Where a function has made none yet, its caller is in the link register alone."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _CHECK_LIMIT = 10_000  # nanoseconds after which a check has gone wrong
 _COUNTER_REACH = 0x40  # bytes before the architecture's state in which the counter lies (CPUNegativeOffsetState)
 HARD = 2  # CPU_INTERRUPT_HARD
+GO = 2  # state.stopping: only to go on elsewhere
 
 MMIO_READ = ctypes.CFUNCTYPE(c_uint64, c_void_p, c_uint64, ctypes.c_uint, c_void_p)
 MMIO_WRITE = ctypes.CFUNCTYPE(None, c_void_p, c_uint64, ctypes.c_uint, c_uint64, c_void_p)
@@ -57,6 +58,7 @@ class Processor:
         self.words = clock.words
         self.state = State()
         self.halted = False
+        self._going: tuple[int, bytes] | None = None
         self.on_trap: Callable[[], bool] = lambda: False
         self.on_power: Callable[[str], None] = lambda what: None
         self.offsets = offsets()
@@ -82,6 +84,7 @@ class Processor:
         self._invalidate = ctypes.PYFUNCTYPE(None, c_void_p, c_uint64, c_uint64)(invalidate)
         self._api.hook_add(self.uc, unicorn.HOOK_BLOCK, self.callbacks.block, self.callbacks.user)
         self._words_of: dict[str, c_uint64] = {}
+        self._general = self._general_size = 0  # where the general registers lie, and how many bytes of them
 
     def _open(self, model: int) -> int:
         api, arch = self._api, self.arch
@@ -263,7 +266,8 @@ class Processor:
         raise NotImplementedError
 
     def saved_register(self, top: int, name: str, kernel: SystemDescription) -> int:
-        """A register of the program that entered the kernel, from struct pt_regs at the upper end of a task's stack; 0 where it is not kept."""
+        """A register of the program that entered the kernel, from struct pt_regs at the upper end, `top`, of a task's stack; 0 where it
+        is not kept."""
         raise NotImplementedError
 
     @property
@@ -336,6 +340,13 @@ class Processor:
                     self._raise()
                 if error:
                     raise UnicornError(f"at {state.pc:#x}: {self.library.uc_strerror(error).decode()}")
+                if self._going is not None:
+                    state.pc, registers = self._going
+                    self._going = None
+                    self.set_general(registers)
+                    state.fired = state.pc
+                if state.stopping == GO:
+                    state.stopping = 0
                 if state.stopping:
                     state.stopping = 0
                     return True
@@ -359,6 +370,13 @@ class Processor:
         """End the run at the next block; from within a probe's callback, before the probed instruction executes."""
         self.state.stopping = 1
         self.clock.interrupt()
+
+    def go(self, address: int, registers: bytes) -> None:
+        """From within a point's callback, which the block it was called for does not outlive: go on at `address`, whose own points are
+        passed by, with these general registers (see `general`)."""
+        self._going = address, registers
+        if not self.state.stopping:
+            self.state.stopping = GO
 
     def attend(self) -> None:
         """For the block callback: the deadline is reached."""
@@ -424,6 +442,30 @@ class Processor:
             raise mismatch("a run of two instructions (error, traps, halted before and after, bytes)", expected, found)
 
     # contexts
+
+    def general(self) -> bytes:
+        """The general registers and the stack pointer, as 64-bit words in the order of the emulator."""
+        return ctypes.string_at(self._general, self._general_size)
+
+    def set_general(self, registers: bytes) -> None:
+        """Make them what `general` gave."""
+        ctypes.memmove(self._general, registers, self._general_size)
+
+    def general_index(self, name: str) -> int:
+        """Which of the words of `general` a register is."""
+        return (ctypes.addressof(self._words_of[name]) - self._general) // 8
+
+    def returned(self, registers: bytes, result: int) -> tuple[int, bytes]:
+        """Where a function whose first instruction was about to execute with these registers returns to, and the registers then."""
+        raise NotImplementedError
+
+    def inside(self, registers: bytes) -> bytes:
+        """Registers from the middle of a function, as `kernel_stack` expects them at its beginning."""
+        return registers
+
+    def linear(self, physical: int) -> int:
+        """Where the kernel's mapping of all memory has a physical address. Raises LookupError."""
+        raise NotImplementedError
 
     @property
     def _registers(self) -> tuple[int, int]:

@@ -37,7 +37,8 @@ _METHODS = 0x100  # bytes of CPUClass in which the methods lie
 
 IF, SHADOW, CPL = 1 << 9, 1 << 3, 3  # in eflags; in hflags: interrupts wait for one instruction; the privilege level
 
-_SAVED = ("r15", "r14", "r13", "r12", "bp", "bx", "r11", "r10", "r9", "r8", "ax", "cx", "dx", "si", "di", "orig_ax", "ip", "cs", "flags", "sp", "ss")
+_SAVED = ("r15", "r14", "r13", "r12", "bp", "bx", "r11", "r10", "r9", "r8", "ax", "cx", "dx", "si", "di")
+_SAVED += ("orig_ax", "ip", "cs", "flags", "sp", "ss")
 PT_REGS = {name: 8 * i for i, name in enumerate(_SAVED)} | {"pc": 8 * _SAVED.index("ip")}
 """Offsets in struct pt_regs (arch/x86/include/asm/ptrace.h)."""
 PT_REGS_SIZE = 8 * len(_SAVED)
@@ -111,6 +112,7 @@ class X86(Processor):
                 raise mismatch(f"register {name}", "in its place", "elsewhere")
             self._write(name, 0)
         self._words_of = {name: c_uint64.from_address(self.env + offset) for name, offset in X86_64.state.items()}
+        self._general, self._general_size = self.env, 8 * 16
         o = self.offsets
         for number, offset in ((_STAR, o.x86_star), (_LSTAR, o.x86_lstar), (_FMASK, o.x86_fmask), (_KERNEL_GS, o.x86_kernel_gs)):
             if verify_word(self.env + offset, lambda value, number=number: self.set_msr(number, value)) is None:  # type: ignore[misc]  # binds the loop's value
@@ -322,6 +324,20 @@ class X86(Processor):
     def return_place(self) -> tuple[int, int]:
         sp = self._words_of["rsp"].value
         return sp + 8, int.from_bytes(self.read(sp, 8) or b"", "little")
+
+    def returned(self, registers: bytes, result: int) -> tuple[int, bytes]:
+        words = bytearray(registers)
+        at = 8 * self.general_index("rsp")
+        sp = int.from_bytes(words[at : at + 8], "little")
+        words[at : at + 8] = struct.pack("<Q", sp + 8)
+        at = 8 * self.general_index("rax")
+        words[at : at + 8] = struct.pack("<Q", result)
+        return int.from_bytes(self.read(sp, 8) or b"", "little"), bytes(words)
+
+    def linear(self, physical: int) -> int:
+        if self.translate(DIRECT + physical) != physical - self.ram.base:
+            raise LookupError(f"{physical:#x} is not mapped")
+        return DIRECT + physical
 
     def kernel_stack(self, limit: int, kernel: SystemDescription) -> tuple[int, ...]:
         if self.user_mode:
