@@ -13,6 +13,7 @@ from pyprobe.runtime.system.metadata.btf import STRUCT
 
 if TYPE_CHECKING:
     from pyprobe.runtime.system.description import SystemDescription
+    from pyprobe.runtime.system.modules import Modules
 
 Read = Callable[[int, int], bytes | None]
 
@@ -63,6 +64,7 @@ class Orc:
         self.tables: list[Table] = []
         self._old = old
         self._known: dict[int, Step | None] = {}
+        self._modules = 0  # how many of them were looked at
 
     @classmethod
     def of(cls, kernel: SystemDescription) -> Orc:
@@ -84,6 +86,16 @@ class Orc:
             self.tables.append(Table(places + words[0], places + 4 * last + words[last] + 1, places, words, entries))
             self._known.clear()
 
+    def follow(self, modules: Modules) -> None:
+        """Add the tables of modules that were loaded since, in a kernel that has any."""
+        for module in modules.found[self._modules :] if self.tables else ():
+            arch = module.address + modules.offset("arch")
+            members = ("num_orcs", "orc_unwind_ip", "orc_unwind")
+            count, ips, entries = (modules.word(arch + modules.kernel.offset("mod_arch_specific", name)) for name in members)
+            count &= 0xFFFF_FFFF
+            self.add(ips, modules.read(ips, 4 * count) or b"", modules.read(entries, _ENTRY * count) or b"")
+        self._modules = len(modules.found)
+
     def step(self, address: int) -> Step | None:
         """The entry for an instruction, None where no table has one."""
         try:
@@ -93,7 +105,8 @@ class Orc:
             return found
 
     def _find(self, address: int) -> Step | None:
-        for _, end, places, words, entries in (t for t in self.tables if t.start <= address < t.end):
+        holding = (t for t in reversed(self.tables) if t.start <= address < t.end)
+        for _, end, places, words, entries in holding:
             low, high = 0, len(words)
             while high - low > 1:
                 middle = (low + high) // 2

@@ -37,8 +37,10 @@ _METHODS = 0x100  # bytes of CPUClass in which the methods lie
 
 IF, SHADOW, CPL = 1 << 9, 1 << 3, 3  # in eflags; in hflags: interrupts wait for one instruction; the privilege level
 
-_SAVED = ("r15", "r14", "r13", "r12", "bp", "bx", "r11", "r10", "r9", "r8", "ax", "cx", "dx", "si", "di")
-_SAVED += ("orig_ax", "ip", "cs", "flags", "sp", "ss")
+_SAVED = (
+    *("r15", "r14", "r13", "r12", "bp", "bx", "r11", "r10", "r9", "r8", "ax", "cx", "dx", "si", "di"),
+    *("orig_ax", "ip", "cs", "flags", "sp", "ss"),
+)
 PT_REGS = {name: 8 * i for i, name in enumerate(_SAVED)} | {"pc": 8 * _SAVED.index("ip")}
 """Offsets in struct pt_regs (arch/x86/include/asm/ptrace.h)."""
 PT_REGS_SIZE = 8 * len(_SAVED)
@@ -344,6 +346,8 @@ class X86(Processor):
             return ()
         if self.orc is None:
             self.orc = Orc.of(kernel)
+        if kernel.modules is not None:
+            self.orc.follow(kernel.modules)
         return self.orc.unwind(self.get, self.read, limit)
 
     def saved_register(self, top: int, name: str, kernel: SystemDescription) -> int:
