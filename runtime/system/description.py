@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -239,8 +240,21 @@ class SystemDescription:
         return self.table.symbol(name)
 
     def code(self, address: int, size: int) -> bytes:
-        """The kernel's code as it was linked. Raises LookupError."""
-        return self.facts.memory.read(address, size)
+        """The kernel's code as it was linked. Raises LookupError.
+
+        Code has nothing to relocate, so that an arm64 Image need not be made ready for it.
+        """
+        if self.arch != "arm64":
+            return self.facts.memory.read(address, size)
+        start = self.facts.base
+        if not start <= address <= start + len(self._image) - size:
+            raise LookupError(f"the kernel's image has nothing at {address:#x}")
+        return self._image[address - start : address - start + size]
+
+    @cached_property
+    def _image(self) -> mmap.mmap:
+        with open(self.kernel.image, "rb") as stream:
+            return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
 
     def offset(self, record: str, *members: str) -> int:
         """The offset of a member of a struct, in bytes. Raises KeyError."""
