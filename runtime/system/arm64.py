@@ -285,17 +285,14 @@ class Arm64(Processor):
         """By the frame records (AAPCS64, 6.4.6). Where a function has made none yet, its caller is in the link register alone."""
         if self.user_mode:
             return ()
-        words, pc = self._words_of, self.state.pc
+        words, pc, word = self._words_of, self.state.pc, self.word_reader()
         frames = [pc]
         if words["lr"].value >> 63 and frameless(kernel, pc):
             frames.append(words["lr"].value)
         record = words["fp"].value
         stacks: set[int] = set()  # those that the walk has been on, by number
         while record >> 63 and len(frames) < limit:
-            pair = self.read(record, 16)
-            if pair is None:
-                break
-            above, address = int.from_bytes(pair[:8], "little"), int.from_bytes(pair[8:], "little")
+            above, address = word(record), word(record + 8)
             if not address >> 63:
                 break
             frames.append(address)

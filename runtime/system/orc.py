@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from pyprobe.runtime.system.description import SystemDescription
     from pyprobe.runtime.system.modules import Modules
 
-Read = Callable[[int, int], bytes | None]
+Word = Callable[[int], int]
 
-_MASK = (1 << 64) - 1
 _ENTRY = 6  # bytes of struct orc_entry
 UNDEFINED, PREV_SP, DX, DI, BP, SP, R10, R13, BP_INDIRECT, SP_INDIRECT = range(10)  # ORC_REG_
 END, CALL, REGS, PARTIAL = range(4)  # what kind of frame
@@ -127,16 +126,11 @@ class Orc:
             kind = _KINDS[bits >> 8 & 7]
         return Step(kind, bits & 15, sp, bits >> 4 & 15, bp)
 
-    def unwind(self, register: Callable[[str], int], read: Read, limit: int) -> tuple[int, ...]:
+    def unwind(self, register: Callable[[str], int], word: Word, limit: int) -> tuple[int, ...]:
         """The instruction that is about to execute and the return addresses on the stack, innermost first, at most `limit`.
 
-        register: of the processor, which is in the kernel.
+        register: of the processor, which is in the kernel. word: reads memory, 0 where nothing is.
         """
-
-        def word(address: int) -> int:
-            data = read(address & _MASK, 8)
-            return int.from_bytes(data, "little") if data is not None else 0
-
         ip, sp, bp = register("ip"), register("sp"), register("bp")
         saved: Callable[[str], int] | None = register  # other registers, as far as they are known
         frames = [ip]

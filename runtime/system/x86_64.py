@@ -348,7 +348,7 @@ class X86(Processor):
             self.orc = Orc.of(kernel)
         if kernel.modules is not None:
             self.orc.follow(kernel.modules)
-        return self.orc.unwind(self.get, self.read, limit)
+        return self.orc.unwind(self.get, self.word_reader(), limit)
 
     def saved_register(self, top: int, name: str, kernel: SystemDescription) -> int:
         place = PT_REGS.get(name)
