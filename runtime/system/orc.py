@@ -6,6 +6,7 @@ For each range of instructions a table tells where the caller's stack pointer an
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,12 +19,17 @@ if TYPE_CHECKING:
 Word = Callable[[int], int]
 
 _ENTRY = 6  # bytes of struct orc_entry
-UNDEFINED, PREV_SP, DX, DI, BP, SP, R10, R13, BP_INDIRECT, SP_INDIRECT = range(10)  # ORC_REG_
+UNDEFINED, PREV_SP, DX, DI, BP, SP, R10, R13, BP_INDIRECT, SP_INDIRECT, AX = range(11)
+_UNUSED = (UNDEFINED,) * 5
+_REGISTERS = (UNDEFINED, PREV_SP, DX, DI, BP, SP, R10, R13, BP_INDIRECT, SP_INDIRECT, *_UNUSED, UNDEFINED)
+_NEW_REGISTERS = (UNDEFINED, AX, DX, SP, BP, DI, R10, R13, PREV_SP, SP_INDIRECT, BP_INDIRECT, *_UNUSED)
+"""By their numbers (ORC_REG_). There are two orders, and only the tables themselves tell which: nearly everything in them is relative to
+SP."""
 END, CALL, REGS, PARTIAL = range(4)  # what kind of frame
 _OLD_KINDS = (CALL, REGS, PARTIAL, END)  # UNWIND_HINT_TYPE_ before Linux 6.4
 _KINDS = (END, END, CALL, REGS, PARTIAL, END, END, END)  # ORC_TYPE_
-_BASES = {DX: "dx", DI: "di", R10: "r10", R13: "r13"}
-_PT_REGS = {"r13": 16, "bp": 32, "r10": 56, "dx": 96, "di": 112, "ip": 128, "cs": 136, "sp": 152}  # offsets in struct pt_regs
+_BASES = {AX: "ax", DX: "dx", DI: "di", R10: "r10", R13: "r13"}
+_PT_REGS = {"r13": 16, "bp": 32, "r10": 56, "ax": 80, "dx": 96, "di": 112, "ip": 128, "cs": 136, "sp": 152}  # offsets in struct pt_regs
 _IRET = _PT_REGS["ip"]  # where in it begins what an exception itself has pushed
 _USER = 3  # the privilege level in cs
 
@@ -62,6 +68,7 @@ class Orc:
     def __init__(self, old: bool) -> None:
         self.tables: list[Table] = []
         self._old = old
+        self._registers = _REGISTERS
         self._known: dict[int, Step | None] = {}
         self._modules = 0  # how many of them were looked at
 
@@ -79,6 +86,10 @@ class Orc:
 
     def add(self, places: int, addresses: bytes, entries: bytes) -> None:
         """Tables as they lie in memory, sorted; places: where `addresses` lie."""
+        if addresses and not self.tables:
+            most = Counter(low & 15 for low in entries[4::_ENTRY]).most_common()
+            orders = (order for number, _ in most for order in (_REGISTERS, _NEW_REGISTERS) if order[number] == SP)
+            self._registers = next(orders, _REGISTERS)
         if addresses:
             words = memoryview(addresses).cast("i")
             last = len(words) - 1
@@ -124,7 +135,7 @@ class Orc:
             kind = _OLD_KINDS[bits >> 8 & 3]
         else:
             kind = _KINDS[bits >> 8 & 7]
-        return Step(kind, bits & 15, sp, bits >> 4 & 15, bp)
+        return Step(kind, self._registers[bits & 15], sp, self._registers[bits >> 4 & 15], bp)
 
     def unwind(self, register: Callable[[str], int], word: Word, limit: int) -> tuple[int, ...]:
         """The instruction that is about to execute and the return addresses on the stack, innermost first, at most `limit`.
