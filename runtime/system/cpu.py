@@ -141,6 +141,22 @@ class Processor(Emulator):
             here += PAGE
         return b"".join(pieces)
 
+    def word_reader(self) -> Callable[[int], int]:
+        """A function that reads 64-bit words of virtual memory that do not cross pages, 0 where nothing is; for many of them in a row,
+        while the processor stands still."""
+        pages: dict[int, int] = {}
+        translate, view = self.translate, self.ram.view
+
+        def word(address: int) -> int:
+            place = address & PAGE - 1
+            page = address - place
+            start = pages.get(page)
+            if start is None:
+                start = pages[page] = translate(page & NOWHERE)
+            return int.from_bytes(view[start + place : start + place + 8], "little") if start >= 0 and place <= PAGE - 8 else 0
+
+        return word
+
     def write(self, address: int, data: bytes) -> bool:
         """Write to virtual memory, whatever its permissions; False, and nothing written, where a part of it is not there."""
         places = []
@@ -184,12 +200,13 @@ class Processor(Emulator):
         """At a function's first instruction: the stack pointer after its return, and the return address."""
         raise NotImplementedError
 
-    def kernel_stack(self, limit: int) -> tuple[int, ...]:
-        """The pc and the return addresses on the kernel's stack, innermost first."""
+    def kernel_stack(self, limit: int, kernel: SystemDescription) -> tuple[int, ...]:
+        """The pc and the return addresses on the kernel's stack, innermost first; none while a program runs. kernel: knows its code."""
         raise NotImplementedError
 
     def saved_register(self, top: int, name: str, kernel: SystemDescription) -> int:
-        """A register of the program that entered the kernel, from struct pt_regs at the end of a task's stack; 0 where it is not kept."""
+        """A register of the program that entered the kernel, from struct pt_regs at the upper end, `top`, of a task's stack; 0 where it
+        is not kept."""
         raise NotImplementedError
 
     @property
