@@ -1,7 +1,8 @@
 """Tracepoints of a running kernel: `machine.tracepoints`.
 
-A tracepoint's static branches are switched on as the kernel does it. Their target, then, evaluates the arguments and calls the iterator, the
-function that calls who is attached: there the arguments are, in its registers. An event's record is made of them by the kernel's own code, by
+A tracepoint's static branches are switched on as the kernel does it. Their target, then, evaluates the arguments and calls who is attached,
+by the iterator or, where the compiler put that in line, directly. Nobody is; until that call the list says that the iterator itself is, and
+when it is called the arguments are in the registers. An event's record is made of them by the kernel's own code, by
 the function that its tracefs would attach (`trace_event_raw_event_*`, include/trace/trace_events.h). It is called aside: the room in the ring
 buffer that it asks for is memory that the board keeps from the kernel, and once the record is complete every register is what it was.
 
@@ -33,16 +34,17 @@ Callback = Callable[[], object]
 HOLD = 1 << 20  # virtual nanoseconds that a detour may last; then time goes on
 REST = 1 << 10  # ... after the arguments are known
 DEEPEST = 64  # detours in each other
-RECORD_AT = 4096  # in the memory that the board keeps; what lies before stays zero
+LISTS_AT, LIST = 0x1000, 32  # in the memory that the board keeps, behind zeros: who is attached, one list for each tracepoint
+RECORD_AT = 0xC000  # ... and the record that is being made
 
 
 class Detour:
     """A branch of a tracepoint that was taken, and has not come back.
 
-    task, registers, pc: as they were there; now, deadline: the clock's. native: the kernel itself traces, too.
+    task, registers, pc: as they were there; now, deadline: the clock's. native: the kernel itself traces, too. done: it was reported.
     """
 
-    __slots__ = ("deadline", "held", "native", "now", "pc", "registers", "task")
+    __slots__ = ("deadline", "done", "held", "native", "now", "pc", "registers", "task")
 
     def __init__(self, task: int, registers: bytes, pc: int, now: int, deadline: int, native: bool) -> None:
         self.task = task
@@ -50,6 +52,7 @@ class Detour:
         self.pc = pc
         self.now = now
         self.deadline = deadline
+        self.done = False
         self.held = 0
         self.native = native
 
@@ -70,9 +73,11 @@ class Aside:
 class Point:
     """One tracepoint that somebody is attached to. probe: the function that makes its event's record, 0 while nobody wants that."""
 
-    def __init__(self, owner: Tracepoints, place: Place, funcs: int) -> None:
+    def __init__(self, owner: Tracepoints, place: Place, funcs: int, number: int) -> None:
         self.place = place
         self.funcs = funcs
+        self._list_at = LISTS_AT + LIST * number
+        self._list = 0
         self.probe = 0
         self.handlers: list[Callback] = []
         self.detours: list[Detour] = []
@@ -85,7 +90,7 @@ class Point:
             return
         cpu, words = owner.cpu, owner.clock.words
         attached = owner.word(self.funcs)
-        native = attached not in (0, owner.nobody)
+        native = attached not in (0, self._list)
         detour = Detour(owner.current(), cpu.general(), cpu.state.pc, words.now, words.deadline, native)
         if len(self.detours) >= DEEPEST:
             del self.detours[0]
@@ -94,8 +99,10 @@ class Point:
             owner.also(self, attached)
         else:
             owner.hold(detour, HOLD)
-            if owner.asks:
-                owner.set_word(self.funcs, owner.nobody)
+            if not self._list:
+                self._list = owner.memory + self._list_at
+                owner.set_word(self._list, self.place.iterator)
+            owner.set_word(self.funcs, self._list)
 
     def _leave(self, *, end: bool) -> Detour | None:
         """The detour that the current task is in; `end`: it is over."""
@@ -111,18 +118,19 @@ class Point:
         if owner.aside:
             return
         detour = self._leave(end=False)
-        if detour is None:
+        if detour is None or detour.done:
             return
+        detour.done = True
         cpu, words = owner.cpu, owner.clock.words
         registers, pc = cpu.general(), cpu.state.pc
         if detour.native:
             detour.now, detour.deadline = words.now, words.deadline
             owner.hold(detour, HOLD)
         aside = Aside(self, detour, registers, pc)
-        if not detour.native and owner.asks:
+        if not detour.native:
             owner.set_word(self.funcs, 0)
             aside.pc, aside.registers = cpu.returned(registers, 0)
-        owner.arguments = owner.words_of(registers)
+        owner.called_with(registers)
         if self.probe and not owner.hidden():
             owner.call(aside)
             return
@@ -138,7 +146,7 @@ class Point:
         detour = self._leave(end=True)
         if detour is not None and not detour.native:
             owner.release(detour)
-            if owner.asks and owner.word(self.funcs) == owner.nobody:
+            if owner.word(self.funcs) == self._list:
                 owner.set_word(self.funcs, 0)
 
 
@@ -158,16 +166,16 @@ class Tracepoints:
         self.aside: list[Aside] = machine.aside
         self.arguments: tuple[int, ...] = ()
         self.record = b""
-        self.asks = machine.arch == "x86_64"  # whether code looks if somebody is attached before it calls
         self.branches = Branches(machine)
         self._points: dict[str, Point] = {}
         self._also: set[tuple[str, int]] = set()
         self._records = False
         self._memory = 0
+        self._top = 0  # where the arguments on the stack begin
         indexes = [self.cpu.general_index(name) for name in ARGUMENTS[machine.arch]]
         self._unpack = struct.Struct(f"<{max(indexes) + 1}Q").unpack_from
         self._indexes = indexes
-        self._stack = self.cpu.general_index("rsp") if self.asks else 0
+        self._stack = self.cpu.general_index(machine.processor.arch.sp)
 
     # attaching
 
@@ -193,7 +201,7 @@ class Tracepoints:
             place = self.description.facts.tracepoints.get(name)
             if place is None:
                 raise AttachError(f"the kernel has no tracepoint {name}")
-            point = self._points[name] = Point(self, place, place.address + self.description.offset("tracepoint", "funcs"))
+            point = self._points[name] = Point(self, place, place.address + self.description.offset("tracepoint", "funcs"), len(self._points))
             self.machine.functions.attach(place.iterator, point.called, exact=False, always=True)
             self.machine.when_up(lambda: self._switch(point))
         return point
@@ -225,14 +233,17 @@ class Tracepoints:
             self._memory = self.cpu.linear(self.machine.board.kept)
         return self._memory
 
-    nobody = memory
-    """A list of who is attached with nobody in it: zeros."""
-
     def word(self, address: int) -> int:
         return int.from_bytes(self.cpu.read(address, 8) or b"", "little")
 
     def set_word(self, address: int, value: int) -> None:
         self.cpu.write(address, value.to_bytes(8, "little"))
+
+    def called_with(self, registers: bytes) -> None:
+        """Somebody attached is called: that is where the arguments are."""
+        self.arguments = self.words_of(registers)
+        at = 8 * self._stack
+        self._top = int.from_bytes(registers[at : at + 8], "little") + (8 if self.machine.arch == "x86_64" else 0)
 
     def words_of(self, registers: bytes) -> tuple[int, ...]:
         """The arguments of a function at its first instruction, those on the stack not."""
@@ -241,19 +252,14 @@ class Tracepoints:
 
     def stacked(self, number: int) -> int:
         """An argument on the stack, by its number among those there."""
-        at = 8 * self._stack
-        return self.word(int.from_bytes(self._called[at : at + 8], "little") + 8 + 8 * number) if self.asks else 0
-
-    _called = b""  # registers at the first instruction of who is called
+        return self.word(self._top + 8 * number)
 
     def hidden(self) -> bool:
         """Whether the current task is one of ours."""
         return self.machine.is_hidden()
 
     def also(self, point: Point, attached: int) -> None:
-        """The kernel has attached somebody: one alone is called without the iterator."""
-        if not self.asks:
-            return
+        """The kernel has attached somebody: the first one may be called without the iterator."""
         function = self.word(attached)
         key = point.place.name, function
         if function and key not in self._also:
@@ -278,8 +284,7 @@ class Tracepoints:
         registers = bytearray(self.cpu.general())
         at = 8 * self._indexes[0]
         registers[at : at + 8] = self.memory.to_bytes(8, "little")  # a trace_event_file of which nothing is set
-        self._called = bytes(registers)
-        self.cpu.go(aside.point.probe, self._called)
+        self.cpu.go(aside.point.probe, bytes(registers))
 
     def _reserve(self) -> None:
         """trace_event_buffer_reserve(fbuffer, file, length)"""
