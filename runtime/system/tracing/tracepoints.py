@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 
 Callback = Callable[[], object]
 
-HOLD = 1 << 20  # virtual nanoseconds that a detour may last; then time goes on
-REST = 1 << 10  # ... after the arguments are known
+BEFORE = 1 << 16  # virtual nanoseconds from the branch to the call; longer, and it was a question whether anybody is attached
+HOLD = 1 << 20  # ... that making a record may last
+AFTER = 1 << 10  # ... from there to the end; then time goes on
+REGISTER = ("tracepoint_add_func", "tracepoint_probe_unregister")  # of kernel/tracepoint.c: they look at the list
 DEEPEST = 64  # detours in each other
 LISTS_AT, LIST = 0x1000, 32  # in the memory that the board keeps, behind zeros: who is attached, one list for each tracepoint
 RECORD_AT = 0xC000  # ... and the record that is being made
@@ -98,7 +100,8 @@ class Point:
         if native:
             owner.also(self, attached)
         else:
-            owner.hold(detour, HOLD)
+            owner.hold(detour, BEFORE)
+            owner.held.add(self)
             if not self._list:
                 self._list = owner.memory + self._list_at
                 owner.set_word(self._list, self.place.iterator)
@@ -138,6 +141,12 @@ class Point:
         if aside.pc != pc:
             cpu.go(aside.pc, aside.registers)
 
+    def give_up(self) -> None:
+        """What was begun has not come to an end, and will not."""
+        self.detours = [detour for detour in self.detours if detour.native]
+        if self._list and self._owner.word(self.funcs) == self._list:
+            self._owner.set_word(self.funcs, 0)
+
     def end(self) -> None:
         """Behind the branch."""
         owner = self._owner
@@ -167,6 +176,12 @@ class Tracepoints:
         self.arguments: tuple[int, ...] = ()
         self.record = b""
         self.branches = Branches(machine)
+        self.held: set[Point] = set()
+        self._limit = 0  # when the last hold is over
+        self.cpu.on_attend = self._attend
+        for name in REGISTER:
+            if name in self.description.symbols:
+                machine.functions.attach(self.description.symbols[name], self._give_up, exact=False, always=True)
         self._points: dict[str, Point] = {}
         self._also: set[tuple[str, int]] = set()
         self._records = False
@@ -270,7 +285,16 @@ class Tracepoints:
     def hold(self, detour: Detour, limit: int) -> None:
         """No interrupt and no timer for so long."""
         words = self.clock.words
-        words.deadline = detour.held = words.now + limit
+        words.deadline = detour.held = self._limit = words.now + limit
+
+    def _attend(self) -> None:
+        if self.held and not self.aside and self.clock.words.now >= self._limit:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        for point in self.held:
+            point.give_up()
+        self.held.clear()
 
     def release(self, detour: Detour) -> None:
         """The detour took no time."""
@@ -325,4 +349,4 @@ class Tracepoints:
         else:
             words = self.clock.words
             if words.deadline == detour.held:
-                self.hold(detour, REST)
+                self.hold(detour, AFTER)
