@@ -209,11 +209,12 @@ class SystemMachine:
         return Tracepoints(self)
 
     def _ours(self) -> bool:
-        """Whether the current task is one of ours. These never end, so that their addresses are theirs for the whole run."""
+        """Whether the current task is one of ours. These never end, so that their addresses are theirs for the whole run. Before it
+        becomes our init, the first task is the kernel's own."""
         task = self.current
         if task is None:
             return False
-        ours = task.pid == HIDDEN_PID
+        ours = task.pid == HIDDEN_PID and task.is_program
         if self.started or ours:
             self._hidden[task.address] = ours
         return ours
