@@ -85,14 +85,32 @@ class Point:
         self.detours: list[Detour] = []
         self._owner = owner
 
+    def _attached(self) -> int:
+        """Who the kernel itself has attached: a list of them, 0 for nobody."""
+        attached = self._owner.word(self.funcs)
+        return 0 if attached == self._list else attached
+
+    def _pretend(self) -> None:
+        """Have the iterator called, whichever way the code calls."""
+        owner = self._owner
+        if not self._list:
+            self._list = owner.memory + self._list_at
+            owner.set_word(self._list, self.place.iterator)
+        owner.set_word(self.funcs, self._list)
+
+    def _admit(self) -> None:
+        """Undo `_pretend`."""
+        if self._list and self._owner.word(self.funcs) == self._list:
+            self._owner.set_word(self.funcs, 0)
+
     def begin(self) -> None:
         """The branch was taken."""
         owner = self._owner
         if owner.aside:
             return
         cpu, words = owner.cpu, owner.clock.words
-        attached = owner.word(self.funcs)
-        native = attached not in (0, self._list)
+        attached = self._attached()
+        native = attached != 0
         detour = Detour(owner.current(), cpu.general(), cpu.state.pc, words.now, words.deadline, native)
         if len(self.detours) >= DEEPEST:
             del self.detours[0]
@@ -102,10 +120,7 @@ class Point:
         else:
             owner.hold(detour, BEFORE)
             owner.held.add(self)
-            if not self._list:
-                self._list = owner.memory + self._list_at
-                owner.set_word(self._list, self.place.iterator)
-            owner.set_word(self.funcs, self._list)
+            self._pretend()
 
     def _leave(self, *, end: bool) -> Detour | None:
         """The detour that the current task is in; `end`: it is over."""
@@ -131,7 +146,7 @@ class Point:
             owner.hold(detour, HOLD)
         aside = Aside(self, detour, registers, pc)
         if not detour.native:
-            owner.set_word(self.funcs, 0)
+            self._admit()
             aside.pc, aside.registers = cpu.returned(registers, 0)
         owner.called_with(registers)
         if self.probe and not owner.hidden():
@@ -144,8 +159,7 @@ class Point:
     def give_up(self) -> None:
         """What was begun has not come to an end, and will not."""
         self.detours = [detour for detour in self.detours if detour.native]
-        if self._list and self._owner.word(self.funcs) == self._list:
-            self._owner.set_word(self.funcs, 0)
+        self._admit()
 
     def end(self) -> None:
         """Behind the branch."""
@@ -155,8 +169,7 @@ class Point:
         detour = self._leave(end=True)
         if detour is not None and not detour.native:
             owner.release(detour)
-            if owner.word(self.funcs) == self._list:
-                owner.set_word(self.funcs, 0)
+            self._admit()
 
 
 class Tracepoints:
@@ -182,7 +195,7 @@ class Tracepoints:
         for name in REGISTER:
             if name in self.description.symbols:
                 machine.functions.attach(self.description.symbols[name], self._give_up, exact=False, always=True)
-        self._points: dict[str, Point] = {}
+        self.points: dict[str, Point] = {}
         self._also: set[tuple[str, int]] = set()
         self._records = False
         self._memory = 0
@@ -211,15 +224,19 @@ class Tracepoints:
         point.handlers.append(self.machine.shown(callback))
 
     def _point(self, name: str) -> Point:
-        point = self._points.get(name)
+        point = self.points.get(name)
         if point is None:
             place = self.description.facts.tracepoints.get(name)
             if place is None:
                 raise AttachError(f"the kernel has no tracepoint {name}")
-            point = self._points[name] = Point(self, place, place.address + self.description.offset("tracepoint", "funcs"), len(self._points))
-            self.machine.functions.attach(place.iterator, point.called, exact=False, always=True)
-            self.machine.when_up(lambda: self._switch(point))
+            point = self.points[name] = Point(self, place, place.address + self.description.offset("tracepoint", "funcs"), len(self.points))
+            self.add(point)
         return point
+
+    def add(self, point: Point) -> None:
+        """Switch a tracepoint on."""
+        self.machine.functions.attach(point.place.iterator, point.called, exact=False, always=True)
+        self.machine.when_up(lambda: self._switch(point))
 
     def _switch(self, point: Point) -> None:
         from pyprobe.runtime.system.tracing.registering import register
