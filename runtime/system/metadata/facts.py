@@ -100,7 +100,8 @@ class Facts:
     def tracepoints(self) -> dict[str, Place]:
         """Where the tracepoints are, by name, sorted."""
         (text,) = self._part("tracepoints", self._find_tracepoints)
-        return {name: Place(name, *of, tuple(Branch(*one) for one in found)) for name, *of, found in json.loads(text)}
+        rows = json.loads(text)
+        return {name: Place(name, at, iterator, register, tuple(Branch(*one) for one in found)) for name, at, iterator, register, found in rows}
 
     def _find_tracepoints(self) -> list[bytes]:
         return [json.dumps(tracepoints.read(self.memory, self.symbols, self.types), separators=(",", ":")).encode()]
