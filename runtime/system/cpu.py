@@ -457,6 +457,10 @@ class Processor:
         """Where a function whose first instruction was about to execute with these registers returns to, and the registers then."""
         raise NotImplementedError
 
+    def calling(self, registers: bytes, back: int) -> bytes:
+        """The registers of a function's first instruction with another return address, `back`."""
+        raise NotImplementedError
+
     def inside(self, registers: bytes) -> bytes:
         """Registers from the middle of a function, as `kernel_stack` expects them at its beginning."""
         return registers

@@ -4,7 +4,7 @@ A tracepoint's static branches are switched on as the kernel does it. Their targ
 by the iterator or, where the compiler put that in line, directly. Nobody is; until that call the list says that the iterator itself is, and
 when it is called the arguments are in the registers. An event's record is made of them by the kernel's own code, by
 the function that its tracefs would attach (`trace_event_raw_event_*`, include/trace/trace_events.h). It is called aside: the room in the ring
-buffer that it asks for is memory that the board keeps from the kernel, and once the record is complete every register is what it was.
+buffer that it asks for is memory that the board keeps from the kernel, and when it has returned every register is what it was.
 
 The detour costs no virtual time and no interrupt is taken in it, so that the guest goes on as if there had been none. Nobody is attached
 as far as the kernel knows; where it traces the event itself, both are served.
@@ -134,6 +134,7 @@ class Point:
         """The iterator, or the one that is attached alone, is about to run."""
         owner = self._owner
         if owner.aside:
+            owner.made(self)
             return
         detour = self._leave(end=False)
         if detour is None or detour.done:
@@ -320,12 +321,12 @@ class Tracepoints:
         words.deadline = detour.deadline if words.deadline == detour.held else min(words.deadline, detour.deadline)
 
     def call(self, aside: Aside) -> None:
-        """Have a record made."""
+        """Have a record made. It returns to the iterator, which is no place that it could come to otherwise."""
         self.aside.append(aside)
-        registers = bytearray(self.cpu.general())
+        registers = self.cpu.calling(self.cpu.general(), aside.point.place.iterator)
         at = 8 * self._indexes[0]
-        registers[at : at + 8] = self.memory.to_bytes(8, "little")  # a trace_event_file of which nothing is set
-        self.cpu.go(aside.point.probe, bytes(registers))
+        file = self.memory.to_bytes(8, "little")  # a trace_event_file of which nothing is set
+        self.cpu.go(aside.point.probe, registers[:at] + file + registers[at + 8 :])
 
     def _reserve(self) -> None:
         """trace_event_buffer_reserve(fbuffer, file, length)"""
@@ -340,12 +341,17 @@ class Tracepoints:
 
     def _commit(self) -> None:
         """trace_event_buffer_commit(fbuffer)"""
-        if not self.aside:
-            return
-        aside = self.aside.pop()
-        record = self.cpu.read(self.memory + RECORD_AT, aside.size) or b""
-        self.fire(aside, record)
-        self.cpu.go(aside.pc, aside.registers)
+        if self.aside:
+            self.cpu.go(*self.cpu.returned(self.cpu.general(), 0))
+
+    def made(self, point: Point) -> None:
+        """A record is complete."""
+        aside = self.aside[-1]
+        if aside.point is point:
+            self.aside.pop()
+            if aside.size:
+                self.fire(aside, self.cpu.read(self.memory + RECORD_AT, aside.size) or b"")
+            self.cpu.go(aside.pc, aside.registers)
 
     def fire(self, aside: Aside, record: bytes) -> None:
         """Call the handlers, with the state as it was where the branch led."""
