@@ -73,6 +73,9 @@ RESET = (
 )
 """The processor starts in EL3; this is what firmware and a hypervisor set before they enter a kernel."""
 
+PT_REGS = {**ARM64.state, "pc": 8 * 32, "pstate": 8 * 33}
+"""Offsets in struct user_pt_regs, with which struct pt_regs begins (arch/arm64/include/uapi/asm/ptrace.h)."""
+
 READ = ctypes.CFUNCTYPE(c_uint64, c_void_p, c_void_p)
 WRITE = ctypes.CFUNCTYPE(None, c_void_p, c_void_p, c_uint64)
 
@@ -304,13 +307,20 @@ class Arm64(Processor):
             record = above
         return tuple(frames[:limit])
 
+    def saved_register(self, top: int, name: str, kernel: SystemDescription) -> int:
+        place = PT_REGS.get(name)
+        size = kernel.size("struct pt_regs")
+        return int.from_bytes(self.read(top - size + place, 8) or b"", "little") if place is not None and size else 0
+
     def address_space(self) -> int:
         return self._ttbr0.value & ADDRESS
 
-    def translate(self, address: int) -> int:
+    def translate(self, address: int, tables: int | None = None) -> int:
         """The walk of a 4 KB granule with four levels, as Linux sets it up with 48-bit addresses (DDI 0487, D8.3)."""
         ram, base = self.ram, self.ram.base
-        table = (self._ttbr1 if address >> 63 else self._ttbr0).value & ADDRESS
+        if tables is None or address >> 63:
+            tables = (self._ttbr1 if address >> 63 else self._ttbr0).value & ADDRESS
+        table = tables
         shift = 39
         while True:
             offset = table - base + (address >> shift & 511) * 8

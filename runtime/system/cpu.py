@@ -195,17 +195,17 @@ class Processor:
 
     # memory
 
-    def translate(self, address: int) -> int:
-        """The offset in RAM of a virtual address, by the page tables in force; -1 where nothing is mapped."""
+    def translate(self, address: int, tables: int | None = None) -> int:
+        """The offset in RAM of a virtual address, by the page tables in force or those of another program; -1 where nothing is mapped."""
         raise NotImplementedError
 
     def address_space(self) -> int:
         """The physical address of the page tables of the program that runs."""
         raise NotImplementedError
 
-    def read(self, address: int, size: int) -> bytes | None:
-        """Virtual memory as the processor sees it; None where a part of it is not there."""
-        start = self.translate(address)
+    def read(self, address: int, size: int, tables: int | None = None) -> bytes | None:
+        """Virtual memory as the processor sees it, or would with a program's page tables; None where a part of it is not there."""
+        start = self.translate(address, tables)
         if start < 0:
             return None
         here = PAGE - (address & PAGE - 1)
@@ -213,7 +213,7 @@ class Processor:
             return bytes(self.ram.view[start : start + size])
         pieces = [bytes(self.ram.view[start : start + here])]
         while here < size:
-            start = self.translate(address + here)
+            start = self.translate(address + here, tables)
             if start < 0:
                 return None
             pieces.append(bytes(self.ram.view[start : start + min(PAGE, size - here)]))
@@ -267,6 +267,10 @@ class Processor:
         """The pc and the return addresses on the kernel's stack, innermost first."""
         raise NotImplementedError
 
+    def saved_register(self, top: int, name: str, kernel: SystemDescription) -> int:
+        """A register of the program that entered the kernel, from struct pt_regs at the upper end of a task's stack; 0 where it is not kept."""
+        raise NotImplementedError
+
     @property
     def user_mode(self) -> bool:
         """Whether the processor executes a program, not the kernel."""
@@ -287,11 +291,11 @@ class Processor:
         where[address] = callback
         self.callbacks.planted(self.points, address, exact, callback)
 
-    def pull(self, address: int) -> None:
-        """Undo `plant`; nothing happens where nothing is planted."""
-        for where, exact in ((self.points.blocks, False), (self.points.exact, True)):
-            if where.pop(address, None) is not None:
-                self.callbacks.planted(self.points, address, exact, None)
+    def pull(self, address: int, *, exact: bool | None = None) -> None:
+        """Undo `plant`, or only that with the same `exact`; nothing happens where nothing is planted."""
+        for where, kind in ((self.points.blocks, False), (self.points.exact, True)):
+            if exact in (None, kind) and where.pop(address, None) is not None:
+                self.callbacks.planted(self.points, address, kind, None)
 
     def forget(self, address: int) -> None:
         """Drop what was translated from the instruction at a virtual address."""

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pyprobe.runtime.machine.clock import NEVER, Clock
+from pyprobe.runtime.system.programs import Engine, Programs
 from pyprobe.runtime.system.root.channel import HIDDEN_PID, Channel, Event
 from pyprobe.runtime.system.tasks import SystemTask, TaskLayout
 from pyprobe.runtime.system.text import KernelReturns, KernelText
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.system.cpu import Processor
     from pyprobe.runtime.system.description import SystemDescription
     from pyprobe.runtime.system.ram import Ram
+    from pyprobe.runtime.system.tracing.registering import TaskTable
     from pyprobe.runtime.system.tracing.tracepoints import Tracepoints
 
 TASKS = 4096  # task views kept; task_structs are reused, so there are hardly ever more
@@ -105,6 +107,11 @@ class SystemMachine:
         self._up: list[Callable[[], object]] = []
         self.functions = KernelText(self, description)
         self.returns = KernelReturns(self)
+        self.programs = Programs(self, description)
+        self.lives = self.programs.events
+        self.processes = self.programs.processes
+        self.shown_stack: Callable[[list[int]], list[int]] | None = None
+        self._on_image: list[Callable[[Any, Any], object]] = []
 
     @property
     def current(self) -> SystemTask | None:
@@ -123,15 +130,22 @@ class SystemMachine:
             return None
         if self._layout is None:
             self._layout = TaskLayout.of(self.description)
-        task = SystemTask(self.processor, self._layout, address)
+        task = SystemTask(self.processor, self._layout, address, self.programs)
         if len(self._tasks) >= TASKS:
             self._tasks.clear()
         self._tasks[address] = task
         return task
 
-    def engine_for(self, arch: str) -> Processor:
-        """The processor, whose registers can be read."""
-        return self.processor
+    def engine_for(self, arch: str) -> Engine:
+        """The processor, whose registers can be read, and where points in programs can be planted."""
+        return self.programs.engine
+
+    @property
+    def on_image(self) -> list[Callable[[Any, Any], object]]:
+        """Called with the space and the mapping whenever a mapping of a file that may be executed has appeared. Who asks for it wants to
+        know, so that programs are followed from then on."""
+        self.programs.watch()
+        return self._on_image
 
     def read(self, address: int, size: int) -> bytes | None:
         """Memory as the processor sees it now; None where it is not readable."""
@@ -198,8 +212,15 @@ class SystemMachine:
             return
         if not self._up:
             start = self.description.symbols["start_kernel"]
-            self.functions.attach(start, lambda: [up() for up in self._up], exact=True, always=True)
+            self.functions.attach(start, lambda: [up() for up in self._up], exact=True, ours=True)
         self._up.append(callback)
+
+    @cached_property
+    def tasks(self) -> TaskTable:
+        """The kernel's tasks by thread id."""
+        from pyprobe.runtime.system.tracing.registering import TaskTable
+
+        return TaskTable(self)
 
     @cached_property
     def tracepoints(self) -> Tracepoints:

@@ -36,6 +36,12 @@ _METHODS = 0x100  # bytes of CPUClass in which the methods lie
 
 IF, SHADOW, CPL = 1 << 9, 1 << 3, 3  # in eflags; in hflags: interrupts wait for one instruction; the privilege level
 
+_SAVED = ("r15", "r14", "r13", "r12", "bp", "bx", "r11", "r10", "r9", "r8", "ax", "cx", "dx", "si", "di", "orig_ax", "ip", "cs", "flags", "sp", "ss")
+PT_REGS = {name: 8 * i for i, name in enumerate(_SAVED)} | {"pc": 8 * _SAVED.index("ip")}
+"""Offsets in struct pt_regs (arch/x86/include/asm/ptrace.h)."""
+PT_REGS_SIZE = 8 * len(_SAVED)
+FRED_PADDING = 16  # above struct pt_regs in kernels that know FRED (TOP_OF_KERNEL_STACK_PADDING)
+
 DIRECT = 0xFFFF_8880_0000_0000  # Documentation/x86/x86_64/mm.rst, without KASLR
 ADDRESS = 0x000F_FFFF_FFFF_F000
 PRESENT, LARGE = 1, 0x80
@@ -109,6 +115,11 @@ class X86(Processor):
             if verify_word(self.env + offset, lambda value, number=number: self.set_msr(number, value)) is None:  # type: ignore[misc]  # binds the loop's value
                 raise mismatch(f"model-specific register {number:#x}", "in its place", "elsewhere")
             self.set_msr(number, 0)
+        cr3 = verify_word(self.env + o.x86_cr3, lambda value: self._store(_CR3, value))
+        if cr3 is None:
+            raise mismatch("CR3", "in its place", "elsewhere")
+        self._cr3 = cr3
+        self._store(_CR3, 0)
         gs = self.env + o.x86_segments + SEGMENT * GS + BASE
         if verify_word(gs, lambda value: self._write("gs_base", value)) is None:
             raise mismatch("segment GS", "in its place", "elsewhere")
@@ -337,16 +348,24 @@ class X86(Processor):
         caller = self.return_place()[1]
         return (self.state.pc, caller)[:limit] if caller >> 63 else (self.state.pc,)[:limit]
 
+    def saved_register(self, top: int, name: str, kernel: SystemDescription) -> int:
+        place = PT_REGS.get(name)
+        for padding in (0, FRED_PADDING):
+            regs = top - padding - PT_REGS_SIZE
+            if place is not None and int.from_bytes(self.read(regs + PT_REGS["cs"], 8) or b"", "little") & CPL == CPL:
+                return int.from_bytes(self.read(regs + place, 8) or b"", "little")
+        return 0
+
     def address_space(self) -> int:
         """The physical address of the page tables of the program that runs."""
-        return self._fetch(_CR3) & ADDRESS
+        return self._cr3.value & ADDRESS
 
-    def translate(self, address: int) -> int:
+    def translate(self, address: int, tables: int | None = None) -> int:
         """The direct mapping at once, everything else by the walk of four levels (SDM volume 3, 4.5)."""
         ram = self.ram
         if DIRECT <= address < DIRECT + ram.size:
             return address - DIRECT
-        table = self.address_space()
+        table = self._cr3.value & ADDRESS if tables is None else tables
         shift = 39
         while True:
             offset = table + (address >> shift & 511) * 8

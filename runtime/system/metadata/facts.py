@@ -100,8 +100,10 @@ class Facts:
     def tracepoints(self) -> dict[str, Place]:
         """Where the tracepoints are, by name, sorted."""
         (text,) = self._part("tracepoints", self._find_tracepoints)
-        rows = json.loads(text)
-        return {name: Place(name, at, iterator, register, tuple(Branch(*one) for one in found)) for name, at, iterator, register, found in rows}
+        found = {}
+        for name, at, iterator, register, branches in json.loads(text):
+            found[name] = Place(name, at, iterator, register, tuple(Branch(*one) for one in branches))
+        return found
 
     def _find_tracepoints(self) -> list[bytes]:
         return [json.dumps(tracepoints.read(self.memory, self.symbols, self.types), separators=(",", ":")).encode()]

@@ -1,9 +1,9 @@
 """Tracepoints of a running kernel: `machine.tracepoints`.
 
-A tracepoint's static branches are switched on as the kernel does it. Their target, then, evaluates the arguments and calls who is attached,
-by the iterator or, where the compiler put that in line, directly. Nobody is; until that call the list says that the iterator itself is, and
-when it is called the arguments are in the registers. An event's record is made of them by the kernel's own code, by
-the function that its tracefs would attach (`trace_event_raw_event_*`, include/trace/trace_events.h). It is called aside: the room in the ring
+A tracepoint's static branches are switched on as the kernel does it. Their target, then, evaluates the arguments and calls who is
+attached, by the iterator or, where the compiler put that in line, directly. Nobody is; until that call the list says that the iterator
+itself is, and when it is called the arguments are in the registers. An event's record is made of them by the kernel's own code, by the
+function that its tracefs would attach (`trace_event_raw_event_*`, include/trace/trace_events.h). It is called aside: the room in the ring
 buffer that it asks for is memory that the board keeps from the kernel, and when it has returned every register is what it was.
 
 The detour costs no virtual time and no interrupt is taken in it, so that the guest goes on as if there had been none. Nobody is attached
@@ -195,7 +195,7 @@ class Tracepoints:
         self.cpu.on_attend = self._attend
         for name in REGISTER:
             if name in self.description.symbols:
-                machine.functions.attach(self.description.symbols[name], self._give_up, exact=False, always=True)
+                machine.functions.attach(self.description.symbols[name], self._give_up, exact=False, ours=True)
         self.points: dict[str, Point] = {}
         self._also: set[tuple[str, int]] = set()
         self._records = False
@@ -221,7 +221,7 @@ class Tracepoints:
         if not self._records:
             self._records = True
             for name, function in (("trace_event_buffer_reserve", self._reserve), ("trace_event_buffer_commit", self._commit)):
-                self.machine.functions.attach(self.description.symbols[name], function, exact=False, always=True)
+                self.machine.functions.attach(self.description.symbols[name], function, exact=False, ours=True)
         point.handlers.append(self.machine.shown(callback))
 
     def _point(self, name: str) -> Point:
@@ -236,7 +236,7 @@ class Tracepoints:
 
     def add(self, point: Point) -> None:
         """Switch a tracepoint on."""
-        self.machine.functions.attach(point.place.iterator, point.called, exact=False, always=True)
+        self.machine.functions.attach(point.place.iterator, point.called, exact=False, ours=True)
         self.machine.when_up(lambda: self._switch(point))
 
     def _switch(self, point: Point) -> None:
@@ -246,9 +246,9 @@ class Tracepoints:
         for branch in point.place.branches:
             behind = self.branches.take(branch)
             if behind:
-                attach(behind, point.end, exact=False, always=True)
+                attach(behind, point.end, exact=False, ours=True)
         for target in sorted({branch.target for branch in point.place.branches}):
-            attach(target, point.begin, exact=False, always=True)
+            attach(target, point.begin, exact=False, ours=True)
         if point.place.register:
             register(self.machine, self.branches, point.place.register)
 
@@ -298,7 +298,7 @@ class Tracepoints:
         if function and key not in self._also:
             self._also.add(key)
             if function != point.place.iterator:
-                self.machine.functions.attach(function, point.called, exact=False, always=True)
+                self.machine.functions.attach(function, point.called, exact=False, ours=True)
 
     def hold(self, detour: Detour, limit: int) -> None:
         """No interrupt and no timer for so long."""

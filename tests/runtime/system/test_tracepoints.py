@@ -36,7 +36,8 @@ EVENTS = {
 }
 NAMES = {name.partition(":")[2] for name in EVENTS}
 SCRIPT = "".join(
-    f'tracepoint:{name} {{ printf("OURS %d {name.partition(":")[2]} {text}\\n", pid, {values}); }}\n' for name, (text, values) in EVENTS.items()
+    f'tracepoint:{name} {{ printf("OURS %d {name.partition(":")[2]} {text}\\n", pid, {values}); }}\n'
+    for name, (text, values) in EVENTS.items()
 )
 WORK = "sort /etc/passwd -o /tmp/sorted"
 FOLDER = "/sys/kernel/tracing"
@@ -113,7 +114,9 @@ def test_time_does_not_pass_in_a_tracepoint(guest: Guest) -> None:
 
 def test_raw_tracepoints_have_typed_arguments(guest: Guest) -> None:
     script = """
-        rawtracepoint:sched_process_exec { printf("%s %d %d %s\\n", args.p.comm, args.old_pid, args.p.pid == pid, str(args.bprm.filename)); }
+        rawtracepoint:sched_process_exec {
+            printf("%s %d %d %s\\n", args.p.comm, args.old_pid, args.p.pid == pid, str(args.bprm.filename));
+        }
         rawtracepoint:sched_switch { @[arg1 == (uint64)args.prev, args.prev.pid == tid] = count(); }
     """
     done = guest("ls /etc", script=script)
@@ -132,3 +135,27 @@ def test_from_the_first_instruction(guest: Guest) -> None:
     done = guest("ls /", "--boot", script="tracepoint:initcall:initcall_start { @i = count(); }", timeout=120)
     calls = re.search(r"@i: (\d+)", done.out)
     assert calls is not None and int(calls[1]) > 300, done.err
+
+
+def test_software_events_count_what_the_kernel_does(guest: Guest) -> None:
+    script = """
+        software:page-faults:1 { @all = count(); } software:minor-faults:1 { @minor = count(); } software:major-faults:1 { @major = count(); }
+        software:context-switches:1 { @switches = count(); } tracepoint:sched:sched_switch { @traced = count(); }
+        software:cpu-clock:100us { @clock = count(); }
+    """
+    done = guest("ls /etc", script=script)
+    found = {name: int(count) for name, count in re.findall(r"^@(\w+): (\d+)", done.out, re.MULTILINE)}
+    assert found["all"] == found["minor"] + found["major"] > 20
+    assert found["switches"] == found["traced"]
+    assert found["clock"] > 10
+
+
+def test_what_cannot_be_counted_is_said(guest: Guest) -> None:
+    done = guest("ls /etc", script="hardware:instructions:1000 { @ = count(); }")
+    assert "ERROR: the processor of a booted kernel counts nothing" in done.err
+    assert done.status == 1
+
+
+def test_names_of_other_tasks(guest: Guest) -> None:
+    done = guest("ls /etc", script='tracepoint:sched:sched_process_exit { printf("%s %s\\n", comm(2), comm(pid)); }')
+    assert "kthreadd ls" in done.out, done.out + done.err
