@@ -267,6 +267,10 @@ class Arm64(Processor):
         at = 8 * self.general_index("lr")
         return int.from_bytes(registers[at : at + 8], "little"), struct.pack("<Q", result) + registers[8:]
 
+    def calling(self, registers: bytes, back: int) -> bytes:
+        at = 8 * self.general_index("lr")
+        return registers[:at] + struct.pack("<Q", back) + registers[at + 8 :]
+
     def inside(self, registers: bytes) -> bytes:
         """The link register holds anything there; the caller is in the frame record."""
         at = 8 * self.general_index("fp")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.system.cpu import Processor
     from pyprobe.runtime.system.description import SystemDescription
     from pyprobe.runtime.system.ram import Ram
+    from pyprobe.runtime.system.tracing.registering import TaskTable
     from pyprobe.runtime.system.tracing.tracepoints import Tracepoints
 
 TASKS = 4096  # task views kept; task_structs are reused, so there are hardly ever more
@@ -217,6 +218,13 @@ class SystemMachine:
         self._up.append(callback)
 
     @cached_property
+    def tasks(self) -> TaskTable:
+        """The kernel's tasks by thread id."""
+        from pyprobe.runtime.system.tracing.registering import TaskTable
+
+        return TaskTable(self)
+
+    @cached_property
     def tracepoints(self) -> Tracepoints:
         """The kernel's tracepoints."""
         from pyprobe.runtime.system.tracing.tracepoints import Tracepoints
@@ -224,11 +232,12 @@ class SystemMachine:
         return Tracepoints(self)
 
     def _ours(self) -> bool:
-        """Whether the current task is one of ours. These never end, so that their addresses are theirs for the whole run."""
+        """Whether the current task is one of ours. These never end, so that their addresses are theirs for the whole run. Before it
+        becomes our init, the first task is the kernel's own."""
         task = self.current
         if task is None:
             return False
-        ours = task.pid == HIDDEN_PID
+        ours = task.pid == HIDDEN_PID and task.is_program
         if self.started or ours:
             self._hidden[task.address] = ours
         return ours

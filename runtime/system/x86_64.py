@@ -336,6 +336,13 @@ class X86(Processor):
         words[at : at + 8] = struct.pack("<Q", result)
         return int.from_bytes(self.read(sp, 8) or b"", "little"), bytes(words)
 
+    def calling(self, registers: bytes, back: int) -> bytes:
+        """The stack pointer moves by 16 bytes, to be aligned as before."""
+        at = 8 * self.general_index("rsp")
+        sp = int.from_bytes(registers[at : at + 8], "little") - 16
+        self.write(sp, struct.pack("<Q", back))
+        return registers[:at] + struct.pack("<Q", sp) + registers[at + 8 :]
+
     def linear(self, physical: int) -> int:
         if self.translate(DIRECT + physical) != physical - self.ram.base:
             raise LookupError(f"{physical:#x} is not mapped")
