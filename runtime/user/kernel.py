@@ -26,6 +26,7 @@ from pyprobe.runtime.user.calls import KernelCalls
 from pyprobe.runtime.user.entry import Entry
 from pyprobe.runtime.user.errors import Errno, ExecFailure, TaskGone
 from pyprobe.runtime.user.images import Images
+from pyprobe.runtime.user.ipc import IpcIds
 from pyprobe.runtime.user.loader import FileZone
 from pyprobe.runtime.user.outcome import Crash as Crash
 from pyprobe.runtime.user.outcome import exec_message, shell_status
@@ -42,6 +43,9 @@ from pyprobe.runtime.user.words import U64
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.engine import Context
     from pyprobe.runtime.user.syscalls.futex import Waiter
+    from pyprobe.runtime.user.syscalls.msg import MessageQueue
+    from pyprobe.runtime.user.syscalls.sem import SemaphoreSet
+    from pyprobe.runtime.user.syscalls.shm import Segment
     from pyprobe.runtime.user.vfs.stdio import Stream
 
 MACHINES = {"x86_64": X86_64, "arm64": ARM64}
@@ -96,6 +100,9 @@ class Kernel(KernelCalls):
         self.crashes: list[Crash] = []
         self.last_comm: dict[int, bytes] = {}  # of processes whose last thread has ended
         self.futexes: dict[tuple[object, int], list[Waiter]] = {}
+        self.shm: IpcIds[Segment] = IpcIds(4096)
+        self.sem: IpcIds[SemaphoreSet] = IpcIds(32000)
+        self.msg: IpcIds[MessageQueue] = IpcIds(32000)
         self.shown_stack: Callable[[list[int]], list[int]] | None = None  # puts back the return addresses that probes have replaced
         self.guest_timers = 0  # timers of the guest that are pending in the clock
         self.stop_requested = False

@@ -20,6 +20,7 @@ from pyprobe.runtime.user.vfs.abi import (
     O_WRONLY,
     open_flags,
 )
+from pyprobe.runtime.user.vfs.inotify import IN_ACCESS, IN_MODIFY
 from pyprobe.runtime.user.vfs.open import OpenHow
 from pyprobe.runtime.user.vfs.openfile import OpenFile, Position, RegularFile
 from pyprobe.runtime.user.vfs.pipe import PipeFile
@@ -175,6 +176,8 @@ def sys_ftruncate(k: Kernel, t: Task, fd: int, length: int) -> int:
     if s64(length) < 0 or not file.writable:
         raise Errno(errno.EINVAL)
     file.truncate(k, t, length)
+    if k.vfs.notifier.any:
+        k.vfs.notifier.event(k, file.dentry, IN_MODIFY)
     return 0
 
 
@@ -264,6 +267,9 @@ def _move(k: Kernel, t: Task, source: OpenFile, source_at: Position, target: Ope
             raise
         source_at.value = start + put
         done += put
+        if k.vfs.notifier.any:
+            k.vfs.notifier.event(k, source.dentry, IN_ACCESS)
+            k.vfs.notifier.event(k, target.dentry, IN_MODIFY)
         if put < got:
             break
     return done

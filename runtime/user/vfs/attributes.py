@@ -16,6 +16,7 @@ from pyprobe.runtime.user.vfs.abi import (
     AT_SYMLINK_NOFOLLOW,
 )
 from pyprobe.runtime.user.vfs.inode import Dentry
+from pyprobe.runtime.user.vfs.inotify import IN_ACCESS
 from pyprobe.runtime.user.vfs.openfile import OpenFile
 from pyprobe.runtime.user.vfs.permission import permitted
 from pyprobe.runtime.user.vfs.stat import Stat
@@ -102,6 +103,8 @@ def iterate_dir(k: Kernel, file: OpenFile, ctx: DirContext) -> int:
     """The next entries of an open directory."""
     assert k.current is not None
     ctx.data = file.getdents(k, k.current, ctx.room)
+    if k.vfs.notifier.any:
+        k.vfs.notifier.event(k, file.dentry, IN_ACCESS)
     return 0
 
 

@@ -26,6 +26,7 @@ from pyprobe.runtime.user.vfs.abi import (
     X_OK,
 )
 from pyprobe.runtime.user.vfs.inode import Dentry, Inode
+from pyprobe.runtime.user.vfs.inotify import IN_MODIFY, IN_OPEN
 from pyprobe.runtime.user.vfs.openfile import OpenFile, PathFile
 from pyprobe.runtime.user.vfs.permission import check, check_owner
 from pyprobe.runtime.user.vfs.table import FileTable
@@ -169,6 +170,8 @@ def _do_open(k: Kernel, t: Task, dentry: Dentry, flags: int, *, created: bool) -
         k.vfs_open(dentry, file)
         if flags & O_TRUNC and not created and inode.is_regular:
             inode.truncate(k, 0)
+            if k.vfs.notifier.any:
+                k.vfs.notifier.event(k, dentry, IN_MODIFY)
     except Block:
         raise
     except Errno:
@@ -196,6 +199,8 @@ def vfs_open(k: Kernel, path: Dentry, file: OpenFile) -> int:
     """
     assert k.current is not None
     file.on_open(k, k.current)
+    if k.vfs.notifier.any:
+        k.vfs.notifier.event(k, path, IN_OPEN)
     return 0
 
 
@@ -225,4 +230,6 @@ def vfs_truncate(k: Kernel, path: Dentry, length: int) -> int:
     check(t, inode, W_OK)
     inode.fs.check_writable()
     inode.truncate(k, length)
+    if k.vfs.notifier.any:
+        k.vfs.notifier.event(k, path, IN_MODIFY)
     return 0

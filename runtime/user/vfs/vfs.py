@@ -26,6 +26,7 @@ from pyprobe.runtime.user.vfs.devices import Devices, populate, terminal_name
 from pyprobe.runtime.user.vfs.host import HostLayer, View, inode_number
 from pyprobe.runtime.user.vfs.inet import Network
 from pyprobe.runtime.user.vfs.inode import Dentry, FileSystem, Inode
+from pyprobe.runtime.user.vfs.inotify import Notifier
 from pyprobe.runtime.user.vfs.locks import Locks
 from pyprobe.runtime.user.vfs.stdio import Stream, open_stream
 from pyprobe.runtime.user.vfs.table import FileTable, FsContext
@@ -74,6 +75,7 @@ class Vfs:
         self.devices = Devices()
         self.locks = Locks()
         self.network = Network()
+        self.notifier = Notifier()
 
         status = self.host.root_status
         top = Directory(self.rootfs, inode_number(self.host.root, b""), status.st_mode, status.st_mtime_ns)
