@@ -12,10 +12,11 @@ from pyprobe.runtime.user.errors import Block, Errno
 from pyprobe.runtime.user.vfs import sockaddr
 from pyprobe.runtime.user.vfs.abi import O_CLOEXEC, O_NONBLOCK
 from pyprobe.runtime.user.vfs.inet import TcpSocket, UdpSocket
+from pyprobe.runtime.user.vfs.netlink import NETLINK_ROUTE, NetlinkSocket
 from pyprobe.runtime.user.vfs.open import install, limit
 from pyprobe.runtime.user.vfs.openfile import OpenFile
 from pyprobe.runtime.user.vfs.readwrite import io_vectors, views
-from pyprobe.runtime.user.vfs.sockaddr import AF_INET, AF_INET6, AF_UNIX, Address
+from pyprobe.runtime.user.vfs.sockaddr import AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, Address
 from pyprobe.runtime.user.vfs.socket import (
     MSG_CMSG_CLOEXEC,
     MSG_CTRUNC,
@@ -30,6 +31,7 @@ from pyprobe.runtime.user.vfs.socket import (
     SO_SNDBUF,
     SO_TYPE,
     SOCK_DGRAM,
+    SOCK_RAW,
     SOCK_SEQPACKET,
     SOCK_STREAM,
     SOL_SOCKET,
@@ -75,11 +77,17 @@ def _new(k: Kernel, family: int, type: int, protocol: int, flags: int) -> Socket
     if family in (AF_INET, AF_INET6):
         known = _INET_PROTOCOLS.get(type)
         if known is None:
-            raise Errno(errno.EPERM if type == 3 else errno.ESOCKTNOSUPPORT)  # raw sockets: nothing to look at
+            raise Errno(errno.EPERM if type == SOCK_RAW else errno.ESOCKTNOSUPPORT)  # raw sockets: nothing to look at
         if protocol not in known[0]:
             raise Errno(errno.EPROTONOSUPPORT)
         kind = TcpSocket if type == SOCK_STREAM else UdpSocket
         return kind(k, type, known[1], flags, family)
+    if family == AF_NETLINK:
+        if type not in (SOCK_RAW, SOCK_DGRAM):
+            raise Errno(errno.ESOCKTNOSUPPORT)
+        if protocol != NETLINK_ROUTE:
+            raise Errno(errno.EPROTONOSUPPORT)
+        return NetlinkSocket(k, type, protocol, flags)
     raise Errno(errno.EAFNOSUPPORT)
 
 

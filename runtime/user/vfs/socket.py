@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SOCK_STREAM: Final = 1
 SOCK_DGRAM: Final = 2
+SOCK_RAW: Final = 3
 SOCK_SEQPACKET: Final = 5
 
 MSG_OOB: Final = 0x1
@@ -234,7 +235,10 @@ class Socket(OpenFile):
         if request == SIOCOUTQ:
             t.space.write(argument, bytes(4))
             return 0
-        return super().ioctl(k, t, request, argument)
+        from pyprobe.runtime.user.vfs.interfaces import interface_ioctl  # here, because netlink's sockets are made of this class
+
+        answer = interface_ioctl(t, request, argument) if request >> 8 == 0x89 else None
+        return answer if answer is not None else super().ioctl(k, t, request, argument)
 
     def edges(self) -> tuple[int, int]:
         arrived = self.incoming.arrived

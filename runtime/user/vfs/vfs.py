@@ -15,6 +15,7 @@ from pyprobe.runtime.user.vfs.abi import (
     AT_FDCWD,
     O_LARGEFILE,
     O_RDWR,
+    MQUEUE_MAGIC,
     OVERLAYFS_SUPER_MAGIC,
     PIPEFS_MAGIC,
     SOCKFS_MAGIC,
@@ -45,7 +46,9 @@ KERNEL_FUNCTIONS: Final = (attributes, namei, opening, readwrite)
 
 DISK_LIMIT: Final = 1 << 30
 #: Device numbers of the mounts, in the order in which a small Linux system would have mounted them.
-ROOT_DEV, DEV_DEV, PROC_DEV, SYS_DEV, PIPE_DEV, SOCK_DEV, ANON_DEV, SHM_DEV = (makedev(0, n) for n in (30, 5, 21, 20, 13, 8, 14, 1))
+ROOT_DEV, DEV_DEV, PROC_DEV, SYS_DEV, PIPE_DEV, SOCK_DEV, ANON_DEV, SHM_DEV, MQUEUE_DEV = (
+    makedev(0, n) for n in (30, 5, 21, 20, 13, 8, 14, 1, 19)
+)
 
 
 class Vfs:
@@ -72,6 +75,8 @@ class Vfs:
         self.pipefs = FileSystem("pipefs", PIPE_DEV, PIPEFS_MAGIC)
         self.sockfs = FileSystem("sockfs", SOCK_DEV, SOCKFS_MAGIC)
         self.anonfs = FileSystem("anon_inodefs", ANON_DEV, ANON_INODE_FS_MAGIC)
+        self.mqueuefs = FileSystem("mqueue", MQUEUE_DEV, MQUEUE_MAGIC)
+        self.queues: dict[bytes, Dentry] = {}  # POSIX message queues by their names
         self.devices = Devices()
         self.locks = Locks()
         self.network = Network()
