@@ -78,8 +78,9 @@ static void semaphores(void)
     while (semctl(id, 0, GETNCNT) != 1)
         usleep(1000);
     struct sembuf give[2] = {{0, 2, 0}, {1, -1, 0}};
-    SHOW(semop(id, give, 2));
+    int given = semop(id, give, 2);
     waitpid(child, NULL, 0);
+    printf("given %d\n", given);
     SHOW(semctl(id, 0, GETVAL));
     SHOW(semctl(id, 1, GETVAL));
     printf("pid %d\n", semctl(id, 0, GETPID) == child);
@@ -101,8 +102,9 @@ static void semaphores(void)
     }
     while (semctl(id, 2, GETNCNT) != 1)
         usleep(1000);
-    SHOW(semctl(id, 0, IPC_RMID));
+    int removed = semctl(id, 0, IPC_RMID);
     wait(NULL);
+    printf("removed %d\n", removed);
     SHOW(semop(id, &zero, 1));
 }
 

@@ -205,7 +205,18 @@ def sys_fallocate(k: Kernel, t: Task, fd: int, mode: int, offset: int, length: i
             at += file.inode.write((memoryview(piece),), at)
     if end > size and not mode & FALLOC_FL_KEEP_SIZE:
         file.truncate(k, t, end)
+    if not mode & FALLOC_FL_PUNCH_HOLE:
+        _allocate(file, offset, min(end, file.inode.size()))
     return 0
+
+
+def _allocate(file: RegularFile, at: int, end: int) -> None:
+    """Fill the holes of a part of a file with zeros that take room."""
+    while at < end:
+        at = file.inode.content.next_hole(at)
+        data = file.inode.content.next_data(at) if at < end else end
+        while at < min(data, end):
+            at += file.inode.write((memoryview(bytes(min(_COPY_CHUNK, data - at, end - at))),), at)
 
 
 def sys_fsync(k: Kernel, t: Task, fd: int) -> int:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NETLINK_ROUTE: Final = 0
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_MULTI, NLM_F_ACK, NLM_F_ROOT, NLM_F_MATCH = 0x2, 0x4, 0x100, 0x200
-RTM_NEWLINK, RTM_GETLINK, RTM_NEWADDR, RTM_GETADDR, RTM_NEWROUTE, RTM_GETROUTE = 16, 18, 20, 22, 24, 26
+RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE = 18, 22, 26  # the answers' types are two less
 
 LOOPBACK_INDEX, LOOPBACK_NAME, LOOPBACK_MTU = 1, b"lo", 65536
 LOOPBACK_FLAGS: Final = 0x10049  # IFF_UP | IFF_LOOPBACK | IFF_RUNNING | IFF_LOWER_UP
@@ -112,19 +112,15 @@ class NetlinkSocket(Socket):
     def _answer(self, kind: int, flags: int, sequence: int, request: bytes) -> None:
         family = request[_HEADER.size] if len(request) > _HEADER.size else 0
         dump = flags & (NLM_F_ROOT | NLM_F_MATCH)
-        answers = {
-            RTM_GETLINK: lambda: (RTM_NEWLINK, [_link()]),
-            RTM_GETADDR: lambda: (RTM_NEWADDR, _addresses(family)),
-            RTM_GETROUTE: lambda: (RTM_NEWROUTE, []),
-        }
-        made = answers.get(kind)
-        if made is None or (kind != RTM_GETLINK and not dump):
-            self._error(errno.EPERM if made is None and kind >= RTM_NEWLINK else errno.EOPNOTSUPP, request, sequence)
+        known = kind in (RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE)
+        if not known or (kind != RTM_GETLINK and not dump):
+            self._error(errno.EOPNOTSUPP if known else errno.EPERM, request, sequence)
             return
         if kind == RTM_GETLINK and not dump and not self._asks_for_loopback(request):
             self._error(errno.ENODEV, request, sequence)
             return
-        kind, bodies = made()
+        bodies = [_link()] if kind == RTM_GETLINK else _addresses(family) if kind == RTM_GETADDR else []
+        kind -= 2  # RTM_NEW*
         multi = NLM_F_MULTI if dump else 0
         if bodies:
             self._put(b"".join(_HEADER.pack(_HEADER.size + len(b), kind, multi, sequence, self._port) + b for b in bodies))

@@ -252,7 +252,13 @@ class RegularFile(OpenFile):
         return count
 
     def seek(self, k: Kernel, t: Task, offset: int, whence: int) -> int:
-        return generic_seek(self.position, offset, whence, self.inode.content.size)
+        content = self.inode.content
+        if whence in (SEEK_DATA, SEEK_HOLE) and 0 <= offset < content.size:
+            found = content.next_data(offset) if whence == SEEK_DATA else content.next_hole(offset)
+            if whence == SEEK_DATA and found >= content.size:
+                raise Errno(errno.ENXIO)
+            offset, whence = found, SEEK_SET
+        return generic_seek(self.position, offset, whence, content.size)
 
     def backing(self, *, shared_writable: bool) -> Backing:
         return self.inode.backing(writable=shared_writable)

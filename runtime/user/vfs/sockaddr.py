@@ -88,8 +88,8 @@ def pack(family: int, address: Address | None) -> bytes:
     if family == AF_UNIX:
         return head
     if family == AF_NETLINK:
-        port, groups = address if isinstance(address, NetlinkAddress) else (0, 0)
-        return head + bytes(2) + port.to_bytes(4, "little") + groups.to_bytes(4, "little")
+        peer = address if isinstance(address, NetlinkAddress) else NetlinkAddress(0, 0)
+        return head + bytes(2) + peer.port.to_bytes(4, "little") + peer.groups.to_bytes(4, "little")
     assert not isinstance(address, NetlinkAddress)
     if address is None:
         address = InetAddress(ANY, 0)

@@ -25,7 +25,7 @@ from pyprobe.runtime.user.vfs.abi import (
     S_IFMT,
     S_IFREG,
 )
-from pyprobe.runtime.user.vfs.content import Content, Disk, HostContent, MappedContent, MemoryContent, Views, map_content
+from pyprobe.runtime.user.vfs.content import PAGE, Content, Disk, HostContent, MappedContent, MemoryContent, Views, map_content
 from pyprobe.runtime.user.vfs.host import HASH_BITS, HostDirectory, HostFile, HostLayer, inode_number
 from pyprobe.runtime.user.vfs.inode import Dentry, Entry, FileSystem, Inode
 from pyprobe.runtime.user.vfs.stat import StatFs
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.vfs.pipe import Pipe
 
 _CREATED: Final = 1 << HASH_BITS
+MAX_FILE_SIZE: Final = (1 << 44) - BLOCK_SIZE  # ext4's
 
 
 class TreeFileSystem(FileSystem):
@@ -165,9 +166,7 @@ class Regular(Inode):
         return self.content.size
 
     def blocks(self) -> int:
-        if self._host_blocks >= 0:
-            return self._host_blocks
-        return super().blocks()
+        return self._host_blocks if self._host_blocks >= 0 else self.content.blocks()
 
     def _own(self, size: int | None = None) -> Content:
         """The content in a form that can be changed; the first `size` bytes of a host file are enough."""
@@ -189,13 +188,22 @@ class Regular(Inode):
         """Put bytes at `offset`.
 
         Raises:
-            Errno: ENOSPC.
+            Errno: ENOSPC, EFBIG.
         """
-        return self._own().write(views, offset)
+        return self._reaching(offset, None).write(views, offset)
+
+    def _reaching(self, size: int, kept: int | None) -> Content:
+        """The content in a form that can have `size` bytes; `kept`: the first ones that are needed, None: all."""
+        if size > MAX_FILE_SIZE:
+            raise Errno(errno.EFBIG)
+        content = self._own(kept)
+        if isinstance(content, MemoryContent) and size >= (content.size + PAGE - 1) // PAGE * PAGE + PAGE:
+            self.content = content = map_content(self.fs.memory, self.fs.disk, content)
+        return content
 
     def truncate(self, k: Kernel, size: int) -> None:
         if size != self.content.size or not isinstance(self.content, HostContent):
-            self._own(size).truncate(size)
+            self._reaching(size, size).truncate(size)
         self.touch(k.clock.wall())
 
     def backing(self, *, writable: bool) -> Backing:
