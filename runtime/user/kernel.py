@@ -20,7 +20,7 @@ from pyprobe.runtime.machine.memory import AddressSpace, OutOfMemory, PhysicalMe
 from pyprobe.runtime.machine.x86_64 import X86_64
 from pyprobe.runtime.user import exec as exec_module
 from pyprobe.runtime.user import exit as exit_module
-from pyprobe.runtime.user import faults, functions, signals
+from pyprobe.runtime.user import faults, functions, rseq, signals
 from pyprobe.runtime.user.abi import ABIS, SIGCONTEXT_ARM64, SIGCONTEXT_X86_64
 from pyprobe.runtime.user.calls import KernelCalls
 from pyprobe.runtime.user.entry import Entry
@@ -261,12 +261,15 @@ class Kernel(KernelCalls):
         self.current = task
         began = self.turn_began = self.clock.now()
         try:
+            preempted = self.scheduler.last is not task
             self.scheduler.switched(task)
             if task.process.group_exit is not None:
                 self.do_exit(task.process.group_exit)
             if task.parked is not None and not self.entry.retry(task):
                 return
             self._enter(task)
+            if task.rseq is not None and preempted:
+                rseq.interrupted(self, task)
             self._resched = False
             self._quantum = self.clock.add(min(began + QUANTUM_NS, self.scheduler.next_deadline()), self._preempt)
             self._run_guest(task)

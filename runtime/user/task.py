@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.signals import SigAction, SigInfo
     from pyprobe.runtime.user.syscall_table import Syscall
     from pyprobe.runtime.user.timers import GuestTimer
+    from pyprobe.runtime.user.vfs.inode import Inode
     from pyprobe.runtime.user.vfs.table import FileTable, FsContext
     from pyprobe.runtime.user.vfs.tty import Terminal
 
@@ -96,6 +97,7 @@ class Process:
         self.pending: deque[SigInfo] = deque()
         self.limits = dict(DEFAULT_LIMITS)
         self.exe = b""
+        self.exe_inode: Inode | None = None  # nobody may write to it meanwhile
         self.argv: tuple[bytes, ...] = ()
         self.environ: tuple[bytes, ...] = ()
         self.auxv: bytes = b""
@@ -150,7 +152,7 @@ class Task:
 
     __slots__ = (
         "__weakref__", "altstack", "blocked", "clear_child_tid", "comm", "context", "cpu_time", "cred", "dead", "fault_address",
-        "interrupted", "kernel_stack", "parked", "pending", "process", "registers", "restart", "result", "robust_list", "saved_mask",
+        "interrupted", "kernel_stack", "parked", "pending", "process", "registers", "restart", "result", "robust_list", "rseq", "saved_mask",
         "seccomp", "signal_frames", "suspended", "syscall", "syscall_arguments", "tid", "wake_signal",
     )  # fmt: skip
 
@@ -176,6 +178,7 @@ class Task:
         self.signal_frames: dict[int, Context] = {}  # registers that a frame on the guest's stack has no room for, by its address
         self.clear_child_tid = 0
         self.robust_list = 0
+        self.rseq: tuple[int, int] | None = None  # rseq(2): address and signature
         self.seccomp: Filter | None = None  # what decides on its system calls
         self.dead = False
         self.cpu_time = 0  # ns

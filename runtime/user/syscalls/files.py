@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.task import Task
 
 _COPY_CHUNK = 1 << 16
+_MFD_CLOEXEC, _MFD_ALLOW_SEALING, _MFD_HUGETLB, _MFD_NOEXEC_SEAL, _MFD_EXEC = 1, 2, 4, 8, 16
 _OPEN_HOW = struct.Struct("<QQQ")
 _KNOWN_OPEN_FLAGS = 0o37777703
 _RWF_KNOWN = 0x3F
@@ -333,9 +334,11 @@ def sys_copy_file_range(k: Kernel, t: Task, fd_in: int, off_in: int, fd_out: int
 
 
 def sys_memfd_create(k: Kernel, t: Task, uname: int, flags: int) -> int:
-    if flags & 0xFFFFFFFF & ~0x1F:
+    if flags & 0xFFFFFFFF & ~(_MFD_CLOEXEC | _MFD_ALLOW_SEALING | _MFD_HUGETLB | _MFD_NOEXEC_SEAL | _MFD_EXEC):
         raise Errno(errno.EINVAL)
     name = t.space.cstring(uname, 250)
-    return k.vfs.memfd(k, t, name, close_on_exec=bool(flags & 1))
+    if len(name) > 249:
+        raise Errno(errno.EINVAL)
+    return k.vfs.memfd(k, t, name, close_on_exec=bool(flags & _MFD_CLOEXEC), sealing=bool(flags & _MFD_ALLOW_SEALING))
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import struct
-from errno import EFAULT, EINVAL, ENOSYS, EPERM, ESRCH
+from errno import E2BIG, EFAULT, EINVAL, EPERM, ESRCH
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import PAGE, MemoryFault
 from pyprobe.runtime.user.abi import ABIS
 from pyprobe.runtime.user.errors import Errno
+from pyprobe.runtime.user.rseq import register as register_rseq
 from pyprobe.runtime.user.syscalls.time import process_cpu_time, task_cpu_time
 from pyprobe.runtime.user.task import DEFAULT_LIMITS, RLIMIT_NOFILE
 from pyprobe.runtime.user.words import NANOSECONDS, U32, s32, timespec, timeval
@@ -186,6 +187,29 @@ def sys_sched_setparam(k: Kernel, t: Task, pid: int, param: int) -> int:
     return 0
 
 
+SCHED_ATTR_SIZE = 48  # SCHED_ATTR_SIZE_VER0
+
+
+def sys_sched_getattr(k: Kernel, t: Task, pid: int, attr: int, size: int, flags: int) -> int:
+    """sched_getattr(2): SCHED_OTHER with the process's nice value."""
+    if size & U32 < SCHED_ATTR_SIZE or flags & U32:
+        raise Errno(EINVAL)
+    nice = _task(k, t, pid).process.nice
+    t.space.write(attr, struct.pack("<IIQiI", SCHED_ATTR_SIZE, 0, 0, nice, 0).ljust(SCHED_ATTR_SIZE, b"\0"))
+    return 0
+
+
+def sys_sched_setattr(k: Kernel, t: Task, pid: int, attr: int, flags: int) -> int:
+    """sched_setattr(2): the nice value is kept, the policy has no effect."""
+    size, policy, _, nice, _ = struct.unpack("<IIQiI", t.space.read(attr, 24))
+    if flags & U32 or policy > 6:
+        raise Errno(EINVAL)
+    if size and size < SCHED_ATTR_SIZE:
+        raise Errno(E2BIG)
+    _task(k, t, pid).process.nice = max(-20, min(19, nice))
+    return 0
+
+
 def sys_sched_get_priority_max(k: Kernel, t: Task, policy: int) -> int:
     """sched_get_priority_max(2)."""
     return 99 if s32(policy) in (1, 2) else 0
@@ -258,8 +282,8 @@ def sys_personality(k: Kernel, t: Task, personality: int) -> int:
 
 
 def sys_rseq(k: Kernel, t: Task, rseq: int, length: int, flags: int, signature: int) -> int:
-    """rseq(2): C libraries do without it."""
-    raise Errno(ENOSYS)
+    """rseq(2)."""
+    return register_rseq(t, rseq, length & U32, s32(flags), signature & U32)
 
 
 def sys_syslog(k: Kernel, t: Task, kind: int, buf: int, length: int) -> int:

@@ -88,6 +88,7 @@ S_IFCHR: Final = 0o020000
 S_IFIFO: Final = 0o010000
 S_ISUID: Final = 0o4000
 S_ISGID: Final = 0o2000
+S_IXGRP: Final = 0o010
 S_ISVTX: Final = 0o1000
 
 R_OK: Final = 4

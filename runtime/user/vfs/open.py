@@ -165,6 +165,8 @@ def _do_open(k: Kernel, t: Task, dentry: Dentry, flags: int, *, created: bool) -
         return PathFile(dentry, flags)
     if not created:
         may_open(t, inode, flags)
+        if inode.is_regular and (flags & O_ACCMODE != O_RDONLY or flags & O_TRUNC):
+            deny_busy(k, inode)
     file = inode.open(k, t, dentry, flags)
     try:
         k.vfs_open(dentry, file)
@@ -188,6 +190,12 @@ def may_open(t: Task, inode: Inode, flags: int) -> None:
     check(t, inode, wanted)
     if flags & O_NOATIME:
         check_owner(t, inode)
+
+
+def deny_busy(k: Kernel, inode: Inode) -> None:
+    """Raises Errno(ETXTBSY) for the file of a program that runs (deny_write_access)."""
+    if any(process.exe_inode is inode and process.alive for process in k.processes.values()):
+        raise Errno(errno.ETXTBSY)
 
 
 @kernel_function("int vfs_open(const struct path *path, struct file *file)")
@@ -229,6 +237,7 @@ def vfs_truncate(k: Kernel, path: Dentry, length: int) -> int:
         raise Errno(errno.EINVAL)
     check(t, inode, W_OK)
     inode.fs.check_writable()
+    deny_busy(k, inode)
     inode.truncate(k, length)
     if k.vfs.notifier.any:
         k.vfs.notifier.event(k, path, IN_MODIFY)

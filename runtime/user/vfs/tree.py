@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.vfs.openfile import OpenFile
     from pyprobe.runtime.user.vfs.pipe import Pipe
 
+F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE, F_SEAL_FUTURE_WRITE, F_SEAL_EXEC = 1, 2, 4, 8, 16, 32
 _CREATED: Final = 1 << HASH_BITS
 MAX_FILE_SIZE: Final = (1 << 44) - BLOCK_SIZE  # ext4's
 
@@ -153,7 +154,7 @@ class Directory(Inode):
 class Regular(Inode):
     """A regular file; `content` changes its form as the file is written and mapped."""
 
-    __slots__ = ("_host_blocks", "content")
+    __slots__ = ("_host_blocks", "content", "seals")
 
     fs: TreeFileSystem
 
@@ -161,6 +162,7 @@ class Regular(Inode):
         super().__init__(fs, ino, S_IFREG | mode & 0o7777, now)
         self.content = content
         self._host_blocks = host_blocks
+        self.seals = -1  # F_SEAL_*, of files of memfd_create(2); -1: others take none
 
     def size(self) -> int:
         return self.content.size
@@ -190,18 +192,26 @@ class Regular(Inode):
         Raises:
             Errno: ENOSPC, EFBIG.
         """
+        if self.seals > 0 and self.seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE):
+            raise Errno(errno.EPERM)
+        if self.seals > 0 and self.seals & F_SEAL_GROW and offset + sum(map(len, views)) > self.size():
+            raise Errno(errno.EPERM)
         return self._reaching(offset, None).write(views, offset)
 
     def _reaching(self, size: int, kept: int | None) -> Content:
         """The content in a form that can have `size` bytes; `kept`: the first ones that are needed, None: all."""
         if size > MAX_FILE_SIZE:
             raise Errno(errno.EFBIG)
+        if self.seals > 0 and size > self.size() and self.seals & F_SEAL_GROW:
+            raise Errno(errno.EPERM)
         content = self._own(kept)
         if isinstance(content, MemoryContent) and size >= (content.size + PAGE - 1) // PAGE * PAGE + PAGE:
             self.content = content = map_content(self.fs.memory, self.fs.disk, content)
         return content
 
     def truncate(self, k: Kernel, size: int) -> None:
+        if self.seals > 0 and self.seals & F_SEAL_SHRINK and size < self.size():
+            raise Errno(errno.EPERM)
         if size != self.content.size or not isinstance(self.content, HostContent):
             self._reaching(size, size).truncate(size)
         self.touch(k.clock.wall())

@@ -31,7 +31,7 @@ from pyprobe.runtime.user.vfs.inotify import Notifier
 from pyprobe.runtime.user.vfs.locks import Locks
 from pyprobe.runtime.user.vfs.stdio import Stream, open_stream
 from pyprobe.runtime.user.vfs.table import FileTable, FsContext
-from pyprobe.runtime.user.vfs.tree import Directory, TreeFileSystem
+from pyprobe.runtime.user.vfs.tree import F_SEAL_SEAL, Directory, TreeFileSystem
 from pyprobe.runtime.user.vfs.walk import Walk
 from pyprobe.runtime.user.words import s32
 
@@ -167,7 +167,7 @@ class Vfs:
         """
         return self.walk(k, t, descriptor, path).find(path, follow=follow)
 
-    def memfd(self, k: Kernel, t: Task, name: bytes, *, close_on_exec: bool) -> int:
+    def memfd(self, k: Kernel, t: Task, name: bytes, *, close_on_exec: bool, sealing: bool) -> int:
         """A descriptor of a new file that lives in memory and has no name (memfd_create(2)).
 
         Raises:
@@ -175,6 +175,7 @@ class Vfs:
         """
         inode = names.anonymous(k, self.shmfs, 0o777)
         inode.uid, inode.gid = t.cred.fsuid, t.cred.fsgid
+        inode.seals = 0 if sealing else F_SEAL_SEAL
         dentry = Dentry(None, b"/memfd:" + name + b" (deleted)", inode)
         file = inode.open(k, t, dentry, O_RDWR | O_LARGEFILE)
         return opening.install(t, file, close_on_exec=close_on_exec)
