@@ -324,7 +324,7 @@ class Kernel(KernelCalls):
                 after, self._after = self._after, None
                 after()
             if stop.kind is StopKind.FAULT:
-                self._fault(task, faults.memory_signal(task.process.space, stop.address, stop.access), stop.address)
+                self._fault(task, faults.memory_signal(task.process.arch, task.process.space, stop.address, stop.access), stop.address)
             elif stop.kind is StopKind.TRAP:
                 self._fault(task, faults.trap_signal(task.process.arch, stop.number, task.process.engine.get("pc")), 0)
             elif task.parked is not None:

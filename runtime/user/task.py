@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.vfs.table import FileTable, FsContext
     from pyprobe.runtime.user.vfs.tty import Terminal
 
+DEFAULT_TIMER_SLACK = 50_000  # ns
 COMM_LENGTH = 15  # TASK_COMM_LEN without the terminator
 INFINITY = (1 << 64) - 1  # RLIM_INFINITY
 
@@ -122,6 +123,8 @@ class Process:
         self.itimers: dict[int, GuestTimer] = {}  # setitimer(2)'s and alarm's
         self.posix_timers: dict[int, GuestTimer] = {}
         self.nice = 0
+        self.timer_slack = DEFAULT_TIMER_SLACK
+        self.oom_score_adj = 0
         self.personality: int = 0
         self.ctty: Terminal | None = None  # controlling terminal
 

@@ -13,6 +13,7 @@ from pyprobe.runtime.user.vfs.abi import (
     FALLOC_FL_PUNCH_HOLE,
     FALLOC_FL_ZERO_RANGE,
     MAX_RW_COUNT,
+    O_APPEND,
     O_CREAT,
     O_LARGEFILE,
     O_TMPFILE,
@@ -22,7 +23,8 @@ from pyprobe.runtime.user.vfs.abi import (
 )
 from pyprobe.runtime.user.vfs.inotify import IN_ACCESS, IN_MODIFY
 from pyprobe.runtime.user.vfs.open import OpenHow
-from pyprobe.runtime.user.vfs.openfile import OpenFile, Position, RegularFile
+from pyprobe.runtime.user.task import RLIMIT_FSIZE
+from pyprobe.runtime.user.vfs.openfile import OpenFile, Position, RegularFile, cut
 from pyprobe.runtime.user.vfs.pipe import PipeFile
 from pyprobe.runtime.user.words import s64
 
@@ -176,6 +178,8 @@ def sys_ftruncate(k: Kernel, t: Task, fd: int, length: int) -> int:
     file = t.process.files.get(fd)
     if s64(length) < 0 or not file.writable:
         raise Errno(errno.EINVAL)
+    if length > file.inode.size() and length > t.process.limits[RLIMIT_FSIZE][0]:
+        cut(k, t, (), 0)
     file.truncate(k, t, length)
     if k.vfs.notifier.any:
         k.vfs.notifier.event(k, file.dentry, IN_MODIFY)
@@ -204,6 +208,8 @@ def sys_fallocate(k: Kernel, t: Task, fd: int, mode: int, offset: int, length: i
         while at < min(end, size):
             piece = bytes(min(_COPY_CHUNK, min(end, size) - at))
             at += file.inode.write((memoryview(piece),), at)
+    if not mode & FALLOC_FL_PUNCH_HOLE and end - size > k.vfs.disk.limit - k.vfs.disk.used:
+        raise Errno(errno.ENOSPC)
     if end > size and not mode & FALLOC_FL_KEEP_SIZE:
         file.truncate(k, t, end)
     if not mode & FALLOC_FL_PUNCH_HOLE:
@@ -289,6 +295,8 @@ def _move(k: Kernel, t: Task, source: OpenFile, source_at: Position, target: Ope
 
 def sys_sendfile64(k: Kernel, t: Task, out_fd: int, in_fd: int, offset: int, count: int) -> int:
     source, target = t.process.files.get(in_fd), t.process.files.get(out_fd)
+    if target.flags & O_APPEND:
+        raise Errno(errno.EINVAL)
     if not source.readable or not target.writable:
         raise Errno(errno.EBADF)
     if not isinstance(source, RegularFile) and not source.seekable:

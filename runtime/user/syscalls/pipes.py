@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.task import Task
 
 
+SPLICE_F_NONBLOCK = 2
+
+
 @kernel_function("int do_pipe2(int *fildes, int flags)")
 def do_pipe2(k: Kernel, fildes: int, flags: int) -> int:
     """Make a pipe and put its two descriptors into guest memory.
@@ -77,6 +80,8 @@ def sys_splice(k: Kernel, t: Task, fd_in: int, off_in: int, fd_out: int, off_out
             pipe = target.pipe
             raise Block(lambda: pipe.room > 0 or not pipe.readers, why="room in a pipe")
     if isinstance(source, PipeFile):
+        if not source.pipe.data and source.pipe.writers and flags & SPLICE_F_NONBLOCK:
+            raise Errno(errno.EAGAIN)
         count = min(count, len(source.pipe.data) or 1)
     moved = _move(k, t, source, source_at, target, target_at, count)
     for address, position in ((off_in, source_at), (off_out, target_at)):

@@ -62,6 +62,7 @@ _SOCKADDR_MAX: Final = 128
 #: (family, type) -> (protocols that may be named, the one it is)
 _INET_PROTOCOLS: Final = {SOCK_STREAM: ((0, IPPROTO_TCP), IPPROTO_TCP), SOCK_DGRAM: ((0, IPPROTO_UDP), IPPROTO_UDP)}
 _TCP_INFO: Final = 11
+_LAST_OPTION: Final = 83  # SO_* numbers of asm-generic/socket.h end here
 _READ_ONLY: Final = (SO_TYPE, SO_PROTOCOL, SO_DOMAIN, SO_ERROR, SO_ACCEPTCONN)
 
 
@@ -310,7 +311,11 @@ def sys_recvfrom(k: Kernel, t: Task, fd: int, ubuf: int, size: int, flags: int, 
     for file in message.files:
         file.release(k)
     if addr and (isinstance(socket, DatagramSocket) or socket.family == AF_UNIX):
-        _tell_address(t, socket, message.address or b"" if socket.family == AF_UNIX else message.address, addr, addr_len)
+        if socket.family == AF_UNIX and not message.address:
+            if addr_len:
+                t.space.put_u32(addr_len, 0)  # the sender has no name
+        else:
+            _tell_address(t, socket, message.address, addr, addr_len)
     return count
 
 
@@ -392,6 +397,8 @@ def sys_setsockopt(k: Kernel, t: Task, fd: int, level: int, optname: int, optval
     if name in ((SOL_SOCKET, SO_SNDBUF), (SOL_SOCKET, SO_RCVBUF)) and length >= 4:
         value = struct.pack("<i", 2 * min(max(int.from_bytes(value[:4], "little", signed=True), 2304), _BUFFER_SIZE))
     if name[0] == SOL_SOCKET and name[1] in _READ_ONLY:
+        raise Errno(errno.ENOPROTOOPT)
+    if name[0] == SOL_SOCKET and not 0 < name[1] <= _LAST_OPTION:
         raise Errno(errno.ENOPROTOOPT)
     socket.options[name] = value
     return 0

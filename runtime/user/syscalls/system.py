@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from errno import E2BIG, EFAULT, EINVAL, EPERM, ESRCH
+from errno import E2BIG, EACCES, EFAULT, EINVAL, EPERM, ESRCH
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import PAGE, MemoryFault
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SYSNAME, NODENAME, RELEASE, VERSION, DOMAINNAME = b"Linux", b"pyprobe", b"6.1.0", b"#1 SMP PREEMPT_DYNAMIC", b"(none)"
 CPUS = 1
 GRND_KNOWN = 7
+GRND_EXCLUSIVE = 6  # GRND_RANDOM and GRND_INSECURE do not go together
 RUSAGE_SELF, RUSAGE_CHILDREN, RUSAGE_THREAD = 0, -1, 1
 PRIO_PROCESS, PRIO_PGRP, PRIO_USER = range(3)
 NR_OPEN = 1 << 20  # fs.nr_open
@@ -52,7 +53,7 @@ def sys_sysinfo(k: Kernel, t: Task, info: int) -> int:
 
 def sys_getrandom(k: Kernel, t: Task, buf: int, count: int, flags: int) -> int:
     """getrandom(2): the next bytes of the machine's seeded generator."""
-    if flags & U32 & ~GRND_KNOWN:
+    if flags & U32 & ~GRND_KNOWN or flags & GRND_EXCLUSIVE == GRND_EXCLUSIVE:
         raise Errno(EINVAL)
     done = 0
     count = min(count, 0x7FFFF000)
@@ -121,7 +122,7 @@ def sys_getrusage(k: Kernel, t: Task, who: int, ru: int) -> int:
     else:
         raise Errno(EINVAL)
     resident = 0 if who == RUSAGE_CHILDREN else len(t.space.pages) * PAGE // 1024
-    t.space.write(ru, (timeval(used) + timeval(0) + struct.pack("<q", resident)).ljust(144, b"\0"))
+    t.space.write(ru, (timeval(used) + timeval(0) + struct.pack("<q24xq", resident, resident // (PAGE // 1024))).ljust(144, b"\0"))
     return 0
 
 
@@ -160,6 +161,8 @@ def sys_sched_setaffinity(k: Kernel, t: Task, pid: int, length: int, mask: int) 
 
 def sys_sched_getscheduler(k: Kernel, t: Task, pid: int) -> int:
     """sched_getscheduler(2): SCHED_OTHER."""
+    if s32(pid) < 0:
+        raise Errno(EINVAL)
     _task(k, t, pid)
     return 0
 
@@ -167,7 +170,8 @@ def sys_sched_getscheduler(k: Kernel, t: Task, pid: int) -> int:
 def sys_sched_setscheduler(k: Kernel, t: Task, pid: int, policy: int, param: int) -> int:
     """sched_setscheduler(2): accepted, without effect."""
     _task(k, t, pid)
-    if not 0 <= s32(policy) & 0xFFFF <= 6:
+    kind, priority = s32(policy) & 0xFFFF, t.space.u32(param)
+    if kind > 6 or (1 <= priority <= 99) != (kind in (1, 2)):
         raise Errno(EINVAL)
     return 0
 
@@ -212,12 +216,18 @@ def sys_sched_setattr(k: Kernel, t: Task, pid: int, attr: int, flags: int) -> in
 
 def sys_sched_get_priority_max(k: Kernel, t: Task, policy: int) -> int:
     """sched_get_priority_max(2)."""
-    return 99 if s32(policy) in (1, 2) else 0
+    return _priority(policy, 99)
+
+
+def _priority(policy: int, real_time: int) -> int:
+    if s32(policy) not in (0, 1, 2, 3, 5, 6):
+        raise Errno(EINVAL)
+    return real_time if s32(policy) in (1, 2) else 0
 
 
 def sys_sched_get_priority_min(k: Kernel, t: Task, policy: int) -> int:
     """sched_get_priority_min(2)."""
-    return 1 if s32(policy) in (1, 2) else 0
+    return _priority(policy, 1)
 
 
 def sys_sched_rr_get_interval(k: Kernel, t: Task, pid: int, interval: int) -> int:
@@ -259,7 +269,10 @@ def sys_getpriority(k: Kernel, t: Task, which: int, who: int) -> int:
 def sys_setpriority(k: Kernel, t: Task, which: int, who: int, niceval: int) -> int:
     """setpriority(2): kept and shown, without effect on scheduling."""
     for process in _prioritised(k, t, which, who):
-        process.nice = max(-20, min(19, s32(niceval)))
+        nice = max(-20, min(19, s32(niceval)))
+        if nice < process.nice and t.euid:
+            raise Errno(EACCES)
+        process.nice = nice
     return 0
 
 

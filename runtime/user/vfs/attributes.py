@@ -92,6 +92,8 @@ def vfs_statx(k: Kernel, dfd: int, filename: bytes, flags: int, stat: KStat, req
         raise Errno(errno.EINVAL)
     if not filename and flags & AT_EMPTY_PATH:
         target = t.process.fs.cwd if s32(dfd) == AT_FDCWD else t.process.files.get(dfd)
+    elif not filename:
+        raise Errno(errno.ENOENT)
     else:
         target = k.vfs.walk(k, t, dfd, filename).find(filename, follow=not flags & AT_SYMLINK_NOFOLLOW)
     k.vfs_getattr(target, stat, request_mask, flags)

@@ -127,6 +127,8 @@ def link(k: Kernel, t: Task, old: Dentry, dentry: Dentry) -> None:
         raise Errno(errno.EXDEV)
     if inode.is_directory:
         raise Errno(errno.EPERM)
+    if inode.nlink == 0 and not old.linkable:
+        raise Errno(errno.ENOENT)
     if inode.nlink >= MAX_LINKS:
         raise Errno(errno.EMLINK)
     attach(k, dentry, inode)

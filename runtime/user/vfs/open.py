@@ -106,6 +106,7 @@ def do_filp_open(k: Kernel, dfd: int, pathname: bytes, op: OpenHow) -> OpenFile:
     created = False
     if flags & O_TMPFILE == O_TMPFILE:
         dentry = _tmpfile(k, t, walk.find(pathname), op.mode)
+        dentry.linkable = not flags & O_EXCL
         created = True
     elif flags & O_CREAT and not flags & O_PATH:
         dentry, created = _create(k, t, walk, pathname, flags, op.mode)

@@ -16,7 +16,7 @@ from pyprobe.runtime.user.vfs.abi import O_RDWR, POLLERR, POLLHUP, POLLRDHUP, RE
 from pyprobe.runtime.user.vfs.content import Views
 from pyprobe.runtime.user.vfs.inode import Dentry, Inode
 from pyprobe.runtime.user.vfs.openfile import OpenFile, Position
-from pyprobe.runtime.user.vfs.sockaddr import Address
+from pyprobe.runtime.user.vfs.sockaddr import AF_UNIX, Address
 from pyprobe.runtime.user.words import NANOSECONDS
 
 if TYPE_CHECKING:
@@ -312,7 +312,9 @@ class StreamSocket(Socket):
     def sendmsg(self, k: Kernel, t: Task, message: Message) -> int:
         self.check_error()
         if not self.connected:
-            raise Errno(errno.ENOTCONN)
+            if self.family == AF_UNIX:
+                raise Errno(errno.ENOTCONN)
+            return StreamSocket.broken(self, k, t, message)
         peer = self.peer
         assert peer is not None
         done = t.restart.get("sent", 0)
