@@ -162,6 +162,7 @@ def _copy_group(k: Kernel, process: Process, pid: int, args: CloneArgs) -> Proce
     child.exe, child.exe_inode, child.argv, child.environ, child.auxv = process.exe, process.exe_inode, process.argv, process.environ, process.auxv
     child.argument_area, child.sigreturn = process.argument_area, process.sigreturn
     child.nice, child.personality, child.dumpable = process.nice, process.personality, process.dumpable
+    child.timer_slack, child.oom_score_adj = process.timer_slack, process.oom_score_adj
     child.no_new_privs = process.no_new_privs
     child.start_time = k.clock.now()
     child.exit_signal = process.exit_signal if flags & CLONE_PARENT else args.exit_signal

@@ -12,13 +12,14 @@ from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.rseq import register as register_rseq
 from pyprobe.runtime.user.syscalls.time import process_cpu_time, task_cpu_time
 from pyprobe.runtime.user.task import DEFAULT_LIMITS, RLIMIT_NOFILE
+from pyprobe.runtime.user.vfs.sysctl import HOSTNAME, RELEASE, VERSION
 from pyprobe.runtime.user.words import NANOSECONDS, U32, s32, timespec, timeval
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
     from pyprobe.runtime.user.task import Process, Task
 
-SYSNAME, NODENAME, RELEASE, VERSION, DOMAINNAME = b"Linux", b"pyprobe", b"6.1.0", b"#1 SMP PREEMPT_DYNAMIC", b"(none)"
+SYSNAME, DOMAINNAME = b"Linux", b"(none)"
 CPUS = 1
 GRND_KNOWN = 7
 GRND_EXCLUSIVE = 6  # GRND_RANDOM and GRND_INSECURE do not go together
@@ -29,7 +30,7 @@ NR_OPEN = 1 << 20  # fs.nr_open
 
 def sys_newuname(k: Kernel, t: Task, name: int) -> int:
     """uname(2)."""
-    parts = (SYSNAME, NODENAME, RELEASE, VERSION, ABIS[t.process.arch].machine, DOMAINNAME)
+    parts = (SYSNAME, HOSTNAME, RELEASE, VERSION, ABIS[t.process.arch].machine, DOMAINNAME)
     t.space.write(name, b"".join(part.ljust(65, b"\0") for part in parts))
     return 0
 
