@@ -10,7 +10,7 @@ from pyprobe.runtime.machine.memory import R
 from pyprobe.runtime.user.errors import Block, Errno
 from pyprobe.runtime.user.functions import kernel_function
 from pyprobe.runtime.user.syscalls.files import _move
-from pyprobe.runtime.user.vfs.abi import MAX_RW_COUNT, O_CLOEXEC, O_DIRECT, O_NONBLOCK
+from pyprobe.runtime.user.vfs.abi import MAX_RW_COUNT, O_CLOEXEC, O_DIRECT, O_NONBLOCK, open_flags
 from pyprobe.runtime.user.vfs.open import limit
 from pyprobe.runtime.user.vfs.openfile import OpenFile, Position
 from pyprobe.runtime.user.vfs.pipe import PipeFile, new_pipe
@@ -53,7 +53,7 @@ def sys_pipe(k: Kernel, t: Task, fildes: int) -> int:
 
 
 def sys_pipe2(k: Kernel, t: Task, fildes: int, flags: int) -> int:
-    result: int = k.do_pipe2(fildes, flags & 0xFFFFFFFF)
+    result: int = k.do_pipe2(fildes, open_flags(t.process.arch, flags & 0xFFFFFFFF))
     return result
 
 
