@@ -125,6 +125,7 @@ class Kernel(KernelCalls):
         self.syscalls = SyscallTable()
         self.functions = functions.KernelFunctions(self, arch)
         self.tracepoints = Tracepoints(self, arch)
+        self.lives = self.tracepoints
         self.zone = FileZone(*ABIS[arch].file_zone)
         self.vdso = Vdso(self.zone)
 

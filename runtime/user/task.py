@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.user.errors import Block
+from pyprobe.runtime.user.pt_regs import SavedRegisters
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.engine import Context, Engine
@@ -154,9 +155,34 @@ class Task:
     """
 
     __slots__ = (
-        "__weakref__", "altstack", "blocked", "clear_child_tid", "comm", "context", "cpu_time", "cred", "dead", "fault_address",
-        "interrupted", "kernel_stack", "parked", "pending", "process", "registers", "restart", "result", "robust_list", "rseq", "saved_mask",
-        "seccomp", "signal_frames", "suspended", "syscall", "syscall_arguments", "tid", "wake_signal",
+        "__weakref__",
+        "_registers",
+        "altstack",
+        "blocked",
+        "clear_child_tid",
+        "comm",
+        "context",
+        "cpu_time",
+        "cred",
+        "dead",
+        "fault_address",
+        "interrupted",
+        "kernel_stack",
+        "parked",
+        "pending",
+        "process",
+        "restart",
+        "result",
+        "robust_list",
+        "rseq",
+        "saved_mask",
+        "seccomp",
+        "signal_frames",
+        "suspended",
+        "syscall",
+        "syscall_arguments",
+        "tid",
+        "wake_signal",
     )  # fmt: skip
 
     def __init__(self, tid: int, process: Process, context: Context, cred: Credentials) -> None:
@@ -173,7 +199,7 @@ class Task:
         self.syscall_arguments: tuple[int, ...] = ()
         self.suspended: list[str] = []
         self.kernel_stack: list[str] = []
-        self.registers = object()  # stands for the struct pt_regs on its kernel stack
+        self._registers: SavedRegisters | None = None
         self.blocked = 0  # signal mask, bit n-1 for signal n
         self.saved_mask: int | None = None  # the mask to return to after sigsuspend and its like
         self.pending: deque[SigInfo] = deque()
@@ -210,6 +236,13 @@ class Task:
         """The name of the process's first thread, or of this one once that has ended."""
         leader = self.process.leader
         return leader.comm if leader is not None else self.comm
+
+    @property
+    def registers(self) -> SavedRegisters:
+        """The struct pt_regs on its kernel stack."""
+        if self._registers is None:
+            self._registers = SavedRegisters(self)
+        return self._registers
 
     # ids at hand, for builtins and handlers
     @property
