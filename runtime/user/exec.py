@@ -12,7 +12,19 @@ from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.functions import kernel_function
 from pyprobe.runtime.user.signals import SIG_DFL, SIG_IGN, Sig, SigInfo, force
 from pyprobe.runtime.user.task import COMM_LENGTH, RLIMIT_STACK
-from pyprobe.runtime.user.vfs.abi import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_NOFOLLOW, O_RDONLY, S_IFMT, S_IFREG, S_ISGID, S_ISUID, S_IXGRP, X_OK
+from pyprobe.runtime.user.vfs.abi import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    AT_SYMLINK_NOFOLLOW,
+    O_NOFOLLOW,
+    O_RDONLY,
+    S_IFMT,
+    S_IFREG,
+    S_ISGID,
+    S_ISUID,
+    S_IXGRP,
+    X_OK,
+)
 from pyprobe.runtime.user.vfs.permission import check
 
 if TYPE_CHECKING:

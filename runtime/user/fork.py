@@ -159,7 +159,8 @@ def _copy_group(k: Kernel, process: Process, pid: int, args: CloneArgs) -> Proce
     else:
         child.actions = dict(process.actions)
     child.limits = dict(process.limits)
-    child.exe, child.exe_inode, child.argv, child.environ, child.auxv = process.exe, process.exe_inode, process.argv, process.environ, process.auxv
+    child.exe, child.exe_inode = process.exe, process.exe_inode
+    child.argv, child.environ, child.auxv = process.argv, process.environ, process.auxv
     child.argument_area, child.sigreturn = process.argument_area, process.sigreturn
     child.nice, child.personality, child.dumpable = process.nice, process.personality, process.dumpable
     child.timer_slack, child.oom_score_adj = process.timer_slack, process.oom_score_adj

@@ -20,8 +20,8 @@ from pyprobe.runtime.user.vfs.abi import (
     X_OK,
 )
 from pyprobe.runtime.user.vfs.attributes import DirContext, KStat
-from pyprobe.runtime.user.vfs.inotify import IN_ACCESS, IN_ATTRIB, IN_MODIFY
 from pyprobe.runtime.user.vfs.inode import Dentry, Inode
+from pyprobe.runtime.user.vfs.inotify import IN_ACCESS, IN_ATTRIB, IN_MODIFY
 from pyprobe.runtime.user.vfs.permission import check, check_owner
 from pyprobe.runtime.user.words import NANOSECONDS, s32
 

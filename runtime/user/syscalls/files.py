@@ -7,6 +7,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.user.errors import Block, Errno
+from pyprobe.runtime.user.task import RLIMIT_FSIZE
 from pyprobe.runtime.user.vfs.abi import (
     AT_FDCWD,
     FALLOC_FL_KEEP_SIZE,
@@ -23,7 +24,6 @@ from pyprobe.runtime.user.vfs.abi import (
 )
 from pyprobe.runtime.user.vfs.inotify import IN_ACCESS, IN_MODIFY
 from pyprobe.runtime.user.vfs.open import OpenHow
-from pyprobe.runtime.user.task import RLIMIT_FSIZE
 from pyprobe.runtime.user.vfs.openfile import OpenFile, Position, RegularFile, cut
 from pyprobe.runtime.user.vfs.pipe import PipeFile
 from pyprobe.runtime.user.words import s64

@@ -47,7 +47,7 @@ def _instance(t: Task, fd: int) -> InotifyFile:
 
 def sys_inotify_add_watch(k: Kernel, t: Task, fd: int, pathname: int, mask: int) -> int:
     mask &= U32
-    if not mask & _KNOWN or mask & ~_KNOWN or mask & IN_MASK_ADD and mask & IN_MASK_CREATE:
+    if not mask & _KNOWN or mask & ~_KNOWN or (mask & IN_MASK_ADD and mask & IN_MASK_CREATE):
         raise Errno(errno.EINVAL)
     file = _instance(t, fd)
     dentry = k.vfs.find(k, t, t.space.cstring(pathname), follow=not mask & IN_DONT_FOLLOW)

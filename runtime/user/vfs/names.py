@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.vfs.abi import RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT, S_IFREG, S_ISGID, W_OK, X_OK
 from pyprobe.runtime.user.vfs.content import MemoryContent
-from pyprobe.runtime.user.vfs.inotify import IN_CREATE
 from pyprobe.runtime.user.vfs.inode import Dentry, Inode
+from pyprobe.runtime.user.vfs.inotify import IN_CREATE
 from pyprobe.runtime.user.vfs.permission import check, check_delete
 from pyprobe.runtime.user.vfs.tree import Directory, Regular, Special, Symlink, TreeFileSystem
 from pyprobe.runtime.user.vfs.walk import Place

@@ -14,7 +14,18 @@ from zlib import crc32
 from pyprobe.runtime.machine.memory import MemoryFault
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.vfs import proctext
-from pyprobe.runtime.user.vfs.abi import O_ACCMODE, O_PATH, O_RDONLY, O_WRONLY, PROC_SUPER_MAGIC, S_IFDIR, S_IFLNK, S_IFREG, SEEK_END, SEEK_SET
+from pyprobe.runtime.user.vfs.abi import (
+    O_ACCMODE,
+    O_PATH,
+    O_RDONLY,
+    O_WRONLY,
+    PROC_SUPER_MAGIC,
+    S_IFDIR,
+    S_IFLNK,
+    S_IFREG,
+    SEEK_END,
+    SEEK_SET,
+)
 from pyprobe.runtime.user.vfs.content import Views
 from pyprobe.runtime.user.vfs.inode import Dentry, Entry, FileSystem, Inode
 from pyprobe.runtime.user.vfs.openfile import OpenFile, Position

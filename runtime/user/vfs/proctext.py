@@ -173,7 +173,8 @@ def stat(k: Kernel, process: Process) -> bytes:
     task, terminal = _leader(process), process.ctty
     values = [
         process.ppid, process.pgid, process.sid, terminal.number if terminal is not None else 0,
-        terminal.foreground if terminal is not None else -1, 0, 0, 0, 0, 0, ticks, 0, _ticks(process.children_cpu_time), 0, 20 + process.nice,
+        terminal.foreground if terminal is not None else -1, 0, 0, 0, 0, 0, ticks, 0, _ticks(process.children_cpu_time), 0,
+        20 + process.nice,
         process.nice, len(process.threads), 0, _ticks(process.start_time), size, resident // PAGE, _INFINITY, 0, 0, 0, 0, 0,
         0, task.blocked & 0x7FFFFFFF if task is not None else 0, 0, 0, 0, 0, 0, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0, start, end, 0, 0,
         process.exit_status or 0,
@@ -221,11 +222,13 @@ def status(k: Kernel, process: Process) -> bytes:
         ignored = sum(1 << number - 1 for number, action in process.actions.items() if action.handler == 1)
         caught = sum(1 << number - 1 for number, action in process.actions.items() if action.handler > 1)
         capabilities = _ALL_CAPABILITIES if task.cred.euid == 0 else 0
-        sets = ((b"SigPnd", _set(task.pending)), (b"ShdPnd", _set(process.pending)), (b"SigBlk", task.blocked), (b"SigIgn", ignored), (b"SigCgt", caught),
+        sets = ((b"SigPnd", _set(task.pending)), (b"ShdPnd", _set(process.pending)), (b"SigBlk", task.blocked),
+                (b"SigIgn", ignored), (b"SigCgt", caught),
                 (b"CapInh", 0), (b"CapPrm", capabilities), (b"CapEff", capabilities), (b"CapBnd", _ALL_CAPABILITIES),
                 (b"CapAmb", 0))  # fmt: skip
         rows += [b"%s:\t%016x" % one for one in sets]
-    rows += [b"NoNewPrivs:\t%d" % process.no_new_privs, b"Seccomp:\t%d" % (2 if task is not None and task.seccomp is not None else 0), b"Seccomp_filters:\t0"]
+    filtered = task is not None and task.seccomp is not None
+    rows += [b"NoNewPrivs:\t%d" % process.no_new_privs, b"Seccomp:\t%d" % (2 * filtered), b"Seccomp_filters:\t%d" % filtered]
     rows += [b"Cpus_allowed:\t1", b"Cpus_allowed_list:\t0"]
     rows += [b"Mems_allowed:\t1", b"Mems_allowed_list:\t0", b"voluntary_ctxt_switches:\t0", b"nonvoluntary_ctxt_switches:\t0"]
     return b"\n".join(rows) + b"\n"

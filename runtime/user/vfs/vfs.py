@@ -13,9 +13,9 @@ from pyprobe.runtime.user.vfs import open as opening
 from pyprobe.runtime.user.vfs.abi import (
     ANON_INODE_FS_MAGIC,
     AT_FDCWD,
+    MQUEUE_MAGIC,
     O_LARGEFILE,
     O_RDWR,
-    MQUEUE_MAGIC,
     OVERLAYFS_SUPER_MAGIC,
     PIPEFS_MAGIC,
     SOCKFS_MAGIC,
