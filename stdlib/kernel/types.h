@@ -388,7 +388,6 @@ struct iov_iter {
 
 struct msghdr {
 	void *msg_name;
-	int msg_namelen;
 	struct iov_iter msg_iter;
 	unsigned int msg_flags;
 };

@@ -98,8 +98,8 @@ class _Inet(Socket):
     """What TCP and UDP have in common: addresses."""
 
     def __init__(self, k: Kernel, type: int, protocol: int, flags: int, family: int = AF_INET) -> None:
-        super().__init__(k, type, protocol, flags)
         self.family = family
+        super().__init__(k, type, protocol, flags)
         self._network = k.vfs.network
 
     def bind(self, k: Kernel, t: Task, address: Address) -> None:

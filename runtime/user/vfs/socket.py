@@ -50,6 +50,12 @@ QUEUE_LIMIT: Final = 212992  # net.core.wmem_default: bytes that wait for a rece
 FIONREAD: Final = 0x541B
 SIOCOUTQ: Final = 0x5411
 
+# by family and type; net/ipv4/{tcp_ipv4,udp}.c, net/ipv6/{tcp_ipv6,udp}.c, net/unix/af_unix.c
+PROTOCOLS: Final = {
+    (1, SOCK_STREAM): b"UNIX-STREAM", (1, SOCK_DGRAM): b"UNIX", (1, SOCK_SEQPACKET): b"UNIX",
+    (2, SOCK_STREAM): b"TCP", (2, SOCK_DGRAM): b"UDP", (10, SOCK_STREAM): b"TCPv6", (10, SOCK_DGRAM): b"UDPv6",
+}  # fmt: skip
+
 Credentials = tuple[int, int, int]  # pid, uid, gid
 
 
@@ -155,6 +161,14 @@ class Queue:
         self.size = 0
 
 
+class SocketInode(Inode):
+    """The inode of a socket. `protocol`: the name of its protocol (struct proto), which is its dentry's as well."""
+
+    __slots__ = ("protocol",)
+
+    protocol: bytes
+
+
 class Socket(OpenFile):
     """A socket of any family.
 
@@ -165,7 +179,8 @@ class Socket(OpenFile):
 
     def __init__(self, k: Kernel, type: int, protocol: int, flags: int) -> None:
         fs = k.vfs.sockfs
-        inode = Inode(fs, fs.number(), S_IFSOCK | 0o777, k.clock.wall())
+        inode = SocketInode(fs, fs.number(), S_IFSOCK | 0o777, k.clock.wall())
+        inode.protocol = PROTOCOLS.get((self.family, type), b"")
         super().__init__(Dentry(None, b"socket:[%d]" % inode.ino, inode), flags | O_RDWR)
         self.type = type
         self.protocol = protocol
