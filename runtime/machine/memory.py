@@ -19,6 +19,7 @@ from pyprobe.runtime.machine.physical import PAGE, PAGE_MASK, Backing, OutOfMemo
 __all__ = ["PAGE", "AddressSpace", "Backing", "MemoryFault", "OutOfMemory", "PhysicalMemory", "Points", "R", "Vma", "W", "X"]
 
 R, W, X = 1, 2, 4
+PRESENT = 256  # told of a fault besides the access: the page was there, but not for this access
 """Protections, and the bits of an access."""
 
 COW = 8  # somebody else may see the frame: copy before the first write, if the mapping allows one
@@ -332,14 +333,14 @@ class AddressSpace:
             self.pages[page] = entry
             self._populate_around(vma, page)
             for happened in watched:
-                happened(self, address, major)
+                happened(self, address, major, access)
         if access == W and not entry & W:
             vma = self.find(address)
             if not entry & COW or vma is None or not vma.prot & W:
                 return 0
             entry = self.pages[page] = self._own(entry)
             for happened in self.memory.on_fault:
-                happened(self, address, False)
+                happened(self, address, False, access | PRESENT)
         if access == X and entry & X and not entry & EXECUTED:
             self.memory.executed.add(entry & PAGE_MASK)
             entry = self.pages[page] = entry | EXECUTED

@@ -13,7 +13,7 @@ from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from pyprobe.runtime.machine.memory import TASK_SIZE, AddressSpace
+from pyprobe.runtime.machine.memory import TASK_SIZE, AddressSpace, Vma
 from pyprobe.runtime.user.abi import ABIS
 from pyprobe.runtime.user.exec import Binprm
 from pyprobe.runtime.user.objects import IDLE, INIT, Outside
@@ -23,10 +23,11 @@ from pyprobe.runtime.user.syscalls.system import DOMAINNAME, NODENAME, RELEASE, 
 from pyprobe.runtime.user.task import Process, Task
 from pyprobe.runtime.user.vfs.abi import CREATION_FLAGS, PIPEFS_MAGIC, major, minor
 from pyprobe.runtime.user.vfs.attributes import KStat
+from pyprobe.runtime.user.vfs.inet import IPPROTO_TCP, TCP_CLOSE, TCP_ESTABLISHED, TCP_LISTEN, TcpSocket
 from pyprobe.runtime.user.vfs.inode import Dentry, FileSystem, Inode
 from pyprobe.runtime.user.vfs.openfile import OpenFile
 from pyprobe.runtime.user.vfs.sockaddr import ANY, V4_MAPPED, InetAddress, pack
-from pyprobe.runtime.user.vfs.socket import QUEUE_LIMIT, SHUT_RD, SHUT_WR, SOCK_STREAM, Socket, SocketInode, StreamSocket
+from pyprobe.runtime.user.vfs.socket import QUEUE_LIMIT, SHUT_RD, SHUT_WR, Socket, SocketInode
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
@@ -39,7 +40,6 @@ PAGE = 4096
 PF_EXITING, PF_FORKNOEXEC, PF_RANDOMIZE = 0x4, 0x40, 0x400000  # include/linux/sched.h
 FMODE_READ, FMODE_WRITE, FMODE_LSEEK, FMODE_OPENED = 1, 2, 4, 0x80000  # include/linux/fs.h
 INITIAL_NAMESPACES = {"uts": 4026531838, "ipc": 4026531839, "pid": 4026531836, "mnt": 4026531841, "net": 4026531840}  # linux/proc_ns.h
-TCP_ESTABLISHED, TCP_SYN_SENT, TCP_CLOSE, TCP_CLOSE_WAIT, TCP_LISTEN = 1, 2, 7, 8, 10  # include/net/tcp_states.h
 SS_UNCONNECTED, SS_CONNECTED = 1, 3
 NORMAL_PRIORITY = 120
 
@@ -122,6 +122,11 @@ def _owner(k: Kernel, space: AddressSpace) -> Task | None:
 
 def _process_of(k: Kernel, space: AddressSpace) -> Process | None:
     return next((p for p in k.processes.values() if p.space is space), None)
+
+
+def _vm_flags(vma: Vma) -> int:
+    """VM_READ, VM_WRITE, VM_EXEC, VM_SHARED."""
+    return vma.prot & 7 | vma.shared << 3
 
 
 def _machine(k: Kernel, name: object) -> bytes:
@@ -219,14 +224,12 @@ def _last_file(b: Binprm) -> OpenFile | None:
 
 
 def sock_state(s: Socket) -> int:
-    """The state of a socket, as TCP's: include/net/tcp_states.h."""
+    """The state of a socket of any family, in TCP's numbers: include/net/tcp_states.h."""
+    if isinstance(s, TcpSocket):
+        return s.state
     if s.backlog is not None:
         return TCP_LISTEN
-    if s.connected and not s.closed:
-        peer_ended = s.type == SOCK_STREAM and s.peer is not None and (s.peer.closed or s.peer.write_shut)
-        return TCP_CLOSE_WAIT if peer_ended else TCP_ESTABLISHED
-    connecting = isinstance(s, StreamSocket) and isinstance(s.remote, InetAddress) and not s.error and not s.closed
-    return TCP_SYN_SENT if connecting else TCP_CLOSE
+    return TCP_ESTABLISHED if s.connected and not s.closed else TCP_CLOSE
 
 
 def _host4(address: object) -> int:
@@ -301,6 +304,7 @@ FIELDS: dict[str, dict[str, Getter]] = {
         "mmap_base": attrgetter("mmap_base"), "total_vm": lambda m: sum(v.end - v.start for v in m.vmas()) // PAGE,
         "start_brk": attrgetter("start_brk"), "brk": attrgetter("brk"),
     },
+    "struct vm_area_struct": {"vm_start": attrgetter("start"), "vm_end": attrgetter("end"), "vm_flags": _vm_flags},
     "struct kernel_clone_args": {
         name: attrgetter(name) for name in ("flags", "pidfd", "child_tid", "parent_tid", "exit_signal", "stack", "tls")
     },
@@ -350,7 +354,7 @@ FIELDS: dict[str, dict[str, Getter]] = {
     "struct sock": {
         "sk_ack_backlog": lambda s: len(s.backlog or ()), "sk_max_ack_backlog": lambda s: max(0, s.backlog_limit - 1),
         "sk_err": attrgetter("error"), "sk_rcvbuf": lambda s: QUEUE_LIMIT, "sk_sndbuf": lambda s: QUEUE_LIMIT,
-        "sk_type": attrgetter("type"), "sk_protocol": attrgetter("protocol"),
+        "sk_type": attrgetter("type"), "sk_protocol": lambda s: IPPROTO_TCP if isinstance(s, TcpSocket) else s.protocol,
         "sk_shutdown": lambda s: s.read_shut * (SHUT_RD + 1) | s.write_shut * (SHUT_WR + 1), "sk_socket": lambda s: s,
     },
     "struct inet_sock": {"inet_saddr": lambda s: _host4(s.local), "inet_sport": lambda s: _port(s.local, "little")},

@@ -11,6 +11,7 @@ from pyprobe.runtime.user.vfs.abi import O_CLOEXEC, O_PATH, SETFL_MASK, guest_op
 from pyprobe.runtime.user.vfs.open import limit
 from pyprobe.runtime.user.vfs.openfile import OpenFile
 from pyprobe.runtime.user.vfs.pipe import PIPE_BUF, PipeFile
+from pyprobe.runtime.user.vfs.table import close_file
 from pyprobe.runtime.user.words import s32
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ _LOCKS = {
 
 def sys_close(k: Kernel, t: Task, fd: int) -> int:
     files = t.process.files
-    k.filp_close(files.remove(s32(fd)), files)
+    close_file(k, files.remove(s32(fd)), files)
     return 0
 
 
@@ -59,7 +60,7 @@ def sys_close_range(k: Kernel, t: Task, fd: int, max_fd: int, flags: int) -> int
             if flags & _CLOSE_RANGE_CLOEXEC:
                 files.set_close_on_exec(number, True)
             else:
-                k.filp_close(files.remove(number), files)
+                close_file(k, files.remove(number), files)
     return 0
 
 
