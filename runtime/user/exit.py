@@ -91,24 +91,20 @@ def end_process(k: Kernel, process: Process, task: Task, status: int) -> None:
     for child in list(process.children.values()):
         reparent(k, child)
     process.children.clear()
+    autoreap = k.do_notify_parent(task, process.exit_signal) if process.exit_signal else 0
     parent = process.parent
-    if parent is None or not parent.alive:
-        if process is not k.first:
-            k.reap(process)
-        return
-    ignored = action_of(parent, Sig.CHLD)
-    if process.exit_signal:
-        k.do_notify_parent(task, process.exit_signal)
-    if process.exit_signal == Sig.CHLD and (ignored.handler == SIG_IGN or ignored.flags & SA_NOCLDWAIT):
+    if (autoreap or parent is None or not parent.alive) and process is not k.first:
         k.reap(process)
 
 
 @kernel_function("bool do_notify_parent(struct task_struct *tsk, int sig)")
 def do_notify_parent(k: Kernel, task: Task, sig: int) -> int:
-    """Send the signal that tells of a child's end; whether the parent does not want to wait for it."""
+    """Send the signal that tells of a child's end; whether the parent, if there is one, does not want to wait for it."""
     process = task.process
     status = process.exit_status
-    assert status is not None and process.parent is not None
+    assert status is not None
+    if process.parent is None or not process.parent.alive:
+        return 0
     signo = status & 0x7F
     info = SigInfo.child(sig, CLD_KILLED if signo else CLD_EXITED, process, task.uid, signo or status >> 8)
     action = action_of(process.parent, Sig.CHLD)

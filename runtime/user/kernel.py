@@ -253,7 +253,7 @@ class Kernel(KernelCalls):
         try:
             self.scheduler.switched(task)
             if task.process.group_exit is not None:
-                self.do_exit(task.process.group_exit)
+                self.get_signal([])  # does not return
             if task.parked is not None and not self.entry.retry(task):
                 return
             self._enter(task)

@@ -243,9 +243,16 @@ def _send_signal(k: Kernel, sig: int, info: SigInfo, task: Task, group: int) -> 
     queue.append(info)
     for target in targets:
         if not target.dead and (not target.blocked & bit(sig) or target.wake_signal):
+            if not target.blocked & bit(sig) and ends_at_once(process, sig):
+                k.begin_group_exit(process, sig)  # complete_signal: nothing can save it any more
             k.signal_wake(target, sig)
             break
     return TRACE_SIGNAL_DELIVERED
+
+
+def ends_at_once(process: Process, sig: int) -> bool:
+    """Is it a signal that ends the process without a handler, and without a report of what it was doing?"""
+    return action_of(process, sig).handler == SIG_DFL and sig not in (*CORE_BY_DEFAULT, *STOPS_BY_DEFAULT, *IGNORED_BY_DEFAULT)
 
 
 def send_to_process(k: Kernel, process: Process, info: SigInfo) -> None:
@@ -276,7 +283,7 @@ def get_signal(k: Kernel, ksig: list[tuple[SigInfo, SigAction]]) -> int:
     process = task.process
     while True:
         if process.group_exit is not None:
-            k.do_exit(process.group_exit)
+            k.do_group_exit(Sig.KILL)
         if process.stopped:
             return 0
         info = dequeue(task, ~task.blocked)

@@ -1,7 +1,8 @@
 """The emulated kernel's functions against a real kernel's: the same program, the same probes, the same hits.
 
-    python -m pyprobe.scripts.dev.kernel_functions KERNEL PROGRAM      PROGRAM: tests/programs/kernelwork.c, linked statically
+    python -m pyprobe.scripts.dev.kernel_functions KERNEL PROGRAM [OPTION...]
 
+PROGRAM is tests/programs/kernelwork.c, linked statically; options (`--root DIR`) are for both runs. It
 prints a table: for every function how often it was called on either side, and whether the calls were the same: the same arguments
 (those listed here), the same results, in the same order. Only tasks named `kernelwork` count.
 """
@@ -47,7 +48,7 @@ FUNCTIONS: tuple[Function, ...] = (
     Function("do_notify_parent", ("(int32)arg1", "str(((struct task_struct *)arg0)->comm)"), "uint8"),
     # signals
     Function("do_send_sig_info", (FD, "str(((struct task_struct *)arg2)->comm)", "(int32)arg3")),
-    Function("get_signal", (), "uint8", "it is called once more where a wait was interrupted or a task has other work to do on its way out"),
+    Function("get_signal", (), "uint8", "called once more where a wait was interrupted or other work is done on the way out"),
     Function("hrtimer_nanosleep", ("arg0", "(int32)arg1", "(int32)arg2")),
     # memory
     Function("do_mmap", ("(int32)(arg0 != 0)", "arg2", "arg3"), "pointer", "exec maps a program's segments with it; here the loader does"),
@@ -66,7 +67,7 @@ FUNCTIONS: tuple[Function, ...] = (
     Function("vfs_writev", (FILE, "arg2"), "int64"),
     Function("vfs_fstatat", (FD, "str(arg1)", "(int32)arg3")),
     Function("vfs_statx", (FD, NAME, "(int32)arg2")),
-    Function("vfs_getattr", ("str(((struct path *)arg0)->dentry->d_name.name)",)),
+    Function("vfs_getattr", (), "int32", "a compiler may put it into vfs_statx, its caller in the same file"),
     Function("vfs_truncate", ("str(((struct path *)arg0)->dentry->d_name.name)", "arg1"), "int64"),
     Function("iterate_dir", (FILE,)),
     Function("do_faccessat", (FD, "(int32)arg2", "(int32)arg3"), "int64"),
@@ -94,7 +95,7 @@ FUNCTIONS: tuple[Function, ...] = (
     Function("tcp_connect", (PORTS, STATE, FAMILY)),
     Function("tcp_set_state", (STATE, "(int32)arg1"), "void", "the far end's may change while no task, or another one, runs"),
     Function("inet_csk_accept", ("((struct sock *)arg0)->__sk_common.skc_num",), "pointer"),
-    Function("tcp_sendmsg", (PORTS, "arg2")),
+    Function("tcp_sendmsg", (STATE, "arg2")),
     Function("tcp_recvmsg", ("arg2",)),
     Function("tcp_close", (STATE,), "void"),
     Function("udp_sendmsg", ("arg2",)),
@@ -105,6 +106,10 @@ FUNCTIONS: tuple[Function, ...] = (
 )
 TIMED = frozenset(f.name for f in FUNCTIONS if f.why)
 """Functions whose counts may differ, for the reasons that are told."""
+
+
+STREAMS = frozenset(f"filp_close({name})" for name in ("null", "stdin", "stdout", "stderr"))
+"""Standard streams: what they are depends on who started the run."""
 
 
 def script(functions: list[Function]) -> str:
@@ -125,7 +130,7 @@ def normal(line: str) -> str:
     """A line of the trace without what differs between two runs: addresses and process ids."""
     name, equals, value = line.partition(" = ")
     if not equals:
-        return line
+        return "filp_close()" if line in STREAMS else line
     kind = next((f.result for f in FUNCTIONS if f.name == name), "")
     number = int(value)
     if kind == "pointer":
@@ -158,16 +163,24 @@ Run = Callable[[list[str]], str]
 """Runs the command with arguments; what it writes. Raises RuntimeError when it fails."""
 
 
-def compare(run: Run, kernel: str, program: str) -> tuple[list[Compared], list[str], list[str]]:
-    """Every function that the real kernel lets one probe, and the two whole traces without those functions whose counts may differ."""
+def compare(run: Run, kernel: str, program: str, *extra: str) -> tuple[list[Compared], list[str], list[str]]:
+    """Every function that the real kernel lets one probe, and the two whole traces without those functions whose counts may differ.
+
+    extra: options for both runs.
+    """
     theirs = set(run(["--kernel", kernel, "-l", "kprobe:*"]).split())
     functions = [f for f in FUNCTIONS if f"kprobe:{f.name}" in theirs]
     text = script(functions)
-    ours = [normal(line) for line in run(["-q", "-e", text, "-c", program]).splitlines() if line]
-    real = [normal(line) for line in run(["-q", "--kernel", kernel, "-e", text, "-c", program]).splitlines() if line]
+    ours = [normal(line) for line in run(["-q", *extra, "-e", text, "-c", program]).splitlines() if line]
+    real = [normal(line) for line in run(["-q", *extra, "--kernel", kernel, "-e", text, "-c", program]).splitlines() if line]
     table = [Compared(f, of_function(ours, f.name), of_function(real, f.name)) for f in functions]
     fixed = [f.name for f in functions if f.name not in TIMED]
-    return table, *([line for line in trace if line.split(" = ")[0].split("(")[0] in fixed] for trace in (ours, real))
+    return table, _only(ours, fixed), _only(real, fixed)
+
+
+def _only(trace: list[str], names: list[str]) -> list[str]:
+    """The lines of some functions."""
+    return [line for line in trace if line.split(" = ")[0].split("(")[0] in names]
 
 
 def table_text(table: list[Compared]) -> str:
@@ -181,15 +194,16 @@ def table_text(table: list[Compared]) -> str:
 
 def main(arguments: list[str]) -> int:
     """Print the table, and the first difference of the traces."""
-    kernel, program = arguments
+    kernel, program, *extra = arguments
 
     def run(options: list[str]) -> str:
-        done = subprocess.run([sys.executable, "-m", "pyprobe", *options], capture_output=True, text=True, timeout=600)
+        command = [sys.executable, "-m", "pyprobe", *options]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600)
         if done.returncode:
             raise RuntimeError(done.stderr)
         return done.stdout
 
-    table, ours, real = compare(run, kernel, program)
+    table, ours, real = compare(run, kernel, program, *extra)
     print(table_text(table))
     for here, there in zip([*ours, ""], [*real, ""], strict=False):
         if here != there:
