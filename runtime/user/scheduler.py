@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pyprobe.runtime.machine.clock import NEVER
 from pyprobe.runtime.user import objects
 from pyprobe.runtime.user.functions import kernel_function
+from pyprobe.runtime.user.words import printable
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
@@ -181,7 +182,7 @@ class Scheduler:
         clock.run_due()
 
     def _who_waits(self) -> str:
-        return "; ".join(f"{task.pid}/{task.tid} {task.comm.decode(errors='backslashreplace')} {_waits(task)}" for task in self._parked)
+        return "; ".join(f"{task.pid}/{task.tid} {printable(task.comm)} {_waits(task)}" for task in self._parked)
 
     def switched(self, task: Task | None) -> None:
         """Another task than the last one begins to run, or (None) none: fire sched_switch, in the name of the one that leaves."""

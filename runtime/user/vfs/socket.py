@@ -155,6 +155,7 @@ class Queue:
     def clear(self, k: Kernel) -> None:
         """Drop everything, passed files too."""
         for chunk in self.chunks:
+            k.vfs.in_flight -= len(chunk.files)
             for file in chunk.files:
                 file.release(k)
         self.chunks.clear()
@@ -342,6 +343,7 @@ class StreamSocket(Socket):
         piece = data[done : done + room] if room >= 0 else b""
         if piece or (not data and (message.files or self.type == SOCK_SEQPACKET)):
             peer.incoming.put(Chunk(piece, self.local, message.files if not done else [], self.credentials))
+            k.vfs.in_flight += len(message.files)
             message.files = []
             done += len(piece)
         if done == len(data):
@@ -379,7 +381,7 @@ class StreamSocket(Socket):
         assert isinstance(done, int)
         queue = self.incoming
         if queue.chunks:
-            done = self._take(message, done)
+            done = self._take(k, message, done)
             if done >= wanted or not message.flags & MSG_WAITALL or message.flags & MSG_PEEK or self.ended:
                 return done
             t.restart["received"] = done
@@ -398,7 +400,7 @@ class StreamSocket(Socket):
             raise
         return done
 
-    def _take(self, message: Message, done: int) -> int:
+    def _take(self, k: Kernel, message: Message, done: int) -> int:
         """Move what has come into the message's memory, after the first `done` bytes; how much is there now."""
         peek = bool(message.flags & MSG_PEEK)
         wanted = message.size
@@ -414,6 +416,7 @@ class StreamSocket(Socket):
             message.address, message.credentials = chunk.source, chunk.credentials
             if not peek:
                 message.files += chunk.files
+                k.vfs.in_flight -= len(chunk.files)
         return done + scatter(message.views, data, done)
 
     def shutdown(self, k: Kernel, how: int) -> None:
@@ -497,6 +500,7 @@ class DatagramSocket(Socket):
             needed = max(1, len(data))
             self.wait(k, t, message.flags, lambda: queue.room >= needed or receiver.closed, "room in a socket", option=SO_SNDTIMEO)
         queue.put(Chunk(data, self.local, message.files, self.credentials))
+        k.vfs.in_flight += len(message.files)
         message.files = []
         return len(data)
 
@@ -512,6 +516,7 @@ class DatagramSocket(Socket):
         message.address, message.credentials = chunk.source, chunk.credentials
         if not peek:
             message.files += chunk.files
+            k.vfs.in_flight -= len(chunk.files)
         done = scatter(message.views, chunk.data, 0)
         if done < len(chunk.data):
             message.out |= MSG_TRUNC

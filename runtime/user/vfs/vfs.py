@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections import deque
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -73,6 +74,8 @@ class Vfs:
         self.anonfs = FileSystem("anon_inodefs", ANON_DEV, ANON_INODE_FS_MAGIC)
         self.devices = Devices()
         self.locks = Locks()
+        self.in_flight = 0  # open files that wait in queues of sockets
+        self.ending: deque[OpenFile] = deque()  # files whose last reference is gone, until they are closed
         self.network = Network()
 
         status = self.host.root_status
