@@ -18,6 +18,8 @@ from pyprobe.runtime.machine.points import Points
 
 __all__ = ["PAGE", "TASK_SIZE", "AddressSpace", "Backing", "MemoryFault", "OutOfMemory", "PhysicalMemory", "Points", "R", "Vma", "W", "X"]
 
+PRESENT = 256  # told of a fault besides the access: the page was there, but not for this access
+
 COW = 8  # somebody else may see the frame: copy before the first write, if the mapping allows one
 CACHED = 16  # the frame belongs to a Backing, which holds the reference
 EXECUTED = 32  # the frame is in PhysicalMemory.executed
@@ -104,14 +106,14 @@ class AddressSpace(Mappings):
             self.pages[page] = entry
             self._populate_around(vma, page)
             for happened in watched:
-                happened(self, address, major)
+                happened(self, address, major, access)
         if access == W and not entry & W:
             vma = self.find(address)
             if not entry & COW or vma is None or not vma.prot & W:
                 return 0
             entry = self.pages[page] = self._own(entry)
             for happened in self.memory.on_fault:
-                happened(self, address, False)
+                happened(self, address, False, access | PRESENT)
         if access == X and entry & X and not entry & EXECUTED:
             self.memory.executed.add(entry & PAGE_MASK)
             entry = self.pages[page] = entry | EXECUTED

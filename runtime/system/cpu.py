@@ -40,6 +40,7 @@ class Processor(Emulator):
     """One processor; `arm64.Arm64` and `x86_64.X86` are the real ones.
 
     native: use the extensions (True: or fail, None: if they are there). why_not: why they are not used, or "".
+    on_attend: called before what is due.
     on_trap: called when the guest executes the trap instruction; registers can be read and set then.
         False: it goes the way of a system call.
     on_power: called with "off" or "reset" when the guest asks for it.
@@ -54,6 +55,7 @@ class Processor(Emulator):
         self.ram = ram
         self.halted = False
         self._going: tuple[int, bytes] | None = None
+        self.on_attend: Callable[[], None] = lambda: None
         self.on_trap: Callable[[], bool] = lambda: False
         self.on_power: Callable[[str], None] = lambda what: None
         self.offsets = offsets()
@@ -141,6 +143,22 @@ class Processor(Emulator):
             here += PAGE
         return b"".join(pieces)
 
+    def word_reader(self) -> Callable[[int], int]:
+        """A function that reads 64-bit words of virtual memory that do not cross pages, 0 where nothing is; for many of them in a row,
+        while the processor stands still."""
+        pages: dict[int, int] = {}
+        translate, view = self.translate, self.ram.view
+
+        def word(address: int) -> int:
+            place = address & PAGE - 1
+            page = address - place
+            start = pages.get(page)
+            if start is None:
+                start = pages[page] = translate(page & NOWHERE)
+            return int.from_bytes(view[start + place : start + place + 8], "little") if start >= 0 and place <= PAGE - 8 else 0
+
+        return word
+
     def write(self, address: int, data: bytes) -> bool:
         """Write to virtual memory, whatever its permissions; False, and nothing written, where a part of it is not there."""
         places = []
@@ -184,12 +202,13 @@ class Processor(Emulator):
         """At a function's first instruction: the stack pointer after its return, and the return address."""
         raise NotImplementedError
 
-    def kernel_stack(self, limit: int) -> tuple[int, ...]:
-        """The pc and the return addresses on the kernel's stack, innermost first."""
+    def kernel_stack(self, limit: int, kernel: SystemDescription) -> tuple[int, ...]:
+        """The pc and the return addresses on the kernel's stack, innermost first; none while a program runs. kernel: knows its code."""
         raise NotImplementedError
 
     def saved_register(self, top: int, name: str, kernel: SystemDescription) -> int:
-        """A register of the program that entered the kernel, from struct pt_regs at the end of a task's stack; 0 where it is not kept."""
+        """A register of the program that entered the kernel, from struct pt_regs at the upper end, `top`, of a task's stack; 0 where it
+        is not kept."""
         raise NotImplementedError
 
     @property
@@ -289,6 +308,7 @@ class Processor(Emulator):
     def attend(self) -> None:
         """For the block callback: the deadline is reached."""
         try:
+            self.on_attend()
             self.clock.run_due()
             self.deliver()
         except BaseException as error:
@@ -358,6 +378,10 @@ class Processor(Emulator):
 
     def returned(self, registers: bytes, result: int) -> tuple[int, bytes]:
         """Where a function whose first instruction was about to execute with these registers returns to, and the registers then."""
+        raise NotImplementedError
+
+    def calling(self, registers: bytes, back: int) -> bytes:
+        """The registers of a function's first instruction with another return address, `back`."""
         raise NotImplementedError
 
     def inside(self, registers: bytes) -> bytes:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
 
 FORK_NS, THREAD_NS = 60_000, 10_000  # what a new process and a new thread take the kernel
+NORMAL_PRIORITY = 120  # of task_struct.prio for nice 0
 CSIGNAL = 0xFF
 CLONE_VM, CLONE_FS, CLONE_FILES, CLONE_SIGHAND, CLONE_PIDFD = 0x100, 0x200, 0x400, 0x800, 0x1000
 CLONE_PTRACE, CLONE_VFORK, CLONE_PARENT, CLONE_THREAD, CLONE_NEWNS = 0x2000, 0x4000, 0x8000, 0x10000, 0x20000
@@ -61,6 +62,9 @@ def kernel_clone(k: Kernel, args: CloneArgs) -> int:
     waiting = parent.restart.get(kernel_clone)
     if waiting is None:
         child = copy_process(k, parent, args)
+        tp = k.tracepoints.task_newtask
+        if tp.callbacks:
+            tp.fire(child.tid, child.comm.ljust(16, b"\0"), args.flags, 0)
         tp = k.tracepoints.sched_process_fork
         if tp.callbacks:
             tp.fire(parent.comm, parent.tid, child.comm, child.tid)
@@ -110,6 +114,8 @@ def copy_process(k: Kernel, parent: Task, args: CloneArgs) -> Task:
     child.comm = parent.comm
     child.blocked = parent.blocked
     child.seccomp = parent.seccomp
+    if not flags & CLONE_VM:
+        child.rseq = parent.rseq
     if not flags & CLONE_VM or flags & CLONE_VFORK:
         child.altstack = parent.altstack
         child.signal_frames = dict(parent.signal_frames)
@@ -157,9 +163,11 @@ def _copy_group(k: Kernel, process: Process, pid: int, args: CloneArgs) -> Proce
     else:
         child.actions = dict(process.actions)
     child.limits = dict(process.limits)
-    child.exe, child.argv, child.environ, child.auxv = process.exe, process.argv, process.environ, process.auxv
+    child.exe, child.exe_inode = process.exe, process.exe_inode
+    child.argv, child.environ, child.auxv = process.argv, process.environ, process.auxv
     child.argument_area, child.sigreturn = process.argument_area, process.sigreturn
     child.nice, child.personality, child.dumpable = process.nice, process.personality, process.dumpable
+    child.timer_slack, child.oom_score_adj = process.timer_slack, process.oom_score_adj
     child.no_new_privs = process.no_new_privs
     child.start_time = k.clock.now()
     child.exit_signal = process.exit_signal if flags & CLONE_PARENT else args.exit_signal
@@ -174,3 +182,6 @@ def wake_up_new_task(k: Kernel, task: Task) -> None:
     """Let a new task run."""
     k.tasks[task.tid] = task
     k.scheduler.add(task)
+    tp = k.tracepoints.sched_wakeup_new
+    if tp.callbacks:
+        tp.fire(task.comm.ljust(16, b"\0"), task.tid, NORMAL_PRIORITY + task.process.nice, 0)

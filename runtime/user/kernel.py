@@ -20,16 +20,17 @@ from pyprobe.runtime.machine.memory import AddressSpace, OutOfMemory, PhysicalMe
 from pyprobe.runtime.machine.x86_64 import X86_64
 from pyprobe.runtime.user import exec as exec_module
 from pyprobe.runtime.user import exit as exit_module
-from pyprobe.runtime.user import faults, functions, signals
+from pyprobe.runtime.user import faults, functions, rseq, signals
 from pyprobe.runtime.user.abi import ABIS, SIGCONTEXT_ARM64, SIGCONTEXT_X86_64
 from pyprobe.runtime.user.calls import KernelCalls
 from pyprobe.runtime.user.entry import Entry
 from pyprobe.runtime.user.errors import Errno, ExecFailure, TaskGone
 from pyprobe.runtime.user.images import Images
+from pyprobe.runtime.user.ipc import IpcIds
 from pyprobe.runtime.user.loader import FileZone
 from pyprobe.runtime.user.outcome import Crash as Crash
 from pyprobe.runtime.user.outcome import exec_message, shell_status
-from pyprobe.runtime.user.scheduler import QUANTUM_NS, Scheduler, StopRun
+from pyprobe.runtime.user.scheduler import NORMAL_PRIORITY, QUANTUM_NS, Scheduler, StopRun
 from pyprobe.runtime.user.signals import Sig, SigInfo
 from pyprobe.runtime.user.syscall_table import Syscall, SyscallTable
 from pyprobe.runtime.user.task import Credentials, Process, Task
@@ -42,6 +43,9 @@ from pyprobe.runtime.user.words import U64
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.engine import Context
     from pyprobe.runtime.user.syscalls.futex import Waiter
+    from pyprobe.runtime.user.syscalls.msg import MessageQueue
+    from pyprobe.runtime.user.syscalls.sem import SemaphoreSet
+    from pyprobe.runtime.user.syscalls.shm import Segment
     from pyprobe.runtime.user.vfs.stdio import Stream
 
 MACHINES = {"x86_64": X86_64, "arm64": ARM64}
@@ -96,6 +100,9 @@ class Kernel(KernelCalls):
         self.crashes: list[Crash] = []
         self.last_comm: dict[int, bytes] = {}  # of processes whose last thread has ended
         self.futexes: dict[tuple[object, int], list[Waiter]] = {}
+        self.shm: IpcIds[Segment] = IpcIds(4096)
+        self.sem: IpcIds[SemaphoreSet] = IpcIds(32000)
+        self.msg: IpcIds[MessageQueue] = IpcIds(32000)
         self.shown_stack: Callable[[list[int]], list[int]] | None = None  # puts back the return addresses that probes have replaced
         self.guest_timers = 0  # timers of the guest that are pending in the clock
         self.stop_requested = False
@@ -105,6 +112,8 @@ class Kernel(KernelCalls):
         self._native = native
         self._next_pid = FIRST_PID
         self._resched = False
+        self._watching_faults = False
+        self.looking = False  # a probe is being told of a page fault
         self._reload = False
         self._after: Callable[[], None] | None = None
         self._quantum: Timer | None = None
@@ -118,6 +127,7 @@ class Kernel(KernelCalls):
         self.syscalls = SyscallTable()
         self.functions = functions.KernelFunctions(self, arch)
         self.tracepoints = Tracepoints(self, arch)
+        self.lives = self.tracepoints
         self.zone = FileZone(*ABIS[arch].file_zone)
         self.vdso = Vdso(self.zone)
 
@@ -254,12 +264,15 @@ class Kernel(KernelCalls):
         self.current = task
         began = self.turn_began = self.clock.now()
         try:
+            preempted = self.scheduler.last is not task
             self.scheduler.switched(task)
             if task.process.group_exit is not None:
-                self.do_exit(task.process.group_exit)
+                self.get_signal([])  # does not return
             if task.parked is not None and not self.entry.retry(task):
                 return
             self._enter(task)
+            if task.rseq is not None and preempted:
+                rseq.interrupted(self, task)
             self._resched = False
             self._quantum = self.clock.add(min(began + QUANTUM_NS, self.scheduler.next_deadline()), self._preempt)
             self._run_guest(task)
@@ -314,7 +327,7 @@ class Kernel(KernelCalls):
                 after, self._after = self._after, None
                 after()
             if stop.kind is StopKind.FAULT:
-                self._fault(task, faults.memory_signal(task.process.space, stop.address, stop.access), stop.address)
+                self._fault(task, faults.memory_signal(task.process.arch, task.process.space, stop.address, stop.access), stop.address)
             elif stop.kind is StopKind.TRAP:
                 self._fault(task, faults.trap_signal(task.process.arch, stop.number, task.process.engine.get("pc")), 0)
             elif task.parked is not None:
@@ -350,6 +363,12 @@ class Kernel(KernelCalls):
         if self.entry.engine is not None:
             self.entry.engine.request_stop()
 
+    def watch_faults(self) -> None:
+        """Tell of page faults from now on, as handle_mm_fault and page_fault_user."""
+        if not self._watching_faults:
+            self._watching_faults = True
+            self.memory.on_fault += (lambda *fault: faults.happened(self, *fault),)
+
     # signals and ends, for the modules that do their work
 
     def signal_wake(self, task: Task, signo: int) -> None:
@@ -369,6 +388,13 @@ class Kernel(KernelCalls):
     def broken_pipe(self, task: Task) -> None:
         """SIGPIPE for a task that writes where nobody reads."""
         self.do_send_sig_info(Sig.PIPE, SigInfo.from_user(Sig.PIPE, task), task, 0)
+
+    def set_comm(self, task: Task, comm: bytes) -> None:
+        """Give a task its name (__set_task_comm)."""
+        tp = self.tracepoints.task_rename
+        if tp.callbacks:
+            tp.fire(task.tid, task.comm.ljust(16, b"\0"), comm.ljust(16, b"\0"), 0)
+        task.comm = comm
 
     def stop_process(self, process: Process, signo: int) -> None:
         """Job control: no thread runs until SIGCONT."""
@@ -426,6 +452,9 @@ class Kernel(KernelCalls):
 
     def reap(self, process: Process) -> None:
         """Forget a dead process."""
+        tp = self.tracepoints.sched_process_free
+        if tp.callbacks and process.pid in self.processes:
+            tp.fire(self.last_comm.get(process.pid, b"").ljust(16, b"\0"), process.pid, NORMAL_PRIORITY + process.nice)
         self.processes.pop(process.pid, None)
         self.last_comm.pop(process.pid, None)
         if process.parent is not None:

@@ -21,6 +21,7 @@ from pyprobe.runtime.user.vfs.abi import (
 )
 from pyprobe.runtime.user.vfs.attributes import DirContext, KStat
 from pyprobe.runtime.user.vfs.inode import Dentry, Inode
+from pyprobe.runtime.user.vfs.inotify import IN_ACCESS, IN_ATTRIB, IN_MODIFY
 from pyprobe.runtime.user.vfs.permission import check, check_owner
 from pyprobe.runtime.user.words import NANOSECONDS, s32
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
     from pyprobe.runtime.user.task import Task
 
+TIME_MIN, TIME_MAX = -(1 << 31), (1 << 34) - (1 << 31) - 1  # seconds that ext4 can keep (fs/ext4/ext4.h); others become these
 _UTIME_NOW = (1 << 30) - 1
 _UTIME_OMIT = (1 << 30) - 2
 _GETDENTS_ROOM = 1 << 20
@@ -273,6 +275,13 @@ def _writable(inode: Inode) -> None:
         inode.fs.check_writable()
 
 
+def _changed(k: Kernel, dentry: Dentry, event: int) -> None:
+    """An attribute has changed; event: how inotify(7) calls that."""
+    dentry.require().ctime = k.clock.wall()
+    if k.vfs.notifier.any:
+        k.vfs.notifier.event(k, dentry, event)
+
+
 def _chmod(k: Kernel, t: Task, dentry: Dentry, mode: int) -> int:
     inode = dentry.require()
     _writable(inode)
@@ -283,7 +292,7 @@ def _chmod(k: Kernel, t: Task, dentry: Dentry, mode: int) -> int:
     if t.cred.fsuid != 0 and inode.gid != t.cred.fsgid and inode.gid not in t.cred.groups:
         mode &= ~S_ISGID
     inode.mode = inode.kind | mode
-    inode.ctime = k.clock.wall()
+    _changed(k, dentry, IN_ATTRIB)
     return 0
 
 
@@ -319,7 +328,7 @@ def _chown(k: Kernel, t: Task, dentry: Dentry, user: int, group: int) -> int:
         inode.gid = group
     if not inode.is_directory:
         inode.mode &= ~(S_ISUID | (S_ISGID if inode.mode & 0o10 else 0))
-    inode.ctime = k.clock.wall()
+    _changed(k, dentry, IN_ATTRIB)
     return 0
 
 
@@ -355,7 +364,7 @@ def _set_times(k: Kernel, t: Task, dentry: Dentry, times: tuple[int | None, int 
         inode.atime = access
     if modification is not None:
         inode.mtime = modification
-    inode.ctime = now
+    _changed(k, dentry, IN_ATTRIB if None not in times else IN_ACCESS if modification is None else IN_MODIFY)
     return 0
 
 
@@ -367,7 +376,7 @@ def _time(k: Kernel, seconds: int, fraction: int, unit: int) -> int | None:
             return None
     if not 0 <= fraction < NANOSECONDS // unit:
         raise Errno(errno.EINVAL)
-    return seconds * NANOSECONDS + fraction * unit
+    return max(TIME_MIN, min(seconds, TIME_MAX)) * NANOSECONDS + fraction * unit
 
 
 def _times(k: Kernel, t: Task, address: int, unit: int) -> tuple[int | None, int | None] | None:
@@ -399,7 +408,7 @@ def sys_utime(k: Kernel, t: Task, filename: int, times: int) -> int:
     wanted = None
     if times:
         access, modification = struct.unpack("<2q", t.space.read(times, 16))
-        wanted = (access * NANOSECONDS, modification * NANOSECONDS)
+        wanted = (_time(k, access, 0, 1), _time(k, modification, 0, 1))
     return _set_times(k, t, _at(k, t, AT_FDCWD, filename, 0), wanted)
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from errno import EACCES, EEXIST, EFAULT, EINVAL, ENOMEM
+from errno import EACCES, EEXIST, EFAULT, EINVAL, ENOMEM, EPERM
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import PAGE, AddressSpace, R, Vma, W, X
 from pyprobe.runtime.user.errors import Errno
+from pyprobe.runtime.user.faults import FAULT_FLAG_TRIED, VM_FAULT_MAJOR
 from pyprobe.runtime.user.functions import kernel_function
 from pyprobe.runtime.user.task import RLIMIT_AS, RLIMIT_DATA
+from pyprobe.runtime.user.vfs.tree import F_SEAL_FUTURE_WRITE, F_SEAL_WRITE, Regular
 from pyprobe.runtime.user.words import U64, align_down, align_up, s32
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
+    from pyprobe.runtime.user.pt_regs import SavedRegisters
     from pyprobe.runtime.user.task import Process, Task
     from pyprobe.runtime.user.vfs.openfile import OpenFile
 
@@ -22,6 +25,7 @@ MAP_FIXED, MAP_ANONYMOUS, MAP_GROWSDOWN, MAP_FIXED_NOREPLACE = 0x10, 0x20, 0x100
 MREMAP_MAYMOVE, MREMAP_FIXED, MREMAP_DONTUNMAP = 1, 2, 4
 MADV_DONTNEED, MADV_FREE, MADV_REMOVE = 4, 8, 9
 MADV_KNOWN = frozenset({0, 1, 2, 3, 4, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 25})
+_WRITE_SEALS = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE
 MAX_MAP_COUNT = 65530  # vm.max_map_count
 MINIMUM_ADDRESS = 0x10000  # vm.mmap_min_addr
 TOP = 0x7FFF_FFFF_F000
@@ -76,7 +80,12 @@ def do_mmap(
     if file is not None:
         if not file.readable or (shared and prot & PROT_WRITE and not file.writable):
             raise Errno(EACCES)
-        backing = file.backing(shared_writable=bool(shared and file.writable))
+        if shared and file.writable and isinstance(file.inode, Regular) and file.inode.seals & _WRITE_SEALS and file.inode.seals > 0:
+            if prot & PROT_WRITE:
+                raise Errno(EPERM)
+            backing = file.backing(shared_writable=False)
+        else:
+            backing = file.backing(shared_writable=bool(shared and file.writable))
     if flags & (MAP_FIXED | MAP_FIXED_NOREPLACE):
         if addr % PAGE:
             raise Errno(EINVAL)
@@ -122,18 +131,28 @@ def sys_mmap(k: Kernel, t: Task, addr: int, length: int, prot: int, flags: int, 
     return result
 
 
-@kernel_function("int do_munmap(struct mm_struct *mm, unsigned long start, size_t len, struct list_head *uf)")
-def do_munmap(k: Kernel, mm: AddressSpace, start: int, length: int, uf: int) -> int:
+@kernel_function("int __vm_munmap(unsigned long start, size_t len, bool downgrade)")
+def __vm_munmap(k: Kernel, start: int, length: int, downgrade: int) -> int:
     """Take mappings away. Raises Errno."""
+    task = k.current
+    assert task is not None
     if start % PAGE or length == 0 or start > TOP or length > TOP - start:
         raise Errno(EINVAL)
-    mm.unmap(start, align_up(length, PAGE))
+    task.space.unmap(start, align_up(length, PAGE))
     return 0
+
+
+@kernel_function(
+    "vm_fault_t handle_mm_fault(struct vm_area_struct *vma, unsigned long address, unsigned int flags, struct pt_regs *regs)"
+)
+def handle_mm_fault(k: Kernel, vma: Vma | None, address: int, flags: int, regs: SavedRegisters) -> int:
+    """A page has been given to a program that touched it (AddressSpace.fault, which calls here while somebody watches)."""
+    return VM_FAULT_MAJOR if flags & FAULT_FLAG_TRIED else 0
 
 
 def sys_munmap(k: Kernel, t: Task, addr: int, length: int) -> int:
     """munmap(2)."""
-    result: int = k.do_munmap(t.space, addr, length, 0)
+    result: int = k.__vm_munmap(addr, length, 1)  # type: ignore[attr-defined]  # two underscores: no class can declare it
     return result
 
 

@@ -14,12 +14,13 @@ from pyprobe.runtime.user.fork import (
     CLONE_VFORK,
     CLONE_VM,
     CSIGNAL,
+    NORMAL_PRIORITY,
     CloneArgs,
 )
 from pyprobe.runtime.user.signals import CLD_CONTINUED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, NSIG, Sig
 from pyprobe.runtime.user.syscalls.pidfd import process_of
 from pyprobe.runtime.user.syscalls.seccomp import sys_seccomp
-from pyprobe.runtime.user.task import COMM_LENGTH
+from pyprobe.runtime.user.task import COMM_LENGTH, DEFAULT_TIMER_SLACK
 from pyprobe.runtime.user.vfs.abi import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 from pyprobe.runtime.user.words import U32, s32, timeval
 
@@ -201,6 +202,10 @@ def _take(k: Kernel, t: Task, child: Process, options: int) -> None:
 def _wait(k: Kernel, t: Task, which: int, identity: int, options: int) -> tuple[Process, tuple[int, int, int]] | None:
     """The next event; None with WNOHANG if there is none yet. Raises Errno(ECHILD), Block."""
     candidates = _candidates(t, which, identity)
+    tp = k.tracepoints.sched_process_wait
+    if tp.callbacks and "waiting" not in t.restart:
+        t.restart["waiting"] = True
+        tp.fire(t.comm.ljust(16, b"\0"), identity, NORMAL_PRIORITY + t.process.nice)
     if not candidates:
         raise Errno(ECHILD)
     found = _find(candidates, options)
@@ -277,7 +282,7 @@ def sys_prctl(k: Kernel, t: Task, option: int, arg2: int, arg3: int, arg4: int, 
     """prctl(2), the parts that have a meaning here."""
     process, option = t.process, s32(option)
     if option == PR_SET_NAME:
-        t.comm = t.space.cstring(arg2, COMM_LENGTH)
+        k.set_comm(t, t.space.cstring(arg2, COMM_LENGTH))
     elif option == PR_GET_NAME:
         t.space.write(arg2, t.comm.ljust(16, b"\0"))
     elif option == PR_SET_PDEATHSIG:
@@ -307,7 +312,7 @@ def sys_prctl(k: Kernel, t: Task, option: int, arg2: int, arg3: int, arg4: int, 
     elif option == PR_GET_SECCOMP:
         return 2 if t.seccomp is not None else 0
     elif option == PR_GET_TIMERSLACK:
-        return 50_000
+        return t.process.timer_slack
     elif option == PR_CAPBSET_READ:
         if arg2 > LAST_CAPABILITY:
             raise Errno(EINVAL)
@@ -318,7 +323,9 @@ def sys_prctl(k: Kernel, t: Task, option: int, arg2: int, arg3: int, arg4: int, 
         process.keep_caps = bool(arg2)
     elif option == PR_GET_KEEPCAPS:
         return int(process.keep_caps)
-    elif option not in (PR_SET_TIMERSLACK, PR_SET_THP_DISABLE, PR_GET_THP_DISABLE, PR_GET_SECUREBITS):
+    elif option == PR_SET_TIMERSLACK:
+        process.timer_slack = arg2 or DEFAULT_TIMER_SLACK
+    elif option not in (PR_SET_THP_DISABLE, PR_GET_THP_DISABLE, PR_GET_SECUREBITS):
         raise Errno(EINVAL)
     return 0
 

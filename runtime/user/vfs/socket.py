@@ -16,7 +16,7 @@ from pyprobe.runtime.user.vfs.abi import O_RDWR, POLLERR, POLLHUP, POLLRDHUP, RE
 from pyprobe.runtime.user.vfs.content import Views
 from pyprobe.runtime.user.vfs.inode import Dentry, Inode
 from pyprobe.runtime.user.vfs.openfile import OpenFile, Position
-from pyprobe.runtime.user.vfs.sockaddr import Address
+from pyprobe.runtime.user.vfs.sockaddr import AF_UNIX, Address
 from pyprobe.runtime.user.words import NANOSECONDS
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SOCK_STREAM: Final = 1
 SOCK_DGRAM: Final = 2
+SOCK_RAW: Final = 3
 SOCK_SEQPACKET: Final = 5
 
 MSG_OOB: Final = 0x1
@@ -49,6 +50,12 @@ SO_RCVTIMEO, SO_SNDTIMEO, SO_ACCEPTCONN, SO_PROTOCOL, SO_DOMAIN = 20, 21, 30, 38
 QUEUE_LIMIT: Final = 212992  # net.core.wmem_default: bytes that wait for a receiver
 FIONREAD: Final = 0x541B
 SIOCOUTQ: Final = 0x5411
+
+# by family and type; net/ipv4/{tcp_ipv4,udp}.c, net/ipv6/{tcp_ipv6,udp}.c, net/unix/af_unix.c
+PROTOCOLS: Final = {
+    (1, SOCK_STREAM): b"UNIX-STREAM", (1, SOCK_DGRAM): b"UNIX", (1, SOCK_SEQPACKET): b"UNIX",
+    (2, SOCK_STREAM): b"TCP", (2, SOCK_DGRAM): b"UDP", (10, SOCK_STREAM): b"TCPv6", (10, SOCK_DGRAM): b"UDPv6",
+}  # fmt: skip
 
 Credentials = tuple[int, int, int]  # pid, uid, gid
 
@@ -149,10 +156,19 @@ class Queue:
     def clear(self, k: Kernel) -> None:
         """Drop everything, passed files too."""
         for chunk in self.chunks:
+            k.vfs.in_flight -= len(chunk.files)
             for file in chunk.files:
                 file.release(k)
         self.chunks.clear()
         self.size = 0
+
+
+class SocketInode(Inode):
+    """The inode of a socket. `protocol`: the name of its protocol (struct proto), which is its dentry's as well."""
+
+    __slots__ = ("protocol",)
+
+    protocol: bytes
 
 
 class Socket(OpenFile):
@@ -165,7 +181,8 @@ class Socket(OpenFile):
 
     def __init__(self, k: Kernel, type: int, protocol: int, flags: int) -> None:
         fs = k.vfs.sockfs
-        inode = Inode(fs, fs.number(), S_IFSOCK | 0o777, k.clock.wall())
+        inode = SocketInode(fs, fs.number(), S_IFSOCK | 0o777, k.clock.wall())
+        inode.protocol = PROTOCOLS.get((self.family, type), b"")
         super().__init__(Dentry(None, b"socket:[%d]" % inode.ino, inode), flags | O_RDWR)
         self.type = type
         self.protocol = protocol
@@ -235,7 +252,10 @@ class Socket(OpenFile):
         if request == SIOCOUTQ:
             t.space.write(argument, bytes(4))
             return 0
-        return super().ioctl(k, t, request, argument)
+        from pyprobe.runtime.user.vfs.interfaces import interface_ioctl  # here, because netlink's sockets are made of this class
+
+        answer = interface_ioctl(t, request, argument) if request >> 8 == 0x89 else None
+        return answer if answer is not None else super().ioctl(k, t, request, argument)
 
     def edges(self) -> tuple[int, int]:
         arrived = self.incoming.arrived
@@ -309,7 +329,9 @@ class StreamSocket(Socket):
     def sendmsg(self, k: Kernel, t: Task, message: Message) -> int:
         self.check_error()
         if not self.connected:
-            raise Errno(errno.ENOTCONN)
+            if self.family == AF_UNIX:
+                raise Errno(errno.ENOTCONN)
+            return StreamSocket.broken(self, k, t, message)
         peer = self.peer
         assert peer is not None
         done = t.restart.get("sent", 0)
@@ -327,6 +349,7 @@ class StreamSocket(Socket):
         piece = data[done : done + room] if room >= 0 else b""
         if piece or (not data and (message.files or self.type == SOCK_SEQPACKET)):
             peer.incoming.put(Chunk(piece, self.local, message.files if not done else [], self.credentials))
+            k.vfs.in_flight += len(message.files)
             message.files = []
             done += len(piece)
         if done == len(data):
@@ -364,7 +387,7 @@ class StreamSocket(Socket):
         assert isinstance(done, int)
         queue = self.incoming
         if queue.chunks:
-            done = self._take(message, done)
+            done = self._take(k, message, done)
             if done >= wanted or not message.flags & MSG_WAITALL or message.flags & MSG_PEEK or self.ended:
                 return done
             t.restart["received"] = done
@@ -383,7 +406,7 @@ class StreamSocket(Socket):
             raise
         return done
 
-    def _take(self, message: Message, done: int) -> int:
+    def _take(self, k: Kernel, message: Message, done: int) -> int:
         """Move what has come into the message's memory, after the first `done` bytes; how much is there now."""
         peek = bool(message.flags & MSG_PEEK)
         wanted = message.size
@@ -399,6 +422,7 @@ class StreamSocket(Socket):
             message.address, message.credentials = chunk.source, chunk.credentials
             if not peek:
                 message.files += chunk.files
+                k.vfs.in_flight -= len(chunk.files)
         return done + scatter(message.views, data, done)
 
     def shutdown(self, k: Kernel, how: int) -> None:
@@ -482,6 +506,7 @@ class DatagramSocket(Socket):
             needed = max(1, len(data))
             self.wait(k, t, message.flags, lambda: queue.room >= needed or receiver.closed, "room in a socket", option=SO_SNDTIMEO)
         queue.put(Chunk(data, self.local, message.files, self.credentials))
+        k.vfs.in_flight += len(message.files)
         message.files = []
         return len(data)
 
@@ -497,6 +522,7 @@ class DatagramSocket(Socket):
         message.address, message.credentials = chunk.source, chunk.credentials
         if not peek:
             message.files += chunk.files
+            k.vfs.in_flight -= len(chunk.files)
         done = scatter(message.views, chunk.data, 0)
         if done < len(chunk.data):
             message.out |= MSG_TRUNC
