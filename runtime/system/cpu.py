@@ -40,7 +40,6 @@ class Processor(Emulator):
     """One processor; `arm64.Arm64` and `x86_64.X86` are the real ones.
 
     native: use the extensions (True: or fail, None: if they are there). why_not: why they are not used, or "".
-    on_attend: called before what is due.
     on_trap: called when the guest executes the trap instruction; registers can be read and set then.
         False: it goes the way of a system call.
     on_power: called with "off" or "reset" when the guest asks for it.
@@ -55,7 +54,6 @@ class Processor(Emulator):
         self.ram = ram
         self.halted = False
         self._going: tuple[int, bytes] | None = None
-        self.on_attend: Callable[[], None] = lambda: None
         self.on_trap: Callable[[], bool] = lambda: False
         self.on_power: Callable[[str], None] = lambda what: None
         self.offsets = offsets()
@@ -207,8 +205,7 @@ class Processor(Emulator):
         raise NotImplementedError
 
     def saved_register(self, top: int, name: str, kernel: SystemDescription) -> int:
-        """A register of the program that entered the kernel, from struct pt_regs at the upper end, `top`, of a task's stack; 0 where it
-        is not kept."""
+        """A register of the program that entered the kernel, from struct pt_regs at the end of a task's stack; 0 where it is not kept."""
         raise NotImplementedError
 
     @property
@@ -308,7 +305,6 @@ class Processor(Emulator):
     def attend(self) -> None:
         """For the block callback: the deadline is reached."""
         try:
-            self.on_attend()
             self.clock.run_due()
             self.deliver()
         except BaseException as error:
@@ -378,10 +374,6 @@ class Processor(Emulator):
 
     def returned(self, registers: bytes, result: int) -> tuple[int, bytes]:
         """Where a function whose first instruction was about to execute with these registers returns to, and the registers then."""
-        raise NotImplementedError
-
-    def calling(self, registers: bytes, back: int) -> bytes:
-        """The registers of a function's first instruction with another return address, `back`."""
         raise NotImplementedError
 
     def inside(self, registers: bytes) -> bytes:
