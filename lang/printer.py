@@ -282,7 +282,10 @@ class _Printer:
         text = f"if {condition} {branch(e.then, valueless)}"
         if e.orelse is None:
             return text
-        chained = e.orelse.result if not e.orelse.statements else None
+        chained: n.Node | None = e.orelse.result if not e.orelse.statements else None
+        if valueless and len(e.orelse.statements) == 1 and e.orelse.result is None:
+            only = e.orelse.statements[0]  # with a `;` after it, which makes no difference here
+            chained = only.expr if isinstance(only, n.ExprStatement) else None
         return f"{text} else {self._if(chained, branch, valueless) if isinstance(chained, n.If) else branch(e.orelse, valueless)}"
 
     def _branch(self, block: n.Block, valueless: bool = False) -> str:

@@ -94,6 +94,15 @@ class UserRun:
     def stop(self) -> None:
         self.machine.stop()
 
+    def read_file(self, path: bytes, limit: int) -> bytes:
+        """cat(): a file as the machine has it. Raises OSError."""
+        from pyprobe.runtime.user.errors import Errno
+
+        try:
+            return self.machine.vfs.content(self.machine, os.path.join(self.cwd, path), limit)
+        except Errno as error:
+            raise OSError(error.errno, os.strerror(error.errno)) from None
+
     def _time_is_up(self) -> None:
         self.out_of_time = True
         self.machine.stop()

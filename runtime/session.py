@@ -161,7 +161,7 @@ class Session:
                 unsafe=self.settings.unsafe,
                 verbose_helpers=self.settings.warn_reads,
                 command_pid=machine.command_pid,
-                read_file=read_file,
+                read_file=getattr(machine, "read_file", read_file),  # where no process runs, files are the host's
                 run_command=run_command,
             )
             context.on_exit = machine.stop
@@ -407,6 +407,6 @@ def run_command(command: bytes) -> tuple[bytes, int]:
     """system(): a shell command on this host, only with --unsafe; what it printed on both of its streams, and its wait status."""
     import subprocess
 
-    shell = ["/bin/sh", "-c", command]
+    shell = [b"/bin/sh", b"-c", command]
     done = subprocess.run(shell, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     return done.stdout, done.returncode

@@ -280,6 +280,19 @@ kprobe:nosuchthing { }
     assert "1: kprobe:do_fork {" in done.out
 
 
+def test_cat_shows_the_files_of_the_machine(pyprobe: Command) -> None:
+    """Files that the guest wrote, and its own /proc: never the host's."""
+    script = 'tracepoint:sched:sched_process_exit { cat("/tmp/only_in_the_guest"); cat("/proc/version"); cat("/tmp"); exit(); }'
+    done = pyprobe("-e", script, "-c", "sh -c 'echo written > /tmp/only_in_the_guest'")
+    assert done.out.startswith("written\nLinux version ") and "(emulated)" in done.out
+    assert "ERROR: failed to open file '/tmp' (Is a directory)" in done.err
+
+
+def test_path_of_an_opened_file(pyprobe: Command) -> None:
+    done = pyprobe("-e", "fentry:vfs_open { @[path(args.path)] = count(); }", "-c", "cat /etc/hostname")
+    assert "@[/etc/hostname]: 1\n" in done.out
+
+
 def test_repl_shows_the_value_of_an_expression(pyprobe: Command) -> None:
     done = pyprobe(stdin=b'1 + 1\n"a" + "b";\n(1, true)\nprintf("hi\\n")\nprint(7)\n$x = 5\nnosuch + 1\n')
     assert done.out.split() == ["2", "ab", "(1,", "true)", "hi", "7"]

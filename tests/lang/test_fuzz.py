@@ -19,6 +19,20 @@ def test_made_up_and_damaged(seed: int) -> None:
         assert fuzzing.problem(text, SEVERAL * fuzzing.SECONDS) == "", text
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "begin { @a = min(1s); }/*",
+        'import "x";/*\x00..',
+        'begin { $t = (1, "x"); $x = (a=1); time(sizeof("") ? () : $t); }',
+        "begin { $a = nsecs; print($a ? (1, 2) : ()); }",
+        'begin { if (1) { 1 } else { if (2) { 5 } else { (1, "a") }; } }',
+    ],
+)
+def test_what_was_found(text: str) -> None:
+    assert fuzzing.problem(text, SEVERAL * fuzzing.SECONDS) == ""
+
+
 @pytest.mark.parametrize("number", range(len(fuzzing.NESTED)))
 def test_nesting(number: int) -> None:
     for depth in (3, 190, 2000):

@@ -16,6 +16,7 @@ from pyprobe.runtime.user.vfs.abi import (
     AT_FDCWD,
     MQUEUE_MAGIC,
     O_LARGEFILE,
+    O_RDONLY,
     O_RDWR,
     OVERLAYFS_SUPER_MAGIC,
     PIPEFS_MAGIC,
@@ -31,8 +32,9 @@ from pyprobe.runtime.user.vfs.inode import Dentry, FileSystem, Inode
 from pyprobe.runtime.user.vfs.inotify import Notifier
 from pyprobe.runtime.user.vfs.locks import Locks
 from pyprobe.runtime.user.vfs.stdio import Stream, open_stream
+from pyprobe.runtime.user.vfs.synthetic import TextFile
 from pyprobe.runtime.user.vfs.table import FileTable, FsContext
-from pyprobe.runtime.user.vfs.tree import F_SEAL_SEAL, Directory, TreeFileSystem
+from pyprobe.runtime.user.vfs.tree import F_SEAL_SEAL, Directory, Regular, TreeFileSystem
 from pyprobe.runtime.user.vfs.walk import Walk
 from pyprobe.runtime.user.words import s32
 
@@ -117,6 +119,31 @@ class Vfs:
         if not context.cwd.require().is_directory:
             raise Errno(errno.ENOTDIR)
         return context
+
+    def content(self, k: Kernel, path: bytes, limit: int) -> bytes:
+        """The first `limit` bytes of a regular or synthetic file as a superuser outside all processes sees it; no probed function is
+        called and no time passes.
+
+        Raises:
+            Errno: it cannot be reached or read.
+        """
+        context = FsContext(self.root, self.root, 0)
+        observer: Any = SimpleNamespace(cred=Credentials(), pid=0, tid=0, process=SimpleNamespace(fs=context, pid=0))
+        dentry = Walk(k, observer, self.root).find(path)
+        inode = dentry.require()
+        if inode.is_directory:
+            raise Errno(errno.EISDIR)
+        if not isinstance(inode, (Regular, TextFile)):
+            raise Errno(errno.EINVAL)
+        file = inode.open(k, observer, dentry, O_RDONLY)
+        try:
+            found = bytearray(limit)
+            at = 0
+            while at < limit and (count := file.read(k, observer, [memoryview(found)[at:]], file.position)):
+                at += count
+            return bytes(found[:at])
+        finally:
+            file.release(k)
 
     def identity(self, path: bytes) -> tuple[int, int]:
         """(device, inode number) of the file at a path as it was when it was mapped; (0, 0) if nobody looked at it by that path."""
