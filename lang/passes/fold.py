@@ -177,8 +177,7 @@ class _Folder:
 
     def ternary(self, node: Ternary) -> Expr:
         truth = _truth(node.condition)
-        literal = (Integer, String, Boolean)
-        if truth is None or not isinstance(node.orelse, literal) or not isinstance(node.then or node.orelse, literal):
+        if truth is None or not _constant(node.orelse) or not _constant(node.then or node.orelse):
             return node
         if truth:
             return node.condition if node.then is None else node.then
@@ -188,9 +187,11 @@ class _Folder:
         """Only `if comptime` drops the other branch; a plain `if` keeps it, since its types and variables are still checked."""
         if isinstance(node.condition, String):
             node.condition = Boolean(value=bool(node.condition.value), span=node.condition.span)
-        if not node.comptime:
-            return node
         truth = _truth(node.condition)
+        if not node.comptime:
+            if truth is None or not all(branch is not None and _only_constant(branch) for branch in (node.then, node.orelse)):
+                return node
+            return (node.then if truth else node.orelse) or node
         if truth is None:
             return node
         node.comptime = False
@@ -319,6 +320,11 @@ def _integer(value: int, span: Span) -> Integer:
 def _truth(node: Node) -> bool | None:
     """The truth of a literal, None for everything else."""
     return bool(node.value) if isinstance(node, (Integer, Boolean, String)) else None
+
+
+def _only_constant(block: Block) -> bool:
+    """Whether a block is nothing but a constant."""
+    return not block.statements and block.result is not None and _constant(block.result)
 
 
 def _constant(node: Node) -> bool:
