@@ -27,7 +27,7 @@ def before_expansion(unit: Unit) -> None:
                     _require(unit, node, item.points)
         elif isinstance(item, Function):
             for node in descend(item):
-                if isinstance(node, Builtin) and node.name == "arg":
+                if isinstance(node, Builtin) and node.name in ("arg", "ctx"):
                     unit.diagnostics.error(f"Builtin {_shown(node)} not supported outside probe", node.span)
 
 
@@ -38,7 +38,9 @@ def run(unit: Unit) -> None:
     for item in unit.script.items:
         if isinstance(item, Function):
             for node in descend(item):
-                if isinstance(node, Builtin) and node.name in NEEDS_PROBE:
+                if isinstance(node, Builtin) and node.name == "func":
+                    unit.diagnostics.error("Builtin __builtin_func not supported outside probe", node.span)
+                elif isinstance(node, Builtin) and node.name in NEEDS_PROBE:
                     unit.diagnostics.error(f"__builtin_{node.name} can only be used inside of a probe.", node.span)
 
 

@@ -39,7 +39,7 @@ def count_message(name: str, least: int, most: int | None, given: int) -> str:
 
 
 class _Calls:
-    """One walk over all blocks."""
+    """One walk over all blocks. `provider` is empty in a function, which may be called anywhere."""
 
     def __init__(self, unit: Unit) -> None:
         self.unit = unit
@@ -65,7 +65,7 @@ class _Calls:
         if signature is None:
             self.diagnostics.error(f"Unknown function: '{node.name}'", node.span)
             return node
-        available = signature.providers is None or self.provider in signature.providers
+        available = signature.providers is None or not self.provider or self.provider in signature.providers
         if (available or node.name not in _PLACE_FIRST) and not self.counts(node, signature):
             return node
         if not available:
@@ -353,7 +353,7 @@ _CHECKS: dict[str, Callable[[Args, str], str]] = {
 def run(unit: Unit) -> None:
     """Check every call of every block."""
     calls = _Calls(unit)
-    for body in unit.bodies:
+    for body in (*unit.bodies, *unit.functions()):
         calls.provider = body.point.provider
         of_any_length = (node for node in descend(body.block) if isinstance(node, n.Call) and node.name in _ANY_LENGTH)
         calls.formats = {id(node.args[0]) for node in of_any_length if node.args}

@@ -184,6 +184,7 @@ def _let(check: Checker, node: n.Let) -> Result:
     if node.value is None and state.type is NONE:
         return []  # never used, or reported where it is
     node.variable.type = final(state.type)
+    node.spec = None  # the variable has its type
     if node.value is not None:
         node.value = check.store(node.value, node.variable.type)
     return node

@@ -421,7 +421,8 @@ def _offset_of(check: Checker, node: n.OffsetOf) -> n.Expr:
 def _type_info(check: Checker, node: n.TypeInfo) -> n.Expr:
     operand = node.operand
     t = check.inference.resolve(operand) if isinstance(operand, n.TypeSpec) else infer.operand_type(check.inference, operand)
-    assert isinstance(node.type, Record)
+    if not isinstance(node.type, Record):
+        return node  # the operand has no type, and what uses this says so
     types = [f for _, f in node.type.fields]
     values: list[n.Expr] = [
         n.Integer(value=0, type=final(types[0]), span=node.span),

@@ -125,14 +125,14 @@ class _Flow:
             if self._gives_value is None:
                 self._gives_value = jump.value is not None
             elif self._gives_value != (jump.value is not None):
-                self._diagnostics.error("Return value used in loop is inconsistent", _whole(jump))
+                self._diagnostics.error("Return value used in loop is inconsistent", whole_jump(jump))
 
     def _refuse(self, kind: str, place: str, node: Node) -> None:
-        span = _whole(node) if isinstance(node, Jump) else node.span
+        span = whole_jump(node) if isinstance(node, Jump) else node.span
         self._diagnostics.error(f"'{kind}' statement is not allowed in a {place}", span)
 
 
-def _whole(jump: Jump) -> Span:
+def whole_jump(jump: Jump) -> Span:
     """The place of a jump as messages show it: with the semicolon, or with the blanks before the brace that ends the block."""
     span = jump.span
     if not span.source.text or span.text.endswith(";"):

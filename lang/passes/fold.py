@@ -100,7 +100,7 @@ class _Folder:
         """Fold a child; a block that is nothing but a constant is that constant, unless it is the body of something."""
         folded = self.fold(node, text)
         if isinstance(folded, Block) and not folded.statements and not isinstance(parent, HAS_BODY) and folded.result is not None:
-            return folded.result if _constant(folded.result) else folded
+            return folded.result if _literal(folded.result) else folded
         return folded
 
     def _positional(self, node: Positional, text: bool) -> Expr:
@@ -187,9 +187,11 @@ class _Folder:
         """Only `if comptime` drops the other branch; a plain `if` keeps it, since its types and variables are still checked."""
         if isinstance(node.condition, String):
             node.condition = Boolean(value=bool(node.condition.value), span=node.condition.span)
-        if not node.comptime:
-            return node
         truth = _truth(node.condition)
+        if not node.comptime:
+            if truth is None or not all(branch is not None and _only_literal(branch) for branch in (node.then, node.orelse)):
+                return node
+            return (node.then if truth else node.orelse) or node
         if truth is None:
             return node
         node.comptime = False
@@ -244,7 +246,7 @@ class _Folder:
         return value
 
     def comptime(self, node: Comptime) -> Expr:
-        return node.operand if _constant(node.operand) else node
+        return node.operand if _literal(node.operand) else node
 
     def call(self, node: Call) -> Expr:
         """str() of a literal is the literal's text; with a length it stays a call on that text."""
@@ -329,9 +331,6 @@ def _truth(node: Node) -> bool | None:
     return bool(node.value) if isinstance(node, (Integer, Boolean, String)) else None
 
 
-def _constant(node: Node) -> bool:
-    if isinstance(node, Tuple):
-        return all(_constant(item) for item in node.items)
-    if isinstance(node, Record):
-        return all(_constant(item) for _, item in node.items)
-    return isinstance(node, (Integer, Boolean, String))
+def _only_literal(block: Block) -> bool:
+    """Whether a block is nothing but a constant."""
+    return not block.statements and block.result is not None and _literal(block.result)

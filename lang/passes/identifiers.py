@@ -23,7 +23,7 @@ def run(unit: Unit) -> None:
 
 def unknown(unit: Unit) -> None:
     """Report the words that nothing defines."""
-    for block in unit.blocks():
+    for block in (*unit.blocks(), *(body.block for body in unit.functions())):
         _report(unit, block)
 
 

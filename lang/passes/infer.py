@@ -19,9 +19,10 @@ from pyprobe.lang.diagnostics import Diagnostic
 from pyprobe.lang.passes.infer_calls import call
 from pyprobe.lang.passes.infer_expressions import RULES
 from pyprobe.lang.passes.infer_queries import QUERIES
-from pyprobe.lang.passes.infer_statements import STATEMENTS
+from pyprobe.lang.passes.infer_statements import STATEMENTS, returned
 from pyprobe.lang.passes.types import UnknownType
 from pyprobe.lang.passes.unit import Body, Unit
+from pyprobe.lang.passes.walk import descend
 from pyprobe.lang.promote import join, wide
 from pyprobe.lang.signatures import BUILTINS, FUNCTIONS
 from pyprobe.lang.source import NOWHERE, Span
@@ -67,7 +68,8 @@ class Inference:
         self.config = unit.config
         self.diagnostics = unit.diagnostics
         self.maps: dict[str, MapState] = {}
-        self._variables: list[dict[tuple[str, int], VariableState]] = [{} for _ in unit.bodies]
+        self._bodies = [*unit.bodies, *unit.functions()]
+        self._variables: list[dict[tuple[str, int], VariableState]] = [{} for _ in self._bodies]
         self.variables: dict[tuple[str, int], VariableState] = {}
         self.body: Body = Body([], n.Block(statements=[]), 0, NOWHERE)
         self.changed = False
@@ -100,7 +102,7 @@ class Inference:
         """Forget all and let the types spread step by step: what is made of other values is known one step after them."""
         self.maps.clear()
         self._misfits.clear()
-        self._variables = [{} for _ in self.unit.bodies]
+        self._variables = [{} for _ in self._bodies]
         for self._level in range(1, _LEVELS + 1):
             if not self._round() and self._level > 3:
                 break
@@ -114,8 +116,12 @@ class Inference:
 
     def enter(self, index: int) -> Body:
         """Make a body the current one: its variables are the ones that `variable()` finds."""
-        self.body = self.unit.bodies[index]
+        self.body = self._bodies[index]
         self.variables = self._variables[index]
+        if self.body.function is not None:
+            for parameter in self.body.function.parameters:
+                if parameter.spec is not None:
+                    self.variables[parameter.name, 0] = VariableState(parameter.span, self.resolve(parameter.spec), True)
         return self.body
 
     def longest_name(self) -> int:
@@ -127,8 +133,11 @@ class Inference:
 
     def _round(self) -> bool:
         self.changed = False
-        for index in range(len(self.unit.bodies)):
-            self._discard_block(self.enter(index).block)
+        for index in range(len(self._bodies)):
+            body = self.enter(index)
+            self._discard_block(body.block)
+            if body.function is not None and not any(isinstance(node, n.Jump) and node.kind == "return" for node in descend(body.block)):
+                returned(self, body.function, VOID, body.block.span)
         return self.changed
 
     def _give_defaults(self) -> bool:

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pyprobe.lang import nodes as n
+from pyprobe.lang.passes.control_flow import whole_jump
 from pyprobe.lang.passes.walk import descend
 from pyprobe.lang.promote import join
 from pyprobe.lang.signatures import is_aggregation
 from pyprobe.lang.source import Span
-from pyprobe.lang.typesys import NONE, Aggregate, Enum, Integer, String, Tuple, Type
+from pyprobe.lang.typesys import NONE, VOID, Aggregate, Enum, Integer, String, Tuple, Type
 
 if TYPE_CHECKING:
     from pyprobe.lang.passes.infer import Inference, VariableState
@@ -137,8 +138,16 @@ def _for_map(self: Inference, node: n.ForMap) -> None:
 
 
 def _jump(self: Inference, node: n.Jump) -> None:
-    if node.value is not None:
-        self.expr(node.value)
+    found = self.expr(node.value) if node.value is not None else VOID
+    if self.body.function is not None and node.kind == "return":
+        returned(self, self.body.function, found, whole_jump(node))
+
+
+def returned(self: Inference, function: n.Function, found: Type, span: Span) -> None:
+    """A function returns a value of this type."""
+    wanted = self.resolve(function.result)
+    if wanted is not NONE and found is not NONE and (wanted is not found if VOID in (wanted, found) else join(wanted, found) != wanted):
+        self.error(f"Function {function.name} is of type {wanted}, cannot return {found}", span)
 
 
 def _expression(self: Inference, node: n.ExprStatement) -> None:

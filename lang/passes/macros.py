@@ -280,7 +280,7 @@ class _Substitution:
             return copy(given)
         if isinstance(given.operand, NamedType) and " " in given.operand.name:
             made = f"which makes up the type '{node.name}*'"
-            self._diagnostics.error(f"Invalid replacement for macro '{self._macro.name}' type parameter '{name}' {made}", self._call)
+            self._diagnostics.error(f"Invalid replacement for macro '{self._macro.name}' type parameter '{name}' {made}", given.span)
             return node
         if isinstance(given.operand, (NamedType, Identifier)):
             return NamedType(name=f"{keyword} {given.operand.name}", span=node.span)

@@ -6,15 +6,30 @@ from pyprobe.lang.nodes import Function, NamedType, Node, TypeSpec
 from pyprobe.lang.passes.types import UnknownType
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import children
+from pyprobe.lang.source import Span
 from pyprobe.lang.typesys import NONE
 
 
 def run(unit: Unit) -> None:
     for item in unit.script.items:
         if isinstance(item, Function):
-            _check(unit, item)
+            for parameter in item.parameters:
+                _check(unit, parameter)
+            _check_result(unit, item)
+            _check(unit, item.body)
     for block in unit.blocks():
         _check(unit, block)
+
+
+def _check_result(unit: Unit, function: Function) -> None:
+    """The type that a function returns; messages mark it with the blanks before the body."""
+    if _is_enum(function.result):
+        return
+    try:
+        unit.types.resolve(function.result, lambda operand: NONE)
+    except UnknownType as e:
+        span = function.result.span
+        unit.diagnostics.error(str(e), Span(span.source, span.start, function.body.span.start, span.outer))
 
 
 def _check(unit: Unit, node: Node) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pyprobe.lang.attachpoint import AttachPoint
 from pyprobe.lang.config import Config
 from pyprobe.lang.diagnostics import Diagnostics
-from pyprobe.lang.nodes import Block, Script
+from pyprobe.lang.nodes import Block, Function, Script
 from pyprobe.lang.passes.types import TypeTable
 from pyprobe.lang.program import MapInfo, Program
 from pyprobe.lang.source import Source, Span
@@ -66,12 +66,14 @@ class Body:
 
     The points share it because nothing in the block can have another meaning at another one of them: they have one provider, and
     equal `args` and `retval` types where the block uses these. `point` is the first of them, the one that messages name. `index` is
-    the place of the clause in the source. The block contains the predicate.
+    the place of the clause in the source. The block contains the predicate. The body of a `fn` has that as its `function`, and a
+    point that says nothing.
     """
 
-    __slots__ = ("block", "index", "points", "span")
+    __slots__ = ("block", "function", "index", "points", "span")
 
-    def __init__(self, points: list[AttachPoint], block: Block, index: int, span: Span) -> None:
+    def __init__(self, points: list[AttachPoint], block: Block, index: int, span: Span, function: Function | None = None) -> None:
+        self.function = function
         self.points = points
         self.block = block
         self.index = index
@@ -110,6 +112,11 @@ class Unit:
         if within and self.expanded > MOST_EXPANDED:
             self.diagnostics.error("expansion makes the program too large", span)
         return self.expanded <= MOST_EXPANDED
+
+    def functions(self) -> list[Body]:
+        """The bodies of the script's functions."""
+        written = [item for item in self.script.items if isinstance(item, Function)]
+        return [Body([AttachPoint("", f.span)], f.body, -1, f.span, f) for f in written]
 
     def blocks(self) -> list[Block]:
         """The distinct blocks that are compiled: what a pass over expressions goes through."""
