@@ -139,7 +139,8 @@ def test_from_the_first_instruction(guest: Guest) -> None:
 
 def test_software_events_count_what_the_kernel_does(guest: Guest) -> None:
     script = """
-        software:page-faults:1 { @all = count(); } software:minor-faults:1 { @minor = count(); } software:major-faults:1 { @major = count(); }
+        software:page-faults:1 { @all = count(); }
+        software:minor-faults:1 { @minor = count(); } software:major-faults:1 { @major = count(); }
         software:context-switches:1 { @switches = count(); } tracepoint:sched:sched_switch { @traced = count(); }
         software:cpu-clock:100us { @clock = count(); }
     """
@@ -153,7 +154,7 @@ def test_software_events_count_what_the_kernel_does(guest: Guest) -> None:
 def test_what_cannot_be_counted_is_said(guest: Guest) -> None:
     done = guest("ls /etc", script="hardware:instructions:1000 { @ = count(); }")
     assert "ERROR: the processor of a booted kernel counts nothing" in done.err
-    assert done.status == 1
+    assert done.status != 0
 
 
 def test_names_of_other_tasks(guest: Guest) -> None:
