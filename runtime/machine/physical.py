@@ -56,6 +56,19 @@ class Backing:
         frame = self.frames[index] = self.memory.allocate()
         return frame
 
+    def present(self, index: int) -> bool:
+        """Has page `index` bytes of its own? Pages that nobody has touched are holes."""
+        return index in self.frames
+
+    def next_present(self, index: int) -> int:
+        """The first page from `index` on that has bytes of its own; the number of pages if there is none."""
+        return min((page for page in self.frames if page >= index), default=self.pages)
+
+    @property
+    def pages(self) -> int:
+        """How many pages the length makes."""
+        return -(-self.length // PAGE)
+
     def resize(self, length: int) -> None:
         """Grow with zeros or cut off. Pages behind a cut stay mapped where they are mapped, as zeros."""
         if length < self.length:
@@ -109,7 +122,13 @@ class FileBacking(Backing):
     def __init__(self, memory: PhysicalMemory, fd: int, length: int) -> None:
         super().__init__(memory, length)
         self._fd = os.dup(fd)
-        self._missing = -(-length // PAGE)
+        self._missing = self._host_pages = -(-length // PAGE)
+
+    def present(self, index: int) -> bool:
+        return index < self._host_pages or index in self.frames
+
+    def next_present(self, index: int) -> int:
+        return index if index < self._host_pages else super().next_present(index)
 
     def _load(self, index: int) -> int:
         # Read into place rather than mapped: a mapped host file that shrinks would kill this process with SIGBUS.

@@ -31,12 +31,16 @@ class AttachError(Exception):
 class Listed:
     """One line of a listing: the probe's name, and (C declaration) lines for its arguments. `note`: why these cannot be shown."""
 
-    __slots__ = ("_arguments", "name", "note")
+    __slots__ = ("_arguments", "_note", "name")
 
-    def __init__(self, name: str, arguments: Callable[[], Iterable[str]] = tuple, note: str = "") -> None:
+    def __init__(self, name: str, arguments: Callable[[], Iterable[str]] = tuple, note: Callable[[], str] = str) -> None:
         self.name = name
         self._arguments = arguments
-        self.note = note
+        self._note = note
+
+    @property
+    def note(self) -> str:
+        return self._note()
 
     @property
     def arguments(self) -> list[str]:

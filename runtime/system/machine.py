@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pyprobe.runtime.machine.clock import NEVER, Clock
+from pyprobe.runtime.system.modules import Modules
 from pyprobe.runtime.system.programs import Engine, Programs
 from pyprobe.runtime.system.root.channel import HIDDEN_PID, Channel, Event
 from pyprobe.runtime.system.tasks import SystemTask, TaskLayout
@@ -109,6 +110,7 @@ class SystemMachine:
         self.returns = KernelReturns(self)
         self.programs = Programs(self, description)
         self.lives = self.programs.events
+        self.modules = description.modules = Modules(self, description)
         self.processes = self.programs.processes
         self.shown_stack: Callable[[list[int]], list[int]] | None = None
         self._on_image: list[Callable[[Any, Any], object]] = []
@@ -248,6 +250,7 @@ class SystemMachine:
             "halted": self.processor.halted,
             "space": self.channel.space,
             "devices": self.board.save(),
+            "modules": self.modules.save(),
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -258,6 +261,7 @@ class SystemMachine:
         self.processor.halted = state["halted"]
         self.channel.space = state["space"]
         self.board.load(state["devices"])
+        self.modules.load(state["modules"])
         self.ready = True
 
     def _trap(self) -> bool:

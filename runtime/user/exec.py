@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import EACCES, EINVAL, ELIBBAD, ELOOP, ENOEXEC
+from errno import EACCES, EINVAL, ELIBBAD, ELOOP, ENOEXEC, ETXTBSY
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import AddressSpace, Backing, MemoryFault
@@ -12,7 +12,19 @@ from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.functions import kernel_function
 from pyprobe.runtime.user.signals import SIG_DFL, SIG_IGN, Sig, SigInfo, force
 from pyprobe.runtime.user.task import COMM_LENGTH, RLIMIT_STACK
-from pyprobe.runtime.user.vfs.abi import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O_NOFOLLOW, O_RDONLY, S_IFMT, S_IFREG, X_OK
+from pyprobe.runtime.user.vfs.abi import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    AT_SYMLINK_NOFOLLOW,
+    O_NOFOLLOW,
+    O_RDONLY,
+    S_IFMT,
+    S_IFREG,
+    S_ISGID,
+    S_ISUID,
+    S_IXGRP,
+    X_OK,
+)
 from pyprobe.runtime.user.vfs.permission import check
 
 if TYPE_CHECKING:
@@ -68,10 +80,24 @@ def open_exec(k: Kernel, t: Task, path: bytes, dfd: int = AT_FDCWD, flags: int =
     file = k.vfs.open(k, t, path, O_RDONLY | (O_NOFOLLOW if flags & AT_SYMLINK_NOFOLLOW else 0), descriptor=dfd)
     try:
         _check_inode(t, file.inode)
+        if any(process.files.writes(file.inode) for process in k.processes.values() if process.alive):
+            raise Errno(ETXTBSY)
     except Errno:
         file.release(k)
         raise
     return file
+
+
+def _take_ids(task: Task, inode: Inode) -> None:
+    """The ids a program with set-user-ID or set-group-ID mode runs with, and the saved ones of every program (bprm_fill_uid)."""
+    cred = task.cred
+    if not task.process.no_new_privs:
+        if inode.mode & S_ISUID:
+            cred.euid = inode.uid
+        if inode.mode & S_ISGID and inode.mode & S_IXGRP:
+            cred.egid = inode.gid
+    cred.suid = cred.fsuid = cred.euid
+    cred.sgid = cred.fsgid = cred.egid
 
 
 def _check_inode(t: Task, inode: Inode) -> None:
@@ -139,7 +165,7 @@ def load_elf_binary(k: Kernel, bprm: Binprm) -> int:
         raise Errno(ENOEXEC)
     interpreter: tuple[Elf, Backing, bytes] | None = None
     if elf.interpreter is not None:
-        program_path = bprm.files[-1].path()
+        program_path, program = bprm.files[-1].path(), bprm.files[-1]
         cross.provide(k, elf.abi, elf.interpreter)
         bprm.open(k, task, elf.interpreter)
         try:
@@ -150,11 +176,12 @@ def load_elf_binary(k: Kernel, bprm: Binprm) -> int:
         if interpreter[0].abi is not elf.abi:
             raise Errno(ELIBBAD)
     else:
-        program_path = bprm.files[-1].path()
+        program_path, program = bprm.files[-1].path(), bprm.files[-1]
 
     k.clock.charge(EXEC_NS)
     space = AddressSpace(k.memory)
     k.begin_new_exec(bprm, space, elf)
+    _take_ids(task, program.inode)
     try:
         space.mmap_base = elf.abi.mmap_base
         loader.make_stack(space, elf.abi, process.limits[RLIMIT_STACK][0], elf.stack_executable)
@@ -168,7 +195,7 @@ def load_elf_binary(k: Kernel, bprm: Binprm) -> int:
         force(k, task, SigInfo(Sig.SEGV))  # the old program is gone: bprm_execve's out_unmark
         k.start_program(task, 0, 0)
         return -ENOEXEC
-    process.exe = program_path
+    process.exe, process.exe_inode = program_path, program.inode
     process.argv, process.environ = bprm.argv, bprm.envp
     process.auxv, process.argument_area = start.auxv, start.arguments
     k.start_program(task, start.pc, start.sp)
@@ -197,6 +224,7 @@ def begin_new_exec(k: Kernel, bprm: Binprm, space: AddressSpace, elf: Elf) -> in
     task.altstack = (0, 2, 0)
     task.signal_frames.clear()
     task.clear_child_tid = task.robust_list = 0
+    task.rseq = None
     task.comm = bprm.filename.rsplit(b"/", 1)[-1][:COMM_LENGTH]
     k.release_vfork(process)
     return 0

@@ -22,6 +22,7 @@ from pyprobe.runtime.user.signals import (
     send_to_process,
 )
 from pyprobe.runtime.user.syscalls.futex import exit_robust_list, futex_wake
+from pyprobe.runtime.user.syscalls.sem import exit_sem
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -88,6 +89,8 @@ def end_process(k: Kernel, process: Process, task: Task, status: int) -> None:
     process.fs.release()
     k.release_vfork(process)
     k.leave_space(process)
+    if k.sem.objects:
+        exit_sem(k, process)
     jobcontrol.leave(k, process)
     for child in list(process.children.values()):
         reparent(k, child)

@@ -34,8 +34,13 @@ TRAPS: dict[str, dict[int, tuple[Sig, int]]] = {
 }
 
 
-def memory_signal(space: AddressSpace, address: int, access: int) -> SigInfo:
+USER_TOP, KERNEL_BASE = 1 << 47, 0xFFFF_8000_0000_0000
+
+
+def memory_signal(arch: str, space: AddressSpace, address: int, access: int) -> SigInfo:
     """The signal for an access that the page tables do not allow."""
+    if arch == "x86_64" and USER_TOP <= address < KERNEL_BASE:  # no address at all: a general protection fault, which does not tell where
+        return SigInfo(Sig.SEGV, SI_KERNEL)
     vma = space.find(address)
     if vma is None:
         return SigInfo.fault(Sig.SEGV, SEGV_MAPERR, address)

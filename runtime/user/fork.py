@@ -110,6 +110,8 @@ def copy_process(k: Kernel, parent: Task, args: CloneArgs) -> Task:
     child.comm = parent.comm
     child.blocked = parent.blocked
     child.seccomp = parent.seccomp
+    if not flags & CLONE_VM:
+        child.rseq = parent.rseq
     if not flags & CLONE_VM or flags & CLONE_VFORK:
         child.altstack = parent.altstack
         child.signal_frames = dict(parent.signal_frames)
@@ -157,9 +159,11 @@ def _copy_group(k: Kernel, process: Process, pid: int, args: CloneArgs) -> Proce
     else:
         child.actions = dict(process.actions)
     child.limits = dict(process.limits)
-    child.exe, child.argv, child.environ, child.auxv = process.exe, process.argv, process.environ, process.auxv
+    child.exe, child.exe_inode = process.exe, process.exe_inode
+    child.argv, child.environ, child.auxv = process.argv, process.environ, process.auxv
     child.argument_area, child.sigreturn = process.argument_area, process.sigreturn
     child.nice, child.personality, child.dumpable = process.nice, process.personality, process.dumpable
+    child.timer_slack, child.oom_score_adj = process.timer_slack, process.oom_score_adj
     child.no_new_privs = process.no_new_privs
     child.start_time = k.clock.now()
     child.exit_signal = process.exit_signal if flags & CLONE_PARENT else args.exit_signal

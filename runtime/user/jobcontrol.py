@@ -53,7 +53,7 @@ class ControllingTerminal:
         self.sid = self.foreground = 0
 
     def disassociate(self, k: Kernel, process: Process) -> None:
-        """TIOCNOTTY; when the leader of the session does it, or ends, the foreground group hears SIGHUP and everybody loses the terminal."""
+        """TIOCNOTTY; when the session's leader does it, or ends, the foreground group hears SIGHUP and everybody loses the terminal."""
         if process.sid != process.pid:
             process.ctty = None
             return

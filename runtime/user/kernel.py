@@ -20,12 +20,13 @@ from pyprobe.runtime.machine.memory import AddressSpace, OutOfMemory, PhysicalMe
 from pyprobe.runtime.machine.x86_64 import X86_64
 from pyprobe.runtime.user import exec as exec_module
 from pyprobe.runtime.user import exit as exit_module
-from pyprobe.runtime.user import faults, functions, signals
+from pyprobe.runtime.user import faults, functions, rseq, signals
 from pyprobe.runtime.user.abi import ABIS, SIGCONTEXT_ARM64, SIGCONTEXT_X86_64
 from pyprobe.runtime.user.calls import KernelCalls
 from pyprobe.runtime.user.entry import Entry
 from pyprobe.runtime.user.errors import Errno, ExecFailure, TaskGone
 from pyprobe.runtime.user.images import Images
+from pyprobe.runtime.user.ipc import IpcIds
 from pyprobe.runtime.user.loader import FileZone
 from pyprobe.runtime.user.outcome import Crash as Crash
 from pyprobe.runtime.user.outcome import exec_message, shell_status
@@ -42,6 +43,9 @@ from pyprobe.runtime.user.words import U64
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.engine import Context
     from pyprobe.runtime.user.syscalls.futex import Waiter
+    from pyprobe.runtime.user.syscalls.msg import MessageQueue
+    from pyprobe.runtime.user.syscalls.sem import SemaphoreSet
+    from pyprobe.runtime.user.syscalls.shm import Segment
     from pyprobe.runtime.user.vfs.stdio import Stream
 
 MACHINES = {"x86_64": X86_64, "arm64": ARM64}
@@ -96,6 +100,9 @@ class Kernel(KernelCalls):
         self.crashes: list[Crash] = []
         self.last_comm: dict[int, bytes] = {}  # of processes whose last thread has ended
         self.futexes: dict[tuple[object, int], list[Waiter]] = {}
+        self.shm: IpcIds[Segment] = IpcIds(4096)
+        self.sem: IpcIds[SemaphoreSet] = IpcIds(32000)
+        self.msg: IpcIds[MessageQueue] = IpcIds(32000)
         self.shown_stack: Callable[[list[int]], list[int]] | None = None  # puts back the return addresses that probes have replaced
         self.guest_timers = 0  # timers of the guest that are pending in the clock
         self.stop_requested = False
@@ -255,12 +262,15 @@ class Kernel(KernelCalls):
         self.current = task
         began = self.turn_began = self.clock.now()
         try:
+            preempted = self.scheduler.last is not task
             self.scheduler.switched(task)
             if task.process.group_exit is not None:
                 self.do_exit(task.process.group_exit)
             if task.parked is not None and not self.entry.retry(task):
                 return
             self._enter(task)
+            if task.rseq is not None and preempted:
+                rseq.interrupted(self, task)
             self._resched = False
             self._quantum = self.clock.add(min(began + QUANTUM_NS, self.scheduler.next_deadline()), self._preempt)
             self._run_guest(task)
@@ -315,7 +325,7 @@ class Kernel(KernelCalls):
                 after, self._after = self._after, None
                 after()
             if stop.kind is StopKind.FAULT:
-                self._fault(task, faults.memory_signal(task.process.space, stop.address, stop.access), stop.address)
+                self._fault(task, faults.memory_signal(task.process.arch, task.process.space, stop.address, stop.access), stop.address)
             elif stop.kind is StopKind.TRAP:
                 self._fault(task, faults.trap_signal(task.process.arch, stop.number, task.process.engine.get("pc")), 0)
             elif task.parked is not None:

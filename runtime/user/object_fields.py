@@ -17,7 +17,7 @@ from pyprobe.runtime.user.abi import ABIS
 from pyprobe.runtime.user.exec import Binprm
 from pyprobe.runtime.user.pt_regs import SavedRegisters
 from pyprobe.runtime.user.signals import SigInfo
-from pyprobe.runtime.user.syscalls.system import DOMAINNAME, NODENAME, RELEASE, SYSNAME, VERSION
+from pyprobe.runtime.user.syscalls.system import DOMAINNAME, SYSNAME
 from pyprobe.runtime.user.task import Process, Task
 from pyprobe.runtime.user.vfs.abi import CREATION_FLAGS, major, minor
 from pyprobe.runtime.user.vfs.attributes import KStat
@@ -25,6 +25,7 @@ from pyprobe.runtime.user.vfs.inode import Dentry, FileSystem, Inode
 from pyprobe.runtime.user.vfs.openfile import OpenFile
 from pyprobe.runtime.user.vfs.sockaddr import ANY, V4_MAPPED, InetAddress, pack
 from pyprobe.runtime.user.vfs.socket import QUEUE_LIMIT, SHUT_RD, SHUT_WR, SOCK_STREAM, Socket, StreamSocket
+from pyprobe.runtime.user.vfs.sysctl import HOSTNAME, RELEASE, VERSION
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
@@ -274,7 +275,7 @@ FIELDS: dict[str, dict[str, Getter]] = {
     "struct group_info": {"ngroups": lambda c: len(c.groups), "gid": lambda c: c.groups[:32]},
     "struct ns_common": {"inum": attrgetter("inum")},
     "struct new_utsname": {
-        "sysname": lambda n: SYSNAME, "nodename": lambda n: NODENAME, "release": lambda n: RELEASE, "version": lambda n: VERSION,
+        "sysname": lambda n: SYSNAME, "nodename": lambda n: HOSTNAME, "release": lambda n: RELEASE, "version": lambda n: VERSION,
         "domainname": lambda n: DOMAINNAME,
     },
     "struct pid_namespace": {"level": lambda n: 0},

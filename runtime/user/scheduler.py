@@ -78,6 +78,11 @@ class Scheduler:
         self._tried.pop(task, None)
 
     @property
+    def last(self) -> Task | None:
+        """Who had the CPU last; None: it was idle."""
+        return self._last
+
+    @property
     def contended(self) -> bool:
         """Does somebody else want the CPU?"""
         return bool(self._ready)

@@ -292,6 +292,10 @@ def deliver(k: Kernel, task: Task) -> None:
             k.entry.finish_interrupted(task, bool(restart))
         mask = task.blocked if task.saved_mask is None else task.saved_mask
         task.saved_mask = None
+        if task.rseq is not None:
+            from pyprobe.runtime.user.rseq import interrupted as rseq_interrupted  # here, because that module needs this one
+
+            rseq_interrupted(k, task)
         try:
             push_frame(task, info, action, mask)
             k.clock.charge(DELIVERY_NS)

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.signals import SigAction, SigInfo
     from pyprobe.runtime.user.syscall_table import Syscall
     from pyprobe.runtime.user.timers import GuestTimer
+    from pyprobe.runtime.user.vfs.inode import Inode
     from pyprobe.runtime.user.vfs.table import FileTable, FsContext
     from pyprobe.runtime.user.vfs.tty import Terminal
 
+DEFAULT_TIMER_SLACK = 50_000  # ns
 COMM_LENGTH = 15  # TASK_COMM_LEN without the terminator
 INFINITY = (1 << 64) - 1  # RLIM_INFINITY
 
@@ -97,6 +99,7 @@ class Process:
         self.pending: deque[SigInfo] = deque()
         self.limits = dict(DEFAULT_LIMITS)
         self.exe = b""
+        self.exe_inode: Inode | None = None  # nobody may write to it meanwhile
         self.argv: tuple[bytes, ...] = ()
         self.environ: tuple[bytes, ...] = ()
         self.auxv: bytes = b""
@@ -121,6 +124,8 @@ class Process:
         self.itimers: dict[int, GuestTimer] = {}  # setitimer(2)'s and alarm's
         self.posix_timers: dict[int, GuestTimer] = {}
         self.nice = 0
+        self.timer_slack = DEFAULT_TIMER_SLACK
+        self.oom_score_adj = 0
         self.personality: int = 0
         self.ctty: Terminal | None = None  # controlling terminal
 
@@ -169,6 +174,7 @@ class Task:
         "restart",
         "result",
         "robust_list",
+        "rseq",
         "saved_mask",
         "seccomp",
         "signal_frames",
@@ -201,6 +207,7 @@ class Task:
         self.signal_frames: dict[int, Context] = {}  # registers that a frame on the guest's stack has no room for, by its address
         self.clear_child_tid = 0
         self.robust_list = 0
+        self.rseq: tuple[int, int] | None = None  # rseq(2): address and signature
         self.seccomp: Filter | None = None  # what decides on its system calls
         self.dead = False
         self.cpu_time = 0  # ns

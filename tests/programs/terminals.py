@@ -27,7 +27,8 @@ def run(command, *keys):
 
 run(["sh", "-c", "tty >/dev/null && echo terminal; stty size; stty -a"])
 run(["cat"], b"hello\n", b"abc\x7fd\n", b"x y zz\x17q\n", b"gone\x15new\n", b"a\x16\x03b\n", b"\x04")
-run(["sh", "-c", "read a; echo got $a; stty -echo; read b; echo got $b; stty raw; dd bs=1 count=3 2>/dev/null"], b"one\n", b"two\n", b"a\rb")
+READS = "read a; echo got $a; stty -echo; read b; echo got $b; stty raw; dd bs=1 count=3 2>/dev/null"
+run(["sh", "-c", READS], b"one\n", b"two\n", b"a\rb")
 run(["sh", "-c", "sleep 5; echo no"], b"\x03")
 run(["sh", "-c", "trap 'echo int' INT; sleep 5; echo after"], b"\x03")
 run(["sh", "-c", "stty -icanon min 0 time 1; dd bs=5 count=1 2>/dev/null | wc -c"])

@@ -56,6 +56,12 @@ class Facts:
         return self._read()
 
     @cached_property
+    def base(self) -> int:
+        """The address of the kernel's first byte."""
+        (word,) = self._part("base", lambda: [self.memory.base.to_bytes(8, "little")])
+        return int.from_bytes(word, "little")
+
+    @cached_property
     def symbols(self) -> Symbols:
         """All symbols. Raises KernelError when the kernel has no table of them."""
         addresses, kinds, names, functions, places = self._part("symbols", self._find_symbols)
@@ -146,7 +152,7 @@ class Facts:
 
     def prepare(self) -> None:
         """Make every part that is not kept yet. Raises KernelError when the kernel lacks what one needs."""
-        for part in ("symbols", "btf", "events", "tracepoints", "_attachable"):
+        for part in ("base", "symbols", "btf", "events", "tracepoints", "_attachable"):
             getattr(self, part)
 
     def _part(self, name: str, make: Callable[[], list[bytes]]) -> list[bytes]:

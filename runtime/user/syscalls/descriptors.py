@@ -6,11 +6,22 @@ import errno
 import struct
 from typing import TYPE_CHECKING
 
+from pyprobe.runtime.machine.memory import W
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.vfs.abi import O_CLOEXEC, O_PATH, SETFL_MASK, guest_open_flags, open_flags
+from pyprobe.runtime.user.vfs.content import MappedContent
 from pyprobe.runtime.user.vfs.open import limit
 from pyprobe.runtime.user.vfs.openfile import OpenFile
 from pyprobe.runtime.user.vfs.pipe import PIPE_BUF, PipeFile
+from pyprobe.runtime.user.vfs.tree import (
+    F_SEAL_EXEC,
+    F_SEAL_FUTURE_WRITE,
+    F_SEAL_GROW,
+    F_SEAL_SEAL,
+    F_SEAL_SHRINK,
+    F_SEAL_WRITE,
+    Regular,
+)
 from pyprobe.runtime.user.words import s32
 
 if TYPE_CHECKING:
@@ -25,6 +36,7 @@ F_DUPFD_CLOEXEC = 1030
 F_SETPIPE_SZ, F_GETPIPE_SZ, F_ADD_SEALS, F_GET_SEALS = 1031, 1032, 1033, 1034
 FD_CLOEXEC = 1
 _FLOCK_SIZE = 32
+_SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE | F_SEAL_EXEC
 _PIPE_MAX_SIZE = 1 << 20
 _CLOSE_RANGE_UNSHARE = 2
 _CLOSE_RANGE_CLOEXEC = 4
@@ -136,8 +148,8 @@ def sys_fcntl(k: Kernel, t: Task, fd: int, cmd: int, arg: int) -> int:
         return int(files.get(arg) is file)
     if cmd in (F_GETPIPE_SZ, F_SETPIPE_SZ):
         return _pipe_size(file, arg if cmd == F_SETPIPE_SZ else None)
-    if cmd == F_GET_SEALS:
-        return 1  # F_SEAL_SEAL: this memory file takes none
+    if cmd in (F_GET_SEALS, F_ADD_SEALS):
+        return _seals(k, file, arg if cmd == F_ADD_SEALS else None)
     raise Errno(errno.EINVAL)
 
 
@@ -153,6 +165,27 @@ def _pipe_size(file: OpenFile, wanted: int | None) -> int:
             raise Errno(errno.EBUSY)
         pipe.capacity = size
     return pipe.capacity
+
+
+def _seals(k: Kernel, file: OpenFile, added: int | None) -> int:
+    inode = file.inode
+    if not isinstance(inode, Regular) or inode.seals < 0:
+        raise Errno(errno.EINVAL)
+    if added is None:
+        return inode.seals
+    if not file.writable:
+        raise Errno(errno.EPERM)
+    if added & ~_SEALS:
+        raise Errno(errno.EINVAL)
+    if inode.seals & F_SEAL_SEAL:
+        raise Errno(errno.EPERM)
+    if added & F_SEAL_WRITE and isinstance(inode.content, MappedContent):
+        backing = inode.content.backing
+        spaces = [process.space for process in k.processes.values() if process.alive]
+        if any(vma.backing is backing and vma.shared and vma.prot & W for space in spaces for vma in space.vmas()):
+            raise Errno(errno.EBUSY)
+    inode.seals |= added
+    return 0
 
 
 def sys_flock(k: Kernel, t: Task, fd: int, cmd: int) -> int:

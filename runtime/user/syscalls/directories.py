@@ -21,6 +21,7 @@ from pyprobe.runtime.user.vfs.abi import (
 )
 from pyprobe.runtime.user.vfs.attributes import DirContext, KStat
 from pyprobe.runtime.user.vfs.inode import Dentry, Inode
+from pyprobe.runtime.user.vfs.inotify import IN_ACCESS, IN_ATTRIB, IN_MODIFY
 from pyprobe.runtime.user.vfs.permission import check, check_owner
 from pyprobe.runtime.user.words import NANOSECONDS, s32
 
@@ -273,6 +274,13 @@ def _writable(inode: Inode) -> None:
         inode.fs.check_writable()
 
 
+def _changed(k: Kernel, dentry: Dentry, event: int) -> None:
+    """An attribute has changed; event: how inotify(7) calls that."""
+    dentry.require().ctime = k.clock.wall()
+    if k.vfs.notifier.any:
+        k.vfs.notifier.event(k, dentry, event)
+
+
 def _chmod(k: Kernel, t: Task, dentry: Dentry, mode: int) -> int:
     inode = dentry.require()
     _writable(inode)
@@ -283,7 +291,7 @@ def _chmod(k: Kernel, t: Task, dentry: Dentry, mode: int) -> int:
     if t.cred.fsuid != 0 and inode.gid != t.cred.fsgid and inode.gid not in t.cred.groups:
         mode &= ~S_ISGID
     inode.mode = inode.kind | mode
-    inode.ctime = k.clock.wall()
+    _changed(k, dentry, IN_ATTRIB)
     return 0
 
 
@@ -319,7 +327,7 @@ def _chown(k: Kernel, t: Task, dentry: Dentry, user: int, group: int) -> int:
         inode.gid = group
     if not inode.is_directory:
         inode.mode &= ~(S_ISUID | (S_ISGID if inode.mode & 0o10 else 0))
-    inode.ctime = k.clock.wall()
+    _changed(k, dentry, IN_ATTRIB)
     return 0
 
 
@@ -355,7 +363,7 @@ def _set_times(k: Kernel, t: Task, dentry: Dentry, times: tuple[int | None, int 
         inode.atime = access
     if modification is not None:
         inode.mtime = modification
-    inode.ctime = now
+    _changed(k, dentry, IN_ATTRIB if None not in times else IN_ACCESS if modification is None else IN_MODIFY)
     return 0
 
 

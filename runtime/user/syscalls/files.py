@@ -7,12 +7,14 @@ import struct
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.user.errors import Block, Errno
+from pyprobe.runtime.user.task import RLIMIT_FSIZE
 from pyprobe.runtime.user.vfs.abi import (
     AT_FDCWD,
     FALLOC_FL_KEEP_SIZE,
     FALLOC_FL_PUNCH_HOLE,
     FALLOC_FL_ZERO_RANGE,
     MAX_RW_COUNT,
+    O_APPEND,
     O_CREAT,
     O_LARGEFILE,
     O_TMPFILE,
@@ -20,8 +22,9 @@ from pyprobe.runtime.user.vfs.abi import (
     O_WRONLY,
     open_flags,
 )
+from pyprobe.runtime.user.vfs.inotify import IN_ACCESS, IN_MODIFY
 from pyprobe.runtime.user.vfs.open import OpenHow
-from pyprobe.runtime.user.vfs.openfile import OpenFile, Position, RegularFile
+from pyprobe.runtime.user.vfs.openfile import OpenFile, Position, RegularFile, cut
 from pyprobe.runtime.user.vfs.pipe import PipeFile
 from pyprobe.runtime.user.words import s64
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.task import Task
 
 _COPY_CHUNK = 1 << 16
+_MFD_CLOEXEC, _MFD_ALLOW_SEALING, _MFD_HUGETLB, _MFD_NOEXEC_SEAL, _MFD_EXEC = 1, 2, 4, 8, 16
 _OPEN_HOW = struct.Struct("<QQQ")
 _KNOWN_OPEN_FLAGS = 0o37777703
 _RWF_KNOWN = 0x3F
@@ -174,7 +178,11 @@ def sys_ftruncate(k: Kernel, t: Task, fd: int, length: int) -> int:
     file = t.process.files.get(fd)
     if s64(length) < 0 or not file.writable:
         raise Errno(errno.EINVAL)
+    if length > file.inode.size() and length > t.process.limits[RLIMIT_FSIZE][0]:
+        cut(k, t, (), 0)
     file.truncate(k, t, length)
+    if k.vfs.notifier.any:
+        k.vfs.notifier.event(k, file.dentry, IN_MODIFY)
     return 0
 
 
@@ -200,9 +208,22 @@ def sys_fallocate(k: Kernel, t: Task, fd: int, mode: int, offset: int, length: i
         while at < min(end, size):
             piece = bytes(min(_COPY_CHUNK, min(end, size) - at))
             at += file.inode.write((memoryview(piece),), at)
+    if not mode & FALLOC_FL_PUNCH_HOLE and end - size > k.vfs.disk.limit - k.vfs.disk.used:
+        raise Errno(errno.ENOSPC)
     if end > size and not mode & FALLOC_FL_KEEP_SIZE:
         file.truncate(k, t, end)
+    if not mode & FALLOC_FL_PUNCH_HOLE:
+        _allocate(file, offset, min(end, file.inode.size()))
     return 0
+
+
+def _allocate(file: RegularFile, at: int, end: int) -> None:
+    """Fill the holes of a part of a file with zeros that take room."""
+    while at < end:
+        at = file.inode.content.next_hole(at)
+        data = file.inode.content.next_data(at) if at < end else end
+        while at < min(data, end):
+            at += file.inode.write((memoryview(bytes(min(_COPY_CHUNK, data - at, end - at))),), at)
 
 
 def sys_fsync(k: Kernel, t: Task, fd: int) -> int:
@@ -264,6 +285,9 @@ def _move(k: Kernel, t: Task, source: OpenFile, source_at: Position, target: Ope
             raise
         source_at.value = start + put
         done += put
+        if k.vfs.notifier.any:
+            k.vfs.notifier.event(k, source.dentry, IN_ACCESS)
+            k.vfs.notifier.event(k, target.dentry, IN_MODIFY)
         if put < got:
             break
     return done
@@ -271,6 +295,8 @@ def _move(k: Kernel, t: Task, source: OpenFile, source_at: Position, target: Ope
 
 def sys_sendfile64(k: Kernel, t: Task, out_fd: int, in_fd: int, offset: int, count: int) -> int:
     source, target = t.process.files.get(in_fd), t.process.files.get(out_fd)
+    if target.flags & O_APPEND:
+        raise Errno(errno.EINVAL)
     if not source.readable or not target.writable:
         raise Errno(errno.EBADF)
     if not isinstance(source, RegularFile) and not source.seekable:
@@ -316,9 +342,11 @@ def sys_copy_file_range(k: Kernel, t: Task, fd_in: int, off_in: int, fd_out: int
 
 
 def sys_memfd_create(k: Kernel, t: Task, uname: int, flags: int) -> int:
-    if flags & 0xFFFFFFFF & ~0x1F:
+    if flags & 0xFFFFFFFF & ~(_MFD_CLOEXEC | _MFD_ALLOW_SEALING | _MFD_HUGETLB | _MFD_NOEXEC_SEAL | _MFD_EXEC):
         raise Errno(errno.EINVAL)
     name = t.space.cstring(uname, 250)
-    return k.vfs.memfd(k, t, name, close_on_exec=bool(flags & 1))
+    if len(name) > 249:
+        raise Errno(errno.EINVAL)
+    return k.vfs.memfd(k, t, name, close_on_exec=bool(flags & _MFD_CLOEXEC), sealing=bool(flags & _MFD_ALLOW_SEALING))
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from errno import EACCES, EEXIST, EFAULT, EINVAL, ENOMEM
+from errno import EACCES, EEXIST, EFAULT, EINVAL, ENOMEM, EPERM
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import PAGE, AddressSpace, R, Vma, W, X
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.functions import kernel_function
 from pyprobe.runtime.user.task import RLIMIT_AS, RLIMIT_DATA
+from pyprobe.runtime.user.vfs.tree import F_SEAL_FUTURE_WRITE, F_SEAL_WRITE, Regular
 from pyprobe.runtime.user.words import U64, align_down, align_up, s32
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ MAP_FIXED, MAP_ANONYMOUS, MAP_GROWSDOWN, MAP_FIXED_NOREPLACE = 0x10, 0x20, 0x100
 MREMAP_MAYMOVE, MREMAP_FIXED, MREMAP_DONTUNMAP = 1, 2, 4
 MADV_DONTNEED, MADV_FREE, MADV_REMOVE = 4, 8, 9
 MADV_KNOWN = frozenset({0, 1, 2, 3, 4, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 25})
+_WRITE_SEALS = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE
 MAX_MAP_COUNT = 65530  # vm.max_map_count
 MINIMUM_ADDRESS = 0x10000  # vm.mmap_min_addr
 TOP = 0x7FFF_FFFF_F000
@@ -76,7 +78,12 @@ def do_mmap(
     if file is not None:
         if not file.readable or (shared and prot & PROT_WRITE and not file.writable):
             raise Errno(EACCES)
-        backing = file.backing(shared_writable=bool(shared and file.writable))
+        if shared and file.writable and isinstance(file.inode, Regular) and file.inode.seals & _WRITE_SEALS and file.inode.seals > 0:
+            if prot & PROT_WRITE:
+                raise Errno(EPERM)
+            backing = file.backing(shared_writable=False)
+        else:
+            backing = file.backing(shared_writable=bool(shared and file.writable))
     if flags & (MAP_FIXED | MAP_FIXED_NOREPLACE):
         if addr % PAGE:
             raise Errno(EINVAL)

@@ -10,7 +10,7 @@ from pyprobe.runtime.machine.memory import R
 from pyprobe.runtime.user.errors import Block, Errno
 from pyprobe.runtime.user.functions import kernel_function
 from pyprobe.runtime.user.syscalls.files import _move
-from pyprobe.runtime.user.vfs.abi import MAX_RW_COUNT, O_CLOEXEC, O_DIRECT, O_NONBLOCK
+from pyprobe.runtime.user.vfs.abi import MAX_RW_COUNT, O_CLOEXEC, O_DIRECT, O_NONBLOCK, open_flags
 from pyprobe.runtime.user.vfs.open import limit
 from pyprobe.runtime.user.vfs.openfile import OpenFile, Position
 from pyprobe.runtime.user.vfs.pipe import PipeFile, new_pipe
@@ -19,6 +19,9 @@ from pyprobe.runtime.user.vfs.readwrite import io_vectors
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
     from pyprobe.runtime.user.task import Task
+
+
+SPLICE_F_NONBLOCK = 2
 
 
 @kernel_function("int do_pipe2(int *fildes, int flags)")
@@ -50,7 +53,7 @@ def sys_pipe(k: Kernel, t: Task, fildes: int) -> int:
 
 
 def sys_pipe2(k: Kernel, t: Task, fildes: int, flags: int) -> int:
-    result: int = k.do_pipe2(fildes, flags & 0xFFFFFFFF)
+    result: int = k.do_pipe2(fildes, open_flags(t.process.arch, flags & 0xFFFFFFFF))
     return result
 
 
@@ -77,6 +80,8 @@ def sys_splice(k: Kernel, t: Task, fd_in: int, off_in: int, fd_out: int, off_out
             pipe = target.pipe
             raise Block(lambda: pipe.room > 0 or not pipe.readers, why="room in a pipe")
     if isinstance(source, PipeFile):
+        if not source.pipe.data and source.pipe.writers and flags & SPLICE_F_NONBLOCK:
+            raise Errno(errno.EAGAIN)
         count = min(count, len(source.pipe.data) or 1)
     moved = _move(k, t, source, source_at, target, target_at, count)
     for address, position in ((off_in, source_at), (off_out, target_at)):

@@ -19,7 +19,7 @@ from pyprobe.runtime.user.fork import (
 from pyprobe.runtime.user.signals import CLD_CONTINUED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, NSIG, Sig
 from pyprobe.runtime.user.syscalls.pidfd import process_of
 from pyprobe.runtime.user.syscalls.seccomp import sys_seccomp
-from pyprobe.runtime.user.task import COMM_LENGTH
+from pyprobe.runtime.user.task import COMM_LENGTH, DEFAULT_TIMER_SLACK
 from pyprobe.runtime.user.vfs.abi import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 from pyprobe.runtime.user.words import U32, s32, timeval
 
@@ -307,7 +307,7 @@ def sys_prctl(k: Kernel, t: Task, option: int, arg2: int, arg3: int, arg4: int, 
     elif option == PR_GET_SECCOMP:
         return 2 if t.seccomp is not None else 0
     elif option == PR_GET_TIMERSLACK:
-        return 50_000
+        return t.process.timer_slack
     elif option == PR_CAPBSET_READ:
         if arg2 > LAST_CAPABILITY:
             raise Errno(EINVAL)
@@ -318,7 +318,9 @@ def sys_prctl(k: Kernel, t: Task, option: int, arg2: int, arg3: int, arg4: int, 
         process.keep_caps = bool(arg2)
     elif option == PR_GET_KEEPCAPS:
         return int(process.keep_caps)
-    elif option not in (PR_SET_TIMERSLACK, PR_SET_THP_DISABLE, PR_GET_THP_DISABLE, PR_GET_SECUREBITS):
+    elif option == PR_SET_TIMERSLACK:
+        process.timer_slack = arg2 or DEFAULT_TIMER_SLACK
+    elif option not in (PR_SET_THP_DISABLE, PR_GET_THP_DISABLE, PR_GET_SECUREBITS):
         raise Errno(EINVAL)
     return 0
 

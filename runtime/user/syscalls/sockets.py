@@ -12,10 +12,11 @@ from pyprobe.runtime.user.errors import Block, Errno
 from pyprobe.runtime.user.vfs import sockaddr
 from pyprobe.runtime.user.vfs.abi import O_CLOEXEC, O_NONBLOCK
 from pyprobe.runtime.user.vfs.inet import TcpSocket, UdpSocket
+from pyprobe.runtime.user.vfs.netlink import NETLINK_ROUTE, NetlinkSocket
 from pyprobe.runtime.user.vfs.open import install, limit
 from pyprobe.runtime.user.vfs.openfile import OpenFile
 from pyprobe.runtime.user.vfs.readwrite import io_vectors, views
-from pyprobe.runtime.user.vfs.sockaddr import AF_INET, AF_INET6, AF_UNIX, Address
+from pyprobe.runtime.user.vfs.sockaddr import AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, Address
 from pyprobe.runtime.user.vfs.socket import (
     MSG_CMSG_CLOEXEC,
     MSG_CTRUNC,
@@ -30,6 +31,7 @@ from pyprobe.runtime.user.vfs.socket import (
     SO_SNDBUF,
     SO_TYPE,
     SOCK_DGRAM,
+    SOCK_RAW,
     SOCK_SEQPACKET,
     SOCK_STREAM,
     SOL_SOCKET,
@@ -60,6 +62,7 @@ _SOCKADDR_MAX: Final = 128
 #: (family, type) -> (protocols that may be named, the one it is)
 _INET_PROTOCOLS: Final = {SOCK_STREAM: ((0, IPPROTO_TCP), IPPROTO_TCP), SOCK_DGRAM: ((0, IPPROTO_UDP), IPPROTO_UDP)}
 _TCP_INFO: Final = 11
+_LAST_OPTION: Final = 83  # SO_* numbers of asm-generic/socket.h end here
 _READ_ONLY: Final = (SO_TYPE, SO_PROTOCOL, SO_DOMAIN, SO_ERROR, SO_ACCEPTCONN)
 
 
@@ -75,11 +78,17 @@ def _new(k: Kernel, family: int, type: int, protocol: int, flags: int) -> Socket
     if family in (AF_INET, AF_INET6):
         known = _INET_PROTOCOLS.get(type)
         if known is None:
-            raise Errno(errno.EPERM if type == 3 else errno.ESOCKTNOSUPPORT)  # raw sockets: nothing to look at
+            raise Errno(errno.EPERM if type == SOCK_RAW else errno.ESOCKTNOSUPPORT)  # raw sockets: nothing to look at
         if protocol not in known[0]:
             raise Errno(errno.EPROTONOSUPPORT)
         kind = TcpSocket if type == SOCK_STREAM else UdpSocket
         return kind(k, type, known[1], flags, family)
+    if family == AF_NETLINK:
+        if type not in (SOCK_RAW, SOCK_DGRAM):
+            raise Errno(errno.ESOCKTNOSUPPORT)
+        if protocol != NETLINK_ROUTE:
+            raise Errno(errno.EPROTONOSUPPORT)
+        return NetlinkSocket(k, type, protocol, flags)
     raise Errno(errno.EAFNOSUPPORT)
 
 
@@ -302,7 +311,11 @@ def sys_recvfrom(k: Kernel, t: Task, fd: int, ubuf: int, size: int, flags: int, 
     for file in message.files:
         file.release(k)
     if addr and (isinstance(socket, DatagramSocket) or socket.family == AF_UNIX):
-        _tell_address(t, socket, message.address or b"" if socket.family == AF_UNIX else message.address, addr, addr_len)
+        if socket.family == AF_UNIX and not message.address:
+            if addr_len:
+                t.space.put_u32(addr_len, 0)  # the sender has no name
+        else:
+            _tell_address(t, socket, message.address, addr, addr_len)
     return count
 
 
@@ -384,6 +397,8 @@ def sys_setsockopt(k: Kernel, t: Task, fd: int, level: int, optname: int, optval
     if name in ((SOL_SOCKET, SO_SNDBUF), (SOL_SOCKET, SO_RCVBUF)) and length >= 4:
         value = struct.pack("<i", 2 * min(max(int.from_bytes(value[:4], "little", signed=True), 2304), _BUFFER_SIZE))
     if name[0] == SOL_SOCKET and name[1] in _READ_ONLY:
+        raise Errno(errno.ENOPROTOOPT)
+    if name[0] == SOL_SOCKET and not 0 < name[1] <= _LAST_OPTION:
         raise Errno(errno.ENOPROTOOPT)
     socket.options[name] = value
     return 0

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import struct
-from errno import EFAULT, EINVAL, ENOSYS, EPERM, ESRCH
+from errno import E2BIG, EACCES, EFAULT, EINVAL, EPERM, ESRCH
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import PAGE, MemoryFault
 from pyprobe.runtime.user.abi import ABIS
 from pyprobe.runtime.user.errors import Errno
+from pyprobe.runtime.user.rseq import register as register_rseq
 from pyprobe.runtime.user.syscalls.time import process_cpu_time, task_cpu_time
 from pyprobe.runtime.user.task import DEFAULT_LIMITS, RLIMIT_NOFILE
+from pyprobe.runtime.user.vfs.sysctl import HOSTNAME, RELEASE, VERSION
 from pyprobe.runtime.user.words import NANOSECONDS, U32, s32, timespec, timeval
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
     from pyprobe.runtime.user.task import Process, Task
 
-SYSNAME, NODENAME, RELEASE, VERSION, DOMAINNAME = b"Linux", b"pyprobe", b"6.1.0", b"#1 SMP PREEMPT_DYNAMIC", b"(none)"
+SYSNAME, DOMAINNAME = b"Linux", b"(none)"
 CPUS = 1
 GRND_KNOWN = 7
+GRND_EXCLUSIVE = 6  # GRND_RANDOM and GRND_INSECURE do not go together
 RUSAGE_SELF, RUSAGE_CHILDREN, RUSAGE_THREAD = 0, -1, 1
 PRIO_PROCESS, PRIO_PGRP, PRIO_USER = range(3)
 NR_OPEN = 1 << 20  # fs.nr_open
@@ -27,7 +30,7 @@ NR_OPEN = 1 << 20  # fs.nr_open
 
 def sys_newuname(k: Kernel, t: Task, name: int) -> int:
     """uname(2)."""
-    parts = (SYSNAME, NODENAME, RELEASE, VERSION, ABIS[t.process.arch].machine, DOMAINNAME)
+    parts = (SYSNAME, HOSTNAME, RELEASE, VERSION, ABIS[t.process.arch].machine, DOMAINNAME)
     t.space.write(name, b"".join(part.ljust(65, b"\0") for part in parts))
     return 0
 
@@ -51,7 +54,7 @@ def sys_sysinfo(k: Kernel, t: Task, info: int) -> int:
 
 def sys_getrandom(k: Kernel, t: Task, buf: int, count: int, flags: int) -> int:
     """getrandom(2): the next bytes of the machine's seeded generator."""
-    if flags & U32 & ~GRND_KNOWN:
+    if flags & U32 & ~GRND_KNOWN or flags & GRND_EXCLUSIVE == GRND_EXCLUSIVE:
         raise Errno(EINVAL)
     done = 0
     count = min(count, 0x7FFFF000)
@@ -120,7 +123,7 @@ def sys_getrusage(k: Kernel, t: Task, who: int, ru: int) -> int:
     else:
         raise Errno(EINVAL)
     resident = 0 if who == RUSAGE_CHILDREN else len(t.space.pages) * PAGE // 1024
-    t.space.write(ru, (timeval(used) + timeval(0) + struct.pack("<q", resident)).ljust(144, b"\0"))
+    t.space.write(ru, (timeval(used) + timeval(0) + struct.pack("<q24xq", resident, resident // (PAGE // 1024))).ljust(144, b"\0"))
     return 0
 
 
@@ -159,6 +162,8 @@ def sys_sched_setaffinity(k: Kernel, t: Task, pid: int, length: int, mask: int) 
 
 def sys_sched_getscheduler(k: Kernel, t: Task, pid: int) -> int:
     """sched_getscheduler(2): SCHED_OTHER."""
+    if s32(pid) < 0:
+        raise Errno(EINVAL)
     _task(k, t, pid)
     return 0
 
@@ -166,7 +171,8 @@ def sys_sched_getscheduler(k: Kernel, t: Task, pid: int) -> int:
 def sys_sched_setscheduler(k: Kernel, t: Task, pid: int, policy: int, param: int) -> int:
     """sched_setscheduler(2): accepted, without effect."""
     _task(k, t, pid)
-    if not 0 <= s32(policy) & 0xFFFF <= 6:
+    kind, priority = s32(policy) & 0xFFFF, t.space.u32(param)
+    if kind > 6 or (1 <= priority <= 99) != (kind in (1, 2)):
         raise Errno(EINVAL)
     return 0
 
@@ -186,14 +192,43 @@ def sys_sched_setparam(k: Kernel, t: Task, pid: int, param: int) -> int:
     return 0
 
 
+SCHED_ATTR_SIZE = 48  # SCHED_ATTR_SIZE_VER0
+
+
+def sys_sched_getattr(k: Kernel, t: Task, pid: int, attr: int, size: int, flags: int) -> int:
+    """sched_getattr(2): SCHED_OTHER with the process's nice value."""
+    if size & U32 < SCHED_ATTR_SIZE or flags & U32:
+        raise Errno(EINVAL)
+    nice = _task(k, t, pid).process.nice
+    t.space.write(attr, struct.pack("<IIQiI", SCHED_ATTR_SIZE, 0, 0, nice, 0).ljust(SCHED_ATTR_SIZE, b"\0"))
+    return 0
+
+
+def sys_sched_setattr(k: Kernel, t: Task, pid: int, attr: int, flags: int) -> int:
+    """sched_setattr(2): the nice value is kept, the policy has no effect."""
+    size, policy, _, nice, _ = struct.unpack("<IIQiI", t.space.read(attr, 24))
+    if flags & U32 or policy > 6:
+        raise Errno(EINVAL)
+    if size and size < SCHED_ATTR_SIZE:
+        raise Errno(E2BIG)
+    _task(k, t, pid).process.nice = max(-20, min(19, nice))
+    return 0
+
+
 def sys_sched_get_priority_max(k: Kernel, t: Task, policy: int) -> int:
     """sched_get_priority_max(2)."""
-    return 99 if s32(policy) in (1, 2) else 0
+    return _priority(policy, 99)
+
+
+def _priority(policy: int, real_time: int) -> int:
+    if s32(policy) not in (0, 1, 2, 3, 5, 6):
+        raise Errno(EINVAL)
+    return real_time if s32(policy) in (1, 2) else 0
 
 
 def sys_sched_get_priority_min(k: Kernel, t: Task, policy: int) -> int:
     """sched_get_priority_min(2)."""
-    return 1 if s32(policy) in (1, 2) else 0
+    return _priority(policy, 1)
 
 
 def sys_sched_rr_get_interval(k: Kernel, t: Task, pid: int, interval: int) -> int:
@@ -235,7 +270,10 @@ def sys_getpriority(k: Kernel, t: Task, which: int, who: int) -> int:
 def sys_setpriority(k: Kernel, t: Task, which: int, who: int, niceval: int) -> int:
     """setpriority(2): kept and shown, without effect on scheduling."""
     for process in _prioritised(k, t, which, who):
-        process.nice = max(-20, min(19, s32(niceval)))
+        nice = max(-20, min(19, s32(niceval)))
+        if nice < process.nice and t.euid:
+            raise Errno(EACCES)
+        process.nice = nice
     return 0
 
 
@@ -258,8 +296,8 @@ def sys_personality(k: Kernel, t: Task, personality: int) -> int:
 
 
 def sys_rseq(k: Kernel, t: Task, rseq: int, length: int, flags: int, signature: int) -> int:
-    """rseq(2): C libraries do without it."""
-    raise Errno(ENOSYS)
+    """rseq(2)."""
+    return register_rseq(t, rseq, length & U32, s32(flags), signature & U32)
 
 
 def sys_syslog(k: Kernel, t: Task, kind: int, buf: int, length: int) -> int:

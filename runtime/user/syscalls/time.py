@@ -86,10 +86,12 @@ def sys_clock_getres(k: Kernel, t: Task, which: int, tp: int) -> int:
 
 def sys_clock_settime(k: Kernel, t: Task, which: int, tp: int) -> int:
     """clock_settime(2): the machine's time is not the guest's to set."""
+    raise Errno(EPERM if s32(which) == CLOCK_REALTIME else EINVAL)
+
+
+def sys_settimeofday(k: Kernel, t: Task, tv: int, tz: int) -> int:
+    """settimeofday(2)."""
     raise Errno(EPERM)
-
-
-sys_settimeofday = sys_clock_settime
 
 
 def sys_gettimeofday(k: Kernel, t: Task, tv: int, tz: int) -> int:

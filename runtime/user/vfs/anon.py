@@ -38,7 +38,14 @@ def fill(views: Views, data: bytes) -> int:
     return done
 
 
-class EventFile(OpenFile):
+class _Unseekable(OpenFile):
+    """Files whose lseek(2) succeeds without effect (noop_llseek)."""
+
+    def seek(self, k: Kernel, t: Task, offset: int, whence: int) -> int:
+        return 0
+
+
+class EventFile(_Unseekable):
     """An eventfd counter; `semaphore`: each read takes one."""
 
     def __init__(self, dentry: Dentry, flags: int, count: int, *, semaphore: bool) -> None:
@@ -80,7 +87,7 @@ class EventFile(OpenFile):
         return self._added, self._taken
 
 
-class TimerFile(OpenFile):
+class TimerFile(_Unseekable):
     """A timerfd.
 
     Args:
@@ -150,7 +157,7 @@ class TimerFile(OpenFile):
         return self._edges, 0
 
 
-class SignalFile(OpenFile):
+class SignalFile(_Unseekable):
     """A signalfd: takes the pending signals of whoever reads it; `mask` has bit n-1 for signal n."""
 
     def __init__(self, dentry: Dentry, flags: int, mask: int) -> None:

@@ -16,6 +16,7 @@ from pyprobe.runtime.user.vfs.abi import (
     AT_SYMLINK_NOFOLLOW,
 )
 from pyprobe.runtime.user.vfs.inode import Dentry
+from pyprobe.runtime.user.vfs.inotify import IN_ACCESS
 from pyprobe.runtime.user.vfs.openfile import OpenFile
 from pyprobe.runtime.user.vfs.permission import permitted
 from pyprobe.runtime.user.vfs.stat import Stat
@@ -91,6 +92,8 @@ def vfs_statx(k: Kernel, dfd: int, filename: bytes, flags: int, stat: KStat, req
         raise Errno(errno.EINVAL)
     if not filename and flags & AT_EMPTY_PATH:
         target = t.process.fs.cwd if s32(dfd) == AT_FDCWD else t.process.files.get(dfd)
+    elif not filename:
+        raise Errno(errno.ENOENT)
     else:
         target = k.vfs.walk(k, t, dfd, filename).find(filename, follow=not flags & AT_SYMLINK_NOFOLLOW)
     k.vfs_getattr(target, stat, request_mask, flags)
@@ -102,6 +105,8 @@ def iterate_dir(k: Kernel, file: OpenFile, ctx: DirContext) -> int:
     """The next entries of an open directory."""
     assert k.current is not None
     ctx.data = file.getdents(k, k.current, ctx.room)
+    if k.vfs.notifier.any:
+        k.vfs.notifier.event(k, file.dentry, IN_ACCESS)
     return 0
 
 

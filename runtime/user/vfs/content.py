@@ -68,6 +68,20 @@ class Content(Protocol):
     def release(self) -> None:
         """Nobody needs the bytes any more."""
 
+    def blocks(self) -> int:
+        """What the bytes take, in units of 512 bytes; holes take nothing."""
+
+    def next_data(self, offset: int) -> int:
+        """Where bytes that are not in a hole begin, from `offset` on; the size if there are none."""
+
+    def next_hole(self, offset: int) -> int:
+        """Where the next hole begins; the end of the file counts as one."""
+
+
+def _whole(size: int) -> int:
+    """Blocks of a file without holes."""
+    return _pages(size) * (PAGE // 512)
+
 
 class HostContent:
     """Bytes of a host file, as they are when they are read.
@@ -103,6 +117,21 @@ class HostContent:
     def truncate(self, size: int) -> None:
         raise Errno(errno.EROFS)
 
+    def blocks(self) -> int:
+        return _whole(self.size)
+
+    def next_data(self, offset: int) -> int:
+        return self._seek(offset, os.SEEK_DATA)
+
+    def next_hole(self, offset: int) -> int:
+        return self._seek(offset, os.SEEK_HOLE)
+
+    def _seek(self, offset: int, whence: int) -> int:
+        try:
+            return min(self.size, os.lseek(self.descriptor(), offset, whence))
+        except OSError:
+            return self.size
+
     def let_go(self) -> None:
         """Close the descriptor; a later read opens it again."""
         if self._descriptor >= 0:
@@ -131,7 +160,7 @@ class HostContent:
 
 
 class MemoryContent:
-    """Bytes of a file that the guest made or changed and that nothing maps."""
+    """Bytes of a file that the guest made or changed and that nothing maps: without holes of a page or more."""
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
@@ -169,6 +198,15 @@ class MemoryContent:
             self._bytes.extend(bytes(size - self.size))
         self.size = size
 
+    def blocks(self) -> int:
+        return _whole(self.size)
+
+    def next_data(self, offset: int) -> int:
+        return offset
+
+    def next_hole(self, offset: int) -> int:
+        return self.size
+
     def bytes(self) -> memoryview:
         """All bytes; the caller lets go of the view before the next change."""
         return memoryview(self._bytes)
@@ -180,7 +218,9 @@ class MemoryContent:
 
 
 class MappedContent:
-    """Bytes of a file that is or was mapped, in physical memory: the backing's pages are the file.
+    """Bytes of a file that is or was mapped, or has holes, in physical memory: the backing's pages are the file.
+
+    Pages nobody has written are holes: they read as zeros and take no room.
 
     Args:
         charged: bytes that count against `disk` already.
@@ -198,16 +238,38 @@ class MappedContent:
     def read(self, views: Views, offset: int) -> int:
         done = 0
         for view in views:
-            piece = self.backing.read(offset + done, len(view)) if offset + done < self.size else b""
+            piece = self._piece(offset + done, min(len(view), self.size - offset - done))
             view[: len(piece)] = piece
             done += len(piece)
             if len(piece) < len(view):
                 break
         return done
 
+    def _piece(self, offset: int, count: int) -> bytes:
+        parts: list[bytes] = []
+        while count > 0:
+            filled = self.backing.present(offset // PAGE)
+            end = min(offset + count, self._turn(offset // PAGE, filled) * PAGE)
+            parts.append(self.backing.read(offset, end - offset) if filled else bytes(end - offset))
+            count -= end - offset
+            offset = end
+        return b"".join(parts)
+
+    def _turn(self, page: int, filled: bool) -> int:
+        """The first page after `page` that is not as it is."""
+        if not filled:
+            return self.backing.next_present(page + 1)
+        page += 1
+        while page < self.backing.pages and self.backing.present(page):
+            page += 1
+        return page
+
     def write(self, views: Views, offset: int) -> int:
         total = sum(map(len, views))
-        self._reach(offset + total)
+        present = self.backing.present
+        new = sum(not present(page) for page in range(offset // PAGE, _pages(offset + total))) * PAGE if total else 0
+        self._disk.charge(new)
+        self._charged += new
         if offset > self.size:
             self.backing.resize(offset)
         for view in views:
@@ -216,17 +278,29 @@ class MappedContent:
         return total
 
     def truncate(self, size: int) -> None:
-        self._reach(size)
         if size < self.size:
             # What a cut takes away must not come back from the host when the file grows again.
             for index in range(size // PAGE, _pages(self.size)):
-                self.backing.frame(index)
+                if self.backing.present(index):
+                    self.backing.frame(index)
         self.backing.resize(size)
 
-    def _reach(self, size: int) -> None:
-        if size > self._charged:
-            self._disk.charge(size - self._charged)
-            self._charged = size
+    def blocks(self) -> int:
+        backing, count, page = self.backing, 0, 0
+        while page < backing.pages:
+            page = backing.next_present(page)
+            end = self._turn(page, True) if page < backing.pages else page
+            count += end - page
+            page = end
+        return count * (PAGE // 512)
+
+    def next_data(self, offset: int) -> int:
+        return max(offset, min(self.size, self.backing.next_present(offset // PAGE) * PAGE))
+
+    def next_hole(self, offset: int) -> int:
+        if not self.backing.present(offset // PAGE):
+            return offset
+        return min(self.size, self._turn(offset // PAGE, True) * PAGE)
 
     def release(self) -> None:
         self._disk.charge(-self._charged)

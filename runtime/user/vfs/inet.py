@@ -30,6 +30,7 @@ class Network:
     """Who is bound to what on one machine."""
 
     def __init__(self) -> None:
+        self.netlink_ports: set[int] = set()
         self.abstract: dict[bytes, Socket] = {}  # UNIX sockets without a file
         self._bound: dict[tuple[int, int], list[Socket]] = {}  # (type, port)
         self._next_port = FIRST_PORT
@@ -46,6 +47,10 @@ class Network:
             raise Errno(errno.EADDRINUSE)
         self._bound.setdefault((socket.type, address.port), []).append(socket)
         return address
+
+    def free_netlink_port(self) -> int:
+        """A port for a netlink socket whose process has one with its own id already (netlink_autobind)."""
+        return next(port for port in range(0xFFFFF000, 0, -1) if port not in self.netlink_ports)
 
     def release(self, socket: Socket) -> None:
         """A socket is closed: its port is free again."""

@@ -162,7 +162,7 @@ class Inode:
 class Dentry:
     """One name in a directory; `inode` None: it leads nowhere. Only whiteouts are kept without an inode."""
 
-    __slots__ = ("__weakref__", "charged", "children", "inode", "mounted", "name", "parent", "removed")
+    __slots__ = ("__weakref__", "charged", "children", "inode", "linkable", "mounted", "name", "parent", "removed")
 
     def __init__(self, parent: Dentry | None, name: bytes, inode: Inode | None) -> None:
         self.parent = self if parent is None else parent
@@ -171,6 +171,7 @@ class Dentry:
         self.children: dict[bytes, Dentry] = {}
         self.mounted = False
         self.removed = False
+        self.linkable = False  # has no name (O_TMPFILE), but may get one
         self.charged = False  # made by the guest: it counts against the room for files
 
     def require(self) -> Inode:

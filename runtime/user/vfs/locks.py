@@ -44,6 +44,7 @@ class Locks:
         self.any = False
         self._flocks: dict[Inode, list[Lock]] = {}
         self._records: dict[Inode, list[Lock]] = {}
+        self._waiting: dict[object, tuple[Lock, list[Lock]]] = {}  # by owner: the record lock it waits for, and those of that file
 
     def flock(self, t: Task, file: OpenFile, operation: int) -> None:
         """flock(2).
@@ -90,6 +91,7 @@ class Locks:
             raise Errno(errno.EINVAL)
         held = self._records.setdefault(file.inode, [])
         wanted = Lock(file if by_file else t.process.files, -1 if by_file else t.process.pid, kind == F_WRLCK, start, end)
+        self._stop_waiting(wanted.owner)
         blocking = next((lock for lock in held if wanted.conflicts(lock)), None)
         if test:
             if kind == F_UNLCK or blocking is None:
@@ -103,7 +105,13 @@ class Locks:
             if blocking is not None:
                 if not wait:
                     raise Errno(errno.EAGAIN)
-                raise Block(lambda: not any(wanted.conflicts(lock) for lock in held), why="a record lock")
+                if not by_file:
+                    self._wait(wanted, held)
+                raise Block(
+                    lambda: not any(wanted.conflicts(lock) for lock in held),
+                    why="a record lock",
+                    interrupted=lambda: self._stop_waiting(wanted.owner),
+                )
         kept: list[Lock] = []
         for lock in held:
             if lock.owner is not wanted.owner or lock.end < start or lock.start > end:
@@ -118,6 +126,22 @@ class Locks:
             self.any = True
         held[:] = sorted(kept, key=lambda lock: lock.start)
         return argument
+
+    def _wait(self, wanted: Lock, held: list[Lock]) -> None:
+        """An owner begins to wait. Raises Errno(EDEADLK) if whoever has the lock waits for this owner, perhaps through others."""
+        at: tuple[Lock, list[Lock]] | None = (wanted, held)
+        for _ in range(len(self._waiting) + 1):
+            if at is None:
+                break
+            lock, others = at
+            holder = next((other.owner for other in others if lock.conflicts(other)), None)
+            if holder is wanted.owner:
+                raise Errno(errno.EDEADLK)
+            at = self._waiting.get(holder)
+        self._waiting[wanted.owner] = (wanted, held)
+
+    def _stop_waiting(self, owner: object) -> None:
+        self._waiting.pop(owner, None)
 
     def close(self, file: OpenFile, table: object) -> None:
         """A descriptor of `file` is closed: its process's record locks go, and with the last one the file's own."""

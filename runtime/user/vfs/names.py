@@ -12,6 +12,7 @@ from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.vfs.abi import RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT, S_IFREG, S_ISGID, W_OK, X_OK
 from pyprobe.runtime.user.vfs.content import MemoryContent
 from pyprobe.runtime.user.vfs.inode import Dentry, Inode
+from pyprobe.runtime.user.vfs.inotify import IN_CREATE
 from pyprobe.runtime.user.vfs.permission import check, check_delete
 from pyprobe.runtime.user.vfs.tree import Directory, Regular, Special, Symlink, TreeFileSystem
 from pyprobe.runtime.user.vfs.walk import Place
@@ -69,6 +70,8 @@ def attach(k: Kernel, dentry: Dentry, inode: Inode) -> None:
     parent.touch(k.clock.wall())
     if inode.is_directory:
         parent.nlink += 1
+    if k.vfs.notifier.any:
+        k.vfs.notifier.entry(k, dentry, inode, IN_CREATE)
 
 
 def create(k: Kernel, t: Task, dentry: Dentry, mode: int) -> Inode:
@@ -124,14 +127,18 @@ def link(k: Kernel, t: Task, old: Dentry, dentry: Dentry) -> None:
         raise Errno(errno.EXDEV)
     if inode.is_directory:
         raise Errno(errno.EPERM)
+    if inode.nlink == 0 and not old.linkable:
+        raise Errno(errno.ENOENT)
     if inode.nlink >= MAX_LINKS:
         raise Errno(errno.EMLINK)
     attach(k, dentry, inode)
     inode.nlink += 1
     inode.ctime = k.clock.wall()
+    if k.vfs.notifier.any:
+        k.vfs.notifier.links(k, inode)
 
 
-def _forget(k: Kernel, dentry: Dentry, inode: Inode) -> None:
+def _forget(k: Kernel, dentry: Dentry, inode: Inode, *, replaced: bool = False) -> None:
     """Take one name away from `inode`, which `dentry` led to; open files that came through it keep a removed dentry."""
     now = k.clock.wall()
     inode.nlink -= 1
@@ -147,6 +154,8 @@ def _forget(k: Kernel, dentry: Dentry, inode: Inode) -> None:
         inode.fs.disk.charge(-NAME_COST)
         dentry.charged = False
     white_out(dentry.parent, dentry.name)
+    if k.vfs.notifier.any and not replaced:
+        k.vfs.notifier.unlinked(k, dentry, inode, replaced=False)
 
 
 def white_out(directory: Dentry, name: bytes) -> Dentry:
@@ -235,9 +244,13 @@ def rename(k: Kernel, t: Task, old: Dentry, new: Dentry, flags: int) -> None:
         _exchange(k, old, new)
         return
     if target is not None:
-        _forget(k, new, target)
+        _forget(k, new, target, replaced=True)
     at, name = old.parent, old.name
     _place_at(k, old, new.parent, new.name)
+    if k.vfs.notifier.any:
+        k.vfs.notifier.moved(k, old, (at, name))
+        if target is not None:
+            k.vfs.notifier.unlinked(k, new, target, replaced=True)
     gone = white_out(at, name)
     if flags & RENAME_WHITEOUT:
         mknod(k, t, gone, 0o020000)
@@ -258,6 +271,9 @@ def _place_at(k: Kernel, dentry: Dentry, parent: Dentry, name: bytes) -> None:
 
 
 def _exchange(k: Kernel, one: Dentry, other: Dentry) -> None:
-    place = one.parent, one.name
-    _place_at(k, one, other.parent, other.name)
+    place, other_place = (one.parent, one.name), (other.parent, other.name)
+    _place_at(k, one, *other_place)
     _place_at(k, other, *place)
+    if k.vfs.notifier.any:
+        k.vfs.notifier.moved(k, one, place)
+        k.vfs.notifier.moved(k, other, other_place)

@@ -26,6 +26,7 @@ from pyprobe.runtime.user.vfs.abi import (
     X_OK,
 )
 from pyprobe.runtime.user.vfs.inode import Dentry, Inode
+from pyprobe.runtime.user.vfs.inotify import IN_MODIFY, IN_OPEN
 from pyprobe.runtime.user.vfs.openfile import OpenFile, PathFile
 from pyprobe.runtime.user.vfs.permission import check, check_owner
 from pyprobe.runtime.user.vfs.table import FileTable
@@ -105,6 +106,7 @@ def do_filp_open(k: Kernel, dfd: int, pathname: bytes, op: OpenHow) -> OpenFile:
     created = False
     if flags & O_TMPFILE == O_TMPFILE:
         dentry = _tmpfile(k, t, walk.find(pathname), op.mode)
+        dentry.linkable = not flags & O_EXCL
         created = True
     elif flags & O_CREAT and not flags & O_PATH:
         dentry, created = _create(k, t, walk, pathname, flags, op.mode)
@@ -164,11 +166,15 @@ def _do_open(k: Kernel, t: Task, dentry: Dentry, flags: int, *, created: bool) -
         return PathFile(dentry, flags)
     if not created:
         may_open(t, inode, flags)
+        if inode.is_regular and (flags & O_ACCMODE != O_RDONLY or flags & O_TRUNC):
+            deny_busy(k, inode)
     file = inode.open(k, t, dentry, flags)
     try:
         k.vfs_open(dentry, file)
         if flags & O_TRUNC and not created and inode.is_regular:
             inode.truncate(k, 0)
+            if k.vfs.notifier.any:
+                k.vfs.notifier.event(k, dentry, IN_MODIFY)
     except Block:
         raise
     except Errno:
@@ -187,6 +193,12 @@ def may_open(t: Task, inode: Inode, flags: int) -> None:
         check_owner(t, inode)
 
 
+def deny_busy(k: Kernel, inode: Inode) -> None:
+    """Raises Errno(ETXTBSY) for the file of a program that runs (deny_write_access)."""
+    if any(process.exe_inode is inode and process.alive for process in k.processes.values()):
+        raise Errno(errno.ETXTBSY)
+
+
 @kernel_function("int vfs_open(const struct path *path, struct file *file)")
 def vfs_open(k: Kernel, path: Dentry, file: OpenFile) -> int:
     """Let the file system do its part of an open.
@@ -196,6 +208,8 @@ def vfs_open(k: Kernel, path: Dentry, file: OpenFile) -> int:
     """
     assert k.current is not None
     file.on_open(k, k.current)
+    if k.vfs.notifier.any:
+        k.vfs.notifier.event(k, path, IN_OPEN)
     return 0
 
 
@@ -224,5 +238,8 @@ def vfs_truncate(k: Kernel, path: Dentry, length: int) -> int:
         raise Errno(errno.EINVAL)
     check(t, inode, W_OK)
     inode.fs.check_writable()
+    deny_busy(k, inode)
     inode.truncate(k, length)
+    if k.vfs.notifier.any:
+        k.vfs.notifier.event(k, path, IN_MODIFY)
     return 0

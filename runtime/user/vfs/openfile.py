@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 MAX_OFFSET: Final = (1 << 63) - 1
 DT_DIR: Final = 4
+IN_CLOSE_WRITE, IN_CLOSE_NOWRITE = 0x8, 0x10  # inotify(7)
 _DIRENT: Final = struct.Struct("<QqHB")  # struct linux_dirent64 without the name
 
 
@@ -94,11 +95,15 @@ class OpenFile:
         """Drop one reference; the last one closes the file."""
         self.references -= 1
         if self.references == 0:
+            if k.vfs.notifier.any and not self.flags & O_PATH:
+                k.vfs.notifier.event(k, self.dentry, IN_CLOSE_WRITE if self.writable else IN_CLOSE_NOWRITE)
             self.close(k)
             inode = self.inode
             inode.users -= 1
             if inode.users == 0:
                 inode.unused()
+                if k.vfs.notifier.any:
+                    k.vfs.notifier.gone(k, inode)
 
     def on_open(self, k: Kernel, t: Task) -> None:
         """The file is being opened (f_op->open).
@@ -247,7 +252,13 @@ class RegularFile(OpenFile):
         return count
 
     def seek(self, k: Kernel, t: Task, offset: int, whence: int) -> int:
-        return generic_seek(self.position, offset, whence, self.inode.content.size)
+        content = self.inode.content
+        if whence in (SEEK_DATA, SEEK_HOLE) and 0 <= offset < content.size:
+            found = content.next_data(offset) if whence == SEEK_DATA else content.next_hole(offset)
+            if whence == SEEK_DATA and found >= content.size:
+                raise Errno(errno.ENXIO)
+            offset, whence = found, SEEK_SET
+        return generic_seek(self.position, offset, whence, content.size)
 
     def backing(self, *, shared_writable: bool) -> Backing:
         return self.inode.backing(writable=shared_writable)

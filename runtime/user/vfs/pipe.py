@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import errno
 import struct
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from pyprobe.runtime.user.errors import Block, Errno
 from pyprobe.runtime.user.vfs.abi import (
+    O_DIRECT,
     O_RDONLY,
     O_WRONLY,
     POLLERR,
@@ -37,10 +39,11 @@ FIONREAD: Final = 0x541B
 class Pipe:
     """The buffer between the ends; the counters are open files, not descriptors."""
 
-    __slots__ = ("arrived", "capacity", "data", "drained", "opened_readers", "opened_writers", "readers", "writers")
+    __slots__ = ("arrived", "capacity", "data", "drained", "opened_readers", "opened_writers", "packets", "readers", "writers")
 
     def __init__(self) -> None:
         self.data = bytearray()
+        self.packets: deque[int] = deque()  # lengths of what was written with O_DIRECT: read one by one
         self.capacity = CAPACITY
         self.arrived = 0  # events on either side, for edge-triggered waits
         self.drained = 0
@@ -55,15 +58,16 @@ class Pipe:
         return self.capacity - len(self.data)
 
     def take(self, views: Views) -> int:
-        """Move bytes from the front into `views`."""
+        """Move bytes from the front into `views`; of a packet, what finds no room is lost."""
         done = 0
+        packet = self.packets.popleft() if self.packets else 0
         for view in views:
-            piece = self.data[done : done + len(view)]
+            piece = self.data[done : min(done + len(view), packet) if packet else done + len(view)]
             view[: len(piece)] = piece
             done += len(piece)
             if len(piece) < len(view):
                 break
-        del self.data[:done]
+        del self.data[: packet or done]
         self.drained += 1
         return done
 
@@ -127,7 +131,12 @@ class PipeFile(OpenFile):
                 return done
             raise broken_pipe(k, t)
         if total > PIPE_BUF or total <= pipe.room:
-            done += pipe.put(views, done)
+            put = pipe.put(views, done)
+            done += put
+            if self.flags & O_DIRECT:
+                while put > 0:
+                    pipe.packets.append(min(put, PIPE_BUF))
+                    put -= PIPE_BUF
         if done == total:
             return done
         if self.nonblocking:

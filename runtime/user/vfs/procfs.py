@@ -11,13 +11,28 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
+from pyprobe.runtime.machine.memory import MemoryFault
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.vfs import proctext
-from pyprobe.runtime.user.vfs.abi import O_ACCMODE, O_PATH, O_RDONLY, O_WRONLY, PROC_SUPER_MAGIC, S_IFDIR, S_IFLNK, S_IFREG
+from pyprobe.runtime.user.vfs.abi import (
+    O_ACCMODE,
+    O_PATH,
+    O_RDONLY,
+    O_WRONLY,
+    PROC_SUPER_MAGIC,
+    S_IFDIR,
+    S_IFLNK,
+    S_IFREG,
+    SEEK_END,
+    SEEK_SET,
+)
+from pyprobe.runtime.user.vfs.content import Views
 from pyprobe.runtime.user.vfs.inode import Dentry, Entry, FileSystem, Inode
+from pyprobe.runtime.user.vfs.openfile import OpenFile, Position
 from pyprobe.runtime.user.vfs.synthetic import SyntheticDirectory, SyntheticLink, Table, TextFile
 
 if TYPE_CHECKING:
+    from pyprobe.runtime.machine.memory import AddressSpace
     from pyprobe.runtime.user.kernel import Kernel
     from pyprobe.runtime.user.task import Process, Task
 
@@ -102,10 +117,14 @@ class ProcessDirectory(SyntheticDirectory):
         text = proctext.PROCESS.get(name)
         if text is not None:
             make = text
-            return TextFile(fs, 0o444, now, lambda k, t: make(k, process), _WRITERS.get(name), ino)
+            return TextFile(fs, 0o644 if name in _WRITERS else 0o444, now, lambda k, t: make(k, process), _WRITERS.get(name), ino)
         if name in _LINKS:
             to = _LINKS[name]
             return SyntheticLink(fs, now, lambda k, t: to(k, process).path(t.process.fs.root), lambda k, t: to(k, process), ino)
+        if name == b"mem":
+            return MemoryInode(fs, process, now, ino)
+        if name == b"ns":
+            return _namespaces(fs, process, now, ino)
         if name in (b"fd", b"fdinfo"):
             return Descriptors(fs, process, now, info=name == b"fdinfo")
         if name == b"task" and not self.tid:
@@ -121,8 +140,72 @@ class ProcessDirectory(SyntheticDirectory):
         process = self.process
         found = [(name, _DT_REG, _number(process.pid, self.tid, name)) for name in proctext.PROCESS]
         found += [(name, _DT_LNK, _number(process.pid, self.tid, name)) for name in _LINKS]
-        folders = (b"fd", b"fdinfo", b"net") if self.tid else (b"fd", b"fdinfo", b"net", b"task")
+        found.append((b"mem", _DT_REG, _number(process.pid, self.tid, b"mem")))
+        folders = (b"fd", b"fdinfo", b"net", b"ns") if self.tid else (b"fd", b"fdinfo", b"net", b"ns", b"task")
         return found + [(name, _DT_DIR, _number(process.pid, self.tid, name)) for name in folders]
+
+
+#: include/linux/proc_ns.h: inode numbers of the first namespaces
+NAMESPACES: Final = {
+    b"cgroup": 0xEFFFFFFB, b"ipc": 0xEFFFFFFF, b"mnt": 0xEFFFFFF8, b"net": 0xEFFFFFF9, b"pid": 0xEFFFFFFC,
+    b"pid_for_children": 0xEFFFFFFC, b"time": 0xEFFFFFFA, b"time_for_children": 0xEFFFFFFA, b"user": 0xEFFFFFFD, b"uts": 0xEFFFFFFE,
+}  # fmt: skip
+
+
+def _namespaces(fs: FileSystem, process: Process, now: int, ino: int) -> Inode:
+    """/proc/PID/ns: everybody is in the first ones."""
+    folder = Table(fs, 0o511, now, ino)
+    for name, number in NAMESPACES.items():
+        text = b"%s:[%d]" % (name.removesuffix(b"_for_children"), number)
+        folder.children[name] = SyntheticLink(fs, now, lambda k, t, text=text: text, None, _number(process.pid, "ns", name))  # type: ignore[misc]  # bound early on purpose
+    return folder
+
+
+class MemoryInode(Inode):
+    """/proc/PID/mem."""
+
+    __slots__ = ("process",)
+
+    def __init__(self, fs: FileSystem, process: Process, now: int, ino: int) -> None:
+        super().__init__(fs, ino, S_IFREG | 0o600, now)
+        self.process = process
+
+    def open(self, k: Kernel, t: Task, dentry: Dentry, flags: int) -> OpenFile:
+        return MemoryFile(dentry, flags)
+
+
+class MemoryFile(OpenFile):
+    """The memory of a process: file positions are addresses. Protections do not count, as for a debugger."""
+
+    seekable = True
+    inode: MemoryInode
+
+    def _moved(self, views: Views, position: Position, move: Callable[[AddressSpace, int, memoryview], None]) -> int:
+        space, done = _of_living(self.inode.process).space, 0
+        try:
+            for view in views:
+                move(space, position.value + done, view)
+                done += len(view)
+        except MemoryFault:
+            if not done:
+                raise Errno(errno.EIO) from None
+        position.value += done
+        return done
+
+    def read(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
+        def move(space: AddressSpace, address: int, view: memoryview) -> None:
+            view[:] = space.peek(address, len(view))
+
+        return self._moved(views, position, move)
+
+    def write(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
+        return self._moved(views, position, lambda space, address, view: space.poke(address, bytes(view)))
+
+    def seek(self, k: Kernel, t: Task, offset: int, whence: int) -> int:
+        if whence == SEEK_END:
+            raise Errno(errno.EINVAL)
+        self.position.value = (offset if whence == SEEK_SET else self.position.value + offset) & 0xFFFF_FFFF_FFFF_FFFF
+        return self.position.value
 
 
 class Threads(SyntheticDirectory):
@@ -201,8 +284,20 @@ def _set_comm(k: Kernel, t: Task, data: bytes) -> None:
     t.comm = data.rstrip(b"\n")[:15]
 
 
+def _set_oom_score_adj(k: Kernel, t: Task, data: bytes) -> None:
+    try:
+        value = int(data)
+    except ValueError:
+        raise Errno(errno.EINVAL) from None
+    if not -1000 <= value <= 1000:
+        raise Errno(errno.EINVAL)
+    if value < t.process.oom_score_adj and t.euid:
+        raise Errno(errno.EACCES)
+    t.process.oom_score_adj = value
+
+
 def _accept(k: Kernel, t: Task, data: bytes) -> None:
     """Take a setting that changes nothing here (oom_score_adj, coredump_filter ...)."""
 
 
-_WRITERS: Final = {b"comm": _set_comm, b"oom_score_adj": _accept, b"coredump_filter": _accept, b"setgroups": _accept}
+_WRITERS: Final = {b"comm": _set_comm, b"oom_score_adj": _set_oom_score_adj, b"coredump_filter": _accept, b"setgroups": _accept}

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from pyprobe.runtime.machine.memory import MemoryFault, R, W, X
+from pyprobe.runtime.user.vfs import procipc
 from pyprobe.runtime.user.vfs.abi import guest_open_flags, major, minor
+from pyprobe.runtime.user.vfs.sysctl import RELEASE, SYSCTL, VERSION
 from pyprobe.runtime.user.words import NANOSECONDS
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.memory import Vma
     from pyprobe.runtime.user.kernel import Kernel
+    from pyprobe.runtime.user.signals import SigInfo
     from pyprobe.runtime.user.task import Process, Task
     from pyprobe.runtime.user.vfs.openfile import OpenFile
 
 USER_HZ: Final = 100
 PAGE: Final = 4096
-OSRELEASE: Final = b"6.18.0"
-VERSION: Final = b"#1 SMP PREEMPT_DYNAMIC"
-HOSTNAME: Final = b"pyprobe"
 _INFINITY: Final = (1 << 64) - 1
 _ALL_CAPABILITIES: Final = (1 << 41) - 1  # up to CAP_CHECKPOINT_RESTORE
 
@@ -80,7 +80,7 @@ def machine_stat(k: Kernel) -> bytes:
 
 
 def version(k: Kernel) -> bytes:
-    return b"Linux version " + OSRELEASE + b" (pyprobe@pyprobe) (emulated) " + VERSION + b"\n"
+    return b"Linux version " + RELEASE + b" (pyprobe@pyprobe) (emulated) " + VERSION + b"\n"
 
 
 def _fixed(text: bytes) -> Callable[[Kernel], bytes]:
@@ -103,37 +103,23 @@ MACHINE: Final[dict[bytes, Callable[[Kernel], bytes]]] = {
     b"cmdline": _fixed(b"\n"),
     b"filesystems": _fixed(b"nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tpipefs\nnodev\tsockfs\nnodev\toverlay\n"),
     b"devices": _fixed(b"Character devices:\n  1 mem\n  5 /dev/tty\n136 pts\n\nBlock devices:\n"),
+    b"sysvipc/shm": procipc.shm,
+    b"sysvipc/sem": procipc.sem,
+    b"sysvipc/msg": procipc.msg,
+    b"vmstat": _fixed(b"nr_free_pages 524288\npgfault 0\npgmajfault 0\n"),
+    b"locks": _fixed(b""),
+    b"interrupts": _fixed(b"           CPU0\n"),
+    b"consoles": _fixed(b""),
+    b"misc": _fixed(b""),
+    b"crypto": _fixed(b""),
+    b"kallsyms": _fixed(b""),
     b"swaps": _fixed(b"Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"),
     b"partitions": _fixed(b"major minor  #blocks  name\n\n"),
     b"diskstats": _fixed(b""),
     b"modules": _fixed(b""),
     b"cgroups": _fixed(b"#subsys_name\thierarchy\tnum_cgroups\tenabled\n"),
-    b"sys/kernel/ostype": _fixed(b"Linux\n"),
-    b"sys/kernel/osrelease": _fixed(OSRELEASE + b"\n"),
-    b"sys/kernel/version": _fixed(VERSION + b"\n"),
-    b"sys/kernel/hostname": _fixed(HOSTNAME + b"\n"),
-    b"sys/kernel/domainname": _fixed(b"(none)\n"),
-    b"sys/kernel/pid_max": _fixed(b"32768\n"),
-    b"sys/kernel/threads-max": _fixed(b"4096\n"),
-    b"sys/kernel/ngroups_max": _fixed(b"65536\n"),
-    b"sys/kernel/cap_last_cap": _fixed(b"40\n"),
-    b"sys/kernel/core_pattern": _fixed(b"core\n"),
-    b"sys/kernel/randomize_va_space": _fixed(b"0\n"),
-    b"sys/kernel/perf_event_paranoid": _fixed(b"2\n"),
-    b"sys/kernel/random/boot_id": _fixed(b"70797072-6f62-4000-8000-000000000001\n"),
     b"sys/kernel/random/uuid": random_uuid,
-    b"sys/kernel/random/entropy_avail": _fixed(b"256\n"),
-    b"sys/kernel/random/poolsize": _fixed(b"256\n"),
-    b"sys/vm/overcommit_memory": _fixed(b"0\n"),
-    b"sys/vm/max_map_count": _fixed(b"65530\n"),
-    b"sys/vm/mmap_min_addr": _fixed(b"65536\n"),
-    b"sys/vm/swappiness": _fixed(b"60\n"),
-    b"sys/fs/file-max": _fixed(b"9223372036854775807\n"),
-    b"sys/fs/nr_open": _fixed(b"1048576\n"),
-    b"sys/fs/pipe-max-size": _fixed(b"1048576\n"),
-    b"sys/net/core/somaxconn": _fixed(b"4096\n"),
-    b"sys/net/ipv4/ip_local_port_range": _fixed(b"32768\t60999\n"),
-    b"sys/net/ipv6/conf/all/disable_ipv6": _fixed(b"0\n"),
+    **{b"sys/" + name: _fixed(value + b"\n") for name, value in SYSCTL.items()},
 }
 
 NET: Final = {
@@ -143,6 +129,9 @@ NET: Final = {
     b"route": b"Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n",
     b"if_inet6": b"00000000000000000000000000000001 01 80 10 80       lo\n",
     b"unix": b"Num       RefCount Protocol Flags    Type St Inode Path\n",
+    b"tcp6": b"  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt"
+    b"   uid  timeout inode\n",
+    b"udp": b"   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n",
     b"tcp": b"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n",
 }
 
@@ -180,10 +169,12 @@ def _memory(process: Process) -> tuple[int, int]:
 def stat(k: Kernel, process: Process) -> bytes:
     size, resident = _memory(process)
     start, end = process.argument_area
-    ticks = _ticks(process.cpu_time)
-    task = _leader(process)
+    ticks = _ticks(process.cpu_time + sum(thread.cpu_time for thread in process.threads.values()))
+    task, terminal = _leader(process), process.ctty
     values = [
-        process.ppid, process.pgid, process.sid, 0, -1, 0, 0, 0, 0, 0, ticks, 0, _ticks(process.children_cpu_time), 0, 20 + process.nice,
+        process.ppid, process.pgid, process.sid, terminal.number if terminal is not None else 0,
+        terminal.foreground if terminal is not None else -1, 0, 0, 0, 0, 0, ticks, 0, _ticks(process.children_cpu_time), 0,
+        20 + process.nice,
         process.nice, len(process.threads), 0, _ticks(process.start_time), size, resident // PAGE, _INFINITY, 0, 0, 0, 0, 0,
         0, task.blocked & 0x7FFFFFFF if task is not None else 0, 0, 0, 0, 0, 0, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0, start, end, 0, 0,
         process.exit_status or 0,
@@ -194,6 +185,15 @@ def stat(k: Kernel, process: Process) -> bytes:
 def statm(k: Kernel, process: Process) -> bytes:
     size, resident = _memory(process)
     return b"%d %d 0 0 0 %d 0\n" % (size // PAGE, resident // PAGE, size // PAGE)
+
+
+def _part(process: Process, name: bytes) -> int:
+    """Bytes of the mappings of this name."""
+    return sum(vma.end - vma.start for vma in process.space.vmas() if vma.name == name)
+
+
+def _set(queue: Iterable[SigInfo]) -> int:
+    return sum({1 << info.signo - 1 for info in queue})
 
 
 def status(k: Kernel, process: Process) -> bytes:
@@ -209,18 +209,27 @@ def status(k: Kernel, process: Process) -> bytes:
         rows.append(b"FDSize:\t64")
         rows.append(b"Groups:\t" + b" ".join(b"%d" % group for group in cred.groups) + b" ")
     if process.alive:
-        amounts = ((b"VmPeak", size), (b"VmSize", size), (b"VmLck", 0), (b"VmHWM", resident), (b"VmRSS", resident), (b"VmData", size),
-                   (b"VmSwap", 0))  # fmt: skip
+        stack, code = _part(process, b"[stack]"), sum(v.end - v.start for v in process.space.vmas() if v.path == process.exe and v.prot & X)
+        amounts = (
+            (b"VmPeak", size), (b"VmSize", size), (b"VmLck", 0), (b"VmPin", 0), (b"VmHWM", resident), (b"VmRSS", resident),
+            (b"RssAnon", resident), (b"RssFile", 0), (b"RssShmem", 0), (b"VmData", size), (b"VmStk", stack), (b"VmExe", code),
+            (b"VmLib", 0), (b"VmPTE", len(process.space.pages) * 8), (b"VmSwap", 0), (b"HugetlbPages", 0),
+        )  # fmt: skip
         rows += [b"%s:\t%8d kB" % (name, amount >> 10) for name, amount in amounts]
     rows.append(b"Threads:\t%d" % max(1, len(process.threads)))
+    rows.append(b"SigQ:\t%d/%d" % (len(process.pending), process.limits[11][0]))
     if task is not None:
         ignored = sum(1 << number - 1 for number, action in process.actions.items() if action.handler == 1)
         caught = sum(1 << number - 1 for number, action in process.actions.items() if action.handler > 1)
         capabilities = _ALL_CAPABILITIES if task.cred.euid == 0 else 0
-        sets = ((b"SigPnd", 0), (b"ShdPnd", 0), (b"SigBlk", task.blocked), (b"SigIgn", ignored), (b"SigCgt", caught),
-                (b"CapInh", 0), (b"CapPrm", capabilities), (b"CapEff", capabilities), (b"CapBnd", _ALL_CAPABILITIES))  # fmt: skip
+        sets = ((b"SigPnd", _set(task.pending)), (b"ShdPnd", _set(process.pending)), (b"SigBlk", task.blocked),
+                (b"SigIgn", ignored), (b"SigCgt", caught),
+                (b"CapInh", 0), (b"CapPrm", capabilities), (b"CapEff", capabilities), (b"CapBnd", _ALL_CAPABILITIES),
+                (b"CapAmb", 0))  # fmt: skip
         rows += [b"%s:\t%016x" % one for one in sets]
-    rows += [b"NoNewPrivs:\t%d" % process.no_new_privs, b"Seccomp:\t0", b"Cpus_allowed:\t1", b"Cpus_allowed_list:\t0"]
+    filtered = task is not None and task.seccomp is not None
+    rows += [b"NoNewPrivs:\t%d" % process.no_new_privs, b"Seccomp:\t%d" % (2 * filtered), b"Seccomp_filters:\t%d" % filtered]
+    rows += [b"Cpus_allowed:\t1", b"Cpus_allowed_list:\t0"]
     rows += [b"Mems_allowed:\t1", b"Mems_allowed_list:\t0", b"voluntary_ctxt_switches:\t0", b"nonvoluntary_ctxt_switches:\t0"]
     return b"\n".join(rows) + b"\n"
 
@@ -253,6 +262,14 @@ def smaps(k: Kernel, process: Process) -> bytes:
         rows.append(line + b"Size:           %8d kB\nKernelPageSize:        4 kB\nMMUPageSize:           4 kB\n" % size)
         rows.append(b"Rss:            %8d kB\n" % size)
     return b"".join(rows)
+
+
+def smaps_rollup(k: Kernel, process: Process) -> bytes:
+    if not process.alive:
+        return b""
+    vmas, resident = process.space.vmas(), _memory(process)[1] >> 10
+    head = b"%08x-%08x ---p 00000000 00:00 0" % (vmas[0].start, vmas[-1].end) if vmas else b""
+    return head.ljust(73) + b"[rollup]\n" + b"".join(b"%-16s%8d kB\n" % (name, resident) for name in (b"Rss:", b"Pss:", b"Anonymous:"))
 
 
 def cmdline(k: Kernel, process: Process) -> bytes:
@@ -329,13 +346,19 @@ PROCESS: Final[dict[bytes, Callable[[Kernel, Process], bytes]]] = {
     b"mountinfo": mountinfo,
     b"mounts": mounts,
     b"oom_score": _text(b"0\n"),
-    b"oom_score_adj": _text(b"0\n"),
+    b"oom_score_adj": lambda k, process: b"%d\n" % process.oom_score_adj,
     b"personality": personality,
+    b"schedstat": lambda k, process: b"%d 0 1\n" % process.cpu_time,
+    b"sessionid": _text(b"4294967295"),
     b"setgroups": _text(b"allow\n"),
     b"smaps": smaps,
+    b"smaps_rollup": smaps_rollup,
     b"stat": stat,
     b"statm": statm,
     b"status": status,
+    b"timerslack_ns": lambda k, process: b"%d\n" % process.timer_slack,
+    b"uid_map": _text(b"         0          0 4294967295\n"),
+    b"gid_map": _text(b"         0          0 4294967295\n"),
     b"wchan": _text(b"0"),
 }
 

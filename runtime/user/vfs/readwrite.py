@@ -10,6 +10,7 @@ from pyprobe.runtime.machine.memory import MemoryFault, R, W
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.functions import kernel_function
 from pyprobe.runtime.user.vfs.abi import IOV_MAX, MAX_RW_COUNT
+from pyprobe.runtime.user.vfs.inotify import IN_ACCESS, IN_MODIFY
 from pyprobe.runtime.user.vfs.openfile import OpenFile, Position
 
 if TYPE_CHECKING:
@@ -76,7 +77,10 @@ def vfs_read(k: Kernel, file: OpenFile, buf: int, count: int, pos: Position) -> 
         raise Errno(errno.EBADF)
     if count >> 63:
         raise Errno(errno.EINVAL)
-    return file.read(k, t, views(t, buf, count, W) if count else (), pos)
+    done = file.read(k, t, views(t, buf, count, W) if count else (), pos)
+    if done and k.vfs.notifier.any:
+        k.vfs.notifier.event(k, file.dentry, IN_ACCESS)
+    return done
 
 
 @kernel_function("ssize_t ksys_write(unsigned int fd, const char *buf, size_t count)")
@@ -100,7 +104,10 @@ def vfs_write(k: Kernel, file: OpenFile, buf: int, count: int, pos: Position) ->
         raise Errno(errno.EBADF)
     if count >> 63:
         raise Errno(errno.EINVAL)
-    return file.write(k, t, views(t, buf, count, R) if count else (), pos)
+    done = file.write(k, t, views(t, buf, count, R) if count else (), pos)
+    if done and k.vfs.notifier.any:
+        k.vfs.notifier.event(k, file.dentry, IN_MODIFY)
+    return done
 
 
 @kernel_function("ssize_t vfs_readv(struct file *file, const struct iovec *vec, unsigned long vlen, loff_t *pos, rwf_t flags)")
@@ -111,7 +118,10 @@ def vfs_readv(k: Kernel, file: OpenFile, vec: int, vlen: int, pos: Position, fla
     if not file.readable:
         raise Errno(errno.EBADF)
     pieces = io_vectors(t, vec, vlen, W)
-    return file.read(k, t, pieces, pos) if pieces else 0
+    done = file.read(k, t, pieces, pos) if pieces else 0
+    if done and k.vfs.notifier.any:
+        k.vfs.notifier.event(k, file.dentry, IN_ACCESS)
+    return done
 
 
 @kernel_function("ssize_t vfs_writev(struct file *file, const struct iovec *vec, unsigned long vlen, loff_t *pos, rwf_t flags)")
@@ -122,4 +132,7 @@ def vfs_writev(k: Kernel, file: OpenFile, vec: int, vlen: int, pos: Position, fl
     if not file.writable:
         raise Errno(errno.EBADF)
     pieces = io_vectors(t, vec, vlen, R)
-    return file.write(k, t, pieces, pos) if pieces else 0
+    done = file.write(k, t, pieces, pos) if pieces else 0
+    if done and k.vfs.notifier.any:
+        k.vfs.notifier.event(k, file.dentry, IN_MODIFY)
+    return done

@@ -1,4 +1,4 @@
-"""Socket addresses: struct sockaddr_un, sockaddr_in and sockaddr_in6 to and from values (unix(7), ip(7), ipv6(7))."""
+"""Socket addresses: struct sockaddr_un, _in, _in6 and _nl to and from values (unix(7), ip(7), ipv6(7), netlink(7))."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ AF_UNSPEC: Final = 0
 AF_UNIX: Final = 1
 AF_INET: Final = 2
 AF_INET6: Final = 10
+AF_NETLINK: Final = 16
 UNIX_PATH_MAX: Final = 108
 
 V4_MAPPED: Final = bytes(10) + b"\xff\xff"
@@ -35,8 +36,15 @@ class InetAddress(NamedTuple):
         return self.host.startswith(V4_MAPPED + b"\x7f")
 
 
+class NetlinkAddress(NamedTuple):
+    """A netlink port (0: the kernel) and a mask of multicast groups."""
+
+    port: int
+    groups: int
+
+
 #: unix addresses are bytes: a path, b"\0name" in the abstract name space, or b"" without a name
-Address = InetAddress | bytes
+Address = InetAddress | NetlinkAddress | bytes
 
 
 def parse(family: int, data: bytes) -> Address:
@@ -53,6 +61,10 @@ def parse(family: int, data: bytes) -> Address:
             raise Errno(errno.EINVAL)
         name = data[2:]
         return name if name.startswith(b"\0") else name.split(b"\0", 1)[0]
+    if family == AF_NETLINK:
+        if len(data) < 12 or given != AF_NETLINK:
+            raise Errno(errno.EINVAL)
+        return NetlinkAddress(int.from_bytes(data[4:8], "little"), int.from_bytes(data[8:12], "little"))
     if given == AF_INET6 and family == AF_INET6:
         if len(data) < 24:
             raise Errno(errno.EINVAL)
@@ -75,6 +87,10 @@ def pack(family: int, address: Address | None) -> bytes:
         return head + address + b"\0"
     if family == AF_UNIX:
         return head
+    if family == AF_NETLINK:
+        peer = address if isinstance(address, NetlinkAddress) else NetlinkAddress(0, 0)
+        return head + bytes(2) + peer.port.to_bytes(4, "little") + peer.groups.to_bytes(4, "little")
+    assert not isinstance(address, NetlinkAddress)
     if address is None:
         address = InetAddress(ANY, 0)
     port = address.port.to_bytes(2, "big")

@@ -16,7 +16,7 @@ from pyprobe.runtime.user.vfs.abi import O_RDWR, POLLERR, POLLHUP, POLLRDHUP, RE
 from pyprobe.runtime.user.vfs.content import Views
 from pyprobe.runtime.user.vfs.inode import Dentry, Inode
 from pyprobe.runtime.user.vfs.openfile import OpenFile, Position
-from pyprobe.runtime.user.vfs.sockaddr import Address
+from pyprobe.runtime.user.vfs.sockaddr import AF_UNIX, Address
 from pyprobe.runtime.user.words import NANOSECONDS
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SOCK_STREAM: Final = 1
 SOCK_DGRAM: Final = 2
+SOCK_RAW: Final = 3
 SOCK_SEQPACKET: Final = 5
 
 MSG_OOB: Final = 0x1
@@ -235,7 +236,10 @@ class Socket(OpenFile):
         if request == SIOCOUTQ:
             t.space.write(argument, bytes(4))
             return 0
-        return super().ioctl(k, t, request, argument)
+        from pyprobe.runtime.user.vfs.interfaces import interface_ioctl  # here, because netlink's sockets are made of this class
+
+        answer = interface_ioctl(t, request, argument) if request >> 8 == 0x89 else None
+        return answer if answer is not None else super().ioctl(k, t, request, argument)
 
     def edges(self) -> tuple[int, int]:
         arrived = self.incoming.arrived
@@ -309,7 +313,9 @@ class StreamSocket(Socket):
     def sendmsg(self, k: Kernel, t: Task, message: Message) -> int:
         self.check_error()
         if not self.connected:
-            raise Errno(errno.ENOTCONN)
+            if self.family == AF_UNIX:
+                raise Errno(errno.ENOTCONN)
+            return StreamSocket.broken(self, k, t, message)
         peer = self.peer
         assert peer is not None
         done = t.restart.get("sent", 0)

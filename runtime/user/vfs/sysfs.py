@@ -16,6 +16,14 @@ _FILES: Final = {
     b"devices/system/cpu/cpu0/topology/core_id": b"0\n",
     b"devices/system/node/online": b"0\n",
     b"devices/system/node/possible": b"0\n",
+    b"devices/system/node/node0/cpulist": b"0\n",
+    b"devices/system/node/node0/meminfo": b"Node 0 MemTotal:        4194304 kB\nNode 0 MemFree:         2097152 kB\n",
+    b"class/net/lo/address": b"00:00:00:00:00:00\n",
+    b"class/net/lo/flags": b"0x9\n",
+    b"class/net/lo/ifindex": b"1\n",
+    b"class/net/lo/mtu": b"65536\n",
+    b"class/net/lo/operstate": b"unknown\n",
+    b"class/net/lo/type": b"772\n",
     b"kernel/mm/transparent_hugepage/enabled": b"always madvise [never]\n",
     b"kernel/mm/transparent_hugepage/hpage_pmd_size": b"2097152\n",
 }
@@ -34,6 +42,6 @@ def root(dev: int, now: int) -> Inode:
                 below = at.children[folder] = Table(fs, 0o755, now)
             at = below
         at.children[name] = TextFile(fs, 0o444, now, lambda k, t, text=text: text)  # type: ignore[misc]  # bound early on purpose
-    for folder in (b"fs", b"class", b"block", b"module"):
+    for folder in (b"fs", b"block", b"bus", b"module", b"power"):
         top.children[folder] = Table(fs, 0o755, now)
     return top

@@ -11,7 +11,7 @@ from pyprobe.runtime.user.words import s32
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
-    from pyprobe.runtime.user.vfs.inode import Dentry
+    from pyprobe.runtime.user.vfs.inode import Dentry, Inode
     from pyprobe.runtime.user.vfs.openfile import OpenFile
 
 
@@ -99,6 +99,10 @@ class FileTable:
         self._close_on_exec.discard(descriptor)
         self._lowest = min(self._lowest, descriptor)
         return file
+
+    def writes(self, inode: Inode) -> bool:
+        """Is the file open for writing here?"""
+        return any(file.inode is inode and file.writable for file in self._files.values())
 
     def closes_on_exec(self, descriptor: int) -> bool:
         """FD_CLOEXEC."""

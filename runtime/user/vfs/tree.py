@@ -25,7 +25,7 @@ from pyprobe.runtime.user.vfs.abi import (
     S_IFMT,
     S_IFREG,
 )
-from pyprobe.runtime.user.vfs.content import Content, Disk, HostContent, MappedContent, MemoryContent, Views, map_content
+from pyprobe.runtime.user.vfs.content import PAGE, Content, Disk, HostContent, MappedContent, MemoryContent, Views, map_content
 from pyprobe.runtime.user.vfs.host import HASH_BITS, HostDirectory, HostFile, HostLayer, inode_number
 from pyprobe.runtime.user.vfs.inode import Dentry, Entry, FileSystem, Inode
 from pyprobe.runtime.user.vfs.stat import StatFs
@@ -37,7 +37,9 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.vfs.openfile import OpenFile
     from pyprobe.runtime.user.vfs.pipe import Pipe
 
+F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE, F_SEAL_FUTURE_WRITE, F_SEAL_EXEC = 1, 2, 4, 8, 16, 32
 _CREATED: Final = 1 << HASH_BITS
+MAX_FILE_SIZE: Final = (1 << 44) - BLOCK_SIZE  # ext4's
 
 
 class TreeFileSystem(FileSystem):
@@ -152,7 +154,7 @@ class Directory(Inode):
 class Regular(Inode):
     """A regular file; `content` changes its form as the file is written and mapped."""
 
-    __slots__ = ("_host_blocks", "content")
+    __slots__ = ("_host_blocks", "content", "seals")
 
     fs: TreeFileSystem
 
@@ -160,14 +162,13 @@ class Regular(Inode):
         super().__init__(fs, ino, S_IFREG | mode & 0o7777, now)
         self.content = content
         self._host_blocks = host_blocks
+        self.seals = -1  # F_SEAL_*, of files of memfd_create(2); -1: others take none
 
     def size(self) -> int:
         return self.content.size
 
     def blocks(self) -> int:
-        if self._host_blocks >= 0:
-            return self._host_blocks
-        return super().blocks()
+        return self._host_blocks if self._host_blocks >= 0 else self.content.blocks()
 
     def _own(self, size: int | None = None) -> Content:
         """The content in a form that can be changed; the first `size` bytes of a host file are enough."""
@@ -189,13 +190,30 @@ class Regular(Inode):
         """Put bytes at `offset`.
 
         Raises:
-            Errno: ENOSPC.
+            Errno: ENOSPC, EFBIG.
         """
-        return self._own().write(views, offset)
+        if self.seals > 0 and self.seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE):
+            raise Errno(errno.EPERM)
+        if self.seals > 0 and self.seals & F_SEAL_GROW and offset + sum(map(len, views)) > self.size():
+            raise Errno(errno.EPERM)
+        return self._reaching(offset, None).write(views, offset)
+
+    def _reaching(self, size: int, kept: int | None) -> Content:
+        """The content in a form that can have `size` bytes; `kept`: the first ones that are needed, None: all."""
+        if size > MAX_FILE_SIZE:
+            raise Errno(errno.EFBIG)
+        if self.seals > 0 and size > self.size() and self.seals & F_SEAL_GROW:
+            raise Errno(errno.EPERM)
+        content = self._own(kept)
+        if isinstance(content, MemoryContent) and size >= (content.size + PAGE - 1) // PAGE * PAGE + PAGE:
+            self.content = content = map_content(self.fs.memory, self.fs.disk, content)
+        return content
 
     def truncate(self, k: Kernel, size: int) -> None:
+        if self.seals > 0 and self.seals & F_SEAL_SHRINK and size < self.size():
+            raise Errno(errno.EPERM)
         if size != self.content.size or not isinstance(self.content, HostContent):
-            self._own(size).truncate(size)
+            self._reaching(size, size).truncate(size)
         self.touch(k.clock.wall())
 
     def backing(self, *, writable: bool) -> Backing:

@@ -13,6 +13,7 @@ from pyprobe.runtime.user.vfs import open as opening
 from pyprobe.runtime.user.vfs.abi import (
     ANON_INODE_FS_MAGIC,
     AT_FDCWD,
+    MQUEUE_MAGIC,
     O_LARGEFILE,
     O_RDWR,
     OVERLAYFS_SUPER_MAGIC,
@@ -26,10 +27,11 @@ from pyprobe.runtime.user.vfs.devices import Devices, populate, terminal_name
 from pyprobe.runtime.user.vfs.host import HostLayer, View, inode_number
 from pyprobe.runtime.user.vfs.inet import Network
 from pyprobe.runtime.user.vfs.inode import Dentry, FileSystem, Inode
+from pyprobe.runtime.user.vfs.inotify import Notifier
 from pyprobe.runtime.user.vfs.locks import Locks
 from pyprobe.runtime.user.vfs.stdio import Stream, open_stream
 from pyprobe.runtime.user.vfs.table import FileTable, FsContext
-from pyprobe.runtime.user.vfs.tree import Directory, TreeFileSystem
+from pyprobe.runtime.user.vfs.tree import F_SEAL_SEAL, Directory, TreeFileSystem
 from pyprobe.runtime.user.vfs.walk import Walk
 from pyprobe.runtime.user.words import s32
 
@@ -44,7 +46,9 @@ KERNEL_FUNCTIONS: Final = (attributes, namei, opening, readwrite)
 
 DISK_LIMIT: Final = 1 << 30
 #: Device numbers of the mounts, in the order in which a small Linux system would have mounted them.
-ROOT_DEV, DEV_DEV, PROC_DEV, SYS_DEV, PIPE_DEV, SOCK_DEV, ANON_DEV, SHM_DEV = (makedev(0, n) for n in (30, 5, 21, 20, 13, 8, 14, 1))
+ROOT_DEV, DEV_DEV, PROC_DEV, SYS_DEV, PIPE_DEV, SOCK_DEV, ANON_DEV, SHM_DEV, MQUEUE_DEV = (
+    makedev(0, n) for n in (30, 5, 21, 20, 13, 8, 14, 1, 19)
+)
 
 
 class Vfs:
@@ -71,9 +75,12 @@ class Vfs:
         self.pipefs = FileSystem("pipefs", PIPE_DEV, PIPEFS_MAGIC)
         self.sockfs = FileSystem("sockfs", SOCK_DEV, SOCKFS_MAGIC)
         self.anonfs = FileSystem("anon_inodefs", ANON_DEV, ANON_INODE_FS_MAGIC)
+        self.mqueuefs = FileSystem("mqueue", MQUEUE_DEV, MQUEUE_MAGIC)
+        self.queues: dict[bytes, Dentry] = {}  # POSIX message queues by their names
         self.devices = Devices()
         self.locks = Locks()
         self.network = Network()
+        self.notifier = Notifier()
 
         status = self.host.root_status
         top = Directory(self.rootfs, inode_number(self.host.root, b""), status.st_mode, status.st_mtime_ns)
@@ -160,7 +167,7 @@ class Vfs:
         """
         return self.walk(k, t, descriptor, path).find(path, follow=follow)
 
-    def memfd(self, k: Kernel, t: Task, name: bytes, *, close_on_exec: bool) -> int:
+    def memfd(self, k: Kernel, t: Task, name: bytes, *, close_on_exec: bool, sealing: bool) -> int:
         """A descriptor of a new file that lives in memory and has no name (memfd_create(2)).
 
         Raises:
@@ -168,6 +175,7 @@ class Vfs:
         """
         inode = names.anonymous(k, self.shmfs, 0o777)
         inode.uid, inode.gid = t.cred.fsuid, t.cred.fsgid
+        inode.seals = 0 if sealing else F_SEAL_SEAL
         dentry = Dentry(None, b"/memfd:" + name + b" (deleted)", inode)
         file = inode.open(k, t, dentry, O_RDWR | O_LARGEFILE)
         return opening.install(t, file, close_on_exec=close_on_exec)

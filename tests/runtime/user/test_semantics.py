@@ -12,7 +12,7 @@ import pytest
 PROGRAMS = Path(__file__).parents[2] / "programs"
 
 
-@pytest.mark.parametrize("name", ["signals", "processes"])
+@pytest.mark.parametrize("name", ["signals", "processes", "ipc", "notify", "messages"])
 def test_same_as_native(
     name: str, emulate: Callable[..., tuple[int, bytes, bytes]], build: Callable[..., str], environment: dict[str, str]
 ) -> None:

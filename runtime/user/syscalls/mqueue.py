@@ -1,0 +1,188 @@
+"""POSIX message queues: mq_overview(7)."""
+
+from __future__ import annotations
+
+import errno
+import struct
+from typing import TYPE_CHECKING, Final
+
+from pyprobe.runtime.user.errors import Block, Errno
+from pyprobe.runtime.user.signals import NSIG
+from pyprobe.runtime.user.vfs.abi import (
+    O_ACCMODE,
+    O_CLOEXEC,
+    O_CREAT,
+    O_EXCL,
+    O_NONBLOCK,
+    O_RDONLY,
+    O_WRONLY,
+    R_OK,
+    W_OK,
+)
+from pyprobe.runtime.user.vfs.inode import Dentry
+from pyprobe.runtime.user.vfs.mqueue import (
+    COUNT_LIMIT,
+    COUNT_MAX,
+    DEFAULT_COUNT,
+    DEFAULT_SIZE,
+    SIZE_LIMIT,
+    SIZE_MAX,
+    QueueFile,
+    QueueInode,
+)
+from pyprobe.runtime.user.vfs.open import install
+from pyprobe.runtime.user.vfs.permission import check, check_owner
+from pyprobe.runtime.user.words import NANOSECONDS, U32, read_timespec
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.user.kernel import Kernel
+    from pyprobe.runtime.user.task import Task
+
+MQ_PRIO_MAX: Final = 32768
+QUEUES_MAX: Final = 256  # fs.mqueue.queues_max
+NAME_MAX: Final = 255
+SIGEV_SIGNAL, SIGEV_NONE, SIGEV_THREAD = 0, 1, 2
+_ATTR: Final = struct.Struct("<4q32x")  # struct mq_attr
+_ACCESS: Final = {O_RDONLY: R_OK, O_WRONLY: W_OK}
+
+
+def _name(t: Task, address: int) -> bytes:
+    name = t.space.cstring(address)
+    if not name:
+        raise Errno(errno.ENOENT)
+    if len(name) > NAME_MAX:
+        raise Errno(errno.ENAMETOOLONG)
+    if b"/" in name:
+        raise Errno(errno.EACCES)
+    return name
+
+
+def sys_mq_open(k: Kernel, t: Task, name: int, oflag: int, mode: int, attr: int) -> int:
+    path, queues = _name(t, name), k.vfs.queues
+    known = queues.get(path)
+    if known is None:
+        if not oflag & O_CREAT:
+            raise Errno(errno.ENOENT)
+        count, size = DEFAULT_COUNT, DEFAULT_SIZE
+        if attr:
+            _, count, size, _ = _ATTR.unpack(t.space.read(attr, _ATTR.size))
+            most, largest = (COUNT_LIMIT, SIZE_LIMIT) if t.euid else (COUNT_MAX, SIZE_MAX)
+            if not 0 < count <= most or not 0 < size <= largest:
+                raise Errno(errno.EINVAL)
+        if len(queues) >= QUEUES_MAX:
+            raise Errno(errno.ENOSPC)
+        inode = QueueInode(k.vfs.mqueuefs, mode & 0o777 & ~t.process.fs.umask, k.clock.wall(), count, size)
+        inode.uid, inode.gid = t.cred.fsuid, t.cred.fsgid
+        known = queues[path] = Dentry(None, b"/" + path, inode)
+    else:
+        if oflag & O_CREAT and oflag & O_EXCL:
+            raise Errno(errno.EEXIST)
+        if oflag & O_ACCMODE == O_ACCMODE:
+            raise Errno(errno.EINVAL)
+        check(t, known.require(), _ACCESS.get(oflag & O_ACCMODE, R_OK | W_OK))
+    return install(t, QueueFile(known, oflag & (O_ACCMODE | O_NONBLOCK)), close_on_exec=bool(oflag & O_CLOEXEC))
+
+
+def sys_mq_unlink(k: Kernel, t: Task, name: int) -> int:
+    path = _name(t, name)
+    dentry = k.vfs.queues.get(path)
+    if dentry is None:
+        raise Errno(errno.ENOENT)
+    check_owner(t, dentry.require())
+    del k.vfs.queues[path]
+    dentry.removed = True
+    return 0
+
+
+def _queue(t: Task, descriptor: int) -> QueueFile:
+    file = t.process.files.get(descriptor)
+    if not isinstance(file, QueueFile):
+        raise Errno(errno.EBADF)
+    return file
+
+
+def _deadline(k: Kernel, t: Task, address: int) -> int | None:
+    """The absolute wall time of a call, as ns since boot."""
+    if not address:
+        return None
+    seconds, nanoseconds = read_timespec(t.space, address)
+    if seconds < 0 or not 0 <= nanoseconds < NANOSECONDS:
+        raise Errno(errno.EINVAL)
+    return seconds * NANOSECONDS + nanoseconds - k.clock.epoch_ns
+
+
+def sys_mq_timedsend(k: Kernel, t: Task, mqdes: int, text: int, length: int, priority: int, timeout: int) -> int:
+    if priority & U32 >= MQ_PRIO_MAX:
+        raise Errno(errno.EINVAL)
+    deadline = _deadline(k, t, timeout)
+    file = _queue(t, mqdes)
+    queue = file.inode
+    if not file.writable:
+        raise Errno(errno.EBADF)
+    if length > queue.size_limit:
+        raise Errno(errno.EMSGSIZE)
+    data = t.space.read(text, length)
+    if len(queue.messages) >= queue.count:
+        file.wait_flags()
+        if deadline is not None and k.clock.now() >= deadline:
+            raise Errno(errno.ETIMEDOUT)
+        raise Block(lambda: len(queue.messages) < queue.count, deadline, why="room in a message queue")
+    queue.put(k, t, priority & U32, data)
+    return 0
+
+
+def sys_mq_timedreceive(k: Kernel, t: Task, mqdes: int, text: int, length: int, priority: int, timeout: int) -> int:
+    deadline = _deadline(k, t, timeout)
+    file = _queue(t, mqdes)
+    queue = file.inode
+    if not file.readable:
+        raise Errno(errno.EBADF)
+    if length < queue.size_limit:
+        raise Errno(errno.EMSGSIZE)
+    if t.restart.pop("reader", None):
+        queue.readers -= 1
+    if not queue.messages:
+        file.wait_flags()
+        if deadline is not None and k.clock.now() >= deadline:
+            raise Errno(errno.ETIMEDOUT)
+        t.restart["reader"] = True
+        queue.readers += 1
+
+        def interrupted() -> None:
+            queue.readers -= 1
+
+        raise Block(lambda: queue.messages, deadline, why="a message", interrupted=interrupted)
+    order, data = queue.take()
+    if priority:
+        t.space.put_u32(priority, order)
+    t.space.write(text, data)
+    return len(data)
+
+
+def sys_mq_getsetattr(k: Kernel, t: Task, mqdes: int, new: int, old: int) -> int:
+    file = _queue(t, mqdes)
+    queue = file.inode
+    before = _ATTR.pack(file.flags & O_NONBLOCK, queue.count, queue.size_limit, len(queue.messages))
+    if new:
+        flags = _ATTR.unpack(t.space.read(new, _ATTR.size))[0]
+        if flags & ~O_NONBLOCK:
+            raise Errno(errno.EINVAL)
+        file.flags = file.flags & ~O_NONBLOCK | flags
+    if old:
+        t.space.write(old, before)
+    return 0
+
+
+def sys_mq_notify(k: Kernel, t: Task, mqdes: int, notification: int) -> int:
+    queue = _queue(t, mqdes).inode
+    if not notification:
+        if queue.notify is not None and queue.notify[0] is t.process:
+            queue.notify = None
+        return 0
+    value, signo, kind = struct.unpack("<Qii", t.space.read(notification, 16))
+    if kind not in (SIGEV_SIGNAL, SIGEV_NONE) or (kind == SIGEV_SIGNAL and not 1 <= signo <= NSIG):
+        raise Errno(errno.EINVAL)  # SIGEV_THREAD would need the netlink socket of the C library's helper thread
+    if queue.notify is not None and queue.notify[0].alive:
+        raise Errno(errno.EBUSY)
+    queue.notify = (t.process, signo if kind == SIGEV_SIGNAL else 0, value)
+    return 0
