@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pyprobe.runtime.system.metadata.facts import Facts
 from tests.conftest import Result
 
 Guest = Callable[..., Result]
@@ -160,3 +161,12 @@ def test_what_cannot_be_counted_is_said(guest: Guest) -> None:
 def test_names_of_other_tasks(guest: Guest) -> None:
     done = guest("ls /etc", script='tracepoint:sched:sched_process_exit { printf("%s %s\\n", comm(2), comm(pid)); }')
     assert "kthreadd ls" in done.out, done.out + done.err
+
+
+def test_a_kernel_without_symbols_for_data_says_so(guest: Guest, facts: Facts) -> None:
+    done = guest("ls /etc", script='begin { print(kaddr("init_task")); }')
+    if facts.symbols.has_data:
+        assert int(done.out.split()[0]) == facts.symbols.address("init_task")
+    else:
+        assert "Failed to resolve kernel symbol: init_task" in done.err
+        assert "symbols for its functions only" in done.err
