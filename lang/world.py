@@ -42,6 +42,9 @@ class World(Protocol):
     def kernel_symbol(self, name: str) -> int | None:
         """The address of a kernel symbol (`kaddr`)."""
 
+    def symbols_hint(self) -> str:
+        """Why a kernel symbol may not be known, "" without a reason."""
+
     def user_symbol(self, point: AttachPoint, name: str) -> tuple[int, int] | None:
         """File address and size in bytes of a symbol of the point's target program (`uaddr`)."""
 
@@ -71,6 +74,9 @@ class NoWorld:
 
     def kernel_symbol(self, name: str) -> int | None:
         return None
+
+    def symbols_hint(self) -> str:
+        return ""
 
     def user_symbol(self, point: AttachPoint, name: str) -> tuple[int, int] | None:
         return None

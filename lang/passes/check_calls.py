@@ -276,7 +276,9 @@ def _kaddr(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
     name = _text(node)
     address = check.unit.world.kernel_symbol(name)
     if address is None:
-        check.error(f"Failed to resolve kernel symbol: {name}", node.span)
+        found = check.error(f"Failed to resolve kernel symbol: {name}", node.span)
+        if hint := check.unit.world.symbols_hint():
+            found.hint(hint)
         return node
     return n.Integer(value=address, flexible=False, type=UINT64, span=node.span)
 

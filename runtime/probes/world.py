@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pyprobe.lang.attachpoint import AttachPoint, PointError
 from pyprobe.lang.providers import OLD_NAMES, SHORT
@@ -21,6 +21,7 @@ from pyprobe.runtime.wildcard import matcher
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.targets import TargetResolver
     from pyprobe.runtime.probes.description import Description
+    from pyprobe.runtime.system.description import SystemDescription
 
 DEFAULT_ARCH = "x86_64"
 KERNEL_KINDS = ["kprobe", "tracepoint", "software", "hardware", "fentry", "rawtracepoint"]  # what a name alone is looked up in
@@ -101,6 +102,12 @@ class MachineWorld:
 
     def kernel_symbol(self, name: str) -> int | None:
         return self.machine.symbols.get(name)
+
+    def symbols_hint(self) -> str:
+        if not self.machine.booted:
+            return ""
+        system = cast("SystemDescription", self.machine)
+        return "" if system.table.has_data else "This kernel has symbols for its functions only (it was built without CONFIG_KALLSYMS_ALL)."
 
     def user_symbol(self, point: AttachPoint, name: str) -> tuple[int, int] | None:
         from pyprobe.runtime.machine.elf import ElfError

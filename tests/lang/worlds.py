@@ -68,6 +68,9 @@ class TableWorld:
     def kernel_symbol(self, name: str) -> int | None:
         return {"jiffies": 0xFFFFFFFF81000000}.get(name)
 
+    def symbols_hint(self) -> str:
+        return ""
+
     def user_symbol(self, point: AttachPoint, name: str) -> tuple[int, int] | None:
         return None
 

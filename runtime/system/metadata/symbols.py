@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 KERNEL = "vmlinux"  # what the kernel itself is called among its modules
 _MARKS = ("__pfx_", "__cfi_", "$")  # what stands before a function for its padding or type, and marks of code in between
+MARKERS = 100
 TEXT = frozenset("tTwW")  # kinds of symbols that may be functions
 
 
@@ -54,6 +55,11 @@ class Symbols:
         have = self.by_name
         ranges = [(have.get(a, 0), have.get(b, 0)) for a, b in (("_stext", "_etext"), ("_sinittext", "_einittext"))]
         return tuple((a, b) for a, b in ranges if a < b)
+
+    @cached_property
+    def has_data(self) -> bool:
+        """Whether data has names, and not only what marks the ends of the kernel's parts."""
+        return sum(self.kinds.count(kind) for kind in "dDbB") > MARKERS
 
     def is_text(self, address: int) -> bool:
         return any(a <= address < b for a, b in self.text)
