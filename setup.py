@@ -35,9 +35,14 @@ class BuildWithTables(build_py):
             tables.write(str(Path(self.build_lib) / "pyprobe" / "lang" / "grammar.json"))
 
 
+def sources(part: str, suffix: str) -> list[Path]:
+    """The files of an extension's source."""
+    return sorted((ROOT / "runtime" / part).glob(f"_native*.{suffix}"))
+
+
 def checksum(part: str) -> str:
     """Of an extension's source, which the extension keeps, so that one of an older checkout is noticed (runtime/machine/extension.py)."""
-    return f"{crc32((ROOT / 'runtime' / part / '_native.c').read_bytes()):08x}"
+    return f"{crc32(b''.join(file.read_bytes() for file in sources(part, '[ch]'))):08x}"
 
 
 setup(
@@ -49,11 +54,12 @@ setup(
     ext_modules=[
         Extension(
             f"pyprobe.runtime.{part}._native",
-            [f"runtime/{part}/_native.c"],
+            [str(file.relative_to(ROOT)) for file in sources(part, "c")],
+            depends=[str(file.relative_to(ROOT)) for file in [*sources(part, "h"), *sources("machine", "h")]],
             define_macros=[("Py_LIMITED_API", "0x030b0000"), ("SOURCE", f'"{checksum(part)}"')],
             py_limited_api=True,
             optional=True,  # the ctypes twins are correct without a compiler
-            extra_compile_args=["-O2"],
+            extra_compile_args=["-O2", "-fvisibility=hidden"],
         )
         for part in ("machine", "system")
     ],

@@ -51,8 +51,9 @@ def text(value: int | str | bool, name: str) -> str:
 
 def license_name(value: int | str | bool, name: str) -> str:
     if value not in LICENSES:
+        found = int(value) if isinstance(value, bool) else value
         raise ConfigError(
-            f"Invalid value for license. Found: {value}. Valid values: {', '.join(LICENSES)}. Read more about BPF programs and "
+            f"Invalid value for license. Found: {found}. Valid values: {', '.join(LICENSES)}. Read more about BPF programs and "
             "licensing: https://docs.kernel.org/bpf/bpf_licensing.html#using-bpf-programs-in-the-linux-kernel"
         )
     return str(value)
@@ -79,10 +80,17 @@ stack_mode = _choice(
     {word: word for word in ("bpftrace", "raw", "perf", "build_id")},
     any_case=False,
 )
-symbol_cache = _choice(
+_symbol_cache = _choice(
     "Invalid value for cache_user_symbols: valid values are PER_PID, PER_PROGRAM, and NONE.",
     {"per_pid": "PER_PID", "per_program": "PER_PROGRAM", "none": "NONE", "0": "NONE", "1": "PER_PROGRAM"},
 )
+
+
+def symbol_cache(value: int | str | bool, name: str) -> str:
+    """One of the words; a number or bool says whether to cache at all."""
+    return _symbol_cache(value, name) if isinstance(value, str) else ("PER_PROGRAM" if value else "NONE")
+
+
 _stability = _choice(
     "Invalid value for unstable config: valid values are enable, warn, and error.",
     {word: word for word in ("enable", "warn", "error")} | dict.fromkeys(TRUE, "enable") | dict.fromkeys(FALSE, "error"),

@@ -17,7 +17,7 @@ _SPEC = re.compile(
 _INTEGER_LETTERS = frozenset("diouxXcp")
 _FLOAT_LETTERS = frozenset("fFeEgGaAn")
 _BUFFER_LETTERS = frozenset({"r", "rx", "rh"})
-_BITS = {"hh": 8, "h": 16, "": 32}
+_BITS = {"hh": 8, "h": 16, "": 32, "L": 32}  # `L` is for floating point; integers stay as without it
 
 
 class Spec:

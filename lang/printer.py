@@ -98,7 +98,7 @@ class _Printer:
             if start >= span.end:
                 end_of_line = self.text.find("\n", start + len(text))
                 after = self.text[start + len(text) : end_of_line if end_of_line >= 0 else len(self.text)]
-                if self.text[span.end : start].strip(" \t;") or after.strip() or "\n" in text:
+                if self.text[span.end : start].strip(" \t;") or after.strip() or "\n" in text.rstrip():
                     break
             self.comments.pop()
             self.last = max(self.last, start + len(text))

@@ -156,7 +156,7 @@ def is_integer(t: Type) -> bool:
 def is_signed(t: Type) -> bool:
     """Whether it makes a result signed."""
     if isinstance(t, Aggregate):
-        return t.function != "count" and t.signed
+        return t.function in ("sum", "min", "max", "avg", "stats") and t.signed
     return isinstance(t, Integer) and t.signed
 
 

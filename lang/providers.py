@@ -134,6 +134,8 @@ def _function(point: AttachPoint, text: str) -> None:
     if plus:
         if not offset:
             raise PointError("Invalid offset")
+        if not name:
+            raise PointError("Invalid offset")
         if "+" in offset:
             raise PointError("Cannot take more than one offset")
         point.offset = _number(offset, "Invalid offset")
@@ -162,11 +164,14 @@ def _fentry(point: AttachPoint, arguments: list[str]) -> None:
     if len(arguments) == 3:
         if arguments[0] != "bpf":
             raise PointError("Only the 'bpf' variant of this probe supports 4 arguments")
-        point.program = 0 if "*" in arguments[1] else _number(arguments[1], "Invalid program id")
+        try:
+            point.program = 0 if "*" in arguments[1] else probe_number(arguments[1])
+        except LiteralError:
+            raise PointError("bpf program id must be a number or '*'") from None
     point.target = arguments[0] if len(arguments) > 1 else ""
     point.function = arguments[-1]
     if not point.function:
-        raise PointError(f"{point.provider} should specify a function")
+        raise PointError("fentry/fexit should specify a function")
 
 
 def _uprobe(point: AttachPoint, arguments: list[str]) -> None:
@@ -205,6 +210,8 @@ def _usdt(point: AttachPoint, arguments: list[str]) -> None:
 
 
 def _tracepoint(point: AttachPoint, arguments: list[str]) -> None:
+    if point.provider == "rawtracepoint" and not all(arguments):
+        raise PointError("rawtracepoint should be attached to a function")
     if not all(arguments):
         raise PointError(f"{point.provider} probe must have a target")
     point.target = arguments[0] if len(arguments) == 2 else ""
@@ -229,6 +236,8 @@ def _timer(point: AttachPoint, arguments: list[str]) -> None:
 
 def _event(point: AttachPoint, arguments: list[str]) -> None:
     event = arguments[0]
+    if not event:
+        raise PointError(f"{point.provider} probe must have a {point.provider} event name")
     events = SOFTWARE if point.provider == "software" else HARDWARE
     if len(arguments) == 2:
         point.rate = _number(arguments[1], f"Invalid count for {point.provider} probe")
@@ -260,7 +269,7 @@ def _iterator(point: AttachPoint, arguments: list[str]) -> None:
     point.function = arguments[0]
     point.pin = arguments[1] if len(arguments) == 2 else ""
     if not point.function:
-        raise PointError("iter should specify a iterator's name")
+        raise PointError(f"iter {point.function} not available for your kernel version.")
     if "*" in point.function:
         raise PointError("iter probe type does not support wildcards")
 
@@ -275,6 +284,8 @@ def _self(point: AttachPoint, arguments: list[str]) -> None:
 
 def _named(point: AttachPoint, arguments: list[str]) -> None:
     """`test` and `bench`."""
+    if not arguments[0]:
+        raise PointError(f"{point.provider} probes must have a name")
     point.function = arguments[0]
 
 

@@ -214,7 +214,7 @@ def _buf(args: Sequence[Node], config: Config) -> Type:
 
 def _bswap(args: Sequence[Node], config: Config) -> Type:
     given = args[0].type if isinstance(args[0], Expr) else NONE
-    return {1: UINT8, 2: UINT16, 4: UINT32}.get(given.size, UINT64)
+    return {0: NONE, 1: UINT8, 2: UINT16, 4: UINT32}.get(given.size, UINT64)  # not known yet, or no number
 
 
 def _space(space: str) -> Rule:

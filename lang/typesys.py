@@ -149,7 +149,7 @@ class String(Type):
         super().__init__(size, size)
 
     def __str__(self) -> str:
-        return f"string[{self.size}]"
+        return f"string[{self.size}]" if self.size else "string"
 
     @property
     def align(self) -> int:

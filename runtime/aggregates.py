@@ -53,6 +53,12 @@ def average(kind: Aggregate, stored: list[int]) -> int:
     return total // count if total >= 0 else -(-total // count)
 
 
+def statistics(kind: Aggregate, stored: list[int] | None) -> tuple[int, int, int]:
+    """The value of stats: count, average and total; zeros for an element that does not exist."""
+    stored = stored or [0, 0]
+    return stored[1], average(kind, stored), wrap(kind, stored[0])
+
+
 def as_integer(kind: Aggregate, stored: Any) -> int:
     """The current value of a count, sum, min, max or avg (also the average of stats)."""
     if stored is None:
@@ -121,7 +127,7 @@ class Series:
         self.cells: dict[int, list[int]] = {}
 
     def add(self, value: int, now: int) -> None:
-        """Record a value at a time in nanoseconds; intervals that fall out of the ring are dropped."""
+        """Record a value at a time in nanoseconds since 1970; intervals that fall out of the ring are dropped."""
         interval = now // self.width
         cell = self.cells.get(interval)
         if cell is None:

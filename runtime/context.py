@@ -146,6 +146,7 @@ class RuntimeContext:
         self.cookies: dict[int, int] = {}  # socket_cookie(): address of a socket -> its number
         self.pending: list[tuple[Callable[..., None], tuple[Any, ...]]] | None = None
         self.codes: dict[str, Any] = {}  # generated source -> compiled factory, shared by equal handlers
+        self.shared: dict[tuple[object, str], tuple[list[Any], object]] = {}  # body and provider -> what it asks of its event, handler
 
     def elapsed(self) -> int:
         """Nanoseconds since the run started."""

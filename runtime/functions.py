@@ -113,9 +113,9 @@ def strerror(number: int) -> bytes:
 
 
 def signal_name(number: int) -> bytes:
-    """The C library's description of a signal."""
-    if number == 0:
-        return b"Unknown signal 0"
+    """The C library's description of a signal; 32 and 33 are the ones it keeps for itself."""
+    if number in (0, 32, 33):
+        return b"Unknown signal %d" % number
     return SIGNALS.get(number, "N/A").encode()
 
 
@@ -158,7 +158,10 @@ def time_printer(context: RuntimeContext, fmt: bytes) -> Callable[[], None]:
 
     def print_time() -> None:
         text = format_time(fmt, context.clock.wall(), context.output.renderer.tz)
-        context.output.time(text if len(text) < 64 else b"")
+        if 0 < len(text) < 64:
+            context.output.time(text)
+        else:
+            context.output.error(b"strftime returned zero (Invalid argument)")
 
     return print_time
 

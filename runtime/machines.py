@@ -123,10 +123,11 @@ class UserRun:
         if not (self.options.diff or self.options.keep):
             return
         from pyprobe.runtime.user.vfs.changes import changes, keep
+        from pyprobe.runtime.user.words import printable
 
         if self.options.diff:
             for change in changes(self.machine):
-                yield f"{change.kind} {os.fsdecode(change.path)}"
+                yield f"{change.kind} {printable(change.path)}"
         if self.options.keep:
             yield from keep(self.machine, self.options.keep)
 
@@ -187,6 +188,7 @@ def make_machine(settings: Settings, world: MachineWorld, clock: Clock, probes: 
 
 def make_kernel(settings: Settings, world: MachineWorld, clock: Clock) -> Kernel:
     """The user machine for a command of this host. Raises RunError for a root that cannot be opened."""
+    from pyprobe.runtime.machine.memory import OutOfMemory
     from pyprobe.runtime.session import RunError
     from pyprobe.runtime.user.abi import ABIS
     from pyprobe.runtime.user.kernel import Kernel
@@ -215,6 +217,8 @@ def make_kernel(settings: Settings, world: MachineWorld, clock: Clock) -> Kernel
         )
     except OSError as error:
         raise RunError(f"--root {os.fsdecode(options.root)}: {error.strerror}", 1) from None
+    except OutOfMemory as error:
+        raise RunError(f"this host has no room for the machine: {error} (see ulimit -v)", 1) from None
 
 
 class MachineMemory:

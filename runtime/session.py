@@ -14,6 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pyprobe.lang.program import ProbeBody, Program
+from pyprobe.lang.typesys import Integer
 from pyprobe.runtime.context import RuntimeContext
 from pyprobe.runtime.handlers import Handler, compile_probe
 from pyprobe.runtime.limits import MachineOptions
@@ -25,6 +26,7 @@ from pyprobe.runtime.output.json import JsonOutput
 from pyprobe.runtime.output.text import TextOutput
 from pyprobe.runtime.probes import AttachError, Attachments
 from pyprobe.runtime.symbolizer import Symbolizer
+from pyprobe.runtime.times import MapClock
 from pyprobe.runtime.values import Renderer
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 OK, FAILED, RUN_FAILED = 0, 1, 255
 NOTIFY = "__BPFTRACE_NOTIFY_PROBES_ATTACHED"
+DUMMY_CLOCK = "BPFTRACE_DUMMY_TS_MAP"
 TRIALS = {"test": "--test to run test probes.", "bench": "--bench to run benchmark probes."}
 ALONE = frozenset({"begin", "end", *TRIALS})  # probes that nothing outside pyprobe can fire
 
@@ -143,6 +146,7 @@ class Session:
         writer = JsonOutput if self.settings.format == "json" else TextOutput
         output: Output = writer(self.out, self.err, renderer, buffering=self.settings.buffering, warnings=self.settings.warnings)
         maps = MapStore(program)
+        seen_clock = script_clock(maps, clock)
 
         def make_context(output: Output) -> RuntimeContext:
             context = RuntimeContext(
@@ -150,7 +154,7 @@ class Session:
                 output,
                 program.config,
                 memory=MachineMemory(machine.machine),
-                clock=clock,
+                clock=seen_clock,
                 names=names,
                 seed=self.settings.seed,
                 arch=self.world.arch,
@@ -339,10 +343,15 @@ class Run:
         self.machine.run()
 
     def _end(self) -> None:
+        """The end probes; an exit() in one of them has the last word."""
+        status, self.context.exit_code = self.context.exit_code, None
         self.context.hold()
         for handler in self.attachments.end:
             handler()
         self.context.release()
+        self.output.muted = False
+        if self.context.exit_code is None:
+            self.context.exit_code = status
 
     def _finish(self) -> None:
         """What stands after the last event: the empty lines, the maps, then what there is to say about the run."""
@@ -372,8 +381,20 @@ def counted(handler: Handler, hits: list[list[Any]], name: str) -> Handler:
         return handler()
 
     call.source = handler.source  # type: ignore[attr-defined]  # makes the function a Handler
-    call.probe = handler.probe  # type: ignore[attr-defined]  # the same
     return call  # type: ignore[return-value]  # the same
+
+
+def script_clock(maps: MapStore, clock: Clock) -> Clock | MapClock:
+    """The clock that the script's time sources read: the machine's, or the map that the environment names. Raises RunError."""
+    name = os.environ.get(DUMMY_CLOCK)
+    if not name:
+        return clock
+    storage = next((s for s in maps if s.name == name), None)
+    if storage is None:
+        raise RunError(f'{DUMMY_CLOCK}: "{name}" not found', FAILED)
+    if storage.keyed or not (type(storage.value) is Integer and not storage.value.signed):
+        raise RunError(f'{DUMMY_CLOCK}: "{name}" must be a scalar map of unsigned integers', FAILED)
+    return MapClock(storage.data)
 
 
 def read_file(path: bytes, limit: int) -> bytes:
@@ -383,8 +404,9 @@ def read_file(path: bytes, limit: int) -> bytes:
 
 
 def run_command(command: bytes) -> tuple[bytes, int]:
-    """system(): a shell command on this host, only with --unsafe; what it printed and its wait status."""
+    """system(): a shell command on this host, only with --unsafe; what it printed on both of its streams, and its wait status."""
     import subprocess
 
-    done = subprocess.run(["/bin/sh", "-c", command], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, check=False)
+    shell = ["/bin/sh", "-c", command]
+    done = subprocess.run(shell, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     return done.stdout, done.returncode

@@ -47,13 +47,15 @@ Json = Callable[[Any], str]
 
 
 class Renderer:
-    """Makes the functions that render values. `tz` names the time zone of timestamps."""
+    """Makes the functions that render values. `tz` names the time zone of timestamps; `complain` takes what is wrong with a value (the
+    output sets it)."""
 
     def __init__(self, config: Config, names: Names, clock: Clock, tz: str = "UTC") -> None:
         self.config = config
         self.names = names
         self.clock = clock
         self.tz = tz
+        self.complain: Callable[[bytes], None] = lambda text: None
         self.trailer = str(config.str_trunc_trailer).encode()
         self._texts: dict[Type, Text] = {}
         self._jsons: dict[Type, Json] = {}
@@ -86,10 +88,19 @@ class Renderer:
 
     # ---- text
 
+    def _timestamp(self, value: tuple[str, bytes | None, int]) -> bytes:
+        text = strftime(value, self.clock, self.tz)
+        if text is None:
+            self.complain(b"strftime returned 0")
+            return b"(?)"
+        return text
+
     def _make_text(self, t: Type) -> Text:
         if isinstance(t, Enum):
             names = {value: name.encode() for value, name in t.names.items()}
             return lambda value: names[value] if value in names else b"%d" % value
+        if isinstance(t, Aggregate) and t.function == "stats":
+            return lambda value: b"{ .count = %d, .average = %d, .total = %d }" % value
         if isinstance(t, (Integer, Aggregate)):
             return lambda value: b"%d" % value
         if t is BOOL:
@@ -131,7 +142,7 @@ class Renderer:
         if t is MAC:
             return lambda value: ":".join(f"{b:02X}" for b in value).encode()
         if isinstance(t, Timestamp):
-            return lambda value: strftime(value, self.clock, self.tz)
+            return self._timestamp
         if t is USERNAME:
             return lambda value: (names.username(value) or "").encode()
         if t is CGROUP_PATH:
@@ -141,6 +152,9 @@ class Renderer:
     # ---- JSON
 
     def _make_json(self, t: Type) -> Json:
+        if isinstance(t, Aggregate) and t.function == "stats":
+            names = ("count", "average", "total")
+            return lambda value: "{" + ", ".join([f'"{n}": {json_integer(v)}' for n, v in zip(names, value, strict=True)]) + "}"
         if isinstance(t, (Integer, Aggregate, Pointer, Enum)):
             return json_integer
         if t is BOOL:

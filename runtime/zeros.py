@@ -40,5 +40,5 @@ def zero_of(t: Type) -> Any:
     if isinstance(t, Stack):
         return (0,)
     if isinstance(t, Timestamp):
-        return (t.mode, b"", 0)
+        return (t.mode, None, 0)
     return 0

@@ -280,6 +280,12 @@ kprobe:nosuchthing { }
     assert "1: kprobe:do_fork {" in done.out
 
 
+def test_repl_shows_the_value_of_an_expression(pyprobe: Command) -> None:
+    done = pyprobe(stdin=b'1 + 1\n"a" + "b";\n(1, true)\nprintf("hi\\n")\nprint(7)\n$x = 5\nnosuch + 1\n')
+    assert done.out.split() == ["2", "ab", "(1,", "true)", "hi", "7"]
+    assert "Unknown identifier: 'nosuch'" in done.err and "Return value discarded" not in done.err
+
+
 def test_a_signal_from_outside_fires_self_probes():
     command = [sys.executable, "-m", "pyprobe", "-e", 'self:signal:SIGUSR1 { print((probe, probetype)); @++; if (@ == 2) { exit(7); } }']
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

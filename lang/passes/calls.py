@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pyprobe.lang import nodes as n
 from pyprobe.lang.diagnostics import Diagnostics
 from pyprobe.lang.passes.unit import Unit
-from pyprobe.lang.passes.walk import rewrite
+from pyprobe.lang.passes.walk import descend, rewrite
 from pyprobe.lang.signalnames import LAST, signal_number
 from pyprobe.lang.signatures import BUILTINS, FUNCTIONS, PROBE_TYPES, STACK_MODES, STACK_MOST, TIMESTAMP_MODES, Signature
 from pyprobe.lang.typesys import BOOL, NONE
@@ -17,6 +17,9 @@ from pyprobe.lang.typesys import BOOL, NONE
 DEBUGF = (
     "The debugf() builtin is not recommended for production use. For more information see bpf_trace_printk in bpf-helpers(7)."
 )
+_ANY_LENGTH = frozenset({"printf", "errorf", "warnf", "cgroupid", "getopt"})  # whose first argument is never a value of the program
+_PLACE_FIRST = frozenset({"reg", "skboutput", "socket_cookie"})  # where the call stands is judged before its arguments
+_OF_LIBRARY = frozenset({"is_literal", "override", "kfunc_exist", "kfunc_allowed", "uaddr"})  # macros around a function of the compiler
 _WORDS = {0: "no arguments", 1: "one argument"}
 
 
@@ -42,10 +45,14 @@ class _Calls:
         self.unit = unit
         self.diagnostics: Diagnostics = unit.diagnostics
         self.provider = ""
+        self.formats: set[int] = set()  # the literals that may have any length
 
     def change(self, node: n.Node) -> n.Node:
         if isinstance(node, n.Call):
             return self.call(node)
+        if isinstance(node, n.String) and len(node.value) >= self.unit.config.max_strlen and id(node) not in self.formats:
+            text = node.value.decode(errors="replace")
+            self.diagnostics.error(f"String is too long (over {self.unit.config.max_strlen} bytes): {text}", node.span)
         return node
 
     def call(self, node: n.Call) -> n.Expr:
@@ -58,9 +65,10 @@ class _Calls:
         if signature is None:
             self.diagnostics.error(f"Unknown function: '{node.name}'", node.span)
             return node
-        if not self.counts(node, signature):
+        available = signature.providers is None or self.provider in signature.providers
+        if (available or node.name not in _PLACE_FIRST) and not self.counts(node, signature):
             return node
-        if signature.providers is not None and self.provider not in signature.providers:
+        if not available:
             self.unavailable(node)
             return node
         if signature.unsafe and not self.unit.options.unsafe:
@@ -83,17 +91,24 @@ class _Calls:
             self.diagnostics.error(f"{node.name}() is not supported yet", node.span)
         elif node.name == "comm" and PROBE_TYPES.get(self.provider, self.provider) == "special":
             self.diagnostics.error("Syntax comm(PID) is not supported in this probe type yet. Type: special", node.span)
-        elif node.name == "cgroupid":
+        elif node.name == "cgroupid" and isinstance(node.args[0], n.String):
             return n.Integer(value=1, span=node.span)
         elif node.name == "reg" and isinstance(node.args[0], n.String):
             return self.register(node, node.args[0].value.decode(errors="replace"))
         return node
 
     def unavailable(self, node: n.Call) -> None:
+        context = BUILTINS["ctx"]
         if node.name.startswith("signal"):
             text = f"{node.name}() can not be used for this probetype {PROBE_TYPES.get(self.provider, self.provider)}"
+        elif node.name == "override" and self.provider == "tracepoint":
+            text = "Use args instead of ctx in tracepoint"
+        elif node.name == "override" and context.providers is not None and self.provider not in context.providers:
+            text = context.refusal.format(name="ctx", probe=self.provider)
         elif node.name == "override":
             text = "override() can only be used inside kprobes"
+        elif node.name == "uaddr":
+            text = f'__builtin_uaddr can not be used with "{self.provider}" probes'
         elif node.name == "path":
             text = "The path function can only be used with 'fentry', 'fexit', 'iter' probes"
         else:
@@ -105,7 +120,9 @@ class _Calls:
         message = count_message(node.name, signature.least, signature.most, given)
         if not message:
             return not signature.library or self.fitting(node, signature)
-        if signature.library or node.name in BUILTINS:
+        if node.name == "system" and not self.unit.options.unsafe:
+            self.diagnostics.error("system() is an unsafe function being used in safe mode", node.span)
+        elif signature.library or node.name in BUILTINS or node.name in _OF_LIBRARY:
             self.mismatch(node, signature.least if given < signature.least else len(signature.params))
         else:
             self.diagnostics.error(message, node.span)
@@ -118,6 +135,9 @@ class _Calls:
             wanted = "map" if "map" in param.kinds and not is_map else ""
             if "variable" in param.kinds and not isinstance(arg, n.Variable):
                 wanted = "variable"
+            if wanted and node.name == "is_scalar":
+                self.diagnostics.error("is_scalar() expects a map for the first argument", node.span)
+                return False
             if wanted:
                 got = "map" if isinstance(arg, n.Map) else "variable" if isinstance(arg, n.Variable) else "expression"
                 article = "an" if got == "expression" else "a"
@@ -296,13 +316,21 @@ def _skboutput(args: Args, name: str) -> str:
 
 
 def _percpu_kaddr(args: Args, name: str) -> str:
-    symbol = args[0].value.decode(errors="replace") if isinstance(args[0], n.String) else ""
+    if not isinstance(args[0], n.String):
+        return ""  # refused when its type is known
+    symbol = args[0].value.decode(errors="replace")
     return f'Could not resolve variable "{symbol}" from BTF'
 
 
 def _cgroupid(args: Args, name: str) -> str:
-    path = args[0].value.decode(errors="replace") if isinstance(args[0], n.String) else ""
+    if not isinstance(args[0], n.String):
+        return ""  # refused when its type is known
+    path = args[0].value.decode(errors="replace")
     return "" if path.rstrip("/") == CGROUP_ROOT else f'Failed to get `cgroupid` for path: "{path}": No such file or directory'
+
+
+def _kernel_function(args: Args, name: str) -> str:
+    return "" if isinstance(args[0], (n.String, n.Identifier)) else f"{name}() accepts a string literal only"
 
 
 _CHECKS: dict[str, Callable[[Args, str], str]] = {
@@ -317,6 +345,8 @@ _CHECKS: dict[str, Callable[[Args, str], str]] = {
     "skboutput": _skboutput,
     "percpu_kaddr": _percpu_kaddr,
     "cgroupid": _cgroupid,
+    "kfunc_exist": _kernel_function,
+    "kfunc_allowed": _kernel_function,
 }
 
 
@@ -325,4 +355,6 @@ def run(unit: Unit) -> None:
     calls = _Calls(unit)
     for body in unit.bodies:
         calls.provider = body.point.provider
+        of_any_length = (node for node in descend(body.block) if isinstance(node, n.Call) and node.name in _ANY_LENGTH)
+        calls.formats = {id(node.args[0]) for node in of_any_length if node.args}
         rewrite(body.block, calls.change)

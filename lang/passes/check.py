@@ -19,7 +19,7 @@ from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import copy, descend
 from pyprobe.lang.promote import kind
 from pyprobe.lang.source import Span
-from pyprobe.lang.typesys import BOOL, INT64, NONE, UINT64, VOID, Aggregate, Enum, Integer, Pointer, String, Tuple, Type
+from pyprobe.lang.typesys import BOOL, INT64, NONE, UINT64, VOID, Aggregate, Enum, Integer, Pointer, Tuple, Type
 
 
 class Checker:
@@ -69,7 +69,8 @@ class Checker:
         before = node.type
         checked = self.expr(node)
         if not (isinstance(before, (Integer, Enum, Pointer)) or before is BOOL or isinstance(node, n.String)):
-            self.error(f"Invalid condition: {kind(before)}", span)
+            ends = isinstance(node, n.Call) and node.name == "exit"
+            self.error(f"Invalid condition: {kind(NONE if ends else before)}", span)
         if isinstance(checked, n.String):
             return n.Boolean(value=bool(checked.value), type=BOOL, span=checked.span)
         return checked
@@ -189,10 +190,11 @@ def _let(check: Checker, node: n.Let) -> Result:
 
 
 def _while(check: Checker, node: n.While) -> Result:
-    if isinstance(node.condition.type, String):  # unlike elsewhere, any string has a truth here
-        node.condition = n.Cast(spec=None, operand=check.expr(node.condition), type=BOOL, span=node.condition.span)
-    else:
+    t = node.condition.type
+    if t is NONE or t is VOID or t is BOOL or isinstance(t, (Integer, Enum, Pointer)):
         node.condition = check.condition(node.condition, node.span)
+    else:  # unlike elsewhere, everything has a truth here
+        node.condition = n.Cast(spec=None, operand=check.read(check.expr(node.condition)), type=BOOL, span=node.condition.span)
     node.body = check.block(node.body)
     return node
 

@@ -54,6 +54,8 @@ _REFUSALS = {
     ("strcap", 0): "string-like values must be either strings, arrays or pointers",
     ("str_concat", 0): "string-like values must be either strings, arrays or pointers",
     ("str_concat", 1): "string-like values must be either strings, arrays or pointers",
+    **dict.fromkeys((("ppid", 0), ("pcomm", 0)), "Can not access field 'real_parent' on expression of type '{type}'"),
+    **dict.fromkeys((("leader_tid", 0), ("leader_comm", 0)), "Can not access field 'group_leader' on expression of type '{type}'"),
     **dict.fromkeys((("strerror", 0), ("signal_name", 0), ("syscall_name", 0)), 'Cannot cast from "{type}" to "int32"'),
 }
 """Own wordings for an argument of the wrong kind, by function and position."""

@@ -10,8 +10,8 @@ from pyprobe.lang.passes import infer_queries as infer
 from pyprobe.lang.passes.casts import convert, final, readable
 from pyprobe.lang.passes.check_calls import call
 from pyprobe.lang.passes.constant import constant, constant_boolean
-from pyprobe.lang.passes.infer_expressions import COMPARISONS, LOGICAL, default_space, element_error
-from pyprobe.lang.promote import integer, is_integer, join, kind, meeting, wide
+from pyprobe.lang.passes.infer_expressions import COMPARISONS, LOGICAL, SHIFTS, default_space, element_error
+from pyprobe.lang.promote import integer, is_integer, is_signed, join, kind, meeting, wide
 from pyprobe.lang.typesys import (
     BOOL,
     INT64,
@@ -95,12 +95,21 @@ def _unary(check: Checker, node: n.Unary) -> n.Expr:
 
 
 def _mismatch(check: Checker, node: n.Binary, left: Type, right: Type) -> None:
-    """Two sides that have nothing to do with each other. In arithmetic a number reads as the 64 bits it was widened to."""
+    """Two sides that have nothing to do with each other."""
     if node.op not in COMPARISONS | LOGICAL and not isinstance(left, String) and not isinstance(right, String):
-        left = node.type if isinstance(left, Integer) else left
-        right = node.type if isinstance(right, Integer) else right
+        left, right = _widened(node, node.left, left, right), _widened(node, node.right, right, left)
     error = check.error(f"Type mismatch for '{node.op}': comparing {left} with {right}", node.span)
     error.context(node.left.span, f"left ({left})").context(node.right.span, f"right ({right})")
+
+
+def _widened(node: n.Binary, operand: n.Expr, t: Type, other: Type) -> Type:
+    """In arithmetic with what is no number, a number reads as the 64 bits it was widened to: signed if a side is, in shifts the left."""
+    if not is_integer(t):
+        return t
+    right_of_shift = node.op in SHIFTS and operand is node.right
+    if (is_signed(t) and not right_of_shift) or is_signed(other):
+        return INT64
+    return t if right_of_shift and isinstance(operand, n.Integer) and operand.value < 0 else UINT64
 
 
 def _unusable(check: Checker, node: n.Binary, left: Type, right: Type) -> None:
@@ -123,7 +132,7 @@ def _binary(check: Checker, node: n.Binary) -> n.Expr:
         _arithmetic(check, node, left, right)
     elif isinstance(left, Array) and isinstance(right, Array):
         check.error(f"The {node.op} operator cannot be used on arrays.", node.span)
-    elif _same_family(left, right):
+    elif _same_family(left, right) and (join(left, right) is not None or not isinstance(left, (Tuple, Record))):
         _unusable(check, node, left, right)
     else:
         _mismatch(check, node, left, right)
@@ -133,10 +142,20 @@ def _binary(check: Checker, node: n.Binary) -> n.Expr:
 def _logical(check: Checker, node: n.Binary) -> n.Expr:
     left, right = node.left.type, node.right.type
     node.left, node.right = check.read(check.expr(node.left)), check.read(check.expr(node.right))
-    if not all(is_integer(t) or isinstance(t, Pointer) or t is BOOL or t is NONE for t in (left, right)):
-        alike = left == right or (isinstance(left, String) and isinstance(right, String))
+    other_kinds = Pointer if _with_pointer(left, right) else Aggregate
+    if not all(t in (BOOL, NONE) or isinstance(t, _NUMERIC) or (isinstance(t, other_kinds) and _has_truth(t)) for t in (left, right)):
+        alike = left == right or (isinstance(left, String) and isinstance(right, String)) or _with_pointer(left, right)
         (_unusable if alike else _mismatch)(check, node, left, right)
     return node
+
+
+def _has_truth(t: Type) -> bool:
+    return is_integer(t) or isinstance(t, Pointer)
+
+
+def _with_pointer(left: Type, right: Type) -> bool:
+    """Whether one side is a pointer: the other one must be a pointer or a plain number then."""
+    return isinstance(left, Pointer) or isinstance(right, Pointer)
 
 
 def _arithmetic(check: Checker, node: n.Binary, left: Type, right: Type) -> None:
@@ -162,9 +181,9 @@ def _comparison(check: Checker, node: n.Binary, left: Type, right: Type, whole: 
         _both_to(check, node, common, left, right)
     elif isinstance(left, Pointer) and isinstance(right, Pointer):
         return
-    elif isinstance(left, Pointer) and (is_integer(right) or right is BOOL):
+    elif isinstance(left, Pointer) and (isinstance(right, _NUMERIC) or right is BOOL):
         node.right = convert(check.read(node.right), left, None)
-    elif isinstance(right, Pointer) and (is_integer(left) or left is BOOL):
+    elif isinstance(right, Pointer) and (isinstance(left, _NUMERIC) or left is BOOL):
         node.left = convert(check.read(node.left), right, None)
     elif isinstance(left, Pointer) or isinstance(right, Pointer):
         _unusable(check, node, left, right)
@@ -172,7 +191,8 @@ def _comparison(check: Checker, node: n.Binary, left: Type, right: Type, whole: 
         if node.op not in ("==", "!="):
             check.error(f"The {node.op} operator cannot be used on arrays.", node.span)
         elif left != right:
-            check.error("Only arrays of same size support comparison operators.", node.span)
+            sized = "size" if left.count != right.count else "sized integer"
+            check.error(f"Only arrays of same {sized} support comparison operators.", node.span)
     elif not _same_family(left, right) or (isinstance(left, _EXACT) and left != right):
         _mismatch(check, node, left, right)
     elif node.op not in ("==", "!="):
@@ -196,6 +216,11 @@ def _both_to(check: Checker, node: n.Binary, common: Type | None, left: Type, ri
 def _ternary(check: Checker, node: n.Ternary) -> n.Expr:
     to = final(readable(node.type))
     node.condition = check.condition(node.condition, node.span)
+    branches = (node.then or node.condition, node.orelse)
+    if to is not NONE and any(isinstance(b, n.Tuple) and not b.items for b in branches):
+        have = " and ".join(f"'{b.type}'" for b in branches)
+        check.error(f"Branches must return the same type or compatible types: have {have}", node.span)
+        return node
     if node.then is not None:
         node.then = check.store(node.then, to)
     node.orelse = check.store(node.orelse, to)
@@ -288,9 +313,17 @@ def _index(check: Checker, node: n.Index) -> n.Expr:
 
 def _cast(check: Checker, node: n.Cast) -> n.Expr:
     source = node.operand.type
+    number = node.operand.value if isinstance(node.operand, n.Integer) else -1  # a literal as it is written
     node.operand = check.expr(node.operand)
     node.type = target = final(node.type)
-    if node.spec is None or source is NONE:
+    if node.spec is None:
+        return node
+    if source is NONE:
+        if isinstance(node.operand, n.Tuple):
+            check.error(f'Cannot cast from "{source}" type', node.span)
+        return node
+    if isinstance(target, Enum) and number >= 0 and number not in target.names and target.names:
+        check.error(f"Enum: {target.name} doesn't contain a variant value of {number}", node.span)
         return node
     if isinstance(node.spec, n.NamedType) and isinstance(target, String) and not node.spec.size:
         check.error(f'Cannot cast from "{source}" to "string"', node.span)
@@ -312,18 +345,19 @@ def _cast(check: Checker, node: n.Cast) -> n.Expr:
 def _castable(check: Checker, node: n.Cast, source: Type, target: Type) -> bool:
     """Whether the cast can be made; reports what is wrong with it."""
     number = isinstance(source, (Integer, Enum)) or source is BOOL
+    readable_as_number = number or isinstance(source, Pointer) or (isinstance(source, Aggregate) and source.castable)
     good = False
-    if isinstance(target, Enum) and isinstance(node.operand, n.Integer) and node.operand.value not in target.names and target.names:
-        check.error(f"Enum: {target.name} doesn't contain a variant value of {node.operand.value}", node.span)
+    if isinstance(source, Struct):
+        check.error(f'Cannot cast from C type "{source}"', node.span)
         return False
     if isinstance(target, (Integer, Enum)):
-        good = number or isinstance(source, Pointer) or (isinstance(source, Aggregate) and source.castable)
+        good = readable_as_number
         if isinstance(source, Array) and isinstance(source.element, Integer):
             good = source.size == target.size
     elif target is BOOL:
-        good = number or isinstance(source, (Pointer, String)) or (isinstance(source, Aggregate) and source.castable)
+        good = readable_as_number or isinstance(source, String)
     elif isinstance(target, Pointer):
-        good = number or isinstance(source, Pointer) or (isinstance(source, Aggregate) and source.castable)
+        good = not isinstance(source, Array)
     elif isinstance(target, Array):
         fits = _to_array(check, node, source, target)
         if fits is None:
@@ -335,9 +369,6 @@ def _castable(check: Checker, node: n.Cast, source: Type, target: Type) -> bool:
         good = isinstance(source, (Integer, Enum))
     elif isinstance(target, (Tuple, Record)):
         good = join(source, target) is not None
-    elif isinstance(target, Struct):
-        check.error(f'Cannot cast from "{source}" to "{target}"', node.span)
-        return False
     if not good:
         check.error(f'Cannot cast from "{source}" to "{target}"', node.span)
     return good
@@ -349,7 +380,7 @@ def _to_array(check: Checker, node: n.Cast, source: Type, target: Array) -> bool
         return source == target
     if isinstance(source, String):
         return isinstance(target.element, Integer) and target.size == source.size
-    if not isinstance(source, (Integer, Enum)):
+    if not isinstance(source, (Integer, Enum)) or not (isinstance(target.element, Integer) or target.element is BOOL):
         return False
     if not target.count:
         check.error("Cannot determine array size: the element size is incompatible with the cast integer size", node.span)

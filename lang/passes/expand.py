@@ -12,6 +12,7 @@ from pyprobe.lang.attachpoint import AttachPoint, PointError
 from pyprobe.lang.nodes import Block, Builtin, Call, ExprStatement, If, Probe
 from pyprobe.lang.passes.unit import Body, Unit
 from pyprobe.lang.passes.walk import copy, descend
+from pyprobe.lang.signatures import BUILTINS
 from pyprobe.lang.source import Span
 
 MISS_IS_NAMED = frozenset(("kprobe", "kretprobe", "fentry", "fexit", "uprobe", "uretprobe", "tracepoint"))
@@ -19,6 +20,7 @@ MISS_IS_NAMED = frozenset(("kprobe", "kretprobe", "fentry", "fexit", "uprobe", "
 
 NO_POINTS = "Probe has no valid attach points. If this is expected, set the 'missing_probes' config variable to 'warn'."
 REMOVED = "Probe has no valid attach points. It is being removed which may cause issues with program behavior."
+TYPED = BUILTINS["args"].providers or frozenset()  # providers that have `args`
 PER_TARGET = frozenset(("uaddr",))  # functions whose result type depends on the target program
 
 
@@ -95,7 +97,7 @@ def _meaning(unit: Unit, point: AttachPoint, used: set[str]) -> Hashable:
     """What the types and the meaning of a body that uses these builtins and functions can depend on."""
     return (
         point.provider,
-        unit.world.args(point) if "args" in used else None,
+        unit.world.args(point) if "args" in used and point.provider in TYPED else None,
         unit.world.retval(point) if "retval" in used and point.provider == "fexit" else None,
         point.target if used & PER_TARGET else None,
     )

@@ -11,12 +11,14 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from pyprobe.lang.config import Config
 from pyprobe.lang.diagnostics import Diagnostics
 from pyprobe.lang.literals import LiteralError, integer
 from pyprobe.lang.nodes import (
     Binary,
     Block,
     Boolean,
+    Builtin,
     Call,
     Comptime,
     Expr,
@@ -51,12 +53,12 @@ LOW, HIGH, MOST = -(1 << 63), (1 << 63) - 1, (1 << 64) - 1
 
 def run(unit: Unit) -> None:
     for root in (*unit.blocks(), *(item.body for item in unit.script.items if isinstance(item, Function))):
-        fold(root, unit.diagnostics, unit.options.params)
+        fold(root, unit.diagnostics, unit.options.params, unit.config)
 
 
-def fold(node: Node, diagnostics: Diagnostics, params: list[str]) -> Node:
-    """Fold everything constant in a tree, in place; returns the replacement of `node` itself."""
-    return _Folder(diagnostics, params).fold(node)
+def fold(node: Node, diagnostics: Diagnostics, params: list[str], config: Config | None = None) -> Node:
+    """Fold everything constant in a tree, in place; returns the replacement of `node` itself. The settings of `config` are constants."""
+    return _Folder(diagnostics, params, config).fold(node)
 
 
 def number(text: str) -> int:
@@ -73,9 +75,10 @@ def number(text: str) -> int:
 
 
 class _Folder:
-    def __init__(self, diagnostics: Diagnostics, params: list[str]) -> None:
+    def __init__(self, diagnostics: Diagnostics, params: list[str], config: Config | None) -> None:
         self._diagnostics = diagnostics
         self._params = params
+        self._config = config
 
     def fold(self, node: Node, text: bool = False) -> Node:
         """`text` says that positional parameters are wanted as their text, as in the first argument of str()."""
@@ -174,8 +177,7 @@ class _Folder:
 
     def ternary(self, node: Ternary) -> Expr:
         truth = _truth(node.condition)
-        literal = (Integer, String, Boolean)
-        if truth is None or not isinstance(node.orelse, literal) or not isinstance(node.then or node.orelse, literal):
+        if truth is None or not _literal(node.orelse) or not _literal(node.then or node.orelse):
             return node
         if truth:
             return node.condition if node.then is None else node.then
@@ -219,11 +221,20 @@ class _Folder:
         return node
 
     def field(self, node: FieldAccess) -> Expr:
+        if isinstance(node.base, Builtin) and node.base.name == "config" and self._config is not None:
+            return self._setting(node, dict(self._config.shown()).get(node.field))
         if isinstance(node.base, Record):
             for name, value in node.base.items:
                 if name == node.field:
                     return self._element(node, node.base, value)
         return node
+
+    def _setting(self, node: FieldAccess, value: object) -> Expr:
+        if value is None:
+            return node
+        if isinstance(value, bool):
+            return Boolean(value=value, span=node.span)
+        return _integer(value, node.span) if isinstance(value, int) else String(value=str(value).encode(), span=node.span)
 
     def _element(self, node: Expr, base: Tuple | Record, value: Expr) -> Expr:
         items = [item[1] if isinstance(item, tuple) else item for item in base.items]
@@ -302,6 +313,15 @@ _EXACT: dict[str, Callable[[int, int], int]] = {
 
 def _integer(value: int, span: Span) -> Integer:
     return Integer(value=value, flexible=value >= 0, span=span)
+
+
+def _literal(node: Expr) -> bool:
+    """Whether an expression is a literal, or a tuple or record of literals."""
+    if isinstance(node, Tuple):
+        return all(_literal(item) for item in node.items)
+    if isinstance(node, Record):
+        return all(_literal(item) for _, item in node.items)
+    return isinstance(node, (Integer, String, Boolean))
 
 
 def _truth(node: Node) -> bool | None:

@@ -1,9 +1,10 @@
 """Type inference: the types of all expressions, as a fixed point over the whole program.
 
 A variable, a map's key and a map's value have the join of everything that is ever assigned to them, in any order and in any probe. The
-bodies are gone through until nothing changes. The first time through only values whose type shows by itself (literals, casts,
-builtins, calls) count, the second time also copies of such, which decides what the other assignments are measured against. Only the
-last time through reports errors, when every type is known.
+bodies are gone through until nothing changes. Only the last time through reports errors, when every type is known.
+
+Where types do not fit together, the message depends on which one was known first: bpftrace's types spread from what shows by itself
+(literals, casts, builtins), one step each time, and so they do here in that case (see `_by_levels`).
 
 The rules are in `infer_expressions`, `infer_calls`, `infer_queries` and `infer_statements`; here are the state, what an assignment
 does to it, and the loop.
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from pyprobe.lang import nodes as n
 from pyprobe.lang.diagnostics import Diagnostic
 from pyprobe.lang.passes.infer_calls import call
-from pyprobe.lang.passes.infer_expressions import COPIED, IMMEDIATE, RULES
+from pyprobe.lang.passes.infer_expressions import RULES
 from pyprobe.lang.passes.infer_queries import QUERIES
 from pyprobe.lang.passes.infer_statements import STATEMENTS
 from pyprobe.lang.passes.types import UnknownType
@@ -28,6 +29,7 @@ from pyprobe.lang.typesys import FLEXIBLE, NONE, VOID, Aggregate, Array, Enum, I
 
 _RULES: dict[type[n.Node], Callable[..., Type]] = {**RULES, **QUERIES, n.Call: call}
 _ROUNDS = 24  # no sane program needs more than a handful; types that contain themselves never settle
+_LEVELS = 12  # how far types are followed step by step
 
 
 class VariableState:
@@ -70,25 +72,45 @@ class Inference:
         self.body: Body = Body([], n.Block(statements=[]), 0, NOWHERE)
         self.changed = False
         self._longest: dict[int, int] = {}
-        self._seeds: frozenset[type[n.Expr]] | None = None
+        self._level = 0  # the step of the round, while types spread step by step
+        self._steps: dict[int, list[Type]] = {}  # by expression, what it was found to be in each step
         self.reporting = False
-        self._misfits: dict[tuple[int, int, str], tuple[str, bool]] = {}
-        self._findings: list[tuple[int, Diagnostic]] = []
+        self._misfits: dict[tuple[int, int, str], tuple[str, int]] = {}
+        self._findings: list[tuple[float, Diagnostic]] = []
 
     # ---- the loop
 
     def solve(self) -> None:
         """Find all types, then report what does not fit."""
-        for self._seeds in (IMMEDIATE, IMMEDIATE | COPIED):
-            self._round()
-        self._seeds = None
-        for _ in range(_ROUNDS):
-            if not self._round() and not self._give_defaults():
-                break
+        self._settle()
+        if self._misfits:
+            self._by_levels()
+            self._settle()
         self.reporting = True
         self._round()
         self.reporting = False
         self.diagnostics.items += [found for _, found in sorted(self._findings, key=lambda f: f[0])]
+
+    def _settle(self) -> None:
+        for _ in range(_ROUNDS):
+            if not self._round() and not self._give_defaults():
+                break
+
+    def _by_levels(self) -> None:
+        """Forget all and let the types spread step by step: what is made of other values is known one step after them."""
+        self.maps.clear()
+        self._misfits.clear()
+        self._variables = [{} for _ in self.unit.bodies]
+        for self._level in range(1, _LEVELS + 1):
+            if not self._round() and self._level > 3:
+                break
+        self._level = 0
+        self._steps.clear()
+
+    @property
+    def stepwise(self) -> bool:
+        """Whether types spread step by step now."""
+        return self._level > 0
 
     def enter(self, index: int) -> Body:
         """Make a body the current one: its variables are the ones that `variable()` finds."""
@@ -119,7 +141,7 @@ class Inference:
 
     # ---- state
 
-    def error(self, message: str, span: Span, rank: int = 1) -> Diagnostic | None:
+    def error(self, message: str, span: Span, rank: float = 1) -> Diagnostic | None:
         """Record an error, in the last round only. Errors of a lower rank are shown before others."""
         if not self.reporting:
             return None
@@ -171,15 +193,18 @@ class Inference:
 
     def expr(self, node: n.Expr) -> Type:
         """Infer the type of an expression and note it in the node."""
-        kind = type(node)
-        rule = _RULES.get(kind)
+        rule = _RULES.get(type(node))
         if rule is None:
             return node.type
-        found = rule(self, node)
-        if self._seeds is not None and (kind not in self._seeds or _is_looked_up(node)):
-            found = NONE
-        node.type = found
-        return found
+        node.type = found = rule(self, node)
+        return self._known(node, found) if self._level else found
+
+    def _known(self, node: n.Expr, found: Type) -> Type:
+        """What is known of an expression in this step, when `found` is what its parts make it now."""
+        steps = self._steps.setdefault(id(node), [])
+        steps.append(found)
+        late = _steps_of(node)
+        return steps[-1 - late] if late < len(steps) else NONE
 
     def block(self, block: n.Block) -> Type:
         for statement in block.statements:
@@ -255,12 +280,15 @@ class Inference:
                     error.hint(f"Add a cast to integer if you want the value of the aggregate, e.g. `{state.name} = (int64){source};`.")
                 return
             found = wide(found)
-        if found is VOID:
+        ends = isinstance(value, n.Call) and value.name == "exit"  # it has no value at all, which is less than void
+        if found is VOID and not ends:
             self.error("Value 'void' cannot be assigned to a map.", span)
             return
-        if found is NONE:
-            if self.reporting and _is_empty(value):
-                self.error("Invalid expression for assignment", span)
+        if found is NONE or ends:
+            if self.reporting and (ends or _is_empty(value)):
+                known = FLEXIBLE[1] if state.value is NONE else state.value
+                nothing = f"trying to assign value of type '{NONE}' when map already has a value type '{known}'"
+                self.error(f"Type mismatch for {state.name}: {nothing}", span)
             return
         joined = join(state.value, found)
         if joined is None:
@@ -300,10 +328,10 @@ class Inference:
         self._misfit(what, message, span, rank)
 
     def _misfit(self, what: str, message: str, span: Span, rank: int = 1) -> None:
-        """Types that do not fit together now never will; the message tells the types as they were when this first showed. What literals
-        alone show comes first."""
-        message, seeded = self._misfits.setdefault((span.start, span.end, what), (message, self._seeds is not None))
-        self.error(message, span, rank - 1 if seeded and rank == 1 else rank)
+        """Types that do not fit together now never will; the message tells the types as they were when this first showed. What shows after
+        fewer steps comes first."""
+        message, level = self._misfits.setdefault((span.start, span.end, what), (message, self._level))
+        self.error(message, span, level / 100 if level and rank == 1 else rank)
 
 
 _COPY = (
@@ -329,15 +357,24 @@ def _is_empty(value: n.Expr | None) -> bool:
     return (isinstance(value, n.Tuple) and not value.items) or (isinstance(value, (n.Block, n.If)) and value.type is NONE)
 
 
-def _is_looked_up(node: n.Expr) -> bool:
-    """Whether something that looks like a plain value takes more than a look: `(typeof(x))1`, and what upstream's library defines."""
-    if isinstance(node, n.Cast):
-        return isinstance(node.spec, n.TypeOf)
+_AT_ONCE = frozenset({n.Integer, n.String, n.Boolean, n.EnumConstant})
+_NAMED = frozenset({n.Variable, n.Map, n.MapAccess, n.SizeOf, n.OffsetOf})
+_LIKE_ARGUMENT = frozenset({"bswap", "kptr", "uptr", "strftime"})  # functions whose type waits for that of their argument
+
+
+def _steps_of(node: n.Expr) -> int:
+    """How many steps after its parts the type of an expression is known: what upstream's library defines is a block of statements."""
+    kind = type(node)
+    if isinstance(node, n.Call):
+        function = FUNCTIONS.get(node.name)
+        if function is None or node.name in _LIKE_ARGUMENT:
+            return 1
+        return 1 if function.library and function.mode != "compile" else 0
     if isinstance(node, n.Builtin):
-        return BUILTINS[node.name].library or (node.name == "nsecs" and bool(node.args))
-    if not isinstance(node, n.Call) or node.name not in FUNCTIONS:
-        return False
-    return node.name == "strftime" or (FUNCTIONS[node.name].library and FUNCTIONS[node.name].mode != "compile")
+        return 1 if BUILTINS[node.name].library or (node.name == "nsecs" and bool(node.args)) else 0
+    if isinstance(node, n.Cast):
+        return 1 if isinstance(node.spec, n.TypeOf) else 0
+    return 0 if kind in _AT_ONCE else 2 if kind in _NAMED else 1
 
 
 def _differing_parameters(known: Type, found: Type) -> str:

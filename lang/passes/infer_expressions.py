@@ -47,12 +47,7 @@ from pyprobe.lang.typesys import (
 if TYPE_CHECKING:
     from pyprobe.lang.passes.infer import Inference
 
-IMMEDIATE = frozenset({n.Integer, n.String, n.Boolean, n.Builtin, n.Cast, n.EnumConstant, n.Call})
-"""The expressions whose type is seen at once."""
-
-COPIED = frozenset({n.Variable, n.Map, n.MapAccess})
-"""The expressions whose type is that of something else."""
-
+SHIFTS = frozenset({"<<", ">>"})
 COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
 LOGICAL = frozenset({"&&", "||"})
 _KERNEL_PROBES = frozenset({"kprobe", "kretprobe", "fentry", "fexit", "tracepoint", "rawtracepoint", "iter"})
@@ -104,6 +99,9 @@ def _builtin(ctx: Inference, node: n.Builtin) -> Type:
 def _args(ctx: Inference, node: n.Builtin) -> Type:
     point = ctx.body.point
     found = ctx.unit.world.args(point)
+    if found is None and point.provider == "uprobe":
+        ctx.error("Cannot read function parameters", node.span)
+        return NONE
     if found is None:
         return Record(())
     space = "user" if point.provider == "tracepoint" and point.target == "syscalls" else default_space(point.provider)
@@ -118,7 +116,7 @@ def _config(ctx: Inference, node: n.Builtin) -> Type:
 def _setting_type(value: object) -> Type:
     if isinstance(value, bool):
         return BOOL
-    return UINT64 if isinstance(value, int) else String(len(str(value).encode()) + 1)
+    return smallest_integer(value) if isinstance(value, int) else String(len(str(value).encode()) + 1)
 
 
 def _retval(ctx: Inference, node: n.Builtin) -> Type:
@@ -235,7 +233,7 @@ def _binary(ctx: Inference, node: n.Binary) -> Type:
         return _pointer_arithmetic(ctx, node, left, right)
     if left is BOOL and right is BOOL:
         return BOOL
-    found = arithmetic(left, right)
+    found = UINT64 if op in SHIFTS and not _whole(left) else arithmetic(left, right)
     if op in ("/", "%") and found.signed and left != right:
         ctx.warning(f"signed operands for '{op}' can lead to undefined behavior (cast to unsigned to silence warning)", node.span)
     return INT64 if op == "-" and _whole(left) and _whole(right) else found
@@ -252,9 +250,9 @@ def _distinct_pointers(ctx: Inference, node: n.Binary, left: Pointer, right: Poi
 
 
 def _pointer_arithmetic(ctx: Inference, node: n.Binary, left: Type, right: Type) -> Type:
-    if isinstance(left, Pointer) and isinstance(right, Integer) and node.op in ("+", "-"):
+    if isinstance(left, Pointer) and (isinstance(right, (Integer, Enum)) or right is BOOL) and node.op in ("+", "-"):
         return left
-    if isinstance(right, Pointer) and isinstance(left, Integer) and node.op == "+":
+    if isinstance(right, Pointer) and (isinstance(left, (Integer, Enum)) or left is BOOL) and node.op == "+":
         return right
     ctx.error(f"The {node.op} operator can not be used on expressions of types {left}, {right}", node.span)
     return NONE
@@ -337,11 +335,17 @@ def _field(ctx: Inference, node: n.FieldAccess) -> Type:
     return NONE
 
 
+COMMON_FIELDS = frozenset({"common_type", "common_flags", "common_preempt_count", "common_pid"})
+"""What every tracepoint's record begins with (`struct trace_entry`)."""
+
+
 def _missing_field(ctx: Inference, node: n.FieldAccess) -> str:
     if isinstance(node.base, n.Builtin) and node.base.name == "args":
         point = ctx.body.point
         if point.provider != "tracepoint":
             return f"Can't find function parameter {node.field}"
+        if node.field in COMMON_FIELDS:
+            return "BPF does not support accessing common tracepoint fields"
         name = f"struct tracepoint:{point.target}:{point.function}_args"
         return f"Struct/union of type '{name}' does not contain a field named '{node.field}'"
     return f"Record does not contain a field named '{node.field}'"
@@ -371,7 +375,7 @@ def elements_of(t: Type) -> tuple[Type, ...]:
 
 def element_error(base: Type, index: int) -> str:
     """Why a value of a type has no element of this number, or an empty string."""
-    if not isinstance(base, (Tuple, Record)):
+    if not isinstance(base, Tuple):
         return f"Can not access index '{index}' on expression of type '{base}'"
     count = len(elements_of(base))
     return "" if 0 <= index < count else f"Invalid tuple index: {index}. Found {count} elements in tuple."
@@ -418,13 +422,16 @@ def _cast(ctx: Inference, node: n.Cast) -> Type:
 
 def _tuple(ctx: Inference, node: n.Tuple) -> Type:
     elements = tuple(ctx.expr(item) for item in node.items)
-    if not elements:
+    if not elements or (ctx.stepwise and NONE in elements):
         return NONE
     return _remembered(node, Tuple(elements))
 
 
 def _record(ctx: Inference, node: n.Record) -> Type:
-    return _remembered(node, Record(tuple((name, ctx.expr(value)) for name, value in node.items)))
+    fields = tuple((name, ctx.expr(value)) for name, value in node.items)
+    if ctx.stepwise and any(t is NONE for _, t in fields):
+        return NONE
+    return _remembered(node, Record(fields))
 
 
 def _remembered(node: n.Expr, found: Type) -> Type:

@@ -60,6 +60,10 @@ def run(unit: Unit) -> None:
             _refuse_types(unit, item)
 
 
+ONCE = {"expr": "Ident", "variable": "Variable", "map": "Map"}
+"""The words for parameters by their kind, where a name is given twice."""
+
+
 def _refuse_types(unit: Unit, root: Node) -> None:
     """A type may be the argument of a macro only, so none is left where a value belongs."""
     for node in descend(root):
@@ -67,7 +71,12 @@ def _refuse_types(unit: Unit, root: Node) -> None:
             continue
         for child in children(node):
             if isinstance(child, TypeOf):
-                unit.diagnostics.error(TYPE_ARGUMENT, child.span)
+                unit.diagnostics.error(TYPE_ARGUMENT, _with_blanks(child.span))
+
+
+def _with_blanks(span: Span) -> Span:
+    """The stretch with the white space before it, where an argument begins."""
+    return Span(span.source, len(span.source.text[: span.start].rstrip()), span.end, span.outer)
 
 
 def _collect(unit: Unit) -> dict[str, list[Macro]]:
@@ -79,7 +88,8 @@ def _collect(unit: Unit) -> dict[str, list[Macro]]:
         names: set[tuple[str, str]] = set()
         for parameter in item.parameters:
             if (parameter.kind, parameter.name) in names:
-                unit.diagnostics.error(f"Ident for macro argument has already been used: {_written(parameter)}", parameter.span)
+                text = f"{ONCE[parameter.kind]} for macro argument has already been used: {_written(parameter)}"
+                unit.diagnostics.error(text, parameter.span)
             names.add((parameter.kind, parameter.name))
         others = macros.setdefault(item.name, [])
         for other in others:
@@ -211,7 +221,8 @@ class _Substitution:
             self._diagnostics.error(f"Variable declaration shadows macro arg ${node.variable.name}", span)
             return node
         if isinstance(node, TAKES_TYPES) and isinstance(node.operand, (Identifier, NamedType)):
-            self._operand(node)
+            if self._operand(node):
+                return node  # what was given is the caller's
         elif isinstance(node, Identifier) and node.name in self._values:
             return self._value(node)
         elif isinstance(node, NamedType):
@@ -242,8 +253,8 @@ class _Substitution:
             return Block(statements=[], result=argument, span=argument.span)  # its value, which cannot be assigned to
         return argument
 
-    def _operand(self, node: SizeOf | OffsetOf | TypeOf | TypeInfo) -> None:
-        """sizeof(a) and the like of a parameter: of the type or the expression that was given."""
+    def _operand(self, node: SizeOf | OffsetOf | TypeOf | TypeInfo) -> bool:
+        """sizeof(a) and the like of a parameter: of the type or the expression that was given; False where it is none."""
         name = node.operand.name if isinstance(node.operand, (Identifier, NamedType)) else ""
         if name in self._values:
             given = copy(self._values[name])
@@ -252,6 +263,7 @@ class _Substitution:
             node.operand = given
         if isinstance(node, OffsetOf):
             node.path = [part for step in node.path for part in self._member(step)]
+        return name in self._values
 
     def _member(self, name: str) -> list[str]:
         """The member that a step of offsetof() names: a parameter stands for a bare name."""
@@ -266,6 +278,10 @@ class _Substitution:
             return node
         if not keyword:
             return copy(given)
+        if isinstance(given.operand, NamedType) and " " in given.operand.name:
+            made = f"which makes up the type '{node.name}*'"
+            self._diagnostics.error(f"Invalid replacement for macro '{self._macro.name}' type parameter '{name}' {made}", self._call)
+            return node
         if isinstance(given.operand, (NamedType, Identifier)):
             return NamedType(name=f"{keyword} {given.operand.name}", span=node.span)
         return node

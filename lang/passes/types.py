@@ -22,9 +22,6 @@ NAMED: dict[str, t.Type] = {
     "cgroup_path_t": t.CGROUP_PATH,
     "timestamp": t.Timestamp(),
     "count_t": t.Aggregate("count", False),
-    "hist_t": t.Aggregate("hist"),
-    "lhist_t": t.Aggregate("lhist"),
-    "tseries_t": t.Aggregate("tseries"),
     **{f"{'' if signed else 'u'}{f}_t": t.Aggregate(f, signed) for f in ("sum", "min", "max", "avg", "stats") for signed in (True, False)},
 }
 """The types whose name says everything. `string`, `buffer` and `inet` also take a size."""
@@ -32,8 +29,9 @@ NAMED: dict[str, t.Type] = {
 SIZED: dict[str, Callable[[int], t.Type]] = {"string": t.String, "buffer": t.Buffer, "inet": t.Inet}
 
 _TYPEDEFS: dict[t.Type, str] = {
-    t.INT8: "char s8 __s8 int8_t",
-    t.UINT8: "u8 __u8 uint8_t u_char unchar _Bool",
+    t.INT8: "s8 __s8 int8_t",
+    t.UINT8: "char u8 __u8 uint8_t u_char unchar",
+    t.BOOL: "_Bool",
     t.INT16: "short s16 __s16 int16_t",
     t.UINT16: "u16 __u16 uint16_t u_short ushort umode_t __le16 __be16",
     t.INT32: "int s32 __s32 int32_t pid_t key_t clockid_t timer_t __kernel_pid_t",
@@ -66,9 +64,12 @@ class TypeTable:
 
     def named(self, name: str, size: int | None = None) -> t.Type | None:
         """The type called `name`, or None. `size` is the number in `string[64]`; without one such a type has size 0, to be inferred."""
+        if name == "buffer" and size is not None:
+            return t.Array(t.Buffer(0), size)  # as bpftrace reads it: only buf() makes buffers of a size
         if name in SIZED:
             return SIZED[name](size or 0)
-        return NAMED.get(name) or self.tags.get(name) or self._world.type_named(name) or KERNEL_INTEGERS.get(name)
+        known = NAMED.get(name) or self.tags.get(name) or self._world.type_named(name) or KERNEL_INTEGERS.get(name)
+        return known or (None if " " in name else self._world.type_named(f"struct {name}"))
 
     def constant(self, name: str) -> tuple[int, t.Enum] | None:
         """Value and type of an enum constant of the C section or the machine."""

@@ -65,7 +65,7 @@ class Repl:
             attempt = f"begin {{ {text} }}"
             alone = Diagnostics()
             if parse(Source("repl", attempt), alone) is not None and not alone.failed:
-                self.execute(attempt, None)
+                self.execute(self.showing(text) or attempt, None)
             else:
                 show(diagnostics if looks_like_clause(text) else alone)
             return
@@ -73,6 +73,17 @@ class Repl:
         if program is not None:
             self.clauses.append(text)
             print(f"clause {len(self.clauses)} is ready; :run COMMAND runs it")
+
+    def showing(self, text: str) -> str:
+        """The program that prints the value of an expression, empty where the text is none or its value cannot be printed."""
+        from pyprobe.lang import check
+        from pyprobe.running import make_world, settings_of
+
+        expression = text.rstrip().rstrip(";")
+        printing = f"begin {{ print({expression}); }}"
+        world = make_world(settings_of(self.options))
+        attempts = (f"begin {{ $value = {expression}; }}", printing)  # print() takes what has no value, too
+        return "" if any(d.severity == "error" for text in attempts for d in check(text, world=world)) else printing
 
     def compile(self, text: str) -> object:
         from pyprobe.running import compile_text, make_world, settings_of

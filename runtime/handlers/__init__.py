@@ -16,6 +16,7 @@ from pyprobe.runtime.handlers import calls, effects, expressions, printing, stat
 from pyprobe.runtime.handlers.compiler import Compiler, Rules
 from pyprobe.runtime.handlers.emitter import frame
 from pyprobe.runtime.handlers.fault import HandlerFault, HandlerRefused, blamer
+from pyprobe.runtime.machine.bound import Bound
 
 __all__ = ["Handler", "HandlerFault", "HandlerRefused", "compile_probe"]
 
@@ -28,7 +29,6 @@ class Handler(Protocol):
     """A compiled probe body: called without arguments when its event fires, gives what the body returns. `source` is its Python."""
 
     source: str
-    probe: ProbeBody
 
     def __call__(self) -> Any: ...
 
@@ -36,8 +36,12 @@ class Handler(Protocol):
 def compile_probe(body: ProbeBody, program: Program, binding: Binding, context: RuntimeContext) -> Handler:
     """The handler of one probe body where `binding` says how its event is reached.
 
+    Points of one clause share a handler where the events they are bound to give it the same things; a wildcard makes thousands of them.
     Raises HandlerRefused for what cannot be done here, and HandlerFault when compiling fails, which is a fault of ours.
     """
+    shared = context.shared.get((body.body, body.point.provider))
+    if shared is not None and all(_gives(binding, *asked) for asked in shared[0]):
+        return cast(Handler, shared[1])
     compiler = Compiler(body, binding, context, RULES)
     try:
         compiler.body()
@@ -64,5 +68,16 @@ def compile_probe(body: ProbeBody, program: Program, binding: Binding, context: 
     names = {**emitter.objects, "blame": blamer(filename, spans)}
     handler = cast(Handler, make(**names))
     handler.source = source
-    handler.probe = body
+    if not compiler.named:
+        context.shared[body.body, body.point.provider] = compiler.asked, handler
     return handler
+
+
+def _gives(binding: Binding, name: str, literals: tuple[Any, ...], wanted: Bound) -> bool:
+    """Whether a builtin is the very same thing at another place."""
+    try:
+        found = binding.builtin(name, *literals)
+    except KeyError:
+        return False
+    same = found.expression == wanted.expression and found.names.keys() == wanted.names.keys()
+    return same and all(found.names[key] is thing for key, thing in wanted.names.items())

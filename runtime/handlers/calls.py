@@ -237,6 +237,7 @@ def _rand(c: Compiler, node: nodes.Builtin) -> Code:
 
 
 def _probe(c: Compiler, node: nodes.Builtin) -> Code:
+    c.named = True
     return c.constant(c.probe.name.encode(), "probe_name")
 
 

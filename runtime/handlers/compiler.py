@@ -18,6 +18,7 @@ from pyprobe.runtime.zeros import zero_of
 if TYPE_CHECKING:
     from pyprobe.runtime.binding import Binding
     from pyprobe.runtime.context import RuntimeContext
+    from pyprobe.runtime.machine.bound import Bound
     from pyprobe.runtime.maps import MapStorage
 
 Placed = TypeVar("Placed", bound=nodes.Node)
@@ -35,6 +36,8 @@ class Compiler:
         self.rules = rules
         self.emitter = Emitter()
         self.loops: list[str] = []
+        self.asked: list[tuple[str, tuple[Any, ...], Bound]] = []  # what the event was asked for
+        self.named = False  # the handler holds the name of its probe
         self._variables: dict[tuple[str, int], str] = {}
 
     # ---- expressions
@@ -108,7 +111,9 @@ class Compiler:
     def event(self, span: Span, name: str, *literals: Any) -> str:
         """The expression for a builtin that the event has. Raises HandlerRefused when it has none."""
         try:
-            return self.emitter.bound(self.binding.builtin(name, *literals))
+            bound = self.binding.builtin(name, *literals)
+            self.asked.append((name, literals, bound))
+            return self.emitter.bound(bound)
         except KeyError:
             raise HandlerRefused(span, f"{name} is not supported in {self.probe.point.provider} probes yet") from None
 

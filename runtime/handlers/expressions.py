@@ -6,7 +6,20 @@ from collections.abc import Callable
 from typing import Any
 
 from pyprobe.lang import nodes
-from pyprobe.lang.typesys import BOOL, Array, Enum, Integer, Pointer, Record, String, Tuple, Type
+from pyprobe.lang.typesys import (
+    BOOL,
+    CGROUP_PATH,
+    KSYM,
+    USERNAME,
+    Array,
+    Enum,
+    Integer,
+    Pointer,
+    Record,
+    String,
+    Tuple,
+    Type,
+)
 from pyprobe.runtime.handlers import arithmetic, calls, mapaccess, memory
 from pyprobe.runtime.handlers.arithmetic import fit, fit_type, limits, unsigned
 from pyprobe.runtime.handlers.compiler import Compiler, bare, operand, placed
@@ -277,7 +290,9 @@ def convert(c: Compiler, code: Code, source: Type, target: Type) -> Code:
     if isinstance(target, Pointer):
         if isinstance(source, Integer):
             return fit(code, source.size, False)
-        return code
+        if isinstance(source, (Enum, Pointer)) or source in (BOOL, KSYM, USERNAME, CGROUP_PATH):
+            return code
+        return Code(f"({bare(code.text)}, 0)[1]", depth=code.depth + 1)  # it lies nowhere in memory
     if isinstance(target, Array):
         if isinstance(source, String):
             return Code(f"{code.text}.ljust({target.size}, b'\\0')[:{target.size}]", depth=code.depth)

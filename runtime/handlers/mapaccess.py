@@ -81,7 +81,8 @@ def _read(c: Compiler, p: Place, t: Type) -> Code:
     if c.context.verbose_helpers:
         settle(c, p)
         key = p.key.text
-        fail = c.helper_error(p.span, NO_ELEMENT, "map_lookup_elem", 0, None)
+        helper = "map_lookup_percpu_elem" if isinstance(value, Aggregate) else "map_lookup_elem"
+        fail = c.helper_error(p.span, NO_ELEMENT, helper, 0, None)
         c.emitter.emit(f"if {key} not in {p.data}: {fail}()")
     if isinstance(value, Aggregate):
         return _read_aggregate(c, f"{get}({key}", value)
@@ -99,7 +100,9 @@ def _read_aggregate(c: Compiler, get: str, kind: Aggregate) -> Code:
         return fit(total, 8, kind.signed)
     if kind.function in ("min", "max"):
         return Code(f"({get}) or 0)", *((-(1 << 63), (1 << 63) - 1) if kind.signed else (0, arithmetic.MASK)), depth=1)
-    if kind.function in ("avg", "stats"):
+    if kind.function == "stats":
+        return Code(f"{c.bind(partial(aggregates.statistics, kind), 'statistics')}({get}))", depth=2)
+    if kind.function == "avg":
         read = c.bind(partial(aggregates.as_integer, kind), "average")
         return Code(f"{read}({get}))", *((-(1 << 63), (1 << 63) - 1) if kind.signed else (0, arithmetic.MASK)), depth=2)
     return Code(f"{get})")
@@ -144,11 +147,11 @@ def assign(c: Compiler, node: nodes.Assign) -> None:
             c.statements(prefix)
             value = c.keep(c.expr(_plain(_first(call)) if kind.function == "hist" and not kind.params[0] else _first(call)))
             p = settle(c, place(c, node.target))
-            p.span = node.span
+            p.span = call.span
             HISTOGRAMS[kind.function](c, p, kind, value)
             return
         p = place(c, node.target)
-        p.span = node.span
+        p.span = call.span
         if prefix:
             settle(c, p)
             c.statements(prefix)
@@ -321,7 +324,7 @@ def _tseries(c: Compiler, p: Place, kind: Aggregate, call: nodes.Call) -> None:
     with c.emitter.block(f"if {cell} is None:"):
         c.emitter.emit(f"{cell} = {c.bind(partial(aggregates.Series, kind), 'Series')}()")
         c.emitter.emit(insert(c, p, cell))
-    c.emitter.emit(f"{cell}.add({value.text}, {c.bind(c.context.clock.now, 'now')}())")
+    c.emitter.emit(f"{cell}.add({value.text}, {c.bind(c.context.clock.wall, 'wall')}())")
 
 
 UPDATES: dict[str, Callable[[Compiler, Place, Aggregate, nodes.Call], None]] = {

@@ -72,7 +72,8 @@ def buf_(c: Compiler, node: nodes.Call) -> Code:
     if isinstance(given, (Array, String)):
         codes = arguments(c, node)
         if isinstance(given, String):
-            data = Code(f"{codes[0].text}.ljust({given.size}, b'\\0')", depth=codes[0].depth)
+            text = c.constant(source.value, "bytes") if isinstance(source, nodes.String) else codes[0]  # a literal may hold NULs
+            data = Code(f"{text.text}.ljust({given.size}, b'\\0')", depth=text.depth)
         else:
             data = codes[0]
         if len(codes) == 1:

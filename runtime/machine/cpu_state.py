@@ -1,4 +1,4 @@
-"""Finding the emulator's CPU state in memory, to read registers where they lie.
+"""Finding what libunicorn keeps to itself: the CPU state, to read registers where they lie, and a switch that makes accesses cheap.
 
 libunicorn has no function that tells the address. It is found by content: registers are set to unlikely values, and these
 are looked for behind the pointers that the handle's structure holds. More values must then show up at the same place,
@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from ctypes import c_uint64
+from ctypes import c_bool, c_uint64
+
+_NO_EXIT_REQUEST = 0x7F2  # uc_struct.no_exit_request, and behind it uc_struct.init_done
 
 _HANDLE = 4096  # bytes of uc_struct looked through; the pointer to the CPU is near its beginning
 _REACH = 0x10000  # how far the registers are behind a pointer, at most
@@ -68,3 +70,27 @@ def verify_word(address: int, write: Callable[[int], None]) -> c_uint64 | None:
         if word.value != value:
             return None
     return word
+
+
+class ExitChecks:
+    """Whether translated code looks for a request to stop after each load and store, and not as a block begins only.
+
+    A machine that asks for stops in blocks and system calls alone is a third faster without. What was translated stays as it is. Where
+    an exact hook may ask for a stop, the look that follows it is needed, which the same switch takes away.
+
+    handle: the address of uc_struct, before the emulator is initialized, which it is by any use of it; `found` is to be called afterwards.
+    """
+
+    def __init__(self, handle: int) -> None:
+        self._switch, self._initialized = (c_bool.from_address(handle + _NO_EXIT_REQUEST + i) for i in (0, 1))
+        self._plausible = not self._switch.value and not self._initialized.value
+
+    def found(self) -> bool:
+        """Whether the switch is where it is thought to be: its neighbour has changed as it should. Without it nothing is switched."""
+        self._plausible = self._plausible and self._initialized.value and not self._switch.value
+        return self._plausible
+
+    def wanted(self, after_accesses: bool) -> None:
+        """For what is translated from now on."""
+        if self._plausible:
+            self._switch.value = not after_accesses

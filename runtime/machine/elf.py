@@ -197,6 +197,14 @@ class ElfFile:
                 kind = note["n_type"]
                 yield Note(note["n_name"], kind if isinstance(kind, int) else _NOTE_KINDS.get(kind, -1), note["n_descdata"])
 
+    def has_dwarf(self) -> bool:
+        """Whether there is debug information, beyond tables for unwinding."""
+        return guarded(lambda: self._elf.get_section_by_name(".debug_info") or self._elf.get_section_by_name(".zdebug_info")) is not None
+
+    def dwarf(self) -> Any:
+        """pyelftools' reader of the debug information."""
+        return guarded(lambda: self._elf.get_dwarf_info(relocate_dwarf_sections=False, follow_links=False))
+
     def build_id(self) -> str:
         """The build id in hexadecimal, empty if there is none."""
         try:

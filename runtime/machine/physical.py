@@ -169,7 +169,7 @@ class PhysicalMemory:
         self.used = 0  # bytes of frames in use
         self.executed: set[int] = set()
         self.forget_code: list[Callable[[int], None]] = []  # of each engine: drop what was translated from this frame
-        self.on_fault: tuple[Callable[[AddressSpace, int, bool], object], ...] = ()  # page faults: space, address, whether a file was read
+        self.on_fault: tuple[Callable[[AddressSpace, int, bool, int], object], ...] = ()  # page faults: space, address, file read?, access
         self._next = PAGE  # frame 0 is never used: a page-table entry of 0 means "none"
         self._free: list[int] = []
         self._references: dict[int, int] = {}  # only of frames with more than one

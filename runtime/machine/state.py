@@ -11,7 +11,7 @@ LAST_GROWTH = 1 << 18
 
 
 class State(ctypes.Structure):
-    """Must match `struct state` in _native.c.
+    """Must match `struct state` in _native.h.
 
     pc: the address that is about to execute; right within callbacks and between runs.
     block, size: the block of code entered last, whose bytes are counted; size is 0 when they were taken back.

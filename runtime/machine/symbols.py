@@ -13,9 +13,12 @@ from collections.abc import Iterator
 from functools import cached_property
 from io import BytesIO
 from operator import attrgetter
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from pyprobe.runtime.machine.elf import STB_GLOBAL, STB_WEAK, STT_FUNC, STT_GNU_IFUNC, STT_OBJECT, ElfError, ElfFile, Symbol
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.machine.dwarf import DebugInfo
 
 DEBUG_DIRECTORY = "/usr/lib/debug"
 
@@ -77,6 +80,26 @@ class Image:
                 except ElfError:
                     continue  # a damaged debug file is as good as none
         return []
+
+    @cached_property
+    def debug_info(self) -> DebugInfo | None:
+        """The debug information of the file, or of its debug file; None where there is none that can be used."""
+        from pyprobe.runtime.machine.dwarf import DebugInfo
+
+        try:
+            if self.elf.has_dwarf():
+                return DebugInfo(self.elf)
+        except ElfError:
+            return None
+        for stream in self._debug_candidates():
+            try:
+                elf = ElfFile(stream)
+                if elf.arch == self.arch and elf.has_dwarf():
+                    return DebugInfo(elf)  # the stream stays open as long as it is used
+            except ElfError:
+                pass
+            stream.close()
+        return None
 
     def _debug_candidates(self) -> Iterator[BinaryIO]:
         """The debug files that may exist, best first: by build id, then by the name in `.gnu_debuglink` with its checksum."""

@@ -1,6 +1,6 @@
 """The engine's hot callbacks in plain Python, for where the extension `_native` is missing.
 
-Every rule here stands in _native.c too, in the same order, and one set of tests runs both: same clock, same events.
+Every rule here stands in _native_callbacks.c too, in the same order, and one set of tests runs both: same clock, same events.
 """
 
 from __future__ import annotations

@@ -100,13 +100,14 @@ def _setup(engine: Engine) -> None:
     engine.hook_instruction_skip(INS_CPUID, lambda: _cpuid(engine))
     engine.hook_instruction_skip(INS_RDTSC, lambda: _rdtsc(engine))
     engine.hook_instruction_skip(INS_RDTSCP, lambda: _rdtscp(engine))
-    for instruction in (INS_IN, INS_OUT):
-        engine.hook_port(instruction, GENERAL_PROTECTION)
     engine.set("cs", _USER_CS)
     engine.set("ss", _USER_DS)
     if engine.cpu_state_found:
         _drop_privileges(engine)
         _refuse_rdrand(engine)
+    else:
+        for instruction in (INS_IN, INS_OUT):
+            engine.hook_port(instruction, GENERAL_PROTECTION)
 
 
 def _drop_privileges(engine: Engine) -> None:

@@ -37,6 +37,7 @@ class Output:
         self.out = out
         self.err = err
         self.renderer = renderer
+        renderer.complain = self.error
         self.buffering = buffering
         self.warnings = warnings
         self.muted = False

@@ -58,8 +58,7 @@ class JsonOutput(Output):
             self._placed(kind, json_string(text), span)
 
     def runtime_error(self, span: Span, text: str) -> None:
-        if self.warnings:
-            self._placed("runtime_error", json_string(text.encode()), span)
+        self._placed("runtime_error", json_string(text.encode()), span)  # as in bpftrace also with --no-warnings
 
     def helper_error(self, span: Span, text: str, helper: str, code: int) -> None:
         if self.warnings:
@@ -104,10 +103,13 @@ class JsonOutput(Output):
             return lambda stored: histograms.json(t, stored, divisor)
         if t.function == "tseries":
             last = series.newest(items)
-            return lambda stored: series.json(t, stored, last, self.renderer)
+            return lambda stored: series.json(t, stored, last)
         if t.function == "stats":
-            return lambda stored: (
-                f'{{"count": {stored[1]}, "average": {json_integer(order.divided(aggregates.average(t, stored), divisor))}, '
-                f'"total": {json_integer(aggregates.wrap(t, stored[0]))}}}'
-            )
+            show = self.renderer.json(t)
+
+            def statistics(stored: list[int]) -> str:
+                count, average, total = aggregates.statistics(t, stored)
+                return show((count, order.divided(average, divisor), total))
+
+            return statistics
         return lambda stored: json_integer(order.divided(aggregates.as_integer(t, stored), divisor))

@@ -27,8 +27,7 @@ def points(kind: Aggregate, stored: Series, last: int) -> list[tuple[int, int | 
 
 
 def _time(ns: int, renderer: Renderer, unit: str) -> str:
-    wall = ns + renderer.clock.wall() - renderer.clock.now()
-    return format_time(FORMATS[unit], wall, renderer.tz).decode()
+    return format_time(FORMATS[unit], ns, renderer.tz).decode()
 
 
 def text(kind: Aggregate, stored: Series, last: int, renderer: Renderer) -> str:
@@ -62,12 +61,11 @@ def text(kind: Aggregate, stored: Series, last: int, renderer: Renderer) -> str:
     return "\n".join(lines) + "\n"
 
 
-def json(kind: Aggregate, stored: Series, last: int, renderer: Renderer) -> str:
+def json(kind: Aggregate, stored: Series, last: int) -> str:
     """The intervals that have data, with their starting time in UTC."""
-    offset = renderer.clock.wall() - renderer.clock.now()
     parts = []
     for interval, value in points(kind, stored, last):
         if value is not None:
-            start = format_time(b"%Y-%m-%d %H:%M:%S.%k", interval * stored.width + offset).decode()
+            start = format_time(b"%Y-%m-%d %H:%M:%S.%k", interval * stored.width).decode()
             parts.append(f'{{"interval_start":"{start}","value":{value}}}')
     return "[" + ",".join(parts) + "]"

@@ -95,14 +95,13 @@ class TextOutput(Output):
         """The text of a stored value that fits on a line."""
         if isinstance(t, Aggregate):
             if t.function == "stats":
-                return lambda stored: (
-                    b"{ .count = %d, .average = %d, .total = %d }"
-                    % (
-                        stored[1],
-                        order.divided(aggregates.average(t, stored), divisor),
-                        aggregates.wrap(t, stored[0]),
-                    )
-                )
+                show = self.renderer.text(t)
+
+                def statistics(stored: list[int]) -> bytes:
+                    count, average, total = aggregates.statistics(t, stored)
+                    return show((count, order.divided(average, divisor), total))
+
+                return statistics
             return lambda stored: b"%d" % order.divided(aggregates.as_integer(t, stored), divisor)
         if type(t) is Integer and divisor > 1:
             return lambda value: b"%d" % order.divided(value, divisor)

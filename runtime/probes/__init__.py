@@ -47,6 +47,7 @@ BOOTED: dict[str, str] = {
     "fexit": "typed",
     "tracepoint": "kernel_events",
     "rawtracepoint": "kernel_events",
+    "software": "kernel_software",
 }
 """Where the provider for a booted kernel is another one."""
 

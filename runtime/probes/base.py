@@ -31,12 +31,16 @@ class AttachError(Exception):
 class Listed:
     """One line of a listing: the probe's name, and (C declaration) lines for its arguments. `note`: why these cannot be shown."""
 
-    __slots__ = ("_arguments", "name", "note")
+    __slots__ = ("_arguments", "_note", "name")
 
-    def __init__(self, name: str, arguments: Callable[[], Iterable[str]] = tuple, note: str = "") -> None:
+    def __init__(self, name: str, arguments: Callable[[], Iterable[str]] = tuple, note: Callable[[], str] = str) -> None:
         self.name = name
         self._arguments = arguments
-        self.note = note
+        self._note = note
+
+    @property
+    def note(self) -> str:
+        return self._note()
 
     @property
     def arguments(self) -> list[str]:
@@ -223,6 +227,13 @@ def _context(b: TaskBinding, literals: tuple[Any, ...]) -> Bound:
     return b.call("_ctx", lambda: machine.functions.object_address(machine.current.registers if machine.current is not None else machine))
 
 
+def _curtask(b: TaskBinding, literals: tuple[Any, ...]) -> Bound:
+    from pyprobe.runtime.user.objects import IDLE
+
+    machine = b.machine
+    return b.call("_curtask", lambda: machine.functions.object_address(machine.current or IDLE, "struct task_struct"))
+
+
 _COMMON: dict[str, Callable[[TaskBinding, tuple[Any, ...]], Bound]] = {
     "pid": lambda b, _: b.about_task("pid"),
     "tid": lambda b, _: b.about_task("tid"),
@@ -247,7 +258,7 @@ _COMMON: dict[str, Callable[[TaskBinding, tuple[Any, ...]], Bound]] = {
     "numaid": lambda b, _: Bound("0", {}),
     "cgroup": lambda b, _: Bound("1", {}),  # the root of the one hierarchy
     "jiffies": lambda b, _: Bound("(4294892296 + _clock_now() // 4000000)", {"_clock_now": b.machine.clock.now}),  # HZ=250, INITIAL_JIFFIES
-    "curtask": lambda b, _: b.call("_curtask", lambda: b.machine.functions.object_address(b.machine.current)),
+    "curtask": _curtask,
     "probe": lambda b, _: Bound("_probe", {"_probe": b.name.encode("utf-8", "surrogateescape")}),
     "probetype": lambda b, _: Bound("_probetype", {"_probetype": b.kind.encode()}),
     "usermode": lambda b, _: Bound("0", {}),

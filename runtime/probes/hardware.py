@@ -64,6 +64,8 @@ def attach(machine: Kernel, points: PointTable, point: AttachPoint, make: MakeHa
     event = EVENT_ALIASES.get(point.function, point.function)
     if event not in COUNTED:
         raise AttachError(f"the emulated processor counts {' and '.join(COUNTED)} only")
+    if points.description.booted:
+        raise AttachError("the processor of a booted kernel counts nothing; programs without --kernel can be counted")
     handler = every(point.rate or HARDWARE[event], make(EventBinding(machine, point)))
 
     def executed(address: int, size: int) -> None:

@@ -16,6 +16,7 @@ from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.probes.base import AttachError, Listed, MakeHandler, TaskBinding
 from pyprobe.runtime.probes.ctext import c_type
 from pyprobe.runtime.probes.trampoline import converted
+from pyprobe.runtime.user.objects import IDLE
 from pyprobe.runtime.wildcard import matcher
 
 if TYPE_CHECKING:
@@ -33,12 +34,12 @@ def _field(index: int) -> Value:
 
 
 def _task(index: int) -> Value:
-    """The task whose thread id a field holds; the idle task, which is none of ours, is told apart by its own made-up address."""
+    """The task whose thread id a field holds; the idle task is none of ours."""
 
     def task(k: Kernel, tp: Tracepoint) -> object:
         tid = tp.values[index]
         assert isinstance(tid, int)
-        return k.tasks.get(tid) or (k.current if k.current is not None and k.current.tid == tid else k.scheduler)
+        return k.tasks.get(tid) or (k.current if k.current is not None and k.current.tid == tid else IDLE)
 
     return task
 

@@ -73,7 +73,7 @@ def _faults(wanted: Callable[[bool], bool]) -> Callable[[Kernel, int, Handler], 
         counted = every(count, handler)
         busy = False
 
-        def happened(space: AddressSpace, address: int, major: bool) -> None:
+        def happened(space: AddressSpace, address: int, major: bool, access: int) -> None:
             nonlocal busy
             if not busy and machine.current is not None and wanted(major):
                 busy = True  # what the handler reads is no fault of the program's

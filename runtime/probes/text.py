@@ -10,7 +10,7 @@ from pyprobe.lang.attachpoint import AttachPoint, PointError
 from pyprobe.lang.typesys import Record
 from pyprobe.runtime.machine import disassembly
 from pyprobe.runtime.machine.bound import Bound
-from pyprobe.runtime.probes.base import AttachError, Listed, MakeHandler, TaskBinding
+from pyprobe.runtime.probes.base import AttachError, Handler, Listed, MakeHandler, TaskBinding
 from pyprobe.runtime.probes.kernel import parameters
 from pyprobe.runtime.probes.user import ARGUMENTS, RESULT
 from pyprobe.runtime.wildcard import has_wildcard, matcher, traceable
@@ -20,49 +20,54 @@ if TYPE_CHECKING:
     from pyprobe.runtime.probes.description import Description
     from pyprobe.runtime.system.description import SystemDescription
     from pyprobe.runtime.system.machine import SystemMachine
+    from pyprobe.runtime.system.metadata.modulefile import ModuleFile
+    from pyprobe.runtime.system.modules import Module
 
 
 def listing(machine: Description, name: str, parts: list[str]) -> Iterable[Listed]:
     """kprobe:FUNCTION or kprobe:MODULE:FUNCTION."""
-    shown = ""
-    if len(parts) > 1:
-        if not matcher(parts[0])(machine.module):
-            return
-        shown = machine.module + ":"
-    for function in _named(machine, parts[-1] if parts else "*"):
-        if traceable(function):
-            yield Listed(f"{name}:{shown}{function}", partial(_parameters, machine, function))
+    system = cast("SystemDescription", machine)
+    module, pattern = (parts[0], parts[-1]) if len(parts) > 1 else ("", parts[0] if parts else "*")
+    for shown, function in _named(system, module, pattern):
+        prefix = f"{shown}:" if module else ""
+        yield Listed(f"{name}:{prefix}{function}", partial(_parameters, system, shown, function))
 
 
-def _named(machine: Description, pattern: str) -> Iterator[str]:
-    """The functions that a pattern means: as for Linux, those that the kernel itself can trace."""
-    wanted, allowed = matcher(pattern), cast("SystemDescription", machine).traceable
-    return (f for f in machine.functions if f in allowed and wanted(f))
+def _named(machine: SystemDescription, module: str, pattern: str) -> Iterator[tuple[str, str]]:
+    """Module and name of the functions that patterns mean: as for Linux, of those that the kernel itself can trace. module: "" for all."""
+    wanted, in_module = matcher(pattern), matcher(module or "*")
+    if in_module(machine.module):
+        yield from ((machine.module, f) for f in machine.functions if f in machine.traceable and wanted(f) and traceable(f))
+    for file in machine.module_files(module):
+        yield from ((file.name, f) for f in sorted(file.traceable) if wanted(f) and traceable(f))
 
 
-def _parameters(machine: Description, function: str) -> list[str]:
-    return parameters(machine.functions[function])
+def _parameters(machine: SystemDescription, module: str, function: str) -> list[str]:
+    if module == machine.module:
+        return parameters(machine.functions[function])
+    found = machine.types_of(module, function).declared(function)
+    return [f"{ctype} arg{i}" for i, (ctype, _) in enumerate(found)]
 
 
 def matches(machine: Description, point: AttachPoint) -> list[AttachPoint]:
     if point.provider == "kretprobe" and (point.offset or point.address):
         raise PointError("Offset not allowed")
-    module = point.target
-    if module and not matcher(module)(machine.module):
-        if has_wildcard(module):
-            return []
+    system = cast("SystemDescription", machine)
+    module, name = point.target, point.function
+    if module and not has_wildcard(module) and module != machine.module and system.module_file(module) is None:
         raise PointError(f"specified module {module} in probe {point.name} is not loaded.")
-    shown = machine.module if module else ""
-    name = point.function
     if not name:
         return [point]
-    if has_wildcard(name):
-        return [point.copy(target=shown, function=f) for f in _named(machine, name) if traceable(f)]
-    if name in machine.functions:
-        return [_allowed(cast("SystemDescription", machine), point.copy(target=shown))]
+    if has_wildcard(name) or has_wildcard(module):
+        return [point.copy(target=shown if module else "", function=f) for shown, f in _named(system, module, name)]
+    if name in machine.functions and module in ("", machine.module):
+        return [_allowed(system, point.copy(target=module))]
+    known = [file for file in system.module_files(module) if name in file.functions]
+    if known:
+        return [point.copy(target=module)]
     from difflib import get_close_matches
 
-    near = get_close_matches(name, machine.functions, n=3, cutoff=0.8)
+    near = get_close_matches(name, [*machine.functions, *(f for file in system.early_modules for f in file.functions)], n=3, cutoff=0.8)
     hints = [f"Did you mean {' or '.join(near)}?"] if near else []
     raise PointError(f"No matches for {point.provider} {f'{module}:' if module else ''}{name}.", *hints)
 
@@ -97,7 +102,7 @@ class TextBinding(TaskBinding):
         if name == "retval" and self.kind == "kretprobe":
             return cpu.register(RESULT[self.text.arch])
         if name == "func":
-            if self.kind == "kretprobe":
+            if self.kind in ("kretprobe", "fexit"):
                 return Bound("_returns.function", {"_returns": self.text.returns})
             return Bound("_cpu_state.pc", {"_cpu_state": cpu.state})
         return None
@@ -112,11 +117,32 @@ class TextBinding(TaskBinding):
 def attach(machine: Any, points: PointTable, point: AttachPoint, make: MakeHandler) -> None:
     system: SystemMachine = machine
     description: SystemDescription = system.description
+    file = description.file_of(point)
+    if file is not None:
+        handler = make(TextBinding(system, point, 0))
+        attach_in_module(system, file, point, points.unsafe, system.returns.entry(handler) if point.provider == "kretprobe" else handler)
+        return
     address, exact = place(description, point, points.unsafe)
     handler = make(TextBinding(system, point, address))
     if point.provider == "kretprobe":
         handler = system.returns.entry(handler)
     system.functions.attach(address, handler, exact=exact)
+
+
+def attach_in_module(system: SystemMachine, file: ModuleFile, point: AttachPoint, unsafe: bool, handler: Handler) -> None:
+    """Call `handler` at a point in a module, each time that this is loaded. Raises AttachError."""
+    name, offset, size = point.function, point.offset, file.functions[point.function].size
+    if offset and offset >= size:
+        raise AttachError(f"Offset outside the function bounds ('{name}' size is {size})")
+    if offset and not unsafe and not disassembly.is_boundary(system.arch, file.code(name), offset):
+        raise AttachError(f"Could not add kprobe into middle of instruction: {point.name}")
+
+    def loaded(module: Module) -> None:
+        address = module.symbols.by_name.get(name)
+        if address is not None:
+            system.functions.attach(address + offset, module.while_loaded(handler), exact=offset != 0)
+
+    system.modules.when_loaded(file.name, loaded)
 
 
 def place(machine: SystemDescription, point: AttachPoint, unsafe: bool) -> tuple[int, bool]:

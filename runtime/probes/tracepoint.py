@@ -50,11 +50,14 @@ def field_type(category: str, ctype: str, name: str, named: Named | None = None)
     return c_type(ctype, "kernel", named)
 
 
+OF_TASKS = frozenset({"syscalls", "raw_syscalls", "exceptions", "task"})  # what only a task does; the rest may happen while none runs
+
+
 class TracepointBinding(TaskBinding):
     """Builtins at a tracepoint."""
 
     def __init__(self, machine: Kernel, point: AttachPoint, tracepoint: Tracepoint) -> None:
-        super().__init__(machine, point.name, "tracepoint", idle=tracepoint.category == "sched")  # the idle task is switched from, too
+        super().__init__(machine, point.name, "tracepoint", idle=tracepoint.category not in OF_TASKS)
         self.tracepoint = tracepoint
 
     def special(self, name: str, literals: tuple[Any, ...]) -> Bound | None:

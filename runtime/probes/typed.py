@@ -14,7 +14,7 @@ from pyprobe.lang.attachpoint import AttachPoint, PointError
 from pyprobe.lang.typesys import VOID, Array, Enum, Integer, Record, Struct, Type
 from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.probes.base import Handler, Listed, MakeHandler
-from pyprobe.runtime.probes.text import TextBinding, place
+from pyprobe.runtime.probes.text import TextBinding, attach_in_module, place
 from pyprobe.runtime.probes.trampoline import converted
 from pyprobe.runtime.probes.user import ARGUMENTS, RESULT
 from pyprobe.runtime.wildcard import has_wildcard, matcher, traceable
@@ -35,12 +35,29 @@ def listing(machine: Description, name: str, parts: list[str]) -> Iterable[Liste
         for f in filter(wanted, machine.functions):
             if f in system.traceable and traceable(f):
                 yield Listed(f"{name}:{machine.module}:{f}", partial(_declarations, system, f, name == "fexit"))
+    for shown, f in _in_modules(system, module, function):
+        yield Listed(f"{name}:{shown}:{f}", partial(_declared, system, shown, f, name == "fexit"))
 
 
 def _declarations(machine: SystemDescription, function: str, result: bool) -> list[str]:
     found = machine.functions[function]
     lines = [f"{ctype} {name}" for ctype, name in found.parameters]
     return [*lines, f"{found.result} retval"] if result and found.result != "void" else lines
+
+
+def _declared(machine: SystemDescription, module: str, function: str, result: bool) -> list[str]:
+    types = machine.types_of(module, function)
+    lines = [f"{ctype} {name}" for ctype, name in types.declared(function)]
+    returned = types.returned(function)
+    return [*lines, f"{returned} retval"] if result and returned != "void" else lines
+
+
+def _in_modules(machine: SystemDescription, module: str, pattern: str) -> Iterator[tuple[str, str]]:
+    """Module and name of the functions of modules that can be traced and have types."""
+    wanted = matcher(pattern)
+    for file in machine.module_files("" if module == "*" else module):
+        typed = machine.types_of(file.name, "").btf.functions
+        yield from ((file.name, f) for f in sorted(file.traceable) if wanted(f) and traceable(f) and f in typed)
 
 
 def _functions(machine: SystemDescription, pattern: str) -> Iterator[str]:
@@ -57,9 +74,11 @@ def _functions(machine: SystemDescription, pattern: str) -> Iterator[str]:
 
 def matches(machine: Description, point: AttachPoint) -> list[AttachPoint]:
     system = cast("SystemDescription", machine)
-    if point.target and not matcher(point.target)(machine.module):
-        return []
-    found = [point.copy(target=machine.module, function=f) for f in _functions(system, point.function)]
+    found = []
+    if not point.target or matcher(point.target)(machine.module):
+        found = [point.copy(target=machine.module, function=f) for f in _functions(system, point.function)]
+    if not found or has_wildcard(point.function):
+        found += [point.copy(target=module, function=f) for module, f in _in_modules(system, point.target, point.function)]
     if not found and not has_wildcard(point.function):
         raise PointError(f"No matches for {point.provider} {f'{point.target}:' if point.target else ''}{point.function}.")
     return found
@@ -77,7 +96,7 @@ def retval(machine: Description, point: AttachPoint) -> Type | None:
 
 
 def _types(machine: Description, point: AttachPoint) -> tuple[tuple[tuple[str, Type], ...], Type] | None:
-    return cast("SystemDescription", machine).types.function(point.function)
+    return cast("SystemDescription", machine).types_of(point.target, point.function).function(point.function)
 
 
 def words(arch: str, parameters: tuple[tuple[str, Type], ...]) -> list[tuple[str, Type, int]]:
@@ -108,7 +127,7 @@ class TypedBinding(TextBinding):
 
     def __init__(self, machine: SystemMachine, point: AttachPoint, address: int, kept: Kept | None) -> None:
         super().__init__(machine, point, address)
-        found = machine.description.types.function(point.function)
+        found = _types(cast("Description", machine.description), point)
         parameters, self.result = found if found else ((), VOID)
         self.words = {name: (type, number) for name, type, number in words(machine.arch, parameters)}
         self.kept = kept
@@ -122,7 +141,8 @@ class TypedBinding(TextBinding):
             word = self.text.processor.register(RESULT[self.text.arch])
             return Bound(value(word.expression, self.result) if self.result is not VOID else "0", word.names)
         if name == "func":
-            return Bound(str(self.address), {})
+            here = Bound("_cpu_state.pc", {"_cpu_state": self.text.processor.state})
+            return Bound(str(self.address), {}) if self.address else here if self.kept is None else super().special(name, literals)
         return super().special(name, literals)
 
     def _word(self, number: int) -> Bound:
@@ -139,6 +159,12 @@ class Kept:
 
 def attach(machine: Any, points: PointTable, point: AttachPoint, make: MakeHandler) -> None:
     system: SystemMachine = machine
+    file = system.description.file_of(point)
+    if file is not None:
+        kept = Kept() if point.provider == "fexit" else None
+        handler = make(TypedBinding(system, point, 0, kept))
+        attach_in_module(system, file, point, points.unsafe, _entry(system, kept, handler) if kept is not None else handler)
+        return
     address, exact = place(system.description, point, points.unsafe)
     if point.provider == "fentry":
         system.functions.attach(address, make(TypedBinding(system, point, address, None)), exact=exact)

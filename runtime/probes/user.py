@@ -8,10 +8,11 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyprobe.lang.attachpoint import AttachPoint, PointError
-from pyprobe.lang.typesys import Record
+from pyprobe.lang.typesys import Record, Type
 from pyprobe.runtime.machine import disassembly
 from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.machine.elf import ElfError, Symbol
@@ -48,8 +49,32 @@ def listing(machine: Description, name: str, parts: list[str]) -> Iterable[Liste
         return
     wanted = matcher(parts[1] if len(parts) > 1 else "*")
     for path in machine.targets.resolve(parts[0]):
-        note = f'No DWARF found for "{path}", cannot show parameter info'
-        yield from (Listed(f"{name}:{path}:{f}", note=note) for f in machine.image(path).names if wanted(f) and traceable(f))
+        image = machine.image(path)
+        for f in image.names:
+            if wanted(f) and traceable(f):
+                yield Listed(f"{name}:{path}:{f}", partial(_declarations, image, f, name), partial(_why_none, image, path))
+
+
+def _declarations(image: Image, function: str, provider: str) -> list[str]:
+    """The parameters of a function as C declares them."""
+    if provider != "uprobe":
+        return []
+    return [f"{ctype} {parameter}" for parameter, _, ctype in parameters(image, function) or ()]
+
+
+def _why_none(image: Image, path: str) -> str:
+    return "" if image.debug_info else f'No DWARF found for "{path}", cannot show parameter info'
+
+
+def parameters(image: Image, function: str) -> list[tuple[str, Type, str]] | None:
+    """The parameters of a function by the debug information: name, type, and the type as C writes it; None where it is not known."""
+    symbol, debug = image.function(function), image.debug_info
+    if symbol is None or debug is None:
+        return None
+    try:
+        return debug.parameters(symbol.address)
+    except ElfError:
+        return None  # damaged information is as good as none
 
 
 def matches(machine: Description, point: AttachPoint) -> list[AttachPoint]:
@@ -69,14 +94,12 @@ def expand(machine: Description, point: AttachPoint) -> list[AttachPoint]:
         raise PointError(f"unsupported language type: {point.language}")
     if not point.function and not point.address and point.line is None:
         raise PointError(f"{point.provider} should be attached to a function and/or address")
-    if point.line is not None:
-        raise PointError(f"No DWARF debug info found for '{point.target}'", "Places in source files are not supported yet.")
     paths = machine.targets.resolve(point.target)
     if not paths:
         host = machine.targets.host_path(point.target)
         if os.path.isfile(host) and os.access(host, os.X_OK):
             machine.image(point.target)  # raises what is wrong with it
-        raise PointError(f"{point.provider} target file '{point.target}' does not exist or is not executable")
+        raise PointError(f"uprobe target file '{point.target}' does not exist or is not executable")
     if "*" not in point.target:
         paths = paths[:1]
     found: list[AttachPoint] = []
@@ -86,13 +109,27 @@ def expand(machine: Description, point: AttachPoint) -> list[AttachPoint]:
             if "*" in point.target:
                 continue
             raise PointError(f"{point.provider} target file '{path}' is for {image.arch}, the machine is {machine.arch}")
-        if not point.function:
+        if point.line is not None:
+            found.append(point.copy(target=path, line=None, address=line_address(image, point, *point.line)))
+        elif not point.function:
             found.append(point.copy(target=path))
         else:
             found += [point.copy(target=path, function=f) for f in functions(image, point)]
     if not found and point.language:
         raise PointError(NO_POINTS)
     return found
+
+
+def line_address(image: Image, point: AttachPoint, file: str, line: int, column: int) -> int:
+    """The address of a place in the source. Raises PointError."""
+    from pyprobe.runtime.machine.dwarf import LineError
+
+    if image.debug_info is None:
+        raise PointError(f"No DWARF debug info found for '{point.target}', cannot attach by source code location.")
+    try:
+        return image.debug_info.line_address(file, line, column)
+    except LineError as error:
+        raise PointError(str(error)) from None
 
 
 def functions(image: Image, point: AttachPoint) -> list[str]:
@@ -120,8 +157,19 @@ def mangled(name: str) -> tuple[str, ...]:
 
 
 def args(machine: Description, point: AttachPoint) -> Record | None:
-    """Parameters are in DWARF, which is not read yet. Raises PointError."""
-    raise PointError(f'Could not parse arguments of "{point.name}": no debuginfo found for {point.target}')
+    """The parameters that registers hold at the entry of a function. Raises PointError where nothing is known of them."""
+    image = machine.image(point.target)
+    if image.debug_info is None:
+        raise PointError(f'Could not parse arguments of "{point.name}": no debuginfo found for {point.target}')
+    found = parameters(image, point.function)
+    return Record(tuple((name, type) for name, type, _ in in_registers(image.arch, found))) if found else None
+
+
+def in_registers(arch: str, found: list[tuple[str, Type, str]]) -> list[tuple[str, Type, int]]:
+    """The parameters that one register holds, with the numbers of theirs."""
+    from pyprobe.runtime.probes.typed import words
+
+    return words(arch, tuple((name, type) for name, type, _ in found))
 
 
 # ---- where a point lies
@@ -198,6 +246,8 @@ class UserBinding(TaskBinding):
         arch = self.engine.arch.name
         if name == "arg" and self.returns is None:
             return self.engine.register(ARGUMENTS[arch][literals[0]])
+        if name == "args" and literals and self.returns is None:
+            return self._parameter(str(literals[0]))
         if name == "retval" and self.returns is not None:
             return self.engine.register(RESULT[arch])
         if name == "reg":
@@ -222,6 +272,17 @@ class UserBinding(TaskBinding):
             return self.stack("ustack", literals, lambda limit: user_stack(machine, limit, entry=entry))
         return None
 
+    def _parameter(self, wanted: str) -> Bound | None:
+        """A parameter of the function, from its register."""
+        from pyprobe.runtime.probes.typed import value
+
+        arch = self.engine.arch.name
+        found = parameters(self.image, self.place.function.name) if self.place.function is not None else None
+        for name, type, number in in_registers(arch, found or []):
+            if name == wanted:
+                word = self.engine.register(ARGUMENTS[arch][number])
+                return Bound(value(word.expression, type), word.names)
+        return None
 
     def _override(self) -> Bound:
         """Makes the function return, which only its first instruction can do: later the stack is in use. Raises AttachError."""

@@ -69,6 +69,8 @@ class MachineWorld:
 
     def matches(self, point: AttachPoint) -> Iterable[AttachPoint]:
         found = provider(point.provider, self.machine)
+        if found is None and point.provider == "iter":
+            raise PointError(f"iter {point.function} not available for your kernel version.")
         if found is None:
             raise PointError(f"{point.provider} probes are not supported yet")
         matches = found.matches(self.machine, point)

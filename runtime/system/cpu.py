@@ -12,18 +12,15 @@ import ctypes
 import sys
 from collections.abc import Callable
 from ctypes import byref, c_size_t, c_uint32, c_uint64, c_void_p
-from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 from pyprobe.runtime.machine import unicorn
 from pyprobe.runtime.machine.arch import Arch
-from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.machine.clock import Clock
-from pyprobe.runtime.machine.engine import Callbacks
-from pyprobe.runtime.machine.extension import require_current
-from pyprobe.runtime.machine.memory import Points
-from pyprobe.runtime.machine.state import NOWHERE, State
-from pyprobe.runtime.machine.unicorn import Library, UnicornError
+from pyprobe.runtime.machine.emulator import Emulator
+from pyprobe.runtime.machine.points import Points
+from pyprobe.runtime.machine.state import NOWHERE
+from pyprobe.runtime.machine.unicorn import UnicornError
 from pyprobe.runtime.system.internals import mismatch, offsets, pointer
 from pyprobe.runtime.system.ram import PAGE, Ram
 
@@ -39,10 +36,11 @@ MMIO_READ = ctypes.CFUNCTYPE(c_uint64, c_void_p, c_uint64, ctypes.c_uint, c_void
 MMIO_WRITE = ctypes.CFUNCTYPE(None, c_void_p, c_uint64, ctypes.c_uint, c_uint64, c_void_p)
 
 
-class Processor:
+class Processor(Emulator):
     """One processor; `arm64.Arm64` and `x86_64.X86` are the real ones.
 
     native: use the extensions (True: or fail, None: if they are there). why_not: why they are not used, or "".
+    on_attend: called before what is due.
     on_trap: called when the guest executes the trap instruction; registers can be read and set then.
         False: it goes the way of a system call.
     on_power: called with "off" or "reset" when the guest asks for it.
@@ -53,28 +51,20 @@ class Processor:
     invalidate_symbol: str
 
     def __init__(self, ram: Ram, clock: Clock, *, model: int, native: bool | None = None) -> None:
+        super().__init__(self.arch, clock)
         self.ram = ram
-        self.clock = clock
-        self.words = clock.words
-        self.state = State()
         self.halted = False
         self._going: tuple[int, bytes] | None = None
+        self.on_attend: Callable[[], None] = lambda: None
         self.on_trap: Callable[[], bool] = lambda: False
         self.on_power: Callable[[str], None] = lambda what: None
         self.offsets = offsets()
-        self._api = Library()
-        self.library = self._api.library
-        self._error: BaseException | None = None
-        self._keep: list[object] = []  # C callbacks must outlive the hooks
-        self._word = c_uint64()
-        self.uc = self._open(model)
+        self.open(model, ram.base, ram.size, ram.address)
         self.cpu = pointer(self.uc + self.offsets.cpu)
         self.interrupt_request = c_uint32.from_address(self.cpu + self.offsets.interrupt_request)
         self._halted = c_uint32.from_address(self.cpu + self.offsets.halted)
         self.points = Points()
-        self._hooks: set[int] = set()
-        self.callbacks, self.why_not = self._choose(native)
-        self.native = not self.why_not
+        self.choose(native, "pyprobe.runtime.system._native")
         counter = pointer(self.cpu + self.offsets.icount)
         if not 0 < pointer(self.cpu + self.offsets.env) - counter <= _COUNTER_REACH:
             raise mismatch("CPUState.icount_decr_ptr", "just before the registers", hex(counter))
@@ -83,34 +73,7 @@ class Processor:
         invalidate = self._api.address(self.invalidate_symbol)
         self._invalidate = ctypes.PYFUNCTYPE(None, c_void_p, c_uint64, c_uint64)(invalidate)
         self._api.hook_add(self.uc, unicorn.HOOK_BLOCK, self.callbacks.block, self.callbacks.user)
-        self._words_of: dict[str, c_uint64] = {}
         self._general = self._general_size = 0  # where the general registers lie, and how many bytes of them
-
-    def _open(self, model: int) -> int:
-        api, arch = self._api, self.arch
-        handle = c_void_p()
-        api.check(self.library.uc_open(arch.uc_arch, arch.uc_mode, byref(handle)), "uc_open")
-        uc = handle.value or 0
-        api.ctl(uc, unicorn.CTL_CPU_MODEL, model)
-        api.ctl(uc, unicorn.CTL_USE_EXITS, 1)  # with no exits at all: a run ends when it is stopped
-        api.check(self.library.uc_mem_map_ptr(uc, self.ram.base, self.ram.size, unicorn.PROT_ALL, self.ram.address), "uc_mem_map_ptr")
-        return uc
-
-    def _choose(self, native: bool | None) -> tuple[Callbacks, str]:
-        why_not = "not wanted"
-        if native is not False:
-            try:
-                from pyprobe.runtime.machine.native import Native
-
-                require_current(import_module("pyprobe.runtime.system._native"))
-                return Native(self), ""
-            except ImportError as error:
-                if native:
-                    raise
-                why_not = f"the extension was not built: {error}"
-        from pyprobe.runtime.machine.twin import Twin
-
-        return Twin(self), why_not
 
     def function(self, name: str) -> int:
         """The address of a function of libunicorn. Raises UnsupportedLibrary when it does not export it."""
@@ -145,51 +108,13 @@ class Processor:
 
     # registers
 
-    def _fetch(self, number: int) -> int:
-        """A register by the emulator's number."""
-        self._word.value = 0
-        self.library.uc_reg_read(self.uc, number, byref(self._word))
-        return self._word.value
-
     def _store(self, number: int, value: int | ctypes.Structure) -> None:
         """Set a register by the emulator's number; some have structures for values. Raises UnicornError."""
         word = value if isinstance(value, ctypes.Structure) else c_uint64(value & NOWHERE)
         self._api.check(self.library.uc_reg_write(self.uc, number, byref(word)), "uc_reg_write")
 
-    def _read(self, name: str) -> int:
-        return self._fetch(self.arch.registers[name])
-
     def _write(self, name: str, value: int) -> None:
         self._store(self.arch.registers[name], value)
-
-    def get(self, name: str) -> int:
-        """A register, unsigned. Raises KeyError for an unknown name."""
-        word = self._words_of.get(name)
-        if word is not None:
-            return word.value
-        if self.arch.registers[name] == self.arch.registers[self.arch.pc]:
-            return self.state.pc
-        return self._read(name)
-
-    def set(self, name: str, value: int) -> None:
-        """Set a register (low 64 bits of `value`); the pc between runs only."""
-        word = self._words_of.get(name)
-        if word is not None:
-            word.value = value & NOWHERE
-            return
-        if self.arch.registers[name] == self.arch.registers[self.arch.pc]:
-            self.state.pc = value & NOWHERE
-        self._write(name, value)
-
-    def register(self, name: str) -> Bound:
-        """A register as source for a handler. Raises KeyError for an unknown name."""
-        number = self.arch.registers[name]
-        word = self._words_of.get(name)
-        if word is not None:
-            return Bound(f"_register_{number}.value", {f"_register_{number}": word})
-        if number == self.arch.registers[self.arch.pc]:
-            return Bound("_cpu_state.pc", {"_cpu_state": self.state})
-        return Bound(f"_register_{number}()", {f"_register_{number}": lambda: self._read(name)})
 
     # memory
 
@@ -217,6 +142,22 @@ class Processor:
             pieces.append(bytes(self.ram.view[start : start + min(PAGE, size - here)]))
             here += PAGE
         return b"".join(pieces)
+
+    def word_reader(self) -> Callable[[int], int]:
+        """A function that reads 64-bit words of virtual memory that do not cross pages, 0 where nothing is; for many of them in a row,
+        while the processor stands still."""
+        pages: dict[int, int] = {}
+        translate, view = self.translate, self.ram.view
+
+        def word(address: int) -> int:
+            place = address & PAGE - 1
+            page = address - place
+            start = pages.get(page)
+            if start is None:
+                start = pages[page] = translate(page & NOWHERE)
+            return int.from_bytes(view[start + place : start + place + 8], "little") if start >= 0 and place <= PAGE - 8 else 0
+
+        return word
 
     def write(self, address: int, data: bytes) -> bool:
         """Write to virtual memory, whatever its permissions; False, and nothing written, where a part of it is not there."""
@@ -261,12 +202,13 @@ class Processor:
         """At a function's first instruction: the stack pointer after its return, and the return address."""
         raise NotImplementedError
 
-    def kernel_stack(self, limit: int) -> tuple[int, ...]:
-        """The pc and the return addresses on the kernel's stack, innermost first."""
+    def kernel_stack(self, limit: int, kernel: SystemDescription) -> tuple[int, ...]:
+        """The pc and the return addresses on the kernel's stack, innermost first; none while a program runs. kernel: knows its code."""
         raise NotImplementedError
 
     def saved_register(self, top: int, name: str, kernel: SystemDescription) -> int:
-        """A register of the program that entered the kernel, from struct pt_regs at the upper end of a task's stack; 0 where it is not kept."""
+        """A register of the program that entered the kernel, from struct pt_regs at the upper end, `top`, of a task's stack; 0 where it
+        is not kept."""
         raise NotImplementedError
 
     @property
@@ -282,9 +224,7 @@ class Processor:
         exact: `address` may lie where code falls through into it. All exact points together should be few.
         """
         where = self.points.exact if exact else self.points.blocks
-        if exact and address not in self._hooks:
-            self._hooks.add(address)
-            self._api.hook_add(self.uc, unicorn.HOOK_CODE, self.callbacks.code, self.callbacks.user, address, address)
+        if exact and self.hook_exactly(address):
             self.forget(address)
         where[address] = callback
         self.callbacks.planted(self.points, address, exact, callback)
@@ -358,18 +298,6 @@ class Processor:
         assert raised is not None
         raise raised
 
-    def _lost(self, unraisable: sys.UnraisableHookArgs) -> None:
-        """Ctrl-C may raise at the very entrance of a callback, where ctypes would print and forget it."""
-        if unraisable.exc_value is not None and "ctypes callback" in (unraisable.err_msg or ""):
-            self.fail(unraisable.exc_value)
-        else:
-            sys.__unraisablehook__(unraisable)
-
-    def request_stop(self) -> None:
-        """End the run at the next block; from within a probe's callback, before the probed instruction executes."""
-        self.state.stopping = 1
-        self.clock.interrupt()
-
     def go(self, address: int, registers: bytes) -> None:
         """From within a point's callback, which the block it was called for does not outlive: go on at `address`, whose own points are
         passed by, with these general registers (see `general`)."""
@@ -380,6 +308,7 @@ class Processor:
     def attend(self) -> None:
         """For the block callback: the deadline is reached."""
         try:
+            self.on_attend()
             self.clock.run_due()
             self.deliver()
         except BaseException as error:
@@ -389,13 +318,6 @@ class Processor:
         """A block begins, and time was attended to: have a pending interrupt taken here."""
         if self.interrupt_request.value & HARD:
             self.state.kick = 1
-
-    def fail(self, error: BaseException) -> None:
-        """For callbacks: keep an exception (the first one) and stop."""
-        if self._error is None:
-            self._error = error
-        self.state.stopping = 1
-        self.clock.interrupt()
 
     def enter(self) -> bool:
         """For the callbacks: system calls are the kernel's own."""
@@ -458,6 +380,10 @@ class Processor:
         """Where a function whose first instruction was about to execute with these registers returns to, and the registers then."""
         raise NotImplementedError
 
+    def calling(self, registers: bytes, back: int) -> bytes:
+        """The registers of a function's first instruction with another return address, `back`."""
+        raise NotImplementedError
+
     def inside(self, registers: bytes) -> bytes:
         """Registers from the middle of a function, as `kernel_stack` expects them at its beginning."""
         return registers
@@ -483,9 +409,3 @@ class Processor:
             raise ValueError("registers of another processor")
         ctypes.memmove(address, data, size)
         self.state.pc = self._read(self.arch.pc)
-
-    def close(self) -> None:
-        """Free the emulator. The RAM stays."""
-        if self.uc:
-            self.library.uc_close(self.uc)
-            self.uc = 0

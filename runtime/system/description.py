@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.symbols import Image
+from pyprobe.runtime.system.kernels.payload import decompress
+from pyprobe.runtime.system.kernels.store import module_name
 from pyprobe.runtime.system.metadata import btf
 from pyprobe.runtime.system.metadata.ctext import type_text
 from pyprobe.runtime.system.metadata.facts import Facts
+from pyprobe.runtime.system.metadata.modulefile import ModuleFile
 from pyprobe.runtime.system.metadata.symbols import KERNEL
+from pyprobe.runtime.system.metadata.types import KernelTypes
+from pyprobe.runtime.wildcard import matcher
 
 if TYPE_CHECKING:
+    from pyprobe.lang.attachpoint import AttachPoint
     from pyprobe.lang.typesys import Enum, Type
     from pyprobe.runtime.machine.targets import TargetResolver
     from pyprobe.runtime.probes.description import Parameters, Prototype
     from pyprobe.runtime.system.kernels.store import Kernel
     from pyprobe.runtime.system.metadata.events import Event
     from pyprobe.runtime.system.metadata.symbols import Symbol, Symbols
-    from pyprobe.runtime.system.metadata.types import KernelTypes
+    from pyprobe.runtime.system.modules import Modules
+
+
+MODULES = ("fuse", "overlay")
+"""What our init loads; what these need comes along."""
 
 
 class Function:
@@ -87,7 +100,10 @@ class Functions(Mapping[str, Function]):
 
 
 class SystemDescription:
-    """The kernel that `--kernel` names. faithful: only what Linux itself lets one probe can be probed."""
+    """The kernel that `--kernel` names.
+
+    faithful: only what Linux itself lets one probe can be probed. modules: those of the machine that runs it, once there is one.
+    """
 
     module = KERNEL
     booted = True
@@ -99,6 +115,9 @@ class SystemDescription:
         self.faithful = faithful
         self.facts = Facts.of(kernel)
         self._images: dict[str, Image] = {}
+        self._files: dict[str, ModuleFile | None] = {}
+        self._module_types: dict[str, KernelTypes] = {}
+        self.modules: Modules | None = None
 
     @property
     def table(self) -> Symbols:
@@ -142,8 +161,12 @@ class SystemDescription:
         return Raw(name, self.facts.btf, number) if number is not None else None
 
     def type_named(self, name: str) -> Type | None:
-        """A type of the kernel by its C name."""
-        return self.types.named(name)
+        """A type of the kernel by its C name, or of the modules that are there when the command begins."""
+        found = self.types.named(name)
+        if found is None:
+            for file in self.early_modules:
+                found = found or self.types_of(file.name, "").named(name)
+        return found
 
     def enum_constant(self, name: str) -> tuple[int, Enum] | None:
         return self.types.constant(name)
@@ -154,16 +177,84 @@ class SystemDescription:
 
     def symbol_at(self, address: int) -> tuple[str, int] | None:
         """The name of the symbol that an address belongs to, and the distance to it."""
+        if self.modules is not None and not self.table.is_text(address):
+            module = self.modules.symbol_at(address)
+            if module is not None:
+                return module
         found = self.table.at(address)
         return (found.name, address - found.address) if found else None
+
+    @cached_property
+    def early_modules(self) -> list[ModuleFile]:
+        """The modules that are there when the command begins."""
+        files = (self.module_file(path.stem) for path in self.kernel.load_order(*MODULES))
+        return [file for file in files if file is not None]
+
+    def module_file(self, name: str) -> ModuleFile | None:
+        """A module of this kernel by the name that the kernel uses: of those kept with it, or in the root's /lib/modules. None if there
+        is none. Raises KernelError for a damaged file."""
+        if name not in self._files:
+            path = self.kernel.modules.get(name) or self._in_root(name)
+            self._files[name] = ModuleFile(name, decompress(path.read_bytes(), path.name)) if path is not None else None
+        return self._files[name]
+
+    def _in_root(self, name: str) -> Path | None:
+        for folder, subfolders, files in os.walk(self.targets.host_path(f"/lib/modules/{self.kernel.release}")):
+            subfolders.sort()
+            for file in sorted(files):
+                if ".ko" in file and module_name(file) == name:
+                    return Path(folder, file)
+        return None
+
+    def module_files(self, pattern: str) -> list[ModuleFile]:
+        """The modules whose functions a pattern for their name means: among those that are there early, or the one of that name."""
+        if not pattern or "*" in pattern:
+            return [file for file in self.early_modules if matcher(pattern or "*")(file.name)]
+        file = self.module_file(pattern)
+        return [file] if file is not None else []
+
+    def file_of(self, point: AttachPoint) -> ModuleFile | None:
+        """The module that an expanded point is in, None for the kernel itself."""
+        if point.target in ("", self.module):
+            return self.module_of(point.function) if point.function and not point.target else None
+        return self.module_file(point.target)
+
+    def module_of(self, function: str) -> ModuleFile | None:
+        """Which of the early modules has a function that the kernel itself does not have."""
+        if function in self.functions:
+            return None
+        return next((file for file in self.early_modules if function in file.functions), None)
+
+    def types_of(self, module: str, function: str) -> KernelTypes:
+        """The types that a function of the kernel or of a module is described with."""
+        file = self.module_file(module) if module not in ("", self.module) else self.module_of(function)
+        if file is None:
+            return self.types
+        if file.name not in self._module_types:
+            blob = file.types(self.facts.btf)
+            self._module_types[file.name] = KernelTypes(blob) if blob is not None else self.types
+        return self._module_types[file.name]
 
     def symbol(self, name: str) -> Symbol | None:
         """A symbol with its size."""
         return self.table.symbol(name)
 
     def code(self, address: int, size: int) -> bytes:
-        """The kernel's code as it was linked. Raises LookupError."""
-        return self.facts.memory.read(address, size)
+        """The kernel's code as it was linked. Raises LookupError.
+
+        Code has nothing to relocate, so that an arm64 Image need not be made ready for it.
+        """
+        if self.arch != "arm64":
+            return self.facts.memory.read(address, size)
+        start = self.facts.base
+        if not start <= address <= start + len(self._image) - size:
+            raise LookupError(f"the kernel's image has nothing at {address:#x}")
+        return self._image[address - start : address - start + size]
+
+    @cached_property
+    def _image(self) -> mmap.mmap:
+        with open(self.kernel.image, "rb") as stream:
+            return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
 
     def offset(self, record: str, *members: str) -> int:
         """The offset of a member of a struct, in bytes. Raises KeyError."""

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pyprobe.runtime.machine.clock import NEVER, Clock
+from pyprobe.runtime.system.modules import Modules
 from pyprobe.runtime.system.programs import Engine, Programs
 from pyprobe.runtime.system.root.channel import HIDDEN_PID, Channel, Event
 from pyprobe.runtime.system.tasks import SystemTask, TaskLayout
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.system.cpu import Processor
     from pyprobe.runtime.system.description import SystemDescription
     from pyprobe.runtime.system.ram import Ram
+    from pyprobe.runtime.system.tracing.registering import TaskTable
     from pyprobe.runtime.system.tracing.tracepoints import Tracepoints
 
 TASKS = 4096  # task views kept; task_structs are reused, so there are hardly ever more
@@ -108,6 +110,7 @@ class SystemMachine:
         self.returns = KernelReturns(self)
         self.programs = Programs(self, description)
         self.lives = self.programs.events
+        self.modules = description.modules = Modules(self, description)
         self.processes = self.programs.processes
         self.shown_stack: Callable[[list[int]], list[int]] | None = None
         self._on_image: list[Callable[[Any, Any], object]] = []
@@ -215,6 +218,13 @@ class SystemMachine:
         self._up.append(callback)
 
     @cached_property
+    def tasks(self) -> TaskTable:
+        """The kernel's tasks by thread id."""
+        from pyprobe.runtime.system.tracing.registering import TaskTable
+
+        return TaskTable(self)
+
+    @cached_property
     def tracepoints(self) -> Tracepoints:
         """The kernel's tracepoints."""
         from pyprobe.runtime.system.tracing.tracepoints import Tracepoints
@@ -222,11 +232,12 @@ class SystemMachine:
         return Tracepoints(self)
 
     def _ours(self) -> bool:
-        """Whether the current task is one of ours. These never end, so that their addresses are theirs for the whole run."""
+        """Whether the current task is one of ours. These never end, so that their addresses are theirs for the whole run. Before it
+        becomes our init, the first task is the kernel's own."""
         task = self.current
         if task is None:
             return False
-        ours = task.pid == HIDDEN_PID
+        ours = task.pid == HIDDEN_PID and task.is_program
         if self.started or ours:
             self._hidden[task.address] = ours
         return ours
@@ -239,6 +250,7 @@ class SystemMachine:
             "halted": self.processor.halted,
             "space": self.channel.space,
             "devices": self.board.save(),
+            "modules": self.modules.save(),
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -249,6 +261,7 @@ class SystemMachine:
         self.processor.halted = state["halted"]
         self.channel.space = state["space"]
         self.board.load(state["devices"])
+        self.modules.load(state["modules"])
         self.ready = True
 
     def _trap(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.system.booting import MEMORY, Boot, BootError, Options, last_lines, terminal_progress
-from pyprobe.runtime.system.description import SystemDescription
+from pyprobe.runtime.system.description import MODULES, SystemDescription
 from pyprobe.runtime.system.kernels import store
 from pyprobe.runtime.system.kernels.errors import KernelError
 from pyprobe.runtime.system.machine import Hang, SystemMachine
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from pyprobe.runtime.machine.clock import Clock
     from pyprobe.runtime.probes.world import MachineWorld
     from pyprobe.runtime.session import Settings
-
-MODULES = ("fuse", "overlay")
 
 
 def make_description(settings: Settings) -> SystemDescription:

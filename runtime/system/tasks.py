@@ -27,6 +27,7 @@ class TaskLayout(NamedTuple):
     tgid: int
     real_parent: int
     group_leader: int
+    mm: int
     cred: int
     uid: int
     gid: int
@@ -85,6 +86,11 @@ class SystemTask:
     @property
     def gid(self) -> int:
         return self._read(self._pointer(self._layout.cred) + self._layout.gid, 4)
+
+    @property
+    def is_program(self) -> bool:
+        """Whether it has memory of its own; the kernel's threads have none."""
+        return self._pointer(self._layout.mm) != 0
 
     @property
     def process(self) -> Process:

@@ -62,7 +62,7 @@ class KernelText:
 
     def stack(self) -> tuple[int, ...]:
         """The kernel's stack, innermost first: where it is, then return addresses."""
-        return self._cpu.kernel_stack(DEEPEST)
+        return self._cpu.kernel_stack(DEEPEST, self.machine.description)
 
 
 class Frame:

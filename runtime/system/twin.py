@@ -97,9 +97,9 @@ class Entry:
     """The callbacks of one x86-64 processor.
 
     state: address of the emulator's CPUX86State; offsets: where in it the words lie that SYSCALL reads and sets, 32 bits each, in the order
-    of the enum in _native.c. deliver: the emulator's function that takes an exception, for `cpu`. reg_read, flags: its function that reads
-    a register, and the number of the flags. words: the clock's. trap: a SYSCALL with this above the low byte of rax is for Python, which is
-    called as `special(0)` and says whether it was; if not, it is a system call like others.
+    of the enum in _native_x86_64.c. deliver: the emulator's function that takes an exception, for `cpu`. reg_read, flags: its function that
+    reads a register, and the number of the flags. words: the clock's. trap: a SYSCALL with this above the low byte of rax is for Python,
+    which is called as `special(0)` and says whether it was; if not, it is a system call like others.
     """
 
     def __init__(

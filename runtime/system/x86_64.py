@@ -19,6 +19,7 @@ from pyprobe.runtime.machine.x86_64 import INS_CPUID, INS_RDTSC, INS_RDTSCP, INS
 from pyprobe.runtime.system import coherence
 from pyprobe.runtime.system.cpu import HARD, Processor
 from pyprobe.runtime.system.internals import mismatch, pointer
+from pyprobe.runtime.system.orc import Orc
 from pyprobe.runtime.system.ram import Ram
 
 if TYPE_CHECKING:
@@ -36,7 +37,10 @@ _METHODS = 0x100  # bytes of CPUClass in which the methods lie
 
 IF, SHADOW, CPL = 1 << 9, 1 << 3, 3  # in eflags; in hflags: interrupts wait for one instruction; the privilege level
 
-_SAVED = ("r15", "r14", "r13", "r12", "bp", "bx", "r11", "r10", "r9", "r8", "ax", "cx", "dx", "si", "di", "orig_ax", "ip", "cs", "flags", "sp", "ss")
+_SAVED = (
+    *("r15", "r14", "r13", "r12", "bp", "bx", "r11", "r10", "r9", "r8", "ax", "cx", "dx", "si", "di"),
+    *("orig_ax", "ip", "cs", "flags", "sp", "ss"),
+)
 PT_REGS = {name: 8 * i for i, name in enumerate(_SAVED)} | {"pc": 8 * _SAVED.index("ip")}
 """Offsets in struct pt_regs (arch/x86/include/asm/ptrace.h)."""
 PT_REGS_SIZE = 8 * len(_SAVED)
@@ -81,6 +85,7 @@ class X86(Processor):
         self.port_in: Callable[[int, int], int] = lambda port, size: (1 << 8 * size) - 1
         self.port_out: Callable[[int, int, int], None] = lambda port, size, value: None
         self.line = False
+        self.orc: Orc | None = None
         offsets = self.offsets
         self.env = pointer(self.cpu + offsets.env)
         if self.env != self.cpu + offsets.x86_state:
@@ -331,15 +336,26 @@ class X86(Processor):
         words[at : at + 8] = struct.pack("<Q", result)
         return int.from_bytes(self.read(sp, 8) or b"", "little"), bytes(words)
 
+    def calling(self, registers: bytes, back: int) -> bytes:
+        """The stack pointer moves by 16 bytes, to be aligned as before."""
+        at = 8 * self.general_index("rsp")
+        sp = int.from_bytes(registers[at : at + 8], "little") - 16
+        self.write(sp, struct.pack("<Q", back))
+        return registers[:at] + struct.pack("<Q", sp) + registers[at + 8 :]
+
     def linear(self, physical: int) -> int:
         if self.translate(DIRECT + physical) != physical - self.ram.base:
             raise LookupError(f"{physical:#x} is not mapped")
         return DIRECT + physical
 
-    def kernel_stack(self, limit: int) -> tuple[int, ...]:
-        """The pc and the address on top of the stack; what is above needs the kernel's unwind tables."""
-        caller = self.return_place()[1]
-        return (self.state.pc, caller)[:limit] if caller >> 63 else (self.state.pc,)[:limit]
+    def kernel_stack(self, limit: int, kernel: SystemDescription) -> tuple[int, ...]:
+        if self.user_mode:
+            return ()
+        if self.orc is None:
+            self.orc = Orc.of(kernel)
+        if kernel.modules is not None:
+            self.orc.follow(kernel.modules)
+        return self.orc.unwind(self.get, self.word_reader(), limit)
 
     def saved_register(self, top: int, name: str, kernel: SystemDescription) -> int:
         place = PT_REGS.get(name)

@@ -22,7 +22,7 @@ class KernelCalls:
     do_mkdirat: Function
     do_mknodat: Function
     do_mmap: Function
-    do_munmap: Function
+    do_notify_parent: Function
     do_pipe2: Function
     do_readlinkat: Function
     do_renameat2: Function
@@ -32,7 +32,9 @@ class KernelCalls:
     do_sys_openat2: Function
     do_unlinkat: Function
     filp_close: Function
+    finish_task_switch: Function
     get_signal: Function
+    handle_mm_fault: Function
     hrtimer_nanosleep: Function
     inet_csk_accept: Function
     iterate_dir: Function
@@ -43,9 +45,11 @@ class KernelCalls:
     tcp_close: Function
     tcp_connect: Function
     tcp_recvmsg: Function
+    tcp_set_state: Function
     tcp_sendmsg: Function
     tcp_v4_connect: Function
     tcp_v6_connect: Function
+    try_to_wake_up: Function
     udp_recvmsg: Function
     udp_sendmsg: Function
     vfs_create: Function

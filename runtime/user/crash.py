@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import AddressSpace, MemoryFault, OutOfMemory
+from pyprobe.runtime.user.words import printable
 
 if TYPE_CHECKING:
     from pyprobe.runtime.context import Names
@@ -29,7 +30,7 @@ def code_around(space: AddressSpace, pc: int) -> tuple[int, bytes]:
 def describe(crash: Crash, names: Names, *, verbose: bool = False) -> Iterable[str]:
     """Lines for the user."""
     name = signal.Signals(crash.signal).name if crash.signal in set(signal.Signals) else f"signal {crash.signal}"
-    comm = crash.comm.decode("utf-8", "backslashreplace")
+    comm = printable(crash.comm)
     where = f" at address {crash.address:#x}" if crash.address is not None else ""
     symbol = names.user(crash.pid, crash.pc)
     place = f" in {symbol.name}+{symbol.offset} ({symbol.module})" if symbol else ""

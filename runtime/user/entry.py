@@ -145,7 +145,8 @@ class Entry:
         if result is None:
             result = -ERESTARTSYS if restart else -EINTR
         task.restart.clear()
-        task.suspended.clear()
+        if task.suspended:
+            self._k.functions.interrupted(task, result)
         task.syscall = None
         if self._k.syscalls.traced:
             self._exit(parked.syscall.number, parked.syscall, result)

@@ -122,18 +122,18 @@ def do_execveat_common(k: Kernel, fd: int, filename: bytes, argv: tuple[bytes, .
         name = b"/dev/fd/%d" % fd + (b"/" + filename if filename else b"")
     bprm = Binprm(name, argv or (b"",), envp)
     try:
-        bprm.open(k, task, filename, fd, flags)
-        result: int = k.bprm_execve(bprm)
+        result: int = k.bprm_execve(bprm, fd, filename, flags)
         return result
     finally:
         bprm.close(k)
 
 
-@kernel_function("int bprm_execve(struct linux_binprm *bprm)")
-def bprm_execve(k: Kernel, bprm: Binprm) -> int:
-    """Follow `#!` lines to the ELF file and load that. Raises Errno."""
+@kernel_function("int bprm_execve(struct linux_binprm *bprm, int fd, struct filename *filename, int flags)")
+def bprm_execve(k: Kernel, bprm: Binprm, fd: int, filename: bytes, flags: int) -> int:
+    """Open the file, follow `#!` lines to the ELF file and load that. Raises Errno."""
     task = k.current
     assert task is not None
+    bprm.open(k, task, filename, fd, flags)
     for _ in range(MAX_SCRIPTS + 1):
         head = bprm.backing().read(0, SHEBANG_SIZE)
         script = shebang(head)
@@ -228,7 +228,7 @@ def begin_new_exec(k: Kernel, bprm: Binprm, space: AddressSpace, elf: Elf) -> in
     task.signal_frames.clear()
     task.clear_child_tid = task.robust_list = 0
     task.rseq = None
-    task.comm = bprm.filename.rsplit(b"/", 1)[-1][:COMM_LENGTH]
+    k.set_comm(task, bprm.filename.rsplit(b"/", 1)[-1][:COMM_LENGTH])
     k.release_vfork(process)
     return 0
 

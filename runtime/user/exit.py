@@ -19,6 +19,7 @@ from pyprobe.runtime.user.signals import (
     Sig,
     SigInfo,
     action_of,
+    send_signal,
     send_to_process,
 )
 from pyprobe.runtime.user.syscalls.futex import exit_robust_list, futex_wake
@@ -95,27 +96,32 @@ def end_process(k: Kernel, process: Process, task: Task, status: int) -> None:
     for child in list(process.children.values()):
         reparent(k, child)
     process.children.clear()
+    autoreap = k.do_notify_parent(task, process.exit_signal) if process.exit_signal else 0
     parent = process.parent
-    if parent is None or not parent.alive:
-        if process is not k.first:
-            k.reap(process)
-        return
-    ignored = action_of(parent, Sig.CHLD)
-    if process.exit_signal:
-        notify_parent(k, process, task)
-    if process.exit_signal == Sig.CHLD and (ignored.handler == SIG_IGN or ignored.flags & SA_NOCLDWAIT):
+    if (autoreap or parent is None or not parent.alive) and process is not k.first:
         k.reap(process)
 
 
-def notify_parent(k: Kernel, process: Process, task: Task) -> None:
-    """Send the signal that tells of a child's end (do_notify_parent)."""
+@kernel_function("bool do_notify_parent(struct task_struct *tsk, int sig)")
+def do_notify_parent(k: Kernel, task: Task, sig: int) -> int:
+    """Send the signal that tells of a child's end; whether the parent, if there is one, does not want to wait for it."""
+    process = task.process
     status = process.exit_status
-    assert status is not None and process.parent is not None
+    assert status is not None
+    if process.parent is None or not process.parent.alive:
+        return 0
     signo = status & 0x7F
-    info = SigInfo.child(
-        process.exit_signal, CLD_KILLED if signo else CLD_EXITED, process, task.uid, signo or status >> 8
-    )
-    send_to_process(k, process.parent, info)
+    info = SigInfo.child(sig, CLD_KILLED if signo else CLD_EXITED, process, task.uid, signo or status >> 8)
+    action = action_of(process.parent, Sig.CHLD)
+    _tell(k, process.parent, info)
+    return int(sig == Sig.CHLD and (action.handler == SIG_IGN or bool(action.flags & SA_NOCLDWAIT)))
+
+
+def _tell(k: Kernel, process: Process, info: SigInfo) -> None:
+    """Send a parent its signal, as the kernel does from within itself."""
+    task = process.leader or next(iter(process.threads.values()), None)
+    if task is not None:
+        send_signal(k, info.signo, info, task, 1)
 
 
 def notify_stop(k: Kernel, process: Process, *, continued: bool) -> None:
@@ -125,7 +131,7 @@ def notify_stop(k: Kernel, process: Process, *, continued: bool) -> None:
         return
     code, status = (CLD_CONTINUED, Sig.CONT) if continued else (CLD_STOPPED, process.stopped)
     leader = process.leader or next(iter(process.threads.values()))
-    send_to_process(k, parent, SigInfo.child(Sig.CHLD, code, process, leader.uid, status))
+    _tell(k, parent, SigInfo.child(Sig.CHLD, code, process, leader.uid, status))
 
 
 def reparent(k: Kernel, child: Process) -> None:

@@ -1,10 +1,10 @@
-"""Which signal a processor's exception becomes (arch/x86/kernel/traps.c, arch/x86/mm/fault.c, arch/arm64/kernel/traps.c)."""
+"""Page faults, told to probes; and which signal a processor's exception becomes (arch/*/mm/fault.c, arch/*/kernel/traps.c)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyprobe.runtime.machine.memory import R, W, X
+from pyprobe.runtime.machine.memory import PRESENT, R, W, X
 from pyprobe.runtime.user.signals import (
     BUS_ADRERR,
     FPE_INTDIV,
@@ -19,6 +19,12 @@ from pyprobe.runtime.user.signals import (
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.memory import AddressSpace
+    from pyprobe.runtime.user.kernel import Kernel
+
+# include/linux/mm_types.h, arch/x86/include/asm/trap_pf.h
+VM_FAULT_MAJOR = 4
+FAULT_FLAG_WRITE, FAULT_FLAG_TRIED, FAULT_FLAG_USER, FAULT_FLAG_INSTRUCTION = 0x1, 0x20, 0x40, 0x100
+X86_PF_PROT, X86_PF_WRITE, X86_PF_USER, X86_PF_INSTR = 1, 2, 4, 16
 
 # exception number of the emulated processor -> (signal, si_code); everything else is SIGSEGV, as a general protection fault is
 TRAPS: dict[str, dict[int, tuple[Sig, int]]] = {
@@ -54,3 +60,21 @@ def trap_signal(arch: str, number: int, pc: int) -> SigInfo:
     """The signal for an exception that is not a page fault."""
     signo, code = TRAPS[arch].get(number, (Sig.SEGV, SI_KERNEL))
     return SigInfo.fault(signo, code, pc if signo != Sig.SEGV else 0)
+
+
+def happened(k: Kernel, space: AddressSpace, address: int, major: bool, access: int) -> None:
+    """A program, or the kernel on its behalf, has been given a page it touched."""
+    task = k.current
+    if task is None or task.space is not space or k.looking:
+        return
+    k.looking = True  # what a probe's handler reads is no fault of the program's
+    try:
+        tp = k.tracepoints.page_fault_user
+        if tp.callbacks and task.syscall is None:
+            error = X86_PF_USER | (access & W and X86_PF_WRITE) | (access & X and X86_PF_INSTR) | (access & PRESENT and X86_PF_PROT)
+            tp.fire(address, task.process.engine.get("pc"), error)
+        flags = FAULT_FLAG_USER if task.syscall is None else 0
+        flags |= (access & W and FAULT_FLAG_WRITE) | (access & X and FAULT_FLAG_INSTRUCTION) | (major and FAULT_FLAG_TRIED)
+        k.handle_mm_fault(space.find(address), address, flags, task.registers)
+    finally:
+        k.looking = False

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
 
 FORK_NS, THREAD_NS = 60_000, 10_000  # what a new process and a new thread take the kernel
+NORMAL_PRIORITY = 120  # of task_struct.prio for nice 0
 CSIGNAL = 0xFF
 CLONE_VM, CLONE_FS, CLONE_FILES, CLONE_SIGHAND, CLONE_PIDFD = 0x100, 0x200, 0x400, 0x800, 0x1000
 CLONE_PTRACE, CLONE_VFORK, CLONE_PARENT, CLONE_THREAD, CLONE_NEWNS = 0x2000, 0x4000, 0x8000, 0x10000, 0x20000
@@ -61,6 +62,9 @@ def kernel_clone(k: Kernel, args: CloneArgs) -> int:
     waiting = parent.restart.get(kernel_clone)
     if waiting is None:
         child = copy_process(k, parent, args)
+        tp = k.tracepoints.task_newtask
+        if tp.callbacks:
+            tp.fire(child.tid, child.comm.ljust(16, b"\0"), args.flags, 0)
         tp = k.tracepoints.sched_process_fork
         if tp.callbacks:
             tp.fire(parent.comm, parent.tid, child.comm, child.tid)
@@ -178,3 +182,6 @@ def wake_up_new_task(k: Kernel, task: Task) -> None:
     """Let a new task run."""
     k.tasks[task.tid] = task
     k.scheduler.add(task)
+    tp = k.tracepoints.sched_wakeup_new
+    if tp.callbacks:
+        tp.fire(task.comm.ljust(16, b"\0"), task.tid, NORMAL_PRIORITY + task.process.nice, 0)

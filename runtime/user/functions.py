@@ -181,6 +181,8 @@ class KernelFunctions:
             function.exits += (on_exit,)
             function.args_at_exit = function.args_at_exit or arguments
         self._wrap(function)
+        if name == "handle_mm_fault":
+            self._k.watch_faults()
 
     def trace_stack(self) -> None:
         """Keep every task's stack of active kernel functions from now on: `stack` is complete."""
@@ -209,6 +211,13 @@ class KernelFunctions:
             setattr(self._k, function.name, self.traced(function, MethodType(function.body, self._k)))
         else:
             self._k.syscalls.trace_function(self, function)
+
+    def interrupted(self, task: Task, result: int) -> None:
+        """The functions of a call that a signal took the current task out of return, innermost first, with `result`, an error number."""
+        names = list(task.suspended)
+        task.suspended.clear()
+        for name in names:
+            self._leave(self._all[name], (), result)
 
     def traced(self, function: KernelFunction, call: Callable[..., Any]) -> Callable[..., Any]:
         """`call` with the function's callbacks around it.

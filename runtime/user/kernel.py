@@ -30,7 +30,7 @@ from pyprobe.runtime.user.ipc import IpcIds
 from pyprobe.runtime.user.loader import FileZone
 from pyprobe.runtime.user.outcome import Crash as Crash
 from pyprobe.runtime.user.outcome import exec_message, shell_status
-from pyprobe.runtime.user.scheduler import QUANTUM_NS, Scheduler, StopRun
+from pyprobe.runtime.user.scheduler import NORMAL_PRIORITY, QUANTUM_NS, Scheduler, StopRun
 from pyprobe.runtime.user.signals import Sig, SigInfo
 from pyprobe.runtime.user.syscall_table import Syscall, SyscallTable
 from pyprobe.runtime.user.task import Credentials, Process, Task
@@ -112,6 +112,8 @@ class Kernel(KernelCalls):
         self._native = native
         self._next_pid = FIRST_PID
         self._resched = False
+        self._watching_faults = False
+        self.looking = False  # a probe is being told of a page fault
         self._reload = False
         self._after: Callable[[], None] | None = None
         self._quantum: Timer | None = None
@@ -265,7 +267,7 @@ class Kernel(KernelCalls):
             preempted = self.scheduler.last is not task
             self.scheduler.switched(task)
             if task.process.group_exit is not None:
-                self.do_exit(task.process.group_exit)
+                self.get_signal([])  # does not return
             if task.parked is not None and not self.entry.retry(task):
                 return
             self._enter(task)
@@ -361,6 +363,12 @@ class Kernel(KernelCalls):
         if self.entry.engine is not None:
             self.entry.engine.request_stop()
 
+    def watch_faults(self) -> None:
+        """Tell of page faults from now on, as handle_mm_fault and page_fault_user."""
+        if not self._watching_faults:
+            self._watching_faults = True
+            self.memory.on_fault += (lambda *fault: faults.happened(self, *fault),)
+
     # signals and ends, for the modules that do their work
 
     def signal_wake(self, task: Task, signo: int) -> None:
@@ -380,6 +388,13 @@ class Kernel(KernelCalls):
     def broken_pipe(self, task: Task) -> None:
         """SIGPIPE for a task that writes where nobody reads."""
         self.do_send_sig_info(Sig.PIPE, SigInfo.from_user(Sig.PIPE, task), task, 0)
+
+    def set_comm(self, task: Task, comm: bytes) -> None:
+        """Give a task its name (__set_task_comm)."""
+        tp = self.tracepoints.task_rename
+        if tp.callbacks:
+            tp.fire(task.tid, task.comm.ljust(16, b"\0"), comm.ljust(16, b"\0"), 0)
+        task.comm = comm
 
     def stop_process(self, process: Process, signo: int) -> None:
         """Job control: no thread runs until SIGCONT."""
@@ -437,6 +452,9 @@ class Kernel(KernelCalls):
 
     def reap(self, process: Process) -> None:
         """Forget a dead process."""
+        tp = self.tracepoints.sched_process_free
+        if tp.callbacks and process.pid in self.processes:
+            tp.fire(self.last_comm.get(process.pid, b"").ljust(16, b"\0"), process.pid, NORMAL_PRIORITY + process.nice)
         self.processes.pop(process.pid, None)
         self.last_comm.pop(process.pid, None)
         if process.parent is not None:

@@ -108,7 +108,7 @@ class KernelTypes:
                 else:
                     assert isinstance(kind, Struct), name
                     fields += (Field(f.name, f.type, at + f.offset) for f in kind.fields.values())
-                at += kind.size - 1 if isinstance(kind, String) else kind.size
+                at += kind.size
                 size = max(size, at)
                 widest = max(widest, align)
         found.size = -(-size // widest) * widest
@@ -136,7 +136,7 @@ class KernelTypes:
         name, counts = tokens[stars], [int(token) for token in tokens[stars + 1 :] if token.isdigit()]
         if len(tokens) > stars + 1:
             count = counts[0] if counts else 0
-            kind = String(count + 1) if kind == INT8 and count else Array(kind, count)  # a full char[N] is a string of N and its end
+            kind = String(count) if kind == INT8 and count else Array(kind, count)
         return name, kind
 
     def _specifier(self, tokens: list[str]) -> tuple[Type, list[str]]:

@@ -7,24 +7,27 @@ around it. Where a member lies is told by kernel_types.py.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from pyprobe.runtime.machine.memory import TASK_SIZE, AddressSpace
+from pyprobe.runtime.machine.memory import TASK_SIZE, AddressSpace, Vma
 from pyprobe.runtime.user.abi import ABIS
 from pyprobe.runtime.user.exec import Binprm
+from pyprobe.runtime.user.objects import IDLE, INIT, Outside
 from pyprobe.runtime.user.pt_regs import SavedRegisters
 from pyprobe.runtime.user.signals import SigInfo
 from pyprobe.runtime.user.syscalls.system import DOMAINNAME, SYSNAME
 from pyprobe.runtime.user.task import Process, Task
-from pyprobe.runtime.user.vfs.abi import CREATION_FLAGS, major, minor
+from pyprobe.runtime.user.vfs.abi import CREATION_FLAGS, PIPEFS_MAGIC, major, minor
 from pyprobe.runtime.user.vfs.attributes import KStat
+from pyprobe.runtime.user.vfs.inet import IPPROTO_TCP, TCP_CLOSE, TCP_ESTABLISHED, TCP_LISTEN, TcpSocket
 from pyprobe.runtime.user.vfs.inode import Dentry, FileSystem, Inode
 from pyprobe.runtime.user.vfs.openfile import OpenFile
 from pyprobe.runtime.user.vfs.sockaddr import ANY, V4_MAPPED, InetAddress, pack
-from pyprobe.runtime.user.vfs.socket import QUEUE_LIMIT, SHUT_RD, SHUT_WR, SOCK_STREAM, Socket, StreamSocket
+from pyprobe.runtime.user.vfs.socket import QUEUE_LIMIT, SHUT_RD, SHUT_WR, Socket, SocketInode
 from pyprobe.runtime.user.vfs.sysctl import HOSTNAME, RELEASE, VERSION
 
 if TYPE_CHECKING:
@@ -38,7 +41,6 @@ PAGE = 4096
 PF_EXITING, PF_FORKNOEXEC, PF_RANDOMIZE = 0x4, 0x40, 0x400000  # include/linux/sched.h
 FMODE_READ, FMODE_WRITE, FMODE_LSEEK, FMODE_OPENED = 1, 2, 4, 0x80000  # include/linux/fs.h
 INITIAL_NAMESPACES = {"uts": 4026531838, "ipc": 4026531839, "pid": 4026531836, "mnt": 4026531841, "net": 4026531840}  # linux/proc_ns.h
-TCP_ESTABLISHED, TCP_SYN_SENT, TCP_CLOSE, TCP_CLOSE_WAIT, TCP_LISTEN = 1, 2, 7, 8, 10  # include/net/tcp_states.h
 SS_UNCONNECTED, SS_CONNECTED = 1, 3
 NORMAL_PRIORITY = 120
 
@@ -60,18 +62,6 @@ class Namespaces:
 NAMESPACES = Namespaces()
 
 
-class Init:
-    """A task outside of the machine: process 1, whose children the first processes are, and the idle task."""
-
-    def __init__(self, pid: int, comm: bytes) -> None:
-        self.pid = pid
-        self.comm = comm
-
-
-INIT = Init(1, b"init")
-IDLE = Init(0, b"swapper/0")
-
-
 class Upid:
     """struct upid: a process id in the one pid namespace."""
 
@@ -89,7 +79,7 @@ class Pid:
 # ---- tasks
 
 
-def _parent(t: Task) -> Task | Init:
+def _parent(t: Task) -> Task | Outside:
     """The task whose child this one is; a parent thread that has ended is shown as its process's first that lives."""
     parent = t.process.parent
     if parent is None or not parent.threads:
@@ -119,7 +109,8 @@ def _cpu_time(k: Kernel, t: Task) -> int:
 
 
 def _pid(k: Kernel, nr: int) -> Pid:
-    return k.functions.objects.pids.setdefault(nr, Pid(nr))
+    found: Pid = k.functions.objects.pids.setdefault(nr, Pid(nr))
+    return found
 
 
 def _bits(signals: Any) -> int:
@@ -132,6 +123,15 @@ def _owner(k: Kernel, space: AddressSpace) -> Task | None:
 
 def _process_of(k: Kernel, space: AddressSpace) -> Process | None:
     return next((p for p in k.processes.values() if p.space is space), None)
+
+
+def _vm_flags(vma: Vma) -> int:
+    """VM_READ, VM_WRITE, VM_EXEC, VM_SHARED."""
+    return vma.prot & 7 | vma.shared << 3
+
+
+def _machine(k: Kernel, name: object) -> bytes:
+    return ABIS[k.arch].machine
 
 
 def _argument(k: Kernel, space: AddressSpace, index: int) -> int:
@@ -210,6 +210,13 @@ def _of_stat(name: str, answer: KStat) -> int | None:
     return getattr(answer.value, name) if answer.value is not None else None
 
 
+def _name(d: Dentry) -> bytes:
+    """The name in a dentry: pipes have none, and sockets their protocol's."""
+    if isinstance(d.inode, SocketInode):
+        return d.inode.protocol
+    return b"" if d.inode is not None and d.inode.fs.magic == PIPEFS_MAGIC else d.name
+
+
 def _last_file(b: Binprm) -> OpenFile | None:
     return b.files[-1] if b.files else None
 
@@ -218,14 +225,12 @@ def _last_file(b: Binprm) -> OpenFile | None:
 
 
 def sock_state(s: Socket) -> int:
-    """The state of a socket, as TCP's: include/net/tcp_states.h."""
+    """The state of a socket of any family, in TCP's numbers: include/net/tcp_states.h."""
+    if isinstance(s, TcpSocket):
+        return s.state
     if s.backlog is not None:
         return TCP_LISTEN
-    if s.connected and not s.closed:
-        peer_ended = s.type == SOCK_STREAM and s.peer is not None and (s.peer.closed or s.peer.write_shut)
-        return TCP_CLOSE_WAIT if peer_ended else TCP_ESTABLISHED
-    connecting = isinstance(s, StreamSocket) and isinstance(s.remote, InetAddress) and not s.error and not s.closed
-    return TCP_SYN_SENT if connecting else TCP_CLOSE
+    return TCP_ESTABLISHED if s.connected and not s.closed else TCP_CLOSE
 
 
 def _host4(address: object) -> int:
@@ -283,6 +288,7 @@ FIELDS: dict[str, dict[str, Getter]] = {
         "uts_ns": lambda n: n.of["uts"], "ipc_ns": lambda n: n.of["ipc"], "mnt_ns": lambda n: n.of["mnt"],
         "pid_ns_for_children": lambda n: n.of["pid"], "net_ns": lambda n: n.of["net"],
     },
+    "struct uts_namespace": {}, "struct ipc_namespace": {}, "struct mnt_namespace": {}, "struct net": {},
     "struct upid": {"nr": attrgetter("nr"), "ns": lambda u: NAMESPACES.of["pid"]},
     "struct pid": {"level": lambda p: 0, "numbers": attrgetter("numbers")},
     "struct fs_struct": {"users": attrgetter("users"), "umask": attrgetter("umask"), "root": attrgetter("root"), "pwd": attrgetter("cwd")},
@@ -299,6 +305,7 @@ FIELDS: dict[str, dict[str, Getter]] = {
         "mmap_base": attrgetter("mmap_base"), "total_vm": lambda m: sum(v.end - v.start for v in m.vmas()) // PAGE,
         "start_brk": attrgetter("start_brk"), "brk": attrgetter("brk"),
     },
+    "struct vm_area_struct": {"vm_start": attrgetter("start"), "vm_end": attrgetter("end"), "vm_flags": _vm_flags},
     "struct kernel_clone_args": {
         name: attrgetter(name) for name in ("flags", "pidfd", "child_tid", "parent_tid", "exit_signal", "stack", "tls")
     },
@@ -310,7 +317,7 @@ FIELDS: dict[str, dict[str, Getter]] = {
         "si_signo": attrgetter("signo"), "si_errno": lambda i: 0, "si_code": attrgetter("code"), "_sifields": attrgetter("rest"),
     },
     "struct ksignal": {"info": lambda k: k[0][0] if k else None, "sig": lambda k: k[0][0].signo if k else 0},
-    "struct qstr": {"hash": lambda d: 0, "len": lambda d: len(d.name), "name": attrgetter("name")},
+    "struct qstr": {"hash": lambda d: zlib.crc32(_name(d)), "len": lambda d: len(_name(d)), "name": _name},
     "struct path": {"mnt": lambda p: _path_dentry(p).require().fs, "dentry": _path_dentry},
     "struct vfsmount": {"mnt_sb": lambda fs: fs},
     "struct file_system_type": {"name": lambda fs: fs.name.encode()},
@@ -324,7 +331,7 @@ FIELDS: dict[str, dict[str, Getter]] = {
         "i_blocks": lambda i: i.blocks(), **_times("atime"), **_times("mtime"), **_times("ctime"),
     },
     "struct dentry": {
-        "d_parent": attrgetter("parent"), "d_inode": attrgetter("inode"), "d_iname": lambda d: d.name[:39],
+        "d_parent": attrgetter("parent"), "d_inode": attrgetter("inode"), "d_iname": lambda d: _name(d)[:39],
         "d_sb": lambda d: (d.inode or d.parent.inode).fs,
     },
     "struct file": {
@@ -348,10 +355,11 @@ FIELDS: dict[str, dict[str, Getter]] = {
     "struct sock": {
         "sk_ack_backlog": lambda s: len(s.backlog or ()), "sk_max_ack_backlog": lambda s: max(0, s.backlog_limit - 1),
         "sk_err": attrgetter("error"), "sk_rcvbuf": lambda s: QUEUE_LIMIT, "sk_sndbuf": lambda s: QUEUE_LIMIT,
-        "sk_type": attrgetter("type"), "sk_protocol": attrgetter("protocol"),
+        "sk_type": attrgetter("type"), "sk_protocol": lambda s: IPPROTO_TCP if isinstance(s, TcpSocket) else s.protocol,
         "sk_shutdown": lambda s: s.read_shut * (SHUT_RD + 1) | s.write_shut * (SHUT_WR + 1), "sk_socket": lambda s: s,
     },
     "struct inet_sock": {"inet_saddr": lambda s: _host4(s.local), "inet_sport": lambda s: _port(s.local, "little")},
+    "struct inet_connection_sock": {},
     "struct tcp_sock": {
         "bytes_sent": lambda s: s.peer.incoming.total if s.peer is not None else 0, "bytes_received": lambda s: s.incoming.total,
     },
@@ -373,7 +381,7 @@ OF_KERNEL: dict[str, dict[str, OfKernel]] = {
         "utime": _cpu_time,
     },
     "struct sched_entity": {"sum_exec_runtime": _cpu_time},
-    "struct new_utsname": {"machine": lambda k, n: ABIS[k.arch].machine},
+    "struct new_utsname": {"machine": _machine},
     "struct signal_struct": {"pids": lambda k, p: [_pid(k, p.pid), _pid(k, p.pid), _pid(k, p.pgid), _pid(k, p.sid)]},
     "struct mm_struct": {
         "arg_start": lambda k, m: _argument(k, m, 0),
@@ -396,7 +404,7 @@ WHOLE = {"struct sock": "struct tcp_sock", "struct inet_sock": "struct tcp_sock"
 
 STRUCT_OF: dict[type, str] = {
     Task: "struct task_struct",
-    Init: "struct task_struct",
+    Outside: "struct task_struct",
     SavedRegisters: "struct pt_regs",
     OpenFile: "struct file",
     Dentry: "struct dentry",
@@ -419,7 +427,7 @@ def getter(k: Kernel, struct: str, member: str) -> Getter | None:
     outside = OUTSIDE.get(member)
 
     def of_task(t: Any) -> Any:
-        if isinstance(t, Init):
+        if isinstance(t, Outside):
             return outside(t) if outside is not None else None
         return found(t) if found is not None else t
 

@@ -26,6 +26,18 @@ PASSING = 4096  # how many texts and objects of single calls stay readable: the 
 TEXT = "char"
 
 
+class Outside:
+    """A task outside of the machine: process 1, whose children the first processes are, and the idle task."""
+
+    def __init__(self, pid: int, comm: bytes) -> None:
+        self.pid = pid
+        self.comm = comm
+
+
+INIT = Outside(1, b"init")
+IDLE = Outside(0, b"swapper/0")
+
+
 class KernelObjects:
     """The objects of one emulated kernel that probes have seen, by address and by identity."""
 
@@ -37,7 +49,7 @@ class KernelObjects:
         self._at: dict[int, tuple[Callable[[], object], str]] = {}  # address -> what gives the object, None when it is gone; its struct
         self._passing: OrderedDict[tuple[int, str], object] = OrderedDict()  # what is kept alive here
         self._texts: dict[bytes, bytes] = {}  # one of several equal texts in `_passing`
-        self.pids: dict[int, object] = {}  # process ids that probes have seen, each an object as in the kernel
+        self.pids: dict[int, Any] = {}  # process ids that probes have seen, each an object as in the kernel
         self._plans: dict[tuple[str, int, int], list[Leaf]] = {}
 
     def address(self, thing: object, struct: str = "") -> int:
@@ -111,7 +123,8 @@ class KernelObjects:
 
         image = IMAGES.get(struct)
         if image is not None:
-            return image(self._k, thing)[offset : offset + size].ljust(size, b"\0")
+            whole: bytes = image(self._k, thing)
+            return whole[offset : offset + size].ljust(size, b"\0")
         plan = self._plans.get((struct, offset, size))
         if plan is None:
             plan = self._plans[struct, offset, size] = self._plan(struct, offset, size)
@@ -162,7 +175,7 @@ class KernelObjects:
             struct = target.name if isinstance(target, Struct) and not isinstance(value, bytes) else ""
             return self.address(value, struct).to_bytes(8, "little")
         if isinstance(kind, String):
-            return bytes(value)[: kind.size - 2].ljust(kind.size - 1, b"\0")
+            return bytes(value)[: kind.size - 1].ljust(kind.size, b"\0")
         if isinstance(kind, Array):
             if isinstance(value, bytes):
                 return value[: kind.size].ljust(kind.size, b"\0")

@@ -9,6 +9,7 @@ from errno import EACCES, ELIBBAD, ENOENT, ENOEXEC
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.user.crash import code_around
+from pyprobe.runtime.user.words import printable
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
@@ -36,7 +37,7 @@ class Crash:
 
 def exec_message(name: bytes, errno: int) -> str:
     """Why a command cannot be started, as a shell would say it."""
-    shown = name.decode(errors="backslashreplace")
+    shown = printable(name)
     special = {
         ENOENT: "no such file, or its interpreter is missing",
         EACCES: "permission denied (not an executable file?)",
@@ -65,7 +66,7 @@ def ending(k: Kernel) -> Iterator[str]:
     """How the first process ended, if it did."""
     first = k.first
     if first is not None and first.exit_status is not None:
-        name = os.fsdecode(first.argv[0]) if first.argv else str(first.pid)
+        name = printable(first.argv[0]) if first.argv else str(first.pid)
         number = first.exit_status & 0x7F
         if number:
             yield f"{name} was ended by {signal.Signals(number).name if number in set(signal.Signals) else f'signal {number}'}"

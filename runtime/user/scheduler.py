@@ -11,6 +11,9 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.clock import NEVER
+from pyprobe.runtime.user import objects
+from pyprobe.runtime.user.functions import kernel_function
+from pyprobe.runtime.user.words import printable
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
@@ -22,6 +25,7 @@ HOST_SLICE_NS = HOST_SLICE_MS * 1_000_000
 
 # task states as sched_switch shows them
 TASK_RUNNING, TASK_INTERRUPTIBLE, TASK_STOPPED, EXIT_ZOMBIE = 0, 1, 4, 0x20
+TASK_NORMAL = 3  # what try_to_wake_up wakes: interruptible and uninterruptible waits
 IDLE = (b"swapper/0", 0)
 IDLE_PRIORITY = NORMAL_PRIORITY = 120
 
@@ -68,9 +72,17 @@ class Scheduler:
     def unpark(self, task: Task) -> None:
         """Make a waiting task ready, whatever it waits for."""
         if task in self._parked:
-            del self._parked[task]
-            self._tried.pop(task, None)
-            self._ready.append(task)
+            self._k.try_to_wake_up(task, TASK_NORMAL, 0)
+
+    def woken(self, task: Task) -> None:
+        """What try_to_wake_up does."""
+        del self._parked[task]
+        self._tried.pop(task, None)
+        self._ready.append(task)
+        tracepoints = self._k.tracepoints
+        for tp in (tracepoints.sched_waking, tracepoints.sched_wakeup):
+            if tp.callbacks:
+                tp.fire(task.comm.ljust(16, b"\0"), task.tid, NORMAL_PRIORITY + task.process.nice, 0)
 
     def forget(self, task: Task) -> None:
         """The task is dead."""
@@ -175,7 +187,7 @@ class Scheduler:
         clock.run_due()
 
     def _who_waits(self) -> str:
-        return "; ".join(f"{task.pid}/{task.tid} {task.comm.decode(errors='backslashreplace')} {_waits(task)}" for task in self._parked)
+        return "; ".join(f"{task.pid}/{task.tid} {printable(task.comm)} {_waits(task)}" for task in self._parked)
 
     def switched(self, task: Task | None) -> None:
         """Another task than the last one begins to run, or (None) none: fire sched_switch, in the name of the one that leaves."""
@@ -188,12 +200,26 @@ class Scheduler:
                 tp.fire(before[0].ljust(16, b"\0"), *before[1:], comm.ljust(16, b"\0"), tid, priority)
             finally:
                 self._k.current = running
-        self._last = task
+        last, self._last = self._last, task
+        if task is not None and last is not task:
+            self._k.finish_task_switch(last or objects.IDLE)
 
     def switching_from(self, task: Task) -> None:
         """Remember how the task that ran left the CPU, for the next sched_switch."""
         state = EXIT_ZOMBIE if task.dead else TASK_STOPPED if task.process.stopped else TASK_INTERRUPTIBLE if task.parked else TASK_RUNNING
         self._shown = (task.comm, task.tid, NORMAL_PRIORITY + task.process.nice, state)
+
+
+@kernel_function("int try_to_wake_up(struct task_struct *p, unsigned int state, int wake_flags)")
+def try_to_wake_up(k: Kernel, task: Task, state: int, wake_flags: int) -> int:
+    """Make a waiting task ready to run."""
+    k.scheduler.woken(task)
+    return 1
+
+
+@kernel_function("struct rq *finish_task_switch(struct task_struct *prev)")
+def finish_task_switch(k: Kernel, prev: Task | objects.Outside) -> None:
+    """The first that a task does when it gets the CPU; `prev` had it before."""
 
 
 class StopRun(Exception):

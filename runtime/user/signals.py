@@ -78,6 +78,10 @@ TRAP_BRKPT = 1
 CLD_EXITED, CLD_KILLED, CLD_DUMPED, CLD_TRAPPED, CLD_STOPPED, CLD_CONTINUED = range(1, 7)
 
 
+# include/trace/events/signal.h
+TRACE_SIGNAL_DELIVERED, TRACE_SIGNAL_IGNORED, TRACE_SIGNAL_ALREADY_PENDING, TRACE_SIGNAL_OVERFLOW_FAIL = range(4)
+
+
 class SigAction:
     """What a process has asked for with sigaction(2)."""
 
@@ -199,9 +203,27 @@ def _queues(process: Process) -> Iterator[deque[SigInfo]]:
 @kernel_function("int do_send_sig_info(int sig, struct kernel_siginfo *info, struct task_struct *p, enum pid_type type)")
 def do_send_sig_info(k: Kernel, sig: int, info: SigInfo, task: Task, group: int) -> int:
     """Make a signal pending for a task, or (group not 0) for its process, and wake who will take it."""
+    send_signal(k, sig, info, task, group)
+    return 0
+
+
+def send_signal(k: Kernel, sig: int, info: SigInfo, task: Task, group: int) -> None:
+    """What all ways of sending a signal lead to (__send_signal_locked). Raises Errno(EAGAIN)."""
+    try:
+        result = _send_signal(k, sig, info, task, group)
+    except Errno:
+        result = TRACE_SIGNAL_OVERFLOW_FAIL
+        raise
+    finally:
+        tp = k.tracepoints.signal_generate
+        if tp.callbacks:
+            tp.fire(sig, 0, info.code, task.comm.ljust(16, b"\0"), task.tid, int(bool(group)), result)
+
+
+def _send_signal(k: Kernel, sig: int, info: SigInfo, task: Task, group: int) -> int:
     process = task.process
     if process.exit_status is not None or process.group_exit is not None:
-        return 0
+        return TRACE_SIGNAL_IGNORED
     if sig == Sig.CONT:
         _discard(process, STOPS_BY_DEFAULT)
         k.continue_process(process)
@@ -209,21 +231,28 @@ def do_send_sig_info(k: Kernel, sig: int, info: SigInfo, task: Task, group: int)
         _discard(process, frozenset({Sig.CONT}))
     targets = [task, *(t for t in process.threads.values() if t is not task)] if group else [task]
     if is_ignored(process, sig) and not any(t.blocked & bit(sig) for t in targets):
-        return 0
+        return TRACE_SIGNAL_IGNORED
     if sig == Sig.KILL:
         k.begin_group_exit(process, Sig.KILL)
-        return 0
+        return TRACE_SIGNAL_DELIVERED
     queue = process.pending if group else task.pending
     if sig < 32 and any(i.signo == sig for i in queue):
-        return 0
+        return TRACE_SIGNAL_ALREADY_PENDING
     if sig >= 32 and len(queue) >= process.limits[11][0]:
         raise Errno(EAGAIN)
     queue.append(info)
     for target in targets:
         if not target.dead and (not target.blocked & bit(sig) or target.wake_signal):
+            if not target.blocked & bit(sig) and ends_at_once(process, sig):
+                k.begin_group_exit(process, sig)  # complete_signal: nothing can save it any more
             k.signal_wake(target, sig)
             break
-    return 0
+    return TRACE_SIGNAL_DELIVERED
+
+
+def ends_at_once(process: Process, sig: int) -> bool:
+    """Is it a signal that ends the process without a handler, and without a report of what it was doing?"""
+    return action_of(process, sig).handler == SIG_DFL and sig not in (*CORE_BY_DEFAULT, *STOPS_BY_DEFAULT, *IGNORED_BY_DEFAULT)
 
 
 def send_to_process(k: Kernel, process: Process, info: SigInfo) -> None:
@@ -241,6 +270,9 @@ def force(k: Kernel, task: Task, info: SigInfo) -> None:
         task.blocked &= ~bit(sig)
         process.actions[sig] = DEFAULT
     task.pending.append(info)
+    tp = k.tracepoints.signal_generate
+    if tp.callbacks:
+        tp.fire(sig, 0, info.code, task.comm.ljust(16, b"\0"), task.tid, 0, TRACE_SIGNAL_DELIVERED)
 
 
 @kernel_function("bool get_signal(struct ksignal *ksig)")
@@ -251,7 +283,7 @@ def get_signal(k: Kernel, ksig: list[tuple[SigInfo, SigAction]]) -> int:
     process = task.process
     while True:
         if process.group_exit is not None:
-            k.do_exit(process.group_exit)
+            k.do_group_exit(Sig.KILL)
         if process.stopped:
             return 0
         info = dequeue(task, ~task.blocked)
@@ -259,6 +291,9 @@ def get_signal(k: Kernel, ksig: list[tuple[SigInfo, SigAction]]) -> int:
             return 0
         sig = info.signo
         action = action_of(process, sig)
+        tp = k.tracepoints.signal_deliver
+        if tp.callbacks:
+            tp.fire(sig, 0, info.code, action.handler, action.flags)
         if action.handler == SIG_IGN or (action.handler == SIG_DFL and sig in IGNORED_BY_DEFAULT):
             continue
         if action.handler != SIG_DFL:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pyprobe.runtime.user import signals
 from pyprobe.runtime.user.signals import SI_TIMER, SigInfo
+from pyprobe.runtime.user.words import NANOSECONDS
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.clock import Timer
@@ -39,6 +40,11 @@ class GuestTimer:
         """Start anew; deadline 0 stops it."""
         self.cancel(k)
         self.deadline, self.interval, self.overrun = deadline, interval, 0
+        tp = k.tracepoints.itimer_state
+        if tp.callbacks and self.identity is None:
+            value = max(0, deadline - k.clock.now()) if deadline else 0
+            which = self._which()
+            tp.fire(which, value if which else 0, *divmod(value, NANOSECONDS), *divmod(interval, NANOSECONDS))
         if deadline:
             self._arm(k)
 
@@ -58,7 +64,15 @@ class GuestTimer:
         k.guest_timers += 1
         self._timer = k.clock.add(self.deadline, lambda: self._expire(k))
 
+    def _which(self) -> int:
+        """The ITIMER_* number of one of the process's interval timers."""
+        return next((which for which, timer in self.process.itimers.items() if timer is self), 0)
+
     def _expire(self, k: Kernel) -> None:
+        tp = k.tracepoints.itimer_expire
+        if tp.callbacks and self.identity is None:
+            which = self._which()
+            tp.fire(which, self.process.pid, k.clock.now() if which else 0)
         k.guest_timers -= 1
         self._timer = None
         now = k.clock.now()

@@ -40,12 +40,34 @@ class Tracepoint:
             callback()
 
 
-# category, name, fields: as /sys/kernel/tracing/events/CATEGORY/NAME/format of Linux 6.18 has them
+_TASK: Fields = (("char[16]", "comm"), ("pid_t", "pid"), ("int", "prio"))
+_WOKEN: Fields = (*_TASK, ("int", "target_cpu"))
+
+# category, name, fields: as /sys/kernel/tracing/events/CATEGORY/NAME/format of Linux 6.1 to 6.18 has them; where they differ, the newest
 EVENTS: tuple[tuple[str, str, Fields], ...] = (
+    ("exceptions", "page_fault_user", (("unsigned long", "address"), ("unsigned long", "ip"), ("unsigned long", "error_code"))),
     ("raw_syscalls", "sys_enter", (("long", "id"), ("unsigned long[6]", "args"))),
     ("raw_syscalls", "sys_exit", (("long", "id"), ("long", "ret"))),
     ("sched", "sched_process_exec", (("__data_loc char[]", "filename"), ("pid_t", "pid"), ("pid_t", "old_pid"))),
     ("sched", "sched_process_exit", (("char[16]", "comm"), ("pid_t", "pid"), ("int", "prio"), ("bool", "group_dead"))),
+    ("sched", "sched_process_free", _TASK),
+    ("sched", "sched_process_wait", _TASK),
+    ("sched", "sched_wakeup", _WOKEN),
+    ("sched", "sched_wakeup_new", _WOKEN),
+    ("sched", "sched_waking", _WOKEN),
+    ("signal", "signal_deliver",
+     (("int", "sig"), ("int", "errno"), ("int", "code"), ("unsigned long", "sa_handler"), ("unsigned long", "sa_flags"))),
+    ("signal", "signal_generate",
+     (("int", "sig"), ("int", "errno"), ("int", "code"), ("char[16]", "comm"), ("pid_t", "pid"), ("int", "group"), ("int", "result"))),
+    ("sock", "inet_sock_set_state",
+     (("const void *", "skaddr"), ("int", "oldstate"), ("int", "newstate"), ("__u16", "sport"), ("__u16", "dport"), ("__u16", "family"),
+      ("__u16", "protocol"), ("__u8[4]", "saddr"), ("__u8[4]", "daddr"), ("__u8[16]", "saddr_v6"), ("__u8[16]", "daddr_v6"))),
+    ("task", "task_newtask", (("pid_t", "pid"), ("char[16]", "comm"), ("unsigned long", "clone_flags"), ("short", "oom_score_adj"))),
+    ("task", "task_rename", (("pid_t", "pid"), ("char[16]", "oldcomm"), ("char[16]", "newcomm"), ("short", "oom_score_adj"))),
+    ("timer", "itimer_expire", (("int", "which"), ("pid_t", "pid"), ("unsigned long long", "now"))),
+    ("timer", "itimer_state",
+     (("int", "which"), ("unsigned long long", "expires"), ("long", "value_sec"), ("long", "value_nsec"), ("long", "interval_sec"),
+      ("long", "interval_nsec"))),
     ("sched", "sched_process_fork",
      (("__data_loc char[]", "parent_comm"), ("pid_t", "parent_pid"), ("__data_loc char[]", "child_comm"), ("pid_t", "child_pid"))),
     ("sched", "sched_switch",
@@ -57,15 +79,33 @@ EVENTS: tuple[tuple[str, str, Fields], ...] = (
 class Tracepoints:
     """All tracepoints of one emulated kernel. Those the kernel fires itself are attributes by their names."""
 
+    inet_sock_set_state: Tracepoint
+    itimer_expire: Tracepoint
+    itimer_state: Tracepoint
+    page_fault_user: Tracepoint
+    sched_process_exec: Tracepoint
+    sched_process_exit: Tracepoint
+    sched_process_fork: Tracepoint
+    sched_process_free: Tracepoint
+    sched_process_wait: Tracepoint
+    sched_switch: Tracepoint
+    sched_wakeup: Tracepoint
+    sched_wakeup_new: Tracepoint
+    sched_waking: Tracepoint
+    signal_deliver: Tracepoint
+    signal_generate: Tracepoint
+    task_newtask: Tracepoint
+    task_rename: Tracepoint
+
     def __init__(self, kernel: Kernel, arch: str) -> None:
         self._k = kernel
         self._all = {(category, name): Tracepoint(category, name, fields) for category, name, fields in EVENTS}
         self.sys_enter = self._all["raw_syscalls", "sys_enter"]
         self.sys_exit = self._all["raw_syscalls", "sys_exit"]
-        self.sched_process_exec = self._all["sched", "sched_process_exec"]
-        self.sched_process_exit = self._all["sched", "sched_process_exit"]
-        self.sched_process_fork = self._all["sched", "sched_process_fork"]
-        self.sched_switch = self._all["sched", "sched_switch"]
+        for (_, name), tracepoint in self._all.items():
+            setattr(self, name, tracepoint)
+        if arch != "x86_64":
+            del self._all["exceptions", "page_fault_user"]  # arch/x86/mm/fault.c
         for syscall in kernel.syscalls.all(arch):
             for tracepoint in (syscall.enter, syscall.exit):
                 self._all["syscalls", tracepoint.name] = tracepoint
@@ -81,5 +121,7 @@ class Tracepoints:
     def attach(self, category: str, name: str, callback: Callback) -> None:
         """Have `callback` called whenever it fires. Raises KeyError if there is none of that name."""
         self._all[category, name].callbacks += (callback,)
+        if category == "exceptions":
+            self._k.watch_faults()
         if category in ("syscalls", "raw_syscalls"):
             self._k.syscalls.trace()

@@ -53,3 +53,9 @@ def timeval(ns: int) -> bytes:
     """struct __kernel_old_timeval of a time in ns."""
     seconds, rest = divmod(ns, NANOSECONDS)
     return struct.pack("<qq", seconds, rest // 1000)
+
+
+def printable(text: bytes) -> str:
+    """A name that the guest chose, for the user's terminal: what is no printable character is shown as an escape sequence."""
+    shown = text.decode("utf-8", "backslashreplace")
+    return shown if shown.isprintable() else "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)

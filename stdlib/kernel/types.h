@@ -183,8 +183,6 @@ struct vm_area_struct {
 	unsigned long vm_start;
 	unsigned long vm_end;
 	unsigned long vm_flags;
-	unsigned long vm_pgoff;
-	struct mm_struct *vm_mm;
 };
 
 struct kernel_clone_args {
@@ -388,7 +386,6 @@ struct iov_iter {
 
 struct msghdr {
 	void *msg_name;
-	int msg_namelen;
 	struct iov_iter msg_iter;
 	unsigned int msg_flags;
 };

@@ -1,12 +1,13 @@
 """The script cases: every block of a `*.txt` file here is a script with the output that bpftrace 0.27.1 gave for it.
 
-A block is lines of `NAME`, `PROG`, optional `ARGS` (options of the command) and `WORDS` (what follows the program on the command line),
-and one `EXPECT` per line of standard output; blocks are separated by blank lines. Empty lines at the end of the output are not
-compared. Adding a case is adding a block.
+A block is lines of `NAME`, `PROG`, optional `ARGS` (options of the command), `WORDS` (what follows the program on the command line) and
+`ENV` (`NAME=VALUE` words), and one `EXPECT` per line of standard output; with `STDERR` lines the messages are compared too, with `EXIT` the
+exit status. Blocks are separated by blank lines. Empty lines at the end of the output are not compared. Adding a case is adding a block.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -27,7 +28,10 @@ class Case:
         self.name = self.program = ""
         self.arguments: list[str] = []
         self.words: list[str] = []
+        self.environment: dict[str, str] = {}
         self.expected: list[str] = []
+        self.messages: list[str] = []
+        self.status: int | None = None
         for line in text.split("\n"):
             word, _, rest = line.partition(" ")
             if word == "NAME":
@@ -38,8 +42,14 @@ class Case:
                 self.arguments = shlex.split(rest)
             elif word == "WORDS":
                 self.words = shlex.split(rest)
+            elif word == "ENV":
+                self.environment = dict(setting.split("=", 1) for setting in shlex.split(rest))
             elif word == "EXPECT":
                 self.expected.append(rest)
+            elif word == "STDERR":
+                self.messages.append(rest)
+            elif word == "EXIT":
+                self.status = int(rest)
             else:
                 raise ValueError(f"{file}: {self.name}: what is {line!r}?")
 
@@ -69,16 +79,30 @@ def lines(output: bytes) -> list[str]:
     return found
 
 
+def differences(case: Case, status: int, out: bytes, err: bytes) -> list[str]:
+    """What is not as it was kept."""
+    found = []
+    if lines(out) != case.expected:
+        found.append(f"stdout: {lines(out)}")
+    if case.messages and lines(err) != case.messages:
+        found.append(f"stderr: {lines(err)}")
+    if case.status is not None and status != case.status:
+        found.append(f"status: {status}")
+    return found
+
+
 @pytest.mark.parametrize("case", [pytest.param(c, id=f"{c.file}: {c.name}") for c in CASES])
-def test_case(case: Case, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    main([*case.arguments, "-e", case.program, *case.words])
+def test_case(case: Case, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in case.environment.items():
+        monkeypatch.setenv(name, value)
+    status = main([*case.arguments, "-e", case.program, *case.words])
     out, err = capfdbinary.readouterr()
-    assert lines(out) == case.expected, err.decode("utf-8", "replace")
+    assert differences(case, status, out, err) == [], err.decode("utf-8", "replace")
 
 
 @pytest.mark.parametrize("case", [pytest.param(c, id=c.file) for c in FIRST])
 def test_case_as_a_command(case: Case) -> None:
     """The first case of each file as a process of its own."""
     command = [sys.executable, "-m", "pyprobe", *case.arguments, "-e", case.program, *case.words]
-    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
-    assert lines(done.stdout) == case.expected, done.stderr
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False, env={**os.environ, **case.environment})
+    assert differences(case, done.returncode, done.stdout, done.stderr) == [], done.stderr

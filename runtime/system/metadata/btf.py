@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator
 from functools import cached_property
 from typing import NamedTuple
@@ -27,6 +28,7 @@ _TWO = struct.Struct("<II")
 _ENUM_VALUE = struct.Struct("<Ii")
 _FIXED = {INT: 4, ARRAY: 12, VAR: 4, DECL_TAG: 4}  # bytes after the record
 _EACH = {STRUCT: 12, UNION: 12, ENUM: 8, FUNC_PROTO: 8, DATASEC: 12, ENUM64: 12}  # bytes for each of its `count` parts
+_FEW = 30  # names that are searched for before an index is made
 _LEAST = 100_000  # bytes of strings: a kernel has more, test data that a kernel holds has less
 
 
@@ -65,6 +67,7 @@ class Btf:
             raise KernelError("the kernel's type information (BTF) is damaged or of an unknown version")
         self.blob = blob
         self.base = base
+        self._searches = 0
         self._types = header + types
         self._types_end = self._types + types_size
         self._strings = header + strings
@@ -179,11 +182,30 @@ class Btf:
     def find(self, name: str, *kinds: int) -> int:
         """The number of the first type of one of these kinds with this name, 0 if there is none."""
         for offset in self._offsets(name):
+            named = self._numbers(offset, kinds[0])
             for kind in kinds:
-                found = self._named[kind].get(offset, 0)
-                if found:
-                    return found
+                if named.get(kind, 0):
+                    return named[kind]
         return self.base.find(name, *kinds) if self.base else 0
+
+    def _numbers(self, offset: int, best: int) -> dict[int, int]:
+        """For each kind, the number of the first type whose name has this offset; of the `best` kind alone will do. The first few names
+        are searched for, which is quicker than to index them all."""
+        self._searches += 1
+        if self._searches > _FEW:
+            return {kind: numbers[offset] for kind, numbers in self._named.items() if offset in numbers}
+        found: dict[int, int] = {}
+        pattern = offset.to_bytes(4, "little")
+        at = self.blob.find(pattern, self._types, self._types_end)
+        while at >= 0:
+            i = bisect_left(self.starts, at)
+            if i < len(self.starts) and self.starts[i] == at:
+                kind = self.record(self.first + i).kind
+                found.setdefault(kind, self.first + i)
+                if kind == best:
+                    break
+            at = self.blob.find(pattern, at + 1, self._types_end)
+        return found
 
     def _offsets(self, name: str) -> Iterator[int]:
         """The offsets of a string; names of a module may lie among those of its base."""

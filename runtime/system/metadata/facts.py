@@ -56,6 +56,12 @@ class Facts:
         return self._read()
 
     @cached_property
+    def base(self) -> int:
+        """The address of the kernel's first byte."""
+        (word,) = self._part("base", lambda: [self.memory.base.to_bytes(8, "little")])
+        return int.from_bytes(word, "little")
+
+    @cached_property
     def symbols(self) -> Symbols:
         """All symbols. Raises KernelError when the kernel has no table of them."""
         addresses, kinds, names, functions, places = self._part("symbols", self._find_symbols)
@@ -100,11 +106,24 @@ class Facts:
     def tracepoints(self) -> dict[str, Place]:
         """Where the tracepoints are, by name, sorted."""
         (text,) = self._part("tracepoints", self._find_tracepoints)
-        rows = [Place(*place, tuple(Branch(*one) for one in found)) for *place, found in json.loads(text)]
-        return {place.name: place for place in rows}
+        found = {}
+        for name, at, iterator, register, branches in json.loads(text):
+            found[name] = Place(name, at, iterator, register, tuple(Branch(*one) for one in branches))
+        return found
 
     def _find_tracepoints(self) -> list[bytes]:
         return [json.dumps(tracepoints.read(self.memory, self.symbols, self.types), separators=(",", ":")).encode()]
+
+    @cached_property
+    def software(self) -> dict[int, tuple[int, tuple[Branch, ...]]]:
+        """The software events that page faults are, by number: keys and static branches."""
+        (text,) = self._part("software", self._find_software)
+        return {number: (key, tuple(Branch(*one) for one in found)) for number, key, found in json.loads(text)}
+
+    def _find_software(self) -> list[bytes]:
+        keys = tracepoints.software_keys(self.memory, self.symbols)
+        found = tracepoints.branches(self.memory, self.symbols, set(keys.values()))
+        return [json.dumps([(number, key, found.get(key, ())) for number, key in keys.items()]).encode()]
 
     @cached_property
     def raw_tracepoints(self) -> dict[str, int]:
@@ -133,7 +152,7 @@ class Facts:
 
     def prepare(self) -> None:
         """Make every part that is not kept yet. Raises KernelError when the kernel lacks what one needs."""
-        for part in ("symbols", "btf", "events", "tracepoints", "_attachable"):
+        for part in ("base", "symbols", "btf", "events", "tracepoints", "_attachable"):
             getattr(self, part)
 
     def _part(self, name: str, make: Callable[[], list[bytes]]) -> list[bytes]:

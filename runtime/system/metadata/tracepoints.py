@@ -17,6 +17,9 @@ from pyprobe.runtime.system.metadata.types import KernelTypes
 
 ITERATOR_PREFIX = "__traceiter_"  # of the functions that call who is attached to a tracepoint
 _KEY = 0xFFFF_FFFF_FFFF_FFFC  # the low bits of a key in the jump table are flags
+_SOFTWARE = "perf_swevent_enabled"
+KEY_SIZE = 16  # of a struct static_key
+PAGE_FAULTS, MINOR_FAULTS, MAJOR_FAULTS = 2, 5, 6  # PERF_COUNT_SW_* of include/uapi/linux/perf_event.h
 _TABLE = "__start___jump_table", "__stop___jump_table"
 
 
@@ -75,6 +78,35 @@ def branches(memory: KernelMemory, symbols: Symbols, keys: set[int]) -> dict[int
     for key, branch in _entries(memory, symbols, keys):
         found[key].append(branch)
     return {key: tuple(sorted(of)) for key, of in found.items() if of}
+
+
+def software_keys(memory: KernelMemory, symbols: Symbols) -> dict[int, int]:
+    """The keys of the software events that page faults are, by their numbers (enum perf_sw_ids). They are an array,
+    `perf_swevent_enabled`; where that has no name it is known by the two functions that use them."""
+    first = symbols.address(_SOFTWARE)
+    if first is None:
+        used = []
+        for number, function in ((PAGE_FAULTS, "do_page_fault"), (MAJOR_FAULTS, "handle_mm_fault")):
+            symbol = symbols.symbol(function)
+            code = (symbol.address, symbol.address + symbol.size) if symbol else (0, 0)
+            used.append({key - KEY_SIZE * number for key, _ in _all_entries(memory, symbols, code)})
+        common = used[0] & used[1]
+        if len(common) != 1:
+            return {}
+        (first,) = common
+    return {number: first + KEY_SIZE * number for number in (PAGE_FAULTS, MINOR_FAULTS, MAJOR_FAULTS)}
+
+
+def _all_entries(memory: KernelMemory, symbols: Symbols, code: tuple[int, int]) -> Iterator[tuple[int, Branch]]:
+    """The entries of the jump table for a range of code."""
+    start, stop = code
+    for segment in _table(memory, symbols):
+        words = memory.words(segment)
+        at = segment.start
+        for i, word in enumerate(words):
+            if start <= at + _signed(word) < stop and start <= at + 4 + _signed(word >> 32) < stop and i + 1 < len(words):
+                yield at + 8 + words[i + 1] & _KEY, Branch(at + _signed(word), at + 4 + _signed(word >> 32))
+            at += 8
 
 
 def _entries(memory: KernelMemory, symbols: Symbols, keys: set[int]) -> Iterator[tuple[int, Branch]]:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pyprobe.lang import typesys as t
 from pyprobe.runtime.system.metadata import btf as b
 from pyprobe.runtime.system.metadata.btf import Btf
+from pyprobe.runtime.system.metadata.ctext import type_text
 
 _KEYWORDS = {"struct": (b.STRUCT,), "union": (b.UNION,), "enum": (b.ENUM, b.ENUM64)}
 _ARRAY_TEXT = re.compile(r"(.*?)\s*\[(\d*)\]")
@@ -72,6 +73,17 @@ class KernelTypes:
         """Parameters (name and type) and result of a function, None when it is not known or takes a variable number."""
         number = self.btf.functions.get(name, 0)
         return self.prototype(self.btf.record(number).size) if number else None
+
+    def declared(self, name: str) -> tuple[tuple[str, str], ...]:
+        """Types, as C text, and names of the parameters of a function; none when it is not known."""
+        number = self.btf.functions.get(name, 0)
+        found = self.btf.parameters(self.btf.record(number).size) if number else []
+        return tuple((type_text(self.btf, kind), parameter) for parameter, kind in found if kind)
+
+    def returned(self, name: str) -> str:
+        """The type, as C text, that a function returns; "void" when it is not known."""
+        number = self.btf.functions.get(name, 0)
+        return type_text(self.btf, self.btf.record(self.btf.record(number).size).size) if number else "void"
 
     def prototype(self, number: int) -> tuple[tuple[tuple[str, t.Type], ...], t.Type] | None:
         """Parameters and result of a FUNC_PROTO."""

@@ -1,7 +1,7 @@
 """Static branches of a running kernel, switched as its own patching does it: a jump where a no-op was, and back.
 
-From then on a block of code begins at the jump's target, which makes it a place for a probe as cheap as a function's entry. The kernel, if it
-switches one of these branches itself, is made to believe that it did (arch/*/kernel/jump_label.c): the jump is there already, and stays.
+From then on a block of code begins at the jump's target, which makes it a place for a probe as cheap as a function's entry. The kernel, if
+it switches one of these branches itself, is made to believe that it did (arch/*/kernel/jump_label.c): the jump is there already, and stays.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pyprobe.runtime.system.machine import SystemMachine
+    from pyprobe.runtime.system.tasks import SystemTask
     from pyprobe.runtime.system.tracing.branches import Branches
 
 _TIF_SYSCALL_TRACEPOINT = 10  # arch/arm64/include/asm/thread_info.h, before it had the generic words
@@ -44,6 +45,18 @@ def tasks(machine: SystemMachine) -> Iterator[int]:
         task = word(machine, task + tasks_at) - tasks_at
         if task == first:
             return
+
+
+class TaskTable:
+    """`get(tid)` finds a task as the kernel's lists are now."""
+
+    def __init__(self, machine: SystemMachine) -> None:
+        self._machine = machine
+
+    def get(self, tid: int) -> SystemTask | None:
+        """The task with a thread id, None where there is none."""
+        found = (self._machine.task_at(address) for address in tasks(self._machine))
+        return next((task for task in found if task is not None and task.tid == tid), None)
 
 
 def word(machine: SystemMachine, address: int) -> int:

@@ -1,9 +1,10 @@
 """Tracepoints of a running kernel: `machine.tracepoints`.
 
-A tracepoint's static branches are switched on as the kernel does it. Their target, then, evaluates the arguments and calls the iterator, the
-function that calls who is attached: there the arguments are, in its registers. An event's record is made of them by the kernel's own code, by
-the function that its tracefs would attach (`trace_event_raw_event_*`, include/trace/trace_events.h). It is called aside: the room in the ring
-buffer that it asks for is memory that the board keeps from the kernel, and once the record is complete every register is what it was.
+A tracepoint's static branches are switched on as the kernel does it. Their target, then, evaluates the arguments and calls who is
+attached, by the iterator or, where the compiler put that in line, directly. Nobody is; until that call the list says that the iterator
+itself is, and when it is called the arguments are in the registers. An event's record is made of them by the kernel's own code, by the
+function that its tracefs would attach (`trace_event_raw_event_*`, include/trace/trace_events.h). It is called aside: the room in the ring
+buffer that it asks for is memory that the board keeps from the kernel, and when it has returned every register is what it was.
 
 The detour costs no virtual time and no interrupt is taken in it, so that the guest goes on as if there had been none. Nobody is attached
 as far as the kernel knows; where it traces the event itself, both are served.
@@ -30,19 +31,22 @@ if TYPE_CHECKING:
 
 Callback = Callable[[], object]
 
-HOLD = 1 << 20  # virtual nanoseconds that a detour may last; then time goes on
-REST = 1 << 10  # ... after the arguments are known
+BEFORE = 1 << 16  # virtual nanoseconds from the branch to the call; longer, and it was a question whether anybody is attached
+HOLD = 1 << 20  # ... that making a record may last
+AFTER = 1 << 10  # ... from there to the end; then time goes on
+REGISTER = ("tracepoint_add_func", "tracepoint_probe_unregister")  # of kernel/tracepoint.c: they look at the list
 DEEPEST = 64  # detours in each other
-RECORD_AT = 4096  # in the memory that the board keeps; what lies before stays zero
+LISTS_AT, LIST = 0x1000, 32  # in the memory that the board keeps, behind zeros: who is attached, one list for each tracepoint
+RECORD_AT = 0xC000  # ... and the record that is being made
 
 
 class Detour:
     """A branch of a tracepoint that was taken, and has not come back.
 
-    task, registers, pc: as they were there; now, deadline: the clock's. native: the kernel itself traces, too.
+    task, registers, pc: as they were there; now, deadline: the clock's. native: the kernel itself traces, too. done: it was reported.
     """
 
-    __slots__ = ("deadline", "held", "native", "now", "pc", "registers", "task")
+    __slots__ = ("deadline", "done", "held", "native", "now", "pc", "registers", "task")
 
     def __init__(self, task: int, registers: bytes, pc: int, now: int, deadline: int, native: bool) -> None:
         self.task = task
@@ -50,6 +54,7 @@ class Detour:
         self.pc = pc
         self.now = now
         self.deadline = deadline
+        self.done = False
         self.held = 0
         self.native = native
 
@@ -70,13 +75,33 @@ class Aside:
 class Point:
     """One tracepoint that somebody is attached to. probe: the function that makes its event's record, 0 while nobody wants that."""
 
-    def __init__(self, owner: Tracepoints, place: Place, funcs: int) -> None:
+    def __init__(self, owner: Tracepoints, place: Place, funcs: int, number: int) -> None:
         self.place = place
         self.funcs = funcs
+        self._list_at = LISTS_AT + LIST * number
+        self._list = 0
         self.probe = 0
         self.handlers: list[Callback] = []
         self.detours: list[Detour] = []
         self._owner = owner
+
+    def _attached(self) -> int:
+        """Who the kernel itself has attached: a list of them, 0 for nobody."""
+        attached = self._owner.word(self.funcs)
+        return 0 if attached == self._list else attached
+
+    def _pretend(self) -> None:
+        """Have the iterator called, whichever way the code calls."""
+        owner = self._owner
+        if not self._list:
+            self._list = owner.memory + self._list_at
+            owner.set_word(self._list, self.place.iterator)
+        owner.set_word(self.funcs, self._list)
+
+    def _admit(self) -> None:
+        """Undo `_pretend`."""
+        if self._list and self._owner.word(self.funcs) == self._list:
+            self._owner.set_word(self.funcs, 0)
 
     def begin(self) -> None:
         """The branch was taken."""
@@ -84,8 +109,8 @@ class Point:
         if owner.aside:
             return
         cpu, words = owner.cpu, owner.clock.words
-        attached = owner.word(self.funcs)
-        native = attached not in (0, owner.nobody)
+        attached = self._attached()
+        native = attached != 0
         detour = Detour(owner.current(), cpu.general(), cpu.state.pc, words.now, words.deadline, native)
         if len(self.detours) >= DEEPEST:
             del self.detours[0]
@@ -93,9 +118,9 @@ class Point:
         if native:
             owner.also(self, attached)
         else:
-            owner.hold(detour, HOLD)
-            if owner.asks:
-                owner.set_word(self.funcs, owner.nobody)
+            owner.hold(detour, BEFORE)
+            owner.held.add(self)
+            self._pretend()
 
     def _leave(self, *, end: bool) -> Detour | None:
         """The detour that the current task is in; `end`: it is over."""
@@ -109,26 +134,33 @@ class Point:
         """The iterator, or the one that is attached alone, is about to run."""
         owner = self._owner
         if owner.aside:
+            owner.made(self)
             return
         detour = self._leave(end=False)
-        if detour is None:
+        if detour is None or detour.done:
             return
+        detour.done = True
         cpu, words = owner.cpu, owner.clock.words
         registers, pc = cpu.general(), cpu.state.pc
         if detour.native:
             detour.now, detour.deadline = words.now, words.deadline
             owner.hold(detour, HOLD)
         aside = Aside(self, detour, registers, pc)
-        if not detour.native and owner.asks:
-            owner.set_word(self.funcs, 0)
+        if not detour.native:
+            self._admit()
             aside.pc, aside.registers = cpu.returned(registers, 0)
-        owner.arguments = owner.words_of(registers)
+        owner.called_with(registers)
         if self.probe and not owner.hidden():
             owner.call(aside)
             return
         owner.fire(aside, b"")
         if aside.pc != pc:
             cpu.go(aside.pc, aside.registers)
+
+    def give_up(self) -> None:
+        """What was begun has not come to an end, and will not."""
+        self.detours = [detour for detour in self.detours if detour.native]
+        self._admit()
 
     def end(self) -> None:
         """Behind the branch."""
@@ -138,8 +170,7 @@ class Point:
         detour = self._leave(end=True)
         if detour is not None and not detour.native:
             owner.release(detour)
-            if owner.asks and owner.word(self.funcs) == owner.nobody:
-                owner.set_word(self.funcs, 0)
+            self._admit()
 
 
 class Tracepoints:
@@ -158,16 +189,22 @@ class Tracepoints:
         self.aside: list[Aside] = machine.aside
         self.arguments: tuple[int, ...] = ()
         self.record = b""
-        self.asks = machine.arch == "x86_64"  # whether code looks if somebody is attached before it calls
         self.branches = Branches(machine)
-        self._points: dict[str, Point] = {}
+        self.held: set[Point] = set()
+        self._limit = 0  # when the last hold is over
+        self.cpu.on_attend = self._attend
+        for name in REGISTER:
+            if name in self.description.symbols:
+                machine.functions.attach(self.description.symbols[name], self._give_up, exact=False, ours=True)
+        self.points: dict[str, Point] = {}
         self._also: set[tuple[str, int]] = set()
         self._records = False
         self._memory = 0
+        self._top = 0  # where the arguments on the stack begin
         indexes = [self.cpu.general_index(name) for name in ARGUMENTS[machine.arch]]
         self._unpack = struct.Struct(f"<{max(indexes) + 1}Q").unpack_from
         self._indexes = indexes
-        self._stack = self.cpu.general_index("rsp") if self.asks else 0
+        self._stack = self.cpu.general_index(machine.processor.arch.sp)
 
     # attaching
 
@@ -188,15 +225,19 @@ class Tracepoints:
         point.handlers.append(self.machine.shown(callback))
 
     def _point(self, name: str) -> Point:
-        point = self._points.get(name)
+        point = self.points.get(name)
         if point is None:
             place = self.description.facts.tracepoints.get(name)
             if place is None:
                 raise AttachError(f"the kernel has no tracepoint {name}")
-            point = self._points[name] = Point(self, place, place.address + self.description.offset("tracepoint", "funcs"))
-            self.machine.functions.attach(place.iterator, point.called, exact=False, ours=True)
-            self.machine.when_up(lambda: self._switch(point))
+            point = self.points[name] = Point(self, place, place.address + self.description.offset("tracepoint", "funcs"), len(self.points))
+            self.add(point)
         return point
+
+    def add(self, point: Point) -> None:
+        """Switch a tracepoint on."""
+        self.machine.functions.attach(point.place.iterator, point.called, exact=False, ours=True)
+        self.machine.when_up(lambda: self._switch(point))
 
     def _switch(self, point: Point) -> None:
         from pyprobe.runtime.system.tracing.registering import register
@@ -225,14 +266,17 @@ class Tracepoints:
             self._memory = self.cpu.linear(self.machine.board.kept)
         return self._memory
 
-    nobody = memory
-    """A list of who is attached with nobody in it: zeros."""
-
     def word(self, address: int) -> int:
         return int.from_bytes(self.cpu.read(address, 8) or b"", "little")
 
     def set_word(self, address: int, value: int) -> None:
         self.cpu.write(address, value.to_bytes(8, "little"))
+
+    def called_with(self, registers: bytes) -> None:
+        """Somebody attached is called: that is where the arguments are."""
+        self.arguments = self.words_of(registers)
+        at = 8 * self._stack
+        self._top = int.from_bytes(registers[at : at + 8], "little") + (8 if self.machine.arch == "x86_64" else 0)
 
     def words_of(self, registers: bytes) -> tuple[int, ...]:
         """The arguments of a function at its first instruction, those on the stack not."""
@@ -241,19 +285,14 @@ class Tracepoints:
 
     def stacked(self, number: int) -> int:
         """An argument on the stack, by its number among those there."""
-        at = 8 * self._stack
-        return self.word(int.from_bytes(self._called[at : at + 8], "little") + 8 + 8 * number) if self.asks else 0
-
-    _called = b""  # registers at the first instruction of who is called
+        return self.word(self._top + 8 * number)
 
     def hidden(self) -> bool:
         """Whether the current task is one of ours."""
         return self.machine.is_hidden()
 
     def also(self, point: Point, attached: int) -> None:
-        """The kernel has attached somebody: one alone is called without the iterator."""
-        if not self.asks:
-            return
+        """The kernel has attached somebody: the first one may be called without the iterator."""
         function = self.word(attached)
         key = point.place.name, function
         if function and key not in self._also:
@@ -264,7 +303,16 @@ class Tracepoints:
     def hold(self, detour: Detour, limit: int) -> None:
         """No interrupt and no timer for so long."""
         words = self.clock.words
-        words.deadline = detour.held = words.now + limit
+        words.deadline = detour.held = self._limit = words.now + limit
+
+    def _attend(self) -> None:
+        if self.held and not self.aside and self.clock.words.now >= self._limit:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        for point in self.held:
+            point.give_up()
+        self.held.clear()
 
     def release(self, detour: Detour) -> None:
         """The detour took no time."""
@@ -273,13 +321,12 @@ class Tracepoints:
         words.deadline = detour.deadline if words.deadline == detour.held else min(words.deadline, detour.deadline)
 
     def call(self, aside: Aside) -> None:
-        """Have a record made."""
+        """Have a record made. It returns to the iterator, which is no place that it could come to otherwise."""
         self.aside.append(aside)
-        registers = bytearray(self.cpu.general())
+        registers = self.cpu.calling(self.cpu.general(), aside.point.place.iterator)
         at = 8 * self._indexes[0]
-        registers[at : at + 8] = self.memory.to_bytes(8, "little")  # a trace_event_file of which nothing is set
-        self._called = bytes(registers)
-        self.cpu.go(aside.point.probe, self._called)
+        file = self.memory.to_bytes(8, "little")  # a trace_event_file of which nothing is set
+        self.cpu.go(aside.point.probe, registers[:at] + file + registers[at + 8 :])
 
     def _reserve(self) -> None:
         """trace_event_buffer_reserve(fbuffer, file, length)"""
@@ -294,12 +341,17 @@ class Tracepoints:
 
     def _commit(self) -> None:
         """trace_event_buffer_commit(fbuffer)"""
-        if not self.aside:
-            return
-        aside = self.aside.pop()
-        record = self.cpu.read(self.memory + RECORD_AT, aside.size) or b""
-        self.fire(aside, record)
-        self.cpu.go(aside.pc, aside.registers)
+        if self.aside:
+            self.cpu.go(*self.cpu.returned(self.cpu.general(), 0))
+
+    def made(self, point: Point) -> None:
+        """A record is complete."""
+        aside = self.aside[-1]
+        if aside.point is point:
+            self.aside.pop()
+            if aside.size:
+                self.fire(aside, self.cpu.read(self.memory + RECORD_AT, aside.size) or b"")
+            self.cpu.go(aside.pc, aside.registers)
 
     def fire(self, aside: Aside, record: bytes) -> None:
         """Call the handlers, with the state as it was where the branch led."""
@@ -320,4 +372,4 @@ class Tracepoints:
         else:
             words = self.clock.words
             if words.deadline == detour.held:
-                self.hold(detour, REST)
+                self.hold(detour, AFTER)

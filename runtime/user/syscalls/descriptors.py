@@ -13,6 +13,7 @@ from pyprobe.runtime.user.vfs.content import MappedContent
 from pyprobe.runtime.user.vfs.open import limit
 from pyprobe.runtime.user.vfs.openfile import OpenFile
 from pyprobe.runtime.user.vfs.pipe import PIPE_BUF, PipeFile
+from pyprobe.runtime.user.vfs.table import close_file
 from pyprobe.runtime.user.vfs.tree import (
     F_SEAL_EXEC,
     F_SEAL_FUTURE_WRITE,
@@ -54,7 +55,7 @@ _LOCKS = {
 
 def sys_close(k: Kernel, t: Task, fd: int) -> int:
     files = t.process.files
-    k.filp_close(files.remove(s32(fd)), files)
+    close_file(k, files.remove(s32(fd)), files)
     return 0
 
 
@@ -71,7 +72,7 @@ def sys_close_range(k: Kernel, t: Task, fd: int, max_fd: int, flags: int) -> int
             if flags & _CLOSE_RANGE_CLOEXEC:
                 files.set_close_on_exec(number, True)
             else:
-                k.filp_close(files.remove(number), files)
+                close_file(k, files.remove(number), files)
     return 0
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
     from pyprobe.runtime.user.task import Task
 
+TIME_MIN, TIME_MAX = -(1 << 31), (1 << 34) - (1 << 31) - 1  # seconds that ext4 can keep (fs/ext4/ext4.h); others become these
 _UTIME_NOW = (1 << 30) - 1
 _UTIME_OMIT = (1 << 30) - 2
 _GETDENTS_ROOM = 1 << 20
@@ -375,7 +376,7 @@ def _time(k: Kernel, seconds: int, fraction: int, unit: int) -> int | None:
             return None
     if not 0 <= fraction < NANOSECONDS // unit:
         raise Errno(errno.EINVAL)
-    return seconds * NANOSECONDS + fraction * unit
+    return max(TIME_MIN, min(seconds, TIME_MAX)) * NANOSECONDS + fraction * unit
 
 
 def _times(k: Kernel, t: Task, address: int, unit: int) -> tuple[int | None, int | None] | None:
@@ -407,7 +408,7 @@ def sys_utime(k: Kernel, t: Task, filename: int, times: int) -> int:
     wanted = None
     if times:
         access, modification = struct.unpack("<2q", t.space.read(times, 16))
-        wanted = (access * NANOSECONDS, modification * NANOSECONDS)
+        wanted = (_time(k, access, 0, 1), _time(k, modification, 0, 1))
     return _set_times(k, t, _at(k, t, AT_FDCWD, filename, 0), wanted)
 
 

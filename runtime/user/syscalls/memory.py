@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import PAGE, AddressSpace, R, Vma, W, X
 from pyprobe.runtime.user.errors import Errno
+from pyprobe.runtime.user.faults import FAULT_FLAG_TRIED, VM_FAULT_MAJOR
 from pyprobe.runtime.user.functions import kernel_function
 from pyprobe.runtime.user.task import RLIMIT_AS, RLIMIT_DATA
 from pyprobe.runtime.user.vfs.tree import F_SEAL_FUTURE_WRITE, F_SEAL_WRITE, Regular
@@ -14,6 +15,7 @@ from pyprobe.runtime.user.words import U64, align_down, align_up, s32
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
+    from pyprobe.runtime.user.pt_regs import SavedRegisters
     from pyprobe.runtime.user.task import Process, Task
     from pyprobe.runtime.user.vfs.openfile import OpenFile
 
@@ -129,18 +131,28 @@ def sys_mmap(k: Kernel, t: Task, addr: int, length: int, prot: int, flags: int, 
     return result
 
 
-@kernel_function("int do_munmap(struct mm_struct *mm, unsigned long start, size_t len, struct list_head *uf)")
-def do_munmap(k: Kernel, mm: AddressSpace, start: int, length: int, uf: int) -> int:
+@kernel_function("int __vm_munmap(unsigned long start, size_t len, bool downgrade)")
+def __vm_munmap(k: Kernel, start: int, length: int, downgrade: int) -> int:
     """Take mappings away. Raises Errno."""
+    task = k.current
+    assert task is not None
     if start % PAGE or length == 0 or start > TOP or length > TOP - start:
         raise Errno(EINVAL)
-    mm.unmap(start, align_up(length, PAGE))
+    task.space.unmap(start, align_up(length, PAGE))
     return 0
+
+
+@kernel_function(
+    "vm_fault_t handle_mm_fault(struct vm_area_struct *vma, unsigned long address, unsigned int flags, struct pt_regs *regs)"
+)
+def handle_mm_fault(k: Kernel, vma: Vma | None, address: int, flags: int, regs: SavedRegisters) -> int:
+    """A page has been given to a program that touched it (AddressSpace.fault, which calls here while somebody watches)."""
+    return VM_FAULT_MAJOR if flags & FAULT_FLAG_TRIED else 0
 
 
 def sys_munmap(k: Kernel, t: Task, addr: int, length: int) -> int:
     """munmap(2)."""
-    result: int = k.do_munmap(t.space, addr, length, 0)
+    result: int = k.__vm_munmap(addr, length, 1)  # type: ignore[attr-defined]  # two underscores: no class can declare it
     return result
 
 

@@ -14,6 +14,7 @@ from pyprobe.runtime.user.fork import (
     CLONE_VFORK,
     CLONE_VM,
     CSIGNAL,
+    NORMAL_PRIORITY,
     CloneArgs,
 )
 from pyprobe.runtime.user.signals import CLD_CONTINUED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, NSIG, Sig
@@ -201,6 +202,10 @@ def _take(k: Kernel, t: Task, child: Process, options: int) -> None:
 def _wait(k: Kernel, t: Task, which: int, identity: int, options: int) -> tuple[Process, tuple[int, int, int]] | None:
     """The next event; None with WNOHANG if there is none yet. Raises Errno(ECHILD), Block."""
     candidates = _candidates(t, which, identity)
+    tp = k.tracepoints.sched_process_wait
+    if tp.callbacks and "waiting" not in t.restart:
+        t.restart["waiting"] = True
+        tp.fire(t.comm.ljust(16, b"\0"), identity, NORMAL_PRIORITY + t.process.nice)
     if not candidates:
         raise Errno(ECHILD)
     found = _find(candidates, options)
@@ -277,7 +282,7 @@ def sys_prctl(k: Kernel, t: Task, option: int, arg2: int, arg3: int, arg4: int, 
     """prctl(2), the parts that have a meaning here."""
     process, option = t.process, s32(option)
     if option == PR_SET_NAME:
-        t.comm = t.space.cstring(arg2, COMM_LENGTH)
+        k.set_comm(t, t.space.cstring(arg2, COMM_LENGTH))
     elif option == PR_GET_NAME:
         t.space.write(arg2, t.comm.ljust(16, b"\0"))
     elif option == PR_SET_PDEATHSIG:

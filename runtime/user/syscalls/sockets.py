@@ -236,6 +236,11 @@ def sys_sendto(k: Kernel, t: Task, fd: int, buff: int, length: int, flags: int, 
     return _send(k, t, socket, Message(pieces, flags & 0xFFFFFFFF, target))
 
 
+IN_FLIGHT_LIMIT = 4096
+"""Open files that may wait in queues of sockets. Linux sets a limit for each user, RLIMIT_NOFILE, and collects those that nobody can reach
+any more; here they stay, so there is one for all."""
+
+
 def _passed_files(t: Task, control: bytes) -> list[OpenFile]:
     """The open files that control messages carry (SCM_RIGHTS), one reference each."""
     found: list[OpenFile] = []
@@ -266,7 +271,12 @@ def _sendmsg(k: Kernel, t: Task, socket: Socket, header: int, flags: int) -> int
     if control and control_length:
         if control_length > 1 << 16:
             raise Errno(errno.ENOBUFS)
-        message.files = _passed_files(t, t.space.read(control, control_length)) if socket.family == AF_UNIX else []
+        if socket.family == AF_UNIX:
+            message.files = _passed_files(t, t.space.read(control, control_length))
+            if k.vfs.in_flight + len(message.files) > IN_FLIGHT_LIMIT:
+                for file in message.files:
+                    file.release(k)
+                raise Errno(errno.ETOOMANYREFS)
     return _send(k, t, socket, message)
 
 

@@ -72,10 +72,7 @@ def vfs_fstatat(k: Kernel, dfd: int, filename: int, stat: KStat, flags: int) -> 
     t = k.current
     assert t is not None
     path = t.space.cstring(filename)
-    if not path and flags == AT_EMPTY_PATH and s32(dfd) >= 0:
-        k.vfs_fstat(dfd, stat)
-    else:
-        k.vfs_statx(dfd, path, flags, stat, 0x7FF)
+    k.vfs_statx(dfd, path, flags | AT_NO_AUTOMOUNT, stat, 0x7FF)
     return 0
 
 

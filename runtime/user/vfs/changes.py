@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyprobe.runtime.user.errors import Errno
+from pyprobe.runtime.user.vfs.abi import NAME_MAX, PATH_MAX
 from pyprobe.runtime.user.vfs.content import HostContent
 from pyprobe.runtime.user.vfs.inode import Dentry, Inode
 from pyprobe.runtime.user.vfs.tree import Directory, Regular, Symlink
+from pyprobe.runtime.user.words import printable
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
@@ -34,21 +36,18 @@ class Change(NamedTuple):
 
 
 def changes(k: Kernel) -> Iterator[Change]:
-    """All changes, in the order of their paths; directories before what they hold."""
-    yield from _below(k, k.vfs.root, b"")
-
-
-def _below(k: Kernel, at: Dentry, path: bytes) -> Iterator[Change]:
-    for name in sorted(at.children):
-        dentry = at.children[name]
-        if dentry.mounted:
+    """All changes, in the order of their paths; directories before what they hold. What lies deeper than a path can name is left out."""
+    waiting = [(k.vfs.root, b"")]  # directories still to be looked into and files of those begun, the next one last
+    while waiting:
+        dentry, path = waiting.pop()
+        if path:
+            change = _of(dentry.parent, dentry, path)
+            if change is not None:
+                yield change
+        if dentry.inode is None or not dentry.inode.is_directory or len(path) >= PATH_MAX - NAME_MAX:
             continue
-        here = path + b"/" + name
-        change = _of(at, dentry, here)
-        if change is not None:
-            yield change
-        if dentry.inode is not None and dentry.inode.is_directory:
-            yield from _below(k, dentry, here)
+        below = [(child, path + b"/" + name) for name, child in sorted(dentry.children.items()) if not child.mounted]
+        waiting += reversed(below)
 
 
 def _of(parent: Dentry, dentry: Dentry, path: bytes) -> Change | None:
@@ -94,10 +93,10 @@ def keep(k: Kernel, folder: str) -> Iterator[str]:
                 _new(top + change.path, inode.mode & 0o777, _pieces(inode))
                 os.utime(top + change.path, ns=(inode.mtime, inode.mtime))
             else:
-                yield f"WARNING: --keep: {os.fsdecode(change.path)} is a special file and was left out"
+                yield f"WARNING: --keep: {printable(change.path)} is a special file and was left out"
         except (OSError, Errno) as error:
             why = os.strerror(error.errno or 0)
-            yield f"WARNING: --keep: {os.fsdecode(change.path)}: {why}"
+            yield f"WARNING: --keep: {printable(change.path)}: {why}"
 
 
 def _directories(top: bytes, path: bytes, made: set[bytes]) -> None:

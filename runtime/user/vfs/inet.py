@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Final
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.functions import kernel_function
 from pyprobe.runtime.user.vfs.sockaddr import AF_INET, AF_INET6, ANY, LOOPBACK4, LOOPBACK6, V4_MAPPED, Address, InetAddress
-from pyprobe.runtime.user.vfs.socket import SO_REUSEADDR, SO_REUSEPORT, SO_SNDTIMEO, DatagramSocket, Message, Socket, StreamSocket
+from pyprobe.runtime.user.vfs.socket import (
+    SHUT_RDWR,
+    SHUT_WR,
+    SO_REUSEADDR,
+    SO_REUSEPORT,
+    SO_SNDTIMEO,
+    DatagramSocket,
+    Message,
+    Socket,
+    StreamSocket,
+)
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
@@ -24,6 +34,10 @@ LAST_PORT: Final = 60999
 IPPROTO_IPV6: Final = 41
 IPV6_V6ONLY: Final = 26
 PRIVILEGED_PORTS: Final = 1024
+IPPROTO_TCP: Final = 6
+# include/net/tcp_states.h
+TCP_ESTABLISHED, TCP_SYN_SENT, TCP_SYN_RECV, TCP_FIN_WAIT1, TCP_FIN_WAIT2, TCP_TIME_WAIT, TCP_CLOSE = range(1, 8)
+TCP_CLOSE_WAIT, TCP_LAST_ACK, TCP_LISTEN = range(8, 11)
 
 
 class Network:
@@ -103,8 +117,8 @@ class _Inet(Socket):
     """What TCP and UDP have in common: addresses."""
 
     def __init__(self, k: Kernel, type: int, protocol: int, flags: int, family: int = AF_INET) -> None:
-        super().__init__(k, type, protocol, flags)
         self.family = family
+        super().__init__(k, type, protocol, flags)
         self._network = k.vfs.network
 
     def bind(self, k: Kernel, t: Task, address: Address) -> None:
@@ -147,6 +161,7 @@ class _Inet(Socket):
 class TcpSocket(_Inet, StreamSocket):
     """A TCP socket."""
 
+    state = TCP_CLOSE
     _pending = False  # a connect without waiting has been started, its success not yet told
     _reset = False  # the peer is gone and something was sent to it
 
@@ -161,6 +176,7 @@ class TcpSocket(_Inet, StreamSocket):
         self.autobind(ANY)
         if self.backlog is None:
             self.backlog = deque()
+            self.change_state(k, TCP_LISTEN)
         self.backlog_limit = max(0, min(backlog, 4096)) + 1
 
     def connect(self, k: Kernel, t: Task, address: Address) -> None:
@@ -201,6 +217,10 @@ class TcpSocket(_Inet, StreamSocket):
         server = listener.new_connection(k)
         server.local, server.remote = self.remote, self.local
         self.join(server)
+        k.tcp_set_state(self, TCP_ESTABLISHED)
+        server.state = TCP_LISTEN  # its parent's, which it is made from
+        server.change_state(k, TCP_SYN_RECV)
+        k.tcp_set_state(server, TCP_ESTABLISHED)
         listener.backlog.append(server)
         listener.incoming.arrived += 1
         self.incoming.arrived += 1
@@ -233,6 +253,7 @@ class TcpSocket(_Inet, StreamSocket):
     def broken(self, k: Kernel, t: Task, message: Message) -> int:
         if not self.write_shut and not self._reset:
             self._reset = True  # the first segment is sent; the answer says that nobody is there
+            k.tcp_set_state(self, TCP_CLOSE)
             return message.size
         return super().broken(k, t, message)
 
@@ -242,7 +263,47 @@ class TcpSocket(_Inet, StreamSocket):
     def end(self, k: Kernel) -> None:
         """What tcp_close does."""
         self._network.release(self)
+        peer = self.peer
+        if self.state in (TCP_LISTEN, TCP_SYN_SENT):
+            k.tcp_set_state(self, TCP_CLOSE)
+        elif self.incoming.chunks and self.state != TCP_CLOSE:  # what nobody will read: a reset instead of an orderly end
+            k.tcp_set_state(self, TCP_CLOSE)
+            if isinstance(peer, TcpSocket) and peer.state != TCP_CLOSE:
+                k.tcp_set_state(peer, TCP_CLOSE)
+        else:
+            self._finish(k)
         super().close(k)
+
+    def shutdown(self, k: Kernel, how: int) -> None:
+        super().shutdown(k, how)
+        if how in (SHUT_WR, SHUT_RDWR):
+            self._finish(k)
+
+    def _finish(self, k: Kernel) -> None:
+        """Send the FIN (tcp_close_state): the peer answers at once."""
+        peer = self.peer
+        if not isinstance(peer, TcpSocket) or self.state not in (TCP_ESTABLISHED, TCP_CLOSE_WAIT):
+            return
+        if self.state == TCP_ESTABLISHED:
+            k.tcp_set_state(self, TCP_FIN_WAIT1)
+            k.tcp_set_state(peer, TCP_CLOSE_WAIT)
+            return
+        k.tcp_set_state(self, TCP_LAST_ACK)
+        k.tcp_set_state(peer, TCP_FIN_WAIT2)
+        k.tcp_set_state(peer, TCP_CLOSE)
+        k.tcp_set_state(self, TCP_CLOSE)
+
+    def change_state(self, k: Kernel, state: int) -> None:
+        """inet_sk_state_store: the new state, told."""
+        old, self.state = self.state, state
+        tp = k.tracepoints.inet_sock_set_state
+        if tp.callbacks:
+            ends = [address if isinstance(address, InetAddress) else InetAddress(ANY, 0) for address in (self.local, self.remote)]
+            ports = [address.port for address in ends]
+            four = [tuple(address.host[12:]) if self.family == AF_INET else (0, 0, 0, 0) for address in ends]
+            hosts = [V4_MAPPED + address.host[12:] if self.family == AF_INET else address.host for address in ends]
+            where = k.functions.object_address(self, "struct sock")
+            tp.fire(where, old, state, *ports, self.family, IPPROTO_TCP, *four, *map(tuple, hosts))
 
 
 class UdpSocket(_Inet, DatagramSocket):
@@ -310,6 +371,7 @@ def _task(k: Kernel) -> Task:
 
 def _connect(k: Kernel, sk: TcpSocket, target: InetAddress) -> int:
     sk.remote = target
+    k.tcp_set_state(sk, TCP_SYN_SENT)
     sk.autobind(sk.source_host(target))
     if isinstance(sk.local, InetAddress) and sk.local.host == ANY:
         sk.local = InetAddress(sk.source_host(target), sk.local.port)
@@ -337,9 +399,16 @@ def tcp_connect(k: Kernel, sk: TcpSocket) -> int:
     if not isinstance(listener, TcpSocket):
         sk.error = errno.ECONNREFUSED
         sk.incoming.arrived += 1
+        k.tcp_set_state(sk, TCP_CLOSE)
     else:
         sk.try_connect(k, listener)
     return 0
+
+
+@kernel_function("void tcp_set_state(struct sock *sk, int state)")
+def tcp_set_state(k: Kernel, sk: TcpSocket, state: int) -> None:
+    """Go from one state of TCP to another."""
+    sk.change_state(k, state)
 
 
 @kernel_function("struct sock *inet_csk_accept(struct sock *sk, struct proto_accept_arg *arg)")

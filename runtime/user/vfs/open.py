@@ -219,7 +219,6 @@ def filp_close(k: Kernel, filp: OpenFile, id: FileTable) -> int:
     locks = k.vfs.locks
     if locks.any:
         locks.close(filp, id)
-    filp.release(k)
     return 0
 
 

@@ -95,15 +95,27 @@ class OpenFile:
         """Drop one reference; the last one closes the file."""
         self.references -= 1
         if self.references == 0:
-            if k.vfs.notifier.any and not self.flags & O_PATH:
-                k.vfs.notifier.event(k, self.dentry, IN_CLOSE_WRITE if self.writable else IN_CLOSE_NOWRITE)
-            self.close(k)
-            inode = self.inode
-            inode.users -= 1
-            if inode.users == 0:
-                inode.unused()
-                if k.vfs.notifier.any:
-                    k.vfs.notifier.gone(k, inode)
+            ending = k.vfs.ending
+            ending.append(self)
+            if len(ending) > 1:  # a file that ends gives up this one: its turn comes, however long the chain
+                return
+            while ending:
+                try:
+                    ending[0].finish(k)
+                finally:
+                    ending.popleft()
+
+    def finish(self, k: Kernel) -> None:
+        """Close the file, and its inode with the last file that holds it (__fput)."""
+        if k.vfs.notifier.any and not self.flags & O_PATH:
+            k.vfs.notifier.event(k, self.dentry, IN_CLOSE_WRITE if self.writable else IN_CLOSE_NOWRITE)
+        self.close(k)
+        inode = self.inode
+        inode.users -= 1
+        if inode.users == 0:
+            inode.unused()
+            if k.vfs.notifier.any:
+                k.vfs.notifier.gone(k, inode)
 
     def on_open(self, k: Kernel, t: Task) -> None:
         """The file is being opened (f_op->open).

@@ -281,7 +281,7 @@ _LINKS: Final[dict[bytes, Callable[[Kernel, Process], Dentry]]] = {
 
 
 def _set_comm(k: Kernel, t: Task, data: bytes) -> None:
-    t.comm = data.rstrip(b"\n")[:15]
+    k.set_comm(t, data.rstrip(b"\n")[:15])
 
 
 def _set_oom_score_adj(k: Kernel, t: Task, data: bytes) -> None:

@@ -51,6 +51,12 @@ QUEUE_LIMIT: Final = 212992  # net.core.wmem_default: bytes that wait for a rece
 FIONREAD: Final = 0x541B
 SIOCOUTQ: Final = 0x5411
 
+# by family and type; net/ipv4/{tcp_ipv4,udp}.c, net/ipv6/{tcp_ipv6,udp}.c, net/unix/af_unix.c
+PROTOCOLS: Final = {
+    (1, SOCK_STREAM): b"UNIX-STREAM", (1, SOCK_DGRAM): b"UNIX", (1, SOCK_SEQPACKET): b"UNIX",
+    (2, SOCK_STREAM): b"TCP", (2, SOCK_DGRAM): b"UDP", (10, SOCK_STREAM): b"TCPv6", (10, SOCK_DGRAM): b"UDPv6",
+}  # fmt: skip
+
 Credentials = tuple[int, int, int]  # pid, uid, gid
 
 
@@ -150,10 +156,19 @@ class Queue:
     def clear(self, k: Kernel) -> None:
         """Drop everything, passed files too."""
         for chunk in self.chunks:
+            k.vfs.in_flight -= len(chunk.files)
             for file in chunk.files:
                 file.release(k)
         self.chunks.clear()
         self.size = 0
+
+
+class SocketInode(Inode):
+    """The inode of a socket. `protocol`: the name of its protocol (struct proto), which is its dentry's as well."""
+
+    __slots__ = ("protocol",)
+
+    protocol: bytes
 
 
 class Socket(OpenFile):
@@ -166,7 +181,8 @@ class Socket(OpenFile):
 
     def __init__(self, k: Kernel, type: int, protocol: int, flags: int) -> None:
         fs = k.vfs.sockfs
-        inode = Inode(fs, fs.number(), S_IFSOCK | 0o777, k.clock.wall())
+        inode = SocketInode(fs, fs.number(), S_IFSOCK | 0o777, k.clock.wall())
+        inode.protocol = PROTOCOLS.get((self.family, type), b"")
         super().__init__(Dentry(None, b"socket:[%d]" % inode.ino, inode), flags | O_RDWR)
         self.type = type
         self.protocol = protocol
@@ -333,6 +349,7 @@ class StreamSocket(Socket):
         piece = data[done : done + room] if room >= 0 else b""
         if piece or (not data and (message.files or self.type == SOCK_SEQPACKET)):
             peer.incoming.put(Chunk(piece, self.local, message.files if not done else [], self.credentials))
+            k.vfs.in_flight += len(message.files)
             message.files = []
             done += len(piece)
         if done == len(data):
@@ -370,7 +387,7 @@ class StreamSocket(Socket):
         assert isinstance(done, int)
         queue = self.incoming
         if queue.chunks:
-            done = self._take(message, done)
+            done = self._take(k, message, done)
             if done >= wanted or not message.flags & MSG_WAITALL or message.flags & MSG_PEEK or self.ended:
                 return done
             t.restart["received"] = done
@@ -389,7 +406,7 @@ class StreamSocket(Socket):
             raise
         return done
 
-    def _take(self, message: Message, done: int) -> int:
+    def _take(self, k: Kernel, message: Message, done: int) -> int:
         """Move what has come into the message's memory, after the first `done` bytes; how much is there now."""
         peek = bool(message.flags & MSG_PEEK)
         wanted = message.size
@@ -405,6 +422,7 @@ class StreamSocket(Socket):
             message.address, message.credentials = chunk.source, chunk.credentials
             if not peek:
                 message.files += chunk.files
+                k.vfs.in_flight -= len(chunk.files)
         return done + scatter(message.views, data, done)
 
     def shutdown(self, k: Kernel, how: int) -> None:
@@ -488,6 +506,7 @@ class DatagramSocket(Socket):
             needed = max(1, len(data))
             self.wait(k, t, message.flags, lambda: queue.room >= needed or receiver.closed, "room in a socket", option=SO_SNDTIMEO)
         queue.put(Chunk(data, self.local, message.files, self.credentials))
+        k.vfs.in_flight += len(message.files)
         message.files = []
         return len(data)
 
@@ -503,6 +522,7 @@ class DatagramSocket(Socket):
         message.address, message.credentials = chunk.source, chunk.credentials
         if not peek:
             message.files += chunk.files
+            k.vfs.in_flight -= len(chunk.files)
         done = scatter(message.views, chunk.data, 0)
         if done < len(chunk.data):
             message.out |= MSG_TRUNC

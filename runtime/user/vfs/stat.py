@@ -10,8 +10,8 @@ from pyprobe.runtime.user.vfs.abi import BLOCK_SIZE, major, minor
 SECOND: Final = 1_000_000_000
 
 # struct stat: arch/x86/include/uapi/asm/stat.h and include/uapi/asm-generic/stat.h (arm64)
-_X86_64: Final = struct.Struct("<QQQIIIIQqqq6Q24x")
-_GENERIC: Final = struct.Struct("<QQIIIIQQqiiq6QII")
+_X86_64: Final = struct.Struct("<QQQIIIIQqqq6q24x")
+_GENERIC: Final = struct.Struct("<QQIIIIQQqiiq6qII")
 # struct statx, include/uapi/linux/stat.h
 _STATX: Final = struct.Struct("<IIQIIIHHQQQQqiIqiIqiIqiIIIII112x")
 _STATFS: Final = struct.Struct("<QQQQQQQIIQQQ32x")

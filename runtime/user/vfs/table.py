@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.vfs.openfile import OpenFile
 
 
+def close_file(k: Kernel, file: OpenFile, files: FileTable) -> None:
+    """Close what was a descriptor: the file itself ends, with its last reference, after filp_close (task work in Linux)."""
+    k.filp_close(file, files)
+    file.release(k)
+
+
 class FileTable:
     """Descriptors of one process, or of several that share them (CLONE_FILES); `users` counts those."""
 
@@ -79,7 +85,7 @@ class FileTable:
         self._files[descriptor] = file
         self._mark(descriptor, close_on_exec)
         if old is not None:
-            k.filp_close(old, self)
+            close_file(k, old, self)
 
     def _mark(self, descriptor: int, close_on_exec: bool) -> None:
         if close_on_exec:
@@ -125,14 +131,17 @@ class FileTable:
     def exec(self, k: Kernel) -> None:
         """Close what is marked close-on-exec."""
         for descriptor in sorted(self._close_on_exec):
-            k.filp_close(self.remove(descriptor), self)
+            close_file(k, self.remove(descriptor), self)
 
     def release(self, k: Kernel) -> None:
         """One user is gone; the last one closes everything."""
         self.users -= 1
         if self.users == 0:
-            for descriptor, _ in list(self):
-                k.filp_close(self.remove(descriptor), self)
+            files = [self.remove(descriptor) for descriptor, _ in list(self)]
+            for file in files:
+                k.filp_close(file, self)
+            for file in files:
+                file.release(k)
 
 
 class FsContext:

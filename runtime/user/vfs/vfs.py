@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections import deque
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -79,6 +80,8 @@ class Vfs:
         self.queues: dict[bytes, Dentry] = {}  # POSIX message queues by their names
         self.devices = Devices()
         self.locks = Locks()
+        self.in_flight = 0  # open files that wait in queues of sockets
+        self.ending: deque[OpenFile] = deque()  # files whose last reference is gone, until they are closed
         self.network = Network()
         self.notifier = Notifier()
 

@@ -1,4 +1,5 @@
-/* What the bench runs: `target hits N` calls hit() N times, `target memory N` runs a loop with loads and stores. No libc, so that the
+/* What the bench runs: `target hits N` calls hit() N times, `target memory N` runs a loop with loads and stores, `target getppid N` makes N
+ * system calls. With MANY it has that many functions hit_0, hit_1 ... more. No libc, so that the
  * plainest of emulator scripts can load it too. */
 typedef unsigned long u64;
 
@@ -27,6 +28,20 @@ static __attribute__((noinline)) u64 memory(u64 n)
 	return buffer[1];
 }
 
+static __attribute__((noinline)) u64 getppid(u64 n)
+{
+	u64 result = 0;
+	for (u64 i = 0; i < n; i++)
+		__asm__ volatile("syscall" : "=a"(result) : "a"(110L) : "rcx", "r11", "memory");
+	return result;
+}
+
+#ifdef MANY
+__asm__(".set n, 0\n.altmacro\n"
+	".macro one n\n.globl hit_\\n\n.type hit_\\n, @function\nhit_\\n: lea 1(%rdi), %rax\nret\n.size hit_\\n, . - hit_\\n\n.endm\n"
+	".rept " MANY "\none %n\n.set n, n + 1\n.endr\n");
+#endif
+
 static void leave(u64 status)
 {
 	__asm__ volatile("syscall" ::"a"(231L), "D"(status) : "rcx", "r11", "memory");
@@ -38,7 +53,7 @@ __attribute__((used)) void begin(u64 *stack)
 	u64 n = 0;
 	while (*digits)
 		n = n * 10 + (u64)(*digits++ - '0');
-	u64 sum = what[0] == 'h' ? hits(n) : memory(n);
+	u64 sum = what[0] == 'h' ? hits(n) : what[0] == 'g' ? getppid(n) : memory(n);
 	leave(sum == 1);
 }
 

@@ -647,3 +647,19 @@ def test_spaces_keep_their_memory_apart(x86: Bench) -> None:
         x86.engine.set("pc", CODE)
         assert x86.run() == SYSCALL
         assert x86.engine.get("ax") == result
+
+
+def test_stop_in_mid_block_after_code_that_does_not_look_for_it(x86: Bench) -> None:
+    """An exact point that comes late stops before its instruction, though earlier translations look for stops as blocks begin only."""
+    assert x86.engine.exit_checks_found
+    x86.load("488b07 48ffc3 488907 48ffc3 0f05")  # mov rax, [rdi]; inc rbx; mov [rdi], rax; inc rbx; syscall
+    for planted in (False, True):
+        x86.engine.set("rdi", DATA)
+        x86.engine.set("rbx", 0)
+        x86.engine.set("pc", CODE)
+        if planted:
+            x86.engine.plant(x86.space, CODE + 9, x86.engine.request_stop, exact=True)
+            assert x86.run().kind is StopKind.STOPPED
+            assert (x86.engine.get("rbx"), x86.engine.get("pc")) == (1, CODE + 9)
+        assert x86.run().kind is StopKind.SYSCALL
+        assert x86.engine.get("rbx") == 2

@@ -23,6 +23,14 @@ def test_built_from_this_source(tmp_path: Path) -> None:
     require_current(extension(tmp_path, SOURCE=f"{crc32(b'int x;'):08x}"))
 
 
+def test_every_file_of_the_source_counts(tmp_path: Path) -> None:
+    (tmp_path / "_native.c").write_text("int x;")
+    (tmp_path / "_native_more.h").write_text("int y;")
+    require_current(extension(tmp_path, SOURCE=f"{crc32(b'int x;int y;'):08x}"))
+    with pytest.raises(ImportError, match="was built from another source"):
+        require_current(extension(tmp_path, SOURCE=f"{crc32(b'int x;'):08x}"))
+
+
 @pytest.mark.parametrize("names", [{}, {"SOURCE": "00000000"}])
 def test_built_from_another_source(tmp_path: Path, names: dict[str, str]) -> None:
     (tmp_path / "_native.c").write_text("int x;")

@@ -1,0 +1,130 @@
+"""Modules of a running kernel: which are loaded, their symbols, and probes that wait for one.
+
+What is loaded is seen where the kernel does it (kernel/module/main.c): as `do_init_module` is about to call a module's own init function,
+and in `free_module`. Symbols are those that the kernel itself keeps for /proc/kallsyms.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pyprobe.runtime.probes.user import ARGUMENTS
+from pyprobe.runtime.system.metadata.symbols import Symbols
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.system.description import SystemDescription
+    from pyprobe.runtime.system.machine import SystemMachine
+
+_NAME = 56  # MODULE_NAME_LEN
+_SYMBOL = struct.Struct("<IBBHQQ")  # Elf64_Sym
+_MOST = 1 << 20  # symbols
+_REACH = 1 << 20  # bytes behind the start of its last function that are a module's at most
+
+
+class Module:
+    """A loaded module. address: of its struct module; symbols: its functions, with those that are gone after its init."""
+
+    def __init__(self, modules: Modules, address: int) -> None:
+        self.address = address
+        self.loaded = True
+        self._modules = modules
+        self.name = (modules.read(address + modules.offset("name"), _NAME) or b"").partition(b"\0")[0].decode("ascii", "replace")
+
+    def while_loaded(self, handler: Callable[[], object]) -> Callable[[], None]:
+        """`handler`, for a point that stays where others may come."""
+
+        def call() -> None:
+            if self.loaded:
+                handler()
+
+        return call
+
+    @cached_property
+    def symbols(self) -> Symbols:
+        m, known = self._modules, self._modules.kernel
+        table = m.word(self.address + m.offset("kallsyms"))
+        symtab, strtab = (m.word(table + known.offset("mod_kallsyms", name)) for name in ("symtab", "strtab"))
+        count = min(m.word(table + known.offset("mod_kallsyms", "num_symtab")) & 0xFFFF_FFFF, _MOST)
+        found: list[tuple[int, str]] = []
+        for name, info, _, _, value, _ in _SYMBOL.iter_unpack(m.read(symtab, count * _SYMBOL.size) or b""):
+            if value >> 63 and info & 15 == STT_FUNC:
+                text = m.machine.read_string(strtab + name, 512)
+                found.append((value, (text or b"").decode("ascii", "replace")))
+        found.sort()
+        return Symbols(array("Q", [a for a, _ in found]), "t" * len(found), [n for _, n in found], self.name, ordered=True)
+
+
+class Modules:
+    """Those of one machine. found: in the order in which they were loaded, with those that are gone: what was seen in them keeps its
+    names."""
+
+    def __init__(self, machine: SystemMachine, kernel: SystemDescription) -> None:
+        self.machine = machine
+        self.kernel = kernel
+        self.read = machine.processor.read
+        self.found: list[Module] = []
+        self._waiting: dict[str, list[Callable[[Module], object]]] = {}
+        for name, callback in (("do_init_module", self._loading), ("free_module", self._freeing)):
+            address = kernel.symbols.get(name)
+            if address is not None:
+                machine.functions.attach(address, callback, exact=False, ours=True)
+
+    def word(self, address: int) -> int:
+        return int.from_bytes(self.read(address, 8) or b"", "little")
+
+    def offset(self, member: str) -> int:
+        """Of a member of struct module."""
+        return self.kernel.offset("module", member)
+
+    @property
+    def loaded(self) -> list[Module]:
+        """The loaded modules in their order."""
+        return [module for module in self.found if module.loaded]
+
+    def save(self) -> list[int]:
+        """For a snapshot."""
+        return [module.address for module in self.loaded]
+
+    def load(self, state: list[int]) -> None:
+        """Go on from a snapshot's."""
+        self.found = [Module(self, address) for address in state]
+
+    def when_loaded(self, name: str, callback: Callable[[Module], object]) -> None:
+        """Call `callback` whenever a module is there: now, if it is loaded, and before its init function each time it will be loaded."""
+        self._waiting.setdefault(name, []).append(callback)
+        for module in self.loaded:
+            if module.name == name:
+                callback(module)
+
+    def symbol_at(self, address: int) -> tuple[str, int] | None:
+        """The name of the function of a module that an address belongs to, and the distance to it."""
+        for module in reversed(self.found):
+            starts = module.symbols.addresses
+            i = bisect_right(starts, address) - 1
+            if i >= 0 and address - starts[i] < _REACH:
+                return module.symbols.names[i], address - starts[i]
+        return None
+
+    def _loading(self) -> None:
+        module = Module(self, self._argument())
+        assert module.symbols is not None  # read while the kernel still has those of its init
+        self.found.append(module)
+        for callback in self._waiting.get(module.name, ()):
+            callback(module)
+
+    def _freeing(self) -> None:
+        address = self._argument()
+        for module in self.loaded:
+            if module.address == address:
+                module.loaded = False
+
+    def _argument(self) -> int:
+        return self.machine.processor.get(ARGUMENTS[self.machine.arch][0])
+
+
+STT_FUNC = 2
