@@ -17,6 +17,7 @@ from pyprobe.runtime.user.vfs.abi import (
     AT_FDCWD,
     AT_SYMLINK_NOFOLLOW,
     O_NOFOLLOW,
+    O_PATH,
     O_RDONLY,
     S_IFMT,
     S_IFREG,
@@ -75,6 +76,8 @@ def open_exec(k: Kernel, t: Task, path: bytes, dfd: int = AT_FDCWD, flags: int =
     if not path and flags & AT_EMPTY_PATH:
         file = t.process.files.get(dfd)
         _check_inode(t, file.inode)
+        if file.flags & O_PATH:  # a place only: the program is opened for itself
+            return file.inode.open(k, t, file.dentry, O_RDONLY)
         file.references += 1
         return file
     file = k.vfs.open(k, t, path, O_RDONLY | (O_NOFOLLOW if flags & AT_SYMLINK_NOFOLLOW else 0), descriptor=dfd)

@@ -12,12 +12,12 @@ import pytest
 PROGRAMS = Path(__file__).parents[2] / "programs"
 
 
-@pytest.mark.parametrize("name", ["signals", "processes", "ipc", "notify", "messages"])
+@pytest.mark.parametrize("name", ["signals", "processes", "ipc", "notify", "messages", "families"])
 def test_same_as_native(
     name: str, emulate: Callable[..., tuple[int, bytes, bytes]], build: Callable[..., str], environment: dict[str, str]
 ) -> None:
     program = build((PROGRAMS / f"{name}.c").read_text())
-    native = subprocess.run([program], capture_output=True, env=environment)
+    native = subprocess.run([program], capture_output=True, env=environment, timeout=60)
     status, output, _ = emulate([program])
 
     def without_addresses(text: bytes) -> bytes:
