@@ -181,6 +181,7 @@ class Kprobes:
         self.running: Aggregate | Kprobes | None = None
         self.rps: dict[int, list[Kretprobe]] = {}  # by address
         self._instances: dict[Hashable, list[KretprobeInstance]] = {}  # by task, newest last
+        text.on_task_gone(self._flush)
 
     # kprobes
 
@@ -343,6 +344,12 @@ class Kprobes:
             instances.append(instance)
         return 0
 
+    def _flush(self, task: Hashable) -> None:
+        """kprobe_flush_task: what was followed of a task that is gone will never return."""
+        for instance in self._instances.pop(task, ()):
+            if instance.followed:
+                instance.rp.free += 1
+
     def _returned(self) -> int:
         """__kretprobe_trampoline_handler: where the function really returns to."""
         instances = self._instances.get(self.text.task(), [])
@@ -354,7 +361,7 @@ class Kprobes:
         if not chain:
             raise KprobeError(errno.EFAULT, "kretprobe: return address not found, not execute handler")
         target = chain[-1].ret_addr
-        self.text.regs.pointer = target
+        self.text.returning(target)
         self._run(chain, target)
         return target
 

@@ -18,6 +18,7 @@ from pyprobe.runtime.machine.displaced import Refused, displace
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pyprobe.runtime.machine.breakpoints import Host
     from pyprobe.runtime.machine.engine import Engine, Stop
     from pyprobe.runtime.machine.memory import AddressSpace
     from pyprobe.runtime.user.functions import KernelFunction
@@ -45,6 +46,9 @@ class Text(Protocol):
     def instruction(self, address: int) -> str:
         """The instruction at an address, without breakpoints; empty where there is none."""
 
+    def simulated(self, address: int) -> bool:
+        """Whether the instruction at an armed address is simulated, not executed elsewhere."""
+
     def task(self) -> Hashable:
         """What tells the current task from others."""
 
@@ -63,35 +67,36 @@ class Text(Protocol):
     def returns_here(self, address: int) -> bool:
         """Whether an address is where diverted functions return to."""
 
+    def returning(self, address: int) -> None:
+        """A diverted function has returned: where it really goes on, as handlers see it."""
 
-class Code:
-    """Machine code in one address space, with breakpoints.
+    def on_task_gone(self, told: Callable[[int], object]) -> None:
+        """Have `told` called with each task that is gone, where tasks come and go."""
 
-    symbols: name to address and size in bytes. blacklist: names of functions that may not be probed.
-    """
 
-    def __init__(
-        self, engine: Engine, space: AddressSpace, symbols: Mapping[str, tuple[int, int]], blacklist: frozenset[str] = frozenset()
-    ) -> None:
+class MachineCode:
+    """Machine code with breakpoints; subclasses know its symbols and tasks."""
+
+    def __init__(self, engine: Host, breakpoints: Breakpoints) -> None:
         self.engine = engine
         self.arch = engine.arch.name
-        self.space = space
-        self.symbols = dict(symbols)
-        self.blacklist = blacklist
-        self.breakpoints = Breakpoints(engine, space, KPROBES_BRK_IMM)
+        self.breakpoints = breakpoints
         self.regs = PtRegs(self.arch, engine.get, engine.set)
         self._faults: dict[int, Callable[[int], bool]] = {}
         self._trampolines: set[int] = set()
-        engine.on_step_fault = self._fault
 
     def lookup(self, name: str) -> int:
-        return self.symbols.get(name, (0, 0))[0]
+        raise NotImplementedError
 
     def function(self, address: int) -> tuple[str, int, int] | None:
-        for name, (start, size) in self.symbols.items():
-            if start <= address < start + size:
-                return name, start, size
-        return None
+        raise NotImplementedError
+
+    def task(self) -> Hashable:
+        raise NotImplementedError
+
+    def refused(self, name: str, address: int) -> str:
+        """Why a function may not be probed there, or ""."""
+        raise NotImplementedError
 
     def instruction(self, address: int) -> str:
         try:
@@ -99,16 +104,17 @@ class Code:
         except Refused:
             return ""
 
-    def task(self) -> Hashable:
-        return 0
+    def simulated(self, address: int) -> bool:
+        return self.breakpoints.table[address].displaced.only_simulated
 
     def check(self, address: int) -> None:
         found = self.function(address)
         if found is None:
             raise Refused(errno.EINVAL, "the address is in no function")
         name, start, _ = found
-        if name in self.blacklist:
-            raise Refused(errno.EINVAL, f"{name} may not be probed")
+        reason = self.refused(name, address)
+        if reason:
+            raise Refused(errno.EINVAL, reason)
         if self.arch == "arm64":
             from pyprobe.runtime.machine.displaced_arm64 import inside_exclusive
 
@@ -141,15 +147,6 @@ class Code:
         self.breakpoints.remove(address)
         self._faults.pop(address, None)
 
-    def _fault(self, address: int, stop: Stop) -> bool:
-        from pyprobe.runtime.machine.engine import StopKind
-
-        fault = self._faults.get(address)
-        if fault is None:
-            return False
-        self.regs.pointer = address
-        return fault(PAGE_FAULT[self.arch] if stop.kind is StopKind.FAULT else stop.number)
-
     def divert_return(self, returned: Callable[[], int]) -> int:
         engine = self.engine
         trampoline = self.breakpoints.trampoline(engine.state.pc)
@@ -162,7 +159,7 @@ class Code:
                 return returned()
 
             call.step = lambda: None  # type: ignore[attr-defined]  # see Engine.trap; the callback is over when it has returned
-            engine.trap(self.space, trampoline, call)
+            engine.trap(self.breakpoints.space, trampoline, call)
         if self.arch == "arm64":
             before = engine.get("lr")
             engine.set("lr", trampoline)
@@ -174,6 +171,52 @@ class Code:
 
     def returns_here(self, address: int) -> bool:
         return address in self._trampolines
+
+    def returning(self, address: int) -> None:
+        self.regs.pointer = self.engine.state.pc = address
+
+    def on_task_gone(self, told: Callable[[int], object]) -> None:
+        pass
+
+
+class Code(MachineCode):
+    """Machine code in one address space, with breakpoints.
+
+    symbols: name to address and size in bytes. blacklist: names of functions that may not be probed.
+    """
+
+    def __init__(
+        self, engine: Engine, space: AddressSpace, symbols: Mapping[str, tuple[int, int]], blacklist: frozenset[str] = frozenset()
+    ) -> None:
+        super().__init__(engine, Breakpoints(engine, space, KPROBES_BRK_IMM))
+        self.space = space
+        self.symbols = dict(symbols)
+        self.blacklist = blacklist
+        engine.on_step_fault = self._fault
+
+    def lookup(self, name: str) -> int:
+        return self.symbols.get(name, (0, 0))[0]
+
+    def function(self, address: int) -> tuple[str, int, int] | None:
+        for name, (start, size) in self.symbols.items():
+            if start <= address < start + size:
+                return name, start, size
+        return None
+
+    def task(self) -> Hashable:
+        return 0
+
+    def refused(self, name: str, address: int) -> str:
+        return f"{name} may not be probed" if name in self.blacklist else ""
+
+    def _fault(self, address: int, stop: Stop) -> bool:
+        from pyprobe.runtime.machine.engine import StopKind
+
+        fault = self._faults.get(address)
+        if fault is None:
+            return False
+        self.regs.pointer = address
+        return fault(PAGE_FAULT[self.arch] if stop.kind is StopKind.FAULT else stop.number)
 
 
 PAGE_FAULT = {"x86_64": 14, "arm64": 0x96000006}  # what the kernel gives a fault_handler: vector, ESR of a translation fault
@@ -211,6 +254,9 @@ class EmulatedKernel:
 
     def instruction(self, address: int) -> str:
         return ""
+
+    def simulated(self, address: int) -> bool:
+        return False
 
     def task(self) -> Hashable:
         return self.machine.current.tid if self.machine.current is not None else 0
@@ -276,6 +322,12 @@ class EmulatedKernel:
 
     def returns_here(self, address: int) -> bool:
         return False
+
+    def returning(self, address: int) -> None:
+        pass
+
+    def on_task_gone(self, told: Callable[[int], object]) -> None:
+        pass
 
 
 def hooked(text: Any) -> EmulatedKernel | None:

@@ -602,44 +602,48 @@ static bool hit(Core *core, PyObject *callback, uint64_t address)
     return ours;
 }
 
-static void on_interrupt(void *uc, uint32_t number, void *user)
+/* Whether the exception is a breakpoint of ours, which is dealt with then. */
+static bool on_trap(void *uc, uint32_t number, void *user)
 {
     Core *core = user;
     struct state *state = core->state;
-    PyObject *result;
+    PyObject *callback, *result;
+    uint64_t address;
 
-    if ((int)number == core->trap && core->traps->used) {
-        uint64_t address;
-        PyObject *callback;
-
-        if (core->pc) {
-            address = *core->pc - core->trap_advance;
-        } else {
-            result = PyObject_CallNoArgs(core->trap_address);
-            address = result ? PyLong_AsUnsignedLongLong(result) : 0;
-            Py_XDECREF(result);
-            if (PyErr_Occurred())
-                failed(core);
-        }
-        callback = table_get(core->traps, address);
-        if (callback) {
-            bool ours = true;
-
-            state->pc = address;
-            if (Py_IS_TYPE(callback, core->trap_type) && core->pc)
-                hit_plain(core, (Trap *)callback, address);
-            else
-                ours = hit(core, callback, address);
-            if (ours) {
-                if (state->stopping || state->left)
-                    core->emu_stop(uc);
-                return;
-            }
-        }
+    if ((int)number != core->trap || !core->traps->used)
+        return false;
+    if (core->pc) {
+        address = *core->pc - core->trap_advance;
+    } else {
+        result = PyObject_CallNoArgs(core->trap_address);
+        address = result ? PyLong_AsUnsignedLongLong(result) : 0;
+        Py_XDECREF(result);
+        if (PyErr_Occurred())
+            failed(core);
     }
-    result = PyLong_FromUnsignedLong(number);
-    call_with(core, core->interrupted, result);
-    Py_XDECREF(result);
+    callback = table_get(core->traps, address);
+    if (!callback)
+        return false;
+    state->pc = address;
+    if (Py_IS_TYPE(callback, core->trap_type) && core->pc)
+        hit_plain(core, (Trap *)callback, address);
+    else if (!hit(core, callback, address))
+        return false;
+    if (state->stopping || state->left)
+        core->emu_stop(uc);
+    return true;
+}
+
+static void on_interrupt(void *uc, uint32_t number, void *user)
+{
+    Core *core = user;
+    PyObject *argument;
+
+    if (on_trap(uc, number, user))
+        return;
+    argument = PyLong_FromUnsignedLong(number);
+    call_with(core, core->interrupted, argument);
+    Py_XDECREF(argument);
 }
 
 static PyObject *Core_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
@@ -744,9 +748,9 @@ static void Core_dealloc(PyObject *self)
 
 static PyObject *Core_addresses(PyObject *self, PyObject *unused)
 {
-    return Py_BuildValue("KKKKKK", (unsigned long long)(uintptr_t)on_block, (unsigned long long)(uintptr_t)on_code,
+    return Py_BuildValue("KKKKKKK", (unsigned long long)(uintptr_t)on_block, (unsigned long long)(uintptr_t)on_code,
                          (unsigned long long)(uintptr_t)on_fill, (unsigned long long)(uintptr_t)on_syscall,
-                         (unsigned long long)(uintptr_t)on_interrupt,
+                         (unsigned long long)(uintptr_t)on_interrupt, (unsigned long long)(uintptr_t)on_trap,
                          (unsigned long long)(uintptr_t)self);
 }
 
@@ -813,7 +817,7 @@ static PyMethodDef Core_methods[] = {
     {"start", Core_start, METH_NOARGS, "Run from state.pc; returns libunicorn's error."},
     {"flush", Core_flush, METH_NOARGS, "Empty the translation buffer."},
     {"activate", Core_activate, METH_VARARGS, "activate(pages, blocks, exact, traps): page table and Tables of the current space."},
-    {"addresses", Core_addresses, METH_NOARGS, "Addresses of the block, code, fill, syscall and interrupt callbacks, and their user data."},
+    {"addresses", Core_addresses, METH_NOARGS, "Addresses of the block, code, fill, syscall, interrupt and trap callbacks, and their user data."},
     {NULL},
 };
 

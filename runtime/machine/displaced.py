@@ -10,14 +10,30 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 from pyprobe.runtime.machine.disassembly import first
 
-if TYPE_CHECKING:
-    from pyprobe.runtime.machine.engine import Engine
 
-Simulate = Callable[["Engine", int], int]
+class Space(Protocol):
+    """Memory that instructions read. Methods raise MemoryFault."""
+
+    def u32(self, address: int) -> int: ...
+    def u64(self, address: int) -> int: ...
+
+
+class Processor(Protocol):
+    """Who executes instructions that are simulated: the engine of the user machine, the processor of a booted kernel."""
+
+    @property
+    def space(self) -> Space: ...
+    def get(self, name: str) -> int: ...
+    def set(self, name: str, value: int) -> None: ...
+    def store(self, address: int, data: bytes) -> None: ...
+    def syscall_instruction(self, after: int) -> int: ...
+
+
+Simulate = Callable[[Processor, int], int]
 """Does what the instruction at an address does; where the guest goes on. Raises MemoryFault before anything is changed."""
 Relocate = Callable[[bytes, int, int], bytes]
 """The instruction's code, moved from one address to another. Raises Refused when that is too far."""

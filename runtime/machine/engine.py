@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable
 from ctypes import byref, c_int, c_int64, c_uint32, c_uint64, c_void_p
 from enum import Enum, auto
-from typing import NamedTuple, NoReturn, Protocol
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
 
 from pyprobe.runtime.machine import unicorn
 from pyprobe.runtime.machine.arch import Arch
@@ -28,6 +28,9 @@ from pyprobe.runtime.machine.memory import CACHED, EXECUTED, SHARED, AddressSpac
 from pyprobe.runtime.machine.physical import PAGE, PAGE_MASK, PhysicalMemory
 from pyprobe.runtime.machine.state import NOWHERE, State
 from pyprobe.runtime.machine.unicorn import Library, UnicornError
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.machine.twin import TrapHost
 
 INVALID_OPCODE, GENERAL_PROTECTION = 6, 13  # vectors of x86
 
@@ -87,12 +90,13 @@ class Callbacks(Protocol):
     fill: int
     syscall: int
     interrupt: int
+    trap: int
     user: int
 
     def start(self) -> int: ...
     def flush(self) -> None: ...
     def traces(self, link: int, saved_flags: int, flags: int) -> None: ...
-    def breakpoints(self, engine: Engine, pc: int) -> None: ...
+    def breakpoints(self, engine: TrapHost, pc: int) -> None: ...
     def kicks(self, address: int) -> None: ...
     def activate(self, pages: dict[int, int], points: Points) -> None: ...
     def planted(self, points: Points, address: int, table: int, callback: Callable[[], object] | None) -> None: ...
@@ -529,11 +533,12 @@ class Engine:
         self._space.write(address, data)
         self._refresh()
 
-    def faulted(self, address: int, access: int) -> None:
-        """For a trap's callback that does an instruction's work: the instruction faults."""
+    def faulted(self, address: int, access: int) -> int:
+        """For a trap's callback that does an instruction's work: the instruction faults. Where it goes on: nowhere else."""
         self._fault = (address, access)
         self._simulated = self.state.pc
         self.state.left = 1
+        return self.state.pc
 
     def trap_address(self) -> int:
         """For the interrupt callback: the address of the breakpoint instruction that has trapped."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -10,7 +11,7 @@ from pyprobe.lang.attachpoint import AttachPoint, PointError
 from pyprobe.lang.typesys import Record
 from pyprobe.runtime.machine import disassembly
 from pyprobe.runtime.machine.bound import Bound
-from pyprobe.runtime.probes.base import AttachError, Listed, MakeHandler, TaskBinding
+from pyprobe.runtime.probes.base import Attached, AttachError, Handler, Listed, MakeHandler, TaskBinding
 from pyprobe.runtime.probes.kernel import parameters
 from pyprobe.runtime.probes.user import ARGUMENTS, RESULT
 from pyprobe.runtime.wildcard import has_wildcard, matcher, traceable
@@ -114,9 +115,47 @@ def attach(machine: Any, points: PointTable, point: AttachPoint, make: MakeHandl
     description: SystemDescription = system.description
     address, exact = place(description, point, points.unsafe)
     handler = make(TextBinding(system, point, address))
+    if points.breakpoints:
+        points.attached[point.name] = break_at(system, point, address, handler)
+        return
+    points.attached[point.name] = Attached(f"hook at {address:#x}", lambda: _instruction(description, address))
     if point.provider == "kretprobe":
         handler = system.returns.entry(handler)
     system.functions.attach(address, handler, exact=exact)
+
+
+def _instruction(machine: SystemDescription, address: int) -> str:
+    """The instruction as it was linked."""
+    found = disassembly.first(machine.arch, machine.code(address, disassembly.LONGEST[machine.arch]))
+    return found[1] if found else ""
+
+
+def break_at(machine: SystemMachine, point: AttachPoint, address: int, handler: Handler) -> Attached:
+    """Attach as Linux does, with a kprobe of the booted kernel. Raises AttachError where Linux refuses one."""
+    from pyprobe.runtime.kprobes.api import Kprobe, KprobeError, Kretprobe, KretprobeInstance
+
+    kprobes, returns = machine.kprobes, machine.returns
+
+    def hit(p: Kprobe, regs: object) -> None:
+        handler()
+
+    def returned(ri: KretprobeInstance, regs: object) -> None:
+        returns.function = ri.function
+        handler()
+
+    kp = Kprobe(addr=address, pre_handler=hit)
+    rp = Kretprobe(kp=kp, handler=returned, maxactive=KRETPROBE_MAXACTIVE_MAX) if point.provider == "kretprobe" else None
+    try:
+        kprobes.register_kprobe(kp) if rp is None else kprobes.register_kretprobe(rp)
+    except KprobeError as error:
+        number = errno.errorcode.get(error.number, str(error.number))
+        raise AttachError(f"Could not add a breakpoint at {address:#x}: {error.strerror} ({number})") from None
+    how = f"breakpoint{', simulated' if kprobes.text.simulated(address) else ''} at {address:#x}"
+    misses = (lambda: kp.nmissed) if rp is None else (lambda: kp.nmissed + rp.nmissed)
+    return Attached(how, lambda: kprobes.text.instruction(address), misses)
+
+
+KRETPROBE_MAXACTIVE_MAX = 4096  # kernel/trace/trace_kprobe.c
 
 
 def place(machine: SystemDescription, point: AttachPoint, unsafe: bool) -> tuple[int, bool]:

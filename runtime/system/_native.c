@@ -4,6 +4,7 @@
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -18,6 +19,56 @@ struct cp_register { /* ARMCPRegInfo of the emulator: what is needed of it */
     uint8_t unused[32];
     void *opaque;
 };
+
+/*
+ * Breakpoints in the kernel's code, once there is one: they are the business of the callbacks in ../machine/_native.c, and an exception of
+ * an instruction that runs in a slot becomes one of the place it stands for before the kernel is told.
+ */
+struct breakpoints {
+    bool (*claim)(void *uc, uint32_t number, void *user); /* NULL: there are none */
+    void *user;
+    uint64_t *pc;
+    uint64_t start, size;               /* of the slots */
+    PyObject *left;                     /* told the exception; true: it is dealt with */
+};
+
+static bool dealt_with(struct breakpoints *breakpoints, void *uc, uint32_t number)
+{
+    PyObject *result;
+    bool done;
+
+    if (!breakpoints->claim)
+        return false;
+    if (breakpoints->claim(uc, number, breakpoints->user))
+        return true;
+    if (*breakpoints->pc - breakpoints->start >= breakpoints->size)
+        return false;
+    result = PyObject_CallFunction(breakpoints->left, "I", number);
+    done = result == Py_True;
+    if (!result)
+        PyErr_WriteUnraisable(breakpoints->left);
+    Py_XDECREF(result);
+    return done;
+}
+
+static PyObject *set_breakpoints(struct breakpoints *breakpoints, PyObject *args)
+{
+    unsigned long long claim, user, pc, start, size;
+    PyObject *left, *old = breakpoints->left;
+
+    if (!PyArg_ParseTuple(args, "KKKKKO", &claim, &user, &pc, &start, &size, &left))
+        return NULL;
+    breakpoints->claim = (bool (*)(void *, uint32_t, void *))(uintptr_t)claim;
+    breakpoints->user = (void *)(uintptr_t)user;
+    breakpoints->pc = (uint64_t *)(uintptr_t)pc;
+    breakpoints->start = start;
+    breakpoints->size = size;
+    breakpoints->left = Py_NewRef(left);
+    Py_XDECREF(old);
+    Py_RETURN_NONE;
+}
+
+#define BREAKPOINTS_DOC "breakpoints(claim, user, pc, start, size, left): breakpoints there are from now on; see twin.py."
 
 typedef struct {
     PyObject_HEAD
@@ -34,6 +85,7 @@ typedef struct {
     void (*invalidate)(void *uc, uint64_t start, uint64_t end);
     uint64_t ram, ram_size;
     uint64_t cleaned;                   /* the page that was invalidated last, since the last exception */
+    struct breakpoints breakpoints;
 } Glue;
 
 enum { SVC = 2 }; /* EXCP_SWI of the emulator */
@@ -51,7 +103,8 @@ static void on_exception(void *uc, uint32_t number, void *user)
         Py_XDECREF(result);
         return;
     }
-    glue->deliver(glue->cpu);
+    if (!dealt_with(&glue->breakpoints, uc, number))
+        glue->deliver(glue->cpu);
 }
 
 /* CNTVCT_EL0 and CNTPCT_EL0 */
@@ -118,16 +171,23 @@ static PyObject *Glue_addresses(PyObject *self, PyObject *unused)
                          (unsigned long long)(uintptr_t)clean_line, (unsigned long long)(uintptr_t)self);
 }
 
+static PyObject *Glue_breakpoints(PyObject *self, PyObject *args)
+{
+    return set_breakpoints(&((Glue *)self)->breakpoints, args);
+}
+
 static int Glue_traverse(PyObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(((Glue *)self)->special);
+    Py_VISIT(((Glue *)self)->breakpoints.left);
     return 0;
 }
 
 static int Glue_clear(PyObject *self)
 {
     Py_CLEAR(((Glue *)self)->special);
+    Py_CLEAR(((Glue *)self)->breakpoints.left);
     return 0;
 }
 
@@ -143,6 +203,7 @@ static void Glue_dealloc(PyObject *self)
 
 static PyMethodDef Glue_methods[] = {
     {"addresses", Glue_addresses, METH_NOARGS, "Addresses of the exception callback, the counter's and the cache's, and their data."},
+    {"breakpoints", Glue_breakpoints, METH_VARARGS, BREAKPOINTS_DOC},
     {NULL},
 };
 
@@ -187,6 +248,7 @@ typedef struct {
     struct words *words;
     uint32_t trap;                      /* rax >> 8 of a SYSCALL that is for Python */
     PyObject *special;
+    struct breakpoints breakpoints;
 } Entry;
 
 #define WORD(entry, which) (*(uint64_t *)((entry)->state + (entry)->at[which]))
@@ -196,7 +258,8 @@ static void on_x86_exception(void *uc, uint32_t number, void *user)
 {
     Entry *entry = user;
 
-    entry->deliver(entry->cpu);
+    if (!dealt_with(&entry->breakpoints, uc, number))
+        entry->deliver(entry->cpu);
 }
 
 static void on_x86_syscall(void *uc, void *user)
@@ -285,16 +348,23 @@ static PyObject *Entry_addresses(PyObject *self, PyObject *unused)
                          (unsigned long long)(uintptr_t)self);
 }
 
+static PyObject *Entry_breakpoints(PyObject *self, PyObject *args)
+{
+    return set_breakpoints(&((Entry *)self)->breakpoints, args);
+}
+
 static int Entry_traverse(PyObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(((Entry *)self)->special);
+    Py_VISIT(((Entry *)self)->breakpoints.left);
     return 0;
 }
 
 static int Entry_clear(PyObject *self)
 {
     Py_CLEAR(((Entry *)self)->special);
+    Py_CLEAR(((Entry *)self)->breakpoints.left);
     return 0;
 }
 
@@ -310,6 +380,7 @@ static void Entry_dealloc(PyObject *self)
 
 static PyMethodDef Entry_methods[] = {
     {"addresses", Entry_addresses, METH_NOARGS, "Addresses of the exception, syscall, rdtsc and rdtscp callbacks, and their data."},
+    {"breakpoints", Entry_breakpoints, METH_VARARGS, BREAKPOINTS_DOC},
     {NULL},
 };
 

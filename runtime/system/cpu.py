@@ -9,6 +9,7 @@ alone. Nothing ever stops the emulator elsewhere: it would execute a load or a d
 from __future__ import annotations
 
 import ctypes
+import mmap
 import sys
 from collections.abc import Callable
 from ctypes import byref, c_size_t, c_uint32, c_uint64, c_void_p
@@ -19,7 +20,7 @@ from pyprobe.runtime.machine import unicorn
 from pyprobe.runtime.machine.arch import Arch
 from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.machine.clock import Clock
-from pyprobe.runtime.machine.engine import Callbacks
+from pyprobe.runtime.machine.engine import TRAP_NS, Callbacks
 from pyprobe.runtime.machine.extension import require_current
 from pyprobe.runtime.machine.memory import Points
 from pyprobe.runtime.machine.state import NOWHERE, State
@@ -29,6 +30,7 @@ from pyprobe.runtime.system.ram import PAGE, Ram
 
 if TYPE_CHECKING:
     from pyprobe.runtime.system.description import SystemDescription
+    from pyprobe.runtime.system.twin import Breakpoints
 
 _CHECK_LIMIT = 10_000  # nanoseconds after which a check has gone wrong
 _COUNTER_REACH = 0x40  # bytes before the architecture's state in which the counter lies (CPUNegativeOffsetState)
@@ -50,6 +52,7 @@ class Processor:
 
     arch: Arch
     invalidate_symbol: str
+    glue: Breakpoints
 
     def __init__(self, ram: Ram, clock: Clock, *, model: int, native: bool | None = None) -> None:
         self.ram = ram
@@ -82,6 +85,8 @@ class Processor:
         self._invalidate = ctypes.PYFUNCTYPE(None, c_void_p, c_uint64, c_uint64)(invalidate)
         self._api.hook_add(self.uc, unicorn.HOOK_BLOCK, self.callbacks.block, self.callbacks.user)
         self._words_of: dict[str, c_uint64] = {}
+        self.slots = range(0)  # where displaced instructions of the kernel run, once there are any (see breakpoints.py)
+        self.trap_cost = TRAP_NS - self.arch.breakpoint.size - self.arch.breakpoint.jump
 
     def _open(self, model: int) -> int:
         api, arch = self._api, self.arch
@@ -294,6 +299,59 @@ class Processor:
         if start >= 0:
             self._invalidate(self.uc, start, start + 1)
 
+    # breakpoints
+
+    def trap(self, address: int, callback: Callable[[], int | None]) -> None:
+        """As Engine.trap: call `callback` when the breakpoint instruction at a virtual address has trapped. After `displace_to`."""
+        self.points.traps[address] = callback
+        self.callbacks.planted(self.points, address, 2, callback)
+
+    def untrap(self, address: int) -> None:
+        """Undo `trap`; nothing happens where there is none."""
+        if self.points.traps.pop(address, None) is not None:
+            self.callbacks.planted(self.points, address, 2, None)
+
+    def displace_to(self, slots: range, left: Callable[[int], bool]) -> None:
+        """Breakpoints trap from now on, and no interrupt is taken in `slots`. left: told the number of an exception there; True: it is not
+        to be taken."""
+        self.slots = slots
+        self.callbacks.breakpoints(self, self.pc_place)
+        self.glue.breakpoints(self.callbacks.trap, self.callbacks.user, self.pc_place, slots.start, len(slots), left)
+
+    def add_memory(self, physical: int, memory: mmap.mmap) -> Callable[[int, int], None]:
+        """Have `memory` at a physical address beyond the RAM, one such piece at most; what has to be told of a change of it, by offset and
+        size, so that nothing stays of what was translated from there."""
+        address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        error = self.library.uc_mem_map_ptr(self.uc, c_uint64(physical), c_size_t(len(memory)), unicorn.PROT_ALL, c_void_p(address))
+        self._api.check(error, "uc_mem_map_ptr")
+        after = self.ram.size  # the emulator numbers its memory in the order in which it was given
+        return lambda offset, size: self._invalidate(self.uc, after + offset, after + offset + size)
+
+    def map_code(self, below: int, physical: int, size: int) -> int:
+        """Make `size` bytes of physical memory, which a large page holds, code of the kernel at a free place next below an address; that
+        place. Raises LookupError without one."""
+        raise NotImplementedError
+
+    def trap_address(self) -> int:
+        """For the callbacks: the address of the breakpoint instruction that has trapped."""
+        return c_uint64.from_address(self.pc_place).value - self.arch.breakpoint.advance
+
+    def go_to(self, address: int) -> None:
+        """Within the callback of an exception: go on there."""
+        c_uint64.from_address(self.pc_place).value = address
+
+    def interrupted(self, number: int) -> None:
+        """For the callbacks: exceptions that are not ours are the kernel's, which `deliver` of the extension sees to."""
+
+    @property
+    def pc_place(self) -> int:
+        """Where the guest's pc lies in this process."""
+        raise NotImplementedError
+
+    def exception(self, number: int) -> int:
+        """Within the callback of an exception: what the kernel is told of it, the vector or the syndrome."""
+        return number
+
     # running
 
     def interrupt(self, level: bool) -> None:
@@ -365,9 +423,8 @@ class Processor:
             self.fail(error)
 
     def deliver(self) -> None:
-        """A block begins, and time was attended to: have a pending interrupt taken here."""
-        if self.interrupt_request.value & HARD:
-            self.state.kick = 1
+        """A block begins, and time was attended to: have a pending interrupt taken here, or at the next block if this one is in a slot."""
+        raise NotImplementedError
 
     def fail(self, error: BaseException) -> None:
         """For callbacks: keep an exception (the first one) and stop."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pyprobe.runtime.machine.clock import NEVER, Clock
@@ -12,6 +13,7 @@ from pyprobe.runtime.system.text import KernelReturns, KernelText
 from pyprobe.runtime.user.outcome import shell_status
 
 if TYPE_CHECKING:
+    from pyprobe.runtime.kprobes.api import Kprobes
     from pyprobe.runtime.system.cpu import Processor
     from pyprobe.runtime.system.description import SystemDescription
     from pyprobe.runtime.system.ram import Ram
@@ -97,6 +99,14 @@ class SystemMachine:
         self.functions = KernelText(self, description)
         self.returns = KernelReturns(self)
 
+    @cached_property
+    def kprobes(self) -> Kprobes:
+        """Kprobes with breakpoints in the kernel's code, as Linux plants them."""
+        from pyprobe.runtime.kprobes.api import Kprobes
+        from pyprobe.runtime.kprobes.booted import KernelCode
+
+        return Kprobes(KernelCode(self))
+
     @property
     def current(self) -> SystemTask | None:
         """The task that runs; None before there is one."""
@@ -164,16 +174,15 @@ class SystemMachine:
         """Have the next run end when that has come: READY or START."""
         self._stop_at = event
 
-    def shown(self, callback: Callable[[], object]) -> Callable[[], None]:
+    def shown(self, callback: Callable[[], object]) -> Callable[[], object]:
         """`callback`, but not for the tasks that are ours: init and what carries files and output for it."""
         hidden, current = self._hidden, self._current
 
-        def call() -> None:
+        def call() -> object:
             ours = hidden.get(current())
             if ours is None:
                 ours = self._ours()
-            if not ours:
-                callback()
+            return callback() if not ours else None
 
         return call
 

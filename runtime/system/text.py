@@ -53,11 +53,12 @@ class KernelText:
     def trace_stack(self) -> None:
         """Nothing: a real stack is there whether somebody looks or not."""
 
-    def attach(self, address: int, callback: Callback, *, exact: bool) -> None:
-        """Call `callback` when the instruction at `address` is about to execute. exact: see `Processor.plant`."""
+    def attach(self, address: int, callback: Callback, *, exact: bool, everyone: bool = False) -> None:
+        """Call `callback` when the instruction at `address` is about to execute. exact: see `Processor.plant`. everyone: also in tasks that
+        are ours."""
         callbacks = self._callbacks.setdefault((address, exact), [])
-        callbacks.append(callback)
-        self._cpu.plant(address, self.machine.shown(callback if len(callbacks) == 1 else combined(callbacks)), exact=exact)
+        callbacks.append(callback if everyone else self.machine.shown(callback))
+        self._cpu.plant(address, combined(callbacks), exact=exact)
 
     def stack(self) -> tuple[int, ...]:
         """The kernel's stack, innermost first: where it is, then return addresses."""

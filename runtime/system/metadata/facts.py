@@ -108,8 +108,13 @@ class Facts:
     @cached_property
     def forbidden(self) -> dict[str, Symbol]:
         """The functions that the kernel refuses kprobes for, by name, in the order of their addresses."""
-        found = [self.symbols.at(address) for address in _words(self._attachable[1])]
+        found = [self.symbols.at(address) for address in sorted(self.forbidden_addresses)]
         return {symbol.name: symbol for symbol in found if symbol is not None}
+
+    @cached_property
+    def forbidden_addresses(self) -> frozenset[int]:
+        """Where these functions begin."""
+        return frozenset(_words(self._attachable[1]))
 
     @cached_property
     def _attachable(self) -> list[bytes]:
