@@ -1,0 +1,64 @@
+"""The code of a booted kernel, for kprobes (the Text of a SystemMachine)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyprobe.runtime.kprobes.registers import ARGUMENTS
+from pyprobe.runtime.kprobes.text import MachineCode
+from pyprobe.runtime.system.breakpoints import KernelBreakpoints
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from pyprobe.runtime.kprobes.text import Hit
+    from pyprobe.runtime.system.machine import SystemMachine
+
+FLUSH = ("rethook_flush_task", "kprobe_flush_task")
+"""What the kernel calls with a task that is gone, to free what return probes keep of it (delayed_put_task_struct() in kernel/exit.c)."""
+
+
+class KernelCode(MachineCode):
+    """The kernel's code with breakpoints in it; the tasks that are ours do not hit them."""
+
+    def __init__(self, machine: SystemMachine) -> None:
+        self.machine = machine
+        self.description = machine.description
+        self.table = machine.description.table
+        breakpoints = KernelBreakpoints(machine.processor, self.table.text[0][0])
+        super().__init__(breakpoints.engine, breakpoints)
+        breakpoints.on_step_fault = self._fault
+
+    def lookup(self, name: str) -> int:
+        return self.description.symbols.get(name, 0)
+
+    def function(self, address: int) -> tuple[str, int, int] | None:
+        found = self.table.at(address) if self.table.is_text(address) else None
+        return (found.name, found.address, found.size) if found is not None else None
+
+    def task(self) -> Hashable:
+        current = self.machine.current
+        return current.address if current is not None else 0
+
+    def refused(self, name: str, address: int) -> str:
+        return self.description.refused(address)
+
+    def arm(self, address: int, hit: Hit, post: Hit | None, fault: Callable[[int], bool] | None) -> None:
+        shown = self.machine.shown
+        super().arm(address, shown(hit), shown(post) if post is not None else None, fault)
+
+    def on_task_gone(self, told: Callable[[int], object]) -> None:
+        """Have `told` called with the address of every task that is gone for good."""
+        name = next((n for n in FLUSH if n in self.description.symbols), None)
+        if name is None:
+            return
+        regs, argument = self.regs, ARGUMENTS[self.arch][0]
+        address = self.description.symbols[name]
+        self.machine.functions.attach(address, lambda: told(int(getattr(regs, argument))), exact=False, everyone=True)
+
+    def _fault(self, address: int, number: int) -> bool:
+        fault = self._faults.get(address)
+        if fault is None:
+            return False
+        self.regs.pointer = address
+        return fault(number)
