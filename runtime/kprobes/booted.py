@@ -32,6 +32,9 @@ class KernelCode(MachineCode):
     def lookup(self, name: str) -> int:
         return self.description.symbols.get(name, 0)
 
+    def count(self, name: str) -> int:
+        return self.table.names.count(name)
+
     def function(self, address: int) -> tuple[str, int, int] | None:
         found = self.table.at(address) if self.table.is_text(address) else None
         return (found.name, found.address, found.size) if found is not None else None

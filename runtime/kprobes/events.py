@@ -87,7 +87,7 @@ class Argument(NamedTuple):
         if parts["word"] == "char":
             return f"'{chr(value & 255)}'"
         if parts["width"]:
-            return f"{value >> int(parts['at']) & (1 << int(parts['width'])) - 1:#x}"
+            return str(value >> int(parts["at"]) & (1 << int(parts["width"])) - 1)
         bits = int(parts["bits"])
         value &= (1 << bits) - 1
         if parts["sign"] == "s" and value >> (bits - 1):
@@ -270,12 +270,15 @@ class KprobeEvents:
                 self.add(line)
 
     def add(self, line: str) -> Definition:
-        """Define and enable an event. Raises KprobeError, EEXIST when there is one of that name."""
+        """Define and enable an event. Raises KprobeError, EEXIST when there is one of that name, EADDRNOTAVAIL for a symbol of several
+        functions."""
         event = parse(line, self.kprobes.text.arch, self.kprobes.text.lookup)
         key = event.group, event.event
         if key in self.events:
             raise KprobeError(errno.EEXIST)
         symbol = event.symbol or None
+        if symbol and self.kprobes.text.count(symbol) > 1:
+            raise KprobeError(errno.EADDRNOTAVAIL, f"the symbol {symbol} is not unique")
         if event.returns:
             event.probe = Kretprobe(
                 handler=lambda ri, regs: self._returned(event, ri, regs),

@@ -40,6 +40,9 @@ class Text(Protocol):
     def lookup(self, name: str) -> int:
         """The address of a symbol, 0 without one."""
 
+    def count(self, name: str) -> int:
+        """How many functions have a name."""
+
     def function(self, address: int) -> tuple[str, int, int] | None:
         """Name, start and size in bytes of the function that an address is in."""
 
@@ -87,6 +90,9 @@ class MachineCode:
 
     def lookup(self, name: str) -> int:
         raise NotImplementedError
+
+    def count(self, name: str) -> int:
+        return int(self.lookup(name) != 0)
 
     def function(self, address: int) -> tuple[str, int, int] | None:
         raise NotImplementedError
@@ -245,6 +251,9 @@ class EmulatedKernel:
 
     def lookup(self, name: str) -> int:
         return self.machine.functions.addresses.get(name, 0)
+
+    def count(self, name: str) -> int:
+        return int(name in self.machine.functions.addresses)
 
     def function(self, address: int) -> tuple[str, int, int] | None:
         from pyprobe.runtime.user.functions import FUNCTION_SIZE
