@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.session import Settings
     from pyprobe.runtime.user.kernel import Kernel
 
+KERNEL_HALF = 1 << 63  # where the kernel's half of the address space begins, on both architectures
 WITHOUT_PROGRAM = frozenset({"begin", "end", "interval", "profile", "self", "test", "bench"})
 
 
@@ -231,6 +232,9 @@ class MachineMemory:
         self.fault: type[Exception] = MemoryFault
 
     def read(self, address: int, size: int) -> bytes | None:
+        if address >= KERNEL_HALF:
+            kernel: bytes | None = self.machine.functions.objects.read(address, size)
+            return kernel
         task = self.machine.current
         if task is None:
             return None

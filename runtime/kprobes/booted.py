@@ -57,7 +57,7 @@ class KernelCode(MachineCode):
             return
         regs, argument = self.regs, ARGUMENTS[self.arch][0]
         address = self.description.symbols[name]
-        self.machine.functions.attach(address, lambda: told(int(getattr(regs, argument))), exact=False, everyone=True)
+        self.machine.functions.attach(address, lambda: told(int(getattr(regs, argument))), exact=False, ours=True)
 
     def _fault(self, address: int, number: int) -> bool:
         fault = self._faults.get(address)

@@ -6,6 +6,7 @@ Integer typedefs: include/linux/types.h and include/uapi/asm-generic/posix_types
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from pyprobe.lang.typesys import (
     BOOL,
@@ -44,8 +45,14 @@ _DROPPED = re.compile(r"\b(?:const|volatile|__user|__kernel|__rcu|restrict)\b")
 _ARRAY = re.compile(r"(.*?)\s*\[(\d*)\]")
 
 
-def c_type(text: str, space: str | None = None) -> Type:
-    """The type that `text` writes; pointers point into `space` (`user`, `kernel` or None). Unknown names count as 64-bit words."""
+Named = Callable[[str], Type | None]
+
+
+def c_type(text: str, space: str | None = None, named: Named | None = None) -> Type:
+    """The type that `text` writes; pointers point into `space` (`user`, `kernel` or None). Unknown names count as 64-bit words.
+
+    named: gives the machine's structs by their names.
+    """
     text = text.strip()
     if text.startswith("__data_loc"):
         return String(TEXT_SIZE)
@@ -57,7 +64,9 @@ def c_type(text: str, space: str | None = None) -> Type:
     text = " ".join(_DROPPED.sub(" ", text).replace("*", " * ").split())
     if text.endswith("*"):
         target = text[:-1].rstrip()
-        return Pointer(c_type(target, space) if target in _TYPES or target.endswith("*") else opaque(target), space)
+        if target in _TYPES or target.endswith("*"):
+            return Pointer(c_type(target, space, named), space)
+        return Pointer((named(target) if named is not None else None) or opaque(target), space)
     return _TYPES.get(text, UINT64)
 
 
@@ -68,9 +77,9 @@ def opaque(name: str) -> Type:
     return VOID
 
 
-def register_type(text: str, space: str | None) -> Type:
+def register_type(text: str, space: str | None, named: Named | None = None) -> Type:
     """The type of an argument that is shown as it was in its 64-bit register: a pointer, or an unsigned word."""
-    type = c_type(text, space)
+    type = c_type(text, space, named)
     return type if isinstance(type, Pointer) else UINT64
 
 

@@ -11,13 +11,14 @@ from importlib import import_module
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Protocol, cast
 
-from pyprobe.lang.typesys import Enum, Struct, Type
+from pyprobe.lang.typesys import Enum, Type
 from pyprobe.runtime.machine.symbols import Image
 from pyprobe.runtime.machine.targets import TargetResolver
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.functions import KernelFunctions
     from pyprobe.runtime.user.kernel import Kernel
+    from pyprobe.runtime.user.kernel_types import KernelTypes
 
 Parameters = tuple[tuple[str, str], ...]
 """(C type, name) each."""
@@ -122,10 +123,16 @@ class UserDescription:
         return self._functions.symbol(address)
 
     def type_named(self, name: str) -> Type | None:
-        return Struct(name, 0, list) if name == "struct task_struct" else None
+        return self._types.named(name)
 
     def enum_constant(self, name: str) -> tuple[int, Enum] | None:
-        return None
+        return self._types.constant(name)
+
+    @cached_property
+    def _types(self) -> KernelTypes:
+        from pyprobe.runtime.user.kernel_types import kernel_types
+
+        return kernel_types(self.arch)
 
     @cached_property
     def _historic(self) -> list[tuple[str, str]]:

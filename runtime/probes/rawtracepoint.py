@@ -99,7 +99,7 @@ def matches(machine: Description, point: AttachPoint) -> list[AttachPoint]:
 
 def args(machine: Description, point: AttachPoint) -> Record | None:
     found = EVENTS.get(point.function)
-    return Record(tuple((name, c_type(ctype, "kernel")) for ctype, name, _ in found[1])) if found else None
+    return Record(tuple((name, c_type(ctype, "kernel", machine.type_named)) for ctype, name, _ in found[1])) if found else None
 
 
 class RawBinding(TaskBinding):

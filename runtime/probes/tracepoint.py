@@ -12,7 +12,7 @@ from pyprobe.lang.attachpoint import AttachPoint
 from pyprobe.lang.typesys import Array, Integer, Record, String, Type
 from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.probes.base import AttachError, Listed, MakeHandler, TaskBinding
-from pyprobe.runtime.probes.ctext import c_type, declaration, register_type
+from pyprobe.runtime.probes.ctext import Named, c_type, declaration, register_type
 from pyprobe.runtime.wildcard import matcher
 
 if TYPE_CHECKING:
@@ -40,14 +40,14 @@ def args(machine: Description, point: AttachPoint) -> Record | None:
     fields = machine.tracepoints.get((point.target, point.function))
     if fields is None:
         return None
-    return Record(tuple((name, field_type(point.target, ctype, name)) for ctype, name in fields))
+    return Record(tuple((name, field_type(point.target, ctype, name, machine.type_named)) for ctype, name in fields))
 
 
-def field_type(category: str, ctype: str, name: str) -> Type:
+def field_type(category: str, ctype: str, name: str, named: Named | None = None) -> Type:
     """Arguments of system calls fill a word each, as in the kernel's format files; the other fields have their C types."""
     if category == "syscalls" and name not in ("__syscall_nr", "ret"):
-        return register_type(ctype, "user")
-    return c_type(ctype, "kernel")
+        return register_type(ctype, "user", named)
+    return c_type(ctype, "kernel", named)
 
 
 class TracepointBinding(TaskBinding):

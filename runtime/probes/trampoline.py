@@ -67,13 +67,13 @@ def args(machine: Description, point: AttachPoint) -> Record | None:
     prototype = machine.functions.get(point.function)
     if prototype is None:
         return None
-    return Record(tuple((name, c_type(ctype, "kernel")) for ctype, name in prototype.parameters))
+    return Record(tuple((name, c_type(ctype, "kernel", machine.type_named)) for ctype, name in prototype.parameters))
 
 
 def retval(machine: Description, point: AttachPoint) -> Type | None:
     """The type that fexit sees the function return."""
     prototype = machine.functions.get(point.function)
-    return None if prototype is None or prototype.result == "void" else c_type(prototype.result, "kernel")
+    return None if prototype is None or prototype.result == "void" else c_type(prototype.result, "kernel", machine.type_named)
 
 
 def converted(word: str, t: Type) -> str:

@@ -36,6 +36,7 @@ _NAME, _TYPE, _OPAQUE, _FIELD, _READ, _WRITE = 0, 20, 32, 48, 80, 88
 
 ADDRESS = 0xFFFF_FFFF_F000  # of a table or page, in a descriptor
 VALID, TABLE = 1, 2
+LINEAR = (0xFFFF_0000_0000_0000, 0xFFF0_0000_0000_0000)  # with addresses of 48 bits, and of 52
 
 
 class SystemRegister(NamedTuple):
@@ -71,6 +72,9 @@ RESET = (
     (CPTR_EL2, 0x32FF),
 )
 """The processor starts in EL3; this is what firmware and a hypervisor set before they enter a kernel."""
+
+PT_REGS = {**ARM64.state, "pc": 8 * 32, "pstate": 8 * 33}
+"""Offsets in struct user_pt_regs, with which struct pt_regs begins (arch/arm64/include/uapi/asm/ptrace.h)."""
 
 READ = ctypes.CFUNCTYPE(c_uint64, c_void_p, c_void_p)
 WRITE = ctypes.CFUNCTYPE(None, c_void_p, c_void_p, c_uint64)
@@ -113,6 +117,7 @@ class Arm64(Processor):
                 raise mismatch(f"register {name}", "in its place", "elsewhere")
             self._write(name, 0) if offset < 8 * 31 else None
         self._words_of = {name: c_uint64.from_address(first + offset) for name, offset in ARM64.state.items()}
+        self._general, self._general_size = first, 8 * 32
 
     def _entry(self, register: SystemRegister, name: str = "") -> int:
         """The emulator's description of a system register. name: what it must be called there."""
@@ -276,6 +281,24 @@ class Arm64(Processor):
         words = self._words_of
         return words["sp"].value, words["lr"].value
 
+    def returned(self, registers: bytes, result: int) -> tuple[int, bytes]:
+        at = 8 * self.general_index("lr")
+        return int.from_bytes(registers[at : at + 8], "little"), struct.pack("<Q", result) + registers[8:]
+
+    def inside(self, registers: bytes) -> bytes:
+        """The link register holds anything there; the caller is in the frame record."""
+        at = 8 * self.general_index("fp")
+        link = self.read(int.from_bytes(registers[at : at + 8], "little") + 8 & (1 << 64) - 1, 8) or bytes(8)
+        return registers[: at + 8] + link + registers[at + 16 :]
+
+    def linear(self, physical: int) -> int:
+        """Where linear mappings begin depends on the size of virtual addresses (PAGE_OFFSET, arch/arm64/include/asm/memory.h)."""
+        offset = physical - self.ram.base
+        for base in LINEAR:
+            if self.translate(base + offset) == offset:
+                return base + offset
+        raise LookupError(f"{physical:#x} is not mapped")
+
     def kernel_stack(self, limit: int) -> tuple[int, ...]:
         """The pc, and the return addresses of the frame records (AAPCS64, 6.4.6). At the first instruction of a function the caller is
         still in the link register alone."""
@@ -298,13 +321,20 @@ class Arm64(Processor):
             record = above
         return tuple(frames[:limit])
 
+    def saved_register(self, top: int, name: str, kernel: SystemDescription) -> int:
+        place = PT_REGS.get(name)
+        size = kernel.size("struct pt_regs")
+        return int.from_bytes(self.read(top - size + place, 8) or b"", "little") if place is not None and size else 0
+
     def address_space(self) -> int:
         return self._ttbr0.value & ADDRESS
 
-    def translate(self, address: int) -> int:
+    def translate(self, address: int, tables: int | None = None) -> int:
         """The walk of a 4 KB granule with four levels, as Linux sets it up with 48-bit addresses (DDI 0487, D8.3)."""
         ram, base = self.ram, self.ram.base
-        table = (self._ttbr1 if address >> 63 else self._ttbr0).value & ADDRESS
+        if tables is None or address >> 63:
+            tables = (self._ttbr1 if address >> 63 else self._ttbr0).value & ADDRESS
+        table = tables
         shift = 39
         while True:
             offset = table - base + (address >> shift & 511) * 8

@@ -15,10 +15,11 @@ from pyprobe.runtime.system.devices.gic import Gic
 from pyprobe.runtime.system.devices.pl031 import Pl031
 from pyprobe.runtime.system.devices.psci import Psci
 from pyprobe.runtime.system.devices.uart8250 import Uart8250
-from pyprobe.runtime.system.ram import MB, Ram
+from pyprobe.runtime.system.ram import KEPT, MB, Ram
 
 RAM_BASE = 0x4000_0000
 DISTRIBUTOR, INTERFACE, UART, RTC = 0x800_0000, 0x801_0000, 0x900_0000, 0x901_0000
+TREE_SIZE = 2 * KEPT
 UART_LINE, TIMER_LINE = 33, 27  # SPI 1, PPI 11
 SPI, PPI, HIGH = 0, 1, 4  # cells of an interrupt specifier
 MAGIC = b"ARM\x64"
@@ -54,6 +55,11 @@ class BoardArm64:
         cpu.provide(CNTV_TVAL_EL0, timer.read_value, timer.write_value)
 
     @property
+    def kept(self) -> int:
+        """Half of what the device tree takes, which the kernel never frees."""
+        return RAM_BASE + self.ram.size - 2 * MB + TREE_SIZE // 2
+
+    @property
     def console(self) -> bytes:
         """What the kernel has written to its console."""
         return bytes(self.uart.sent)
@@ -82,7 +88,7 @@ class BoardArm64:
             raise BadImage(f"{self.ram.size // MB} MB of memory are too little for this kernel: give it --memory {needed}")
         self.ram.write(RAM_BASE + text_offset, kernel)
         self.ram.write(initrd_at, initrd)
-        self.ram.write(tree_at, devicetree.blob(self._tree(initrd_at, len(initrd), command_line)))
+        self.ram.write(tree_at, devicetree.blob(self._tree(initrd_at, len(initrd), command_line), TREE_SIZE))
         self.processor.reset(RAM_BASE + text_offset, tree_at)
 
     def _tree(self, initrd_at: int, initrd_size: int, command_line: str) -> devicetree.Node:

@@ -15,6 +15,7 @@ from pyprobe.runtime.system.x86_64 import X86
 
 PARAMETERS, COMMAND_LINE_AT, PAGE_TABLES, DESCRIPTORS, STACK = 0x1_0000, 0x2_0000, 0x3_0000, 0x4_0000, 0x5_0000
 LOW, HOLE = 0x9_F000, 0x10_0000  # RAM up to the first, and from the second on
+ROM = 0xD_0000  # where cards had theirs: mapped, and never used (arch/x86/kernel/probe_roms.c finds none)
 COMMAND_LINE_LIMIT = 2047
 TIMER_LINE, UART_LINE = 0, 4
 COM1 = 0x3F8
@@ -30,6 +31,7 @@ class BoardX86:
 
     arch = "x86_64"
     command_line = COMMAND_LINE
+    kept = ROM
 
     def __init__(self, ram: Ram, clock: Clock, *, native: bool | None = None) -> None:
         self.ram = ram

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _CHECK_LIMIT = 10_000  # nanoseconds after which a check has gone wrong
 _COUNTER_REACH = 0x40  # bytes before the architecture's state in which the counter lies (CPUNegativeOffsetState)
 HARD = 2  # CPU_INTERRUPT_HARD
+GO = 2  # state.stopping: only to go on elsewhere
 
 MMIO_READ = ctypes.CFUNCTYPE(c_uint64, c_void_p, c_uint64, ctypes.c_uint, c_void_p)
 MMIO_WRITE = ctypes.CFUNCTYPE(None, c_void_p, c_uint64, ctypes.c_uint, c_uint64, c_void_p)
@@ -60,6 +61,7 @@ class Processor:
         self.words = clock.words
         self.state = State()
         self.halted = False
+        self._going: tuple[int, bytes] | None = None
         self.on_trap: Callable[[], bool] = lambda: False
         self.on_power: Callable[[str], None] = lambda what: None
         self.offsets = offsets()
@@ -87,6 +89,7 @@ class Processor:
         self._words_of: dict[str, c_uint64] = {}
         self.slots = range(0)  # where displaced instructions of the kernel run, once there are any (see breakpoints.py)
         self.trap_cost = TRAP_NS - self.arch.breakpoint.size - self.arch.breakpoint.jump
+        self._general = self._general_size = 0  # where the general registers lie, and how many bytes of them
 
     def _open(self, model: int) -> int:
         api, arch = self._api, self.arch
@@ -195,17 +198,17 @@ class Processor:
 
     # memory
 
-    def translate(self, address: int) -> int:
-        """The offset in RAM of a virtual address, by the page tables in force; -1 where nothing is mapped."""
+    def translate(self, address: int, tables: int | None = None) -> int:
+        """The offset in RAM of a virtual address, by the page tables in force or those of another program; -1 where nothing is mapped."""
         raise NotImplementedError
 
     def address_space(self) -> int:
         """The physical address of the page tables of the program that runs."""
         raise NotImplementedError
 
-    def read(self, address: int, size: int) -> bytes | None:
-        """Virtual memory as the processor sees it; None where a part of it is not there."""
-        start = self.translate(address)
+    def read(self, address: int, size: int, tables: int | None = None) -> bytes | None:
+        """Virtual memory as the processor sees it, or would with a program's page tables; None where a part of it is not there."""
+        start = self.translate(address, tables)
         if start < 0:
             return None
         here = PAGE - (address & PAGE - 1)
@@ -213,7 +216,7 @@ class Processor:
             return bytes(self.ram.view[start : start + size])
         pieces = [bytes(self.ram.view[start : start + here])]
         while here < size:
-            start = self.translate(address + here)
+            start = self.translate(address + here, tables)
             if start < 0:
                 return None
             pieces.append(bytes(self.ram.view[start : start + min(PAGE, size - here)]))
@@ -267,6 +270,10 @@ class Processor:
         """The pc and the return addresses on the kernel's stack, innermost first."""
         raise NotImplementedError
 
+    def saved_register(self, top: int, name: str, kernel: SystemDescription) -> int:
+        """A register of the program that entered the kernel, from struct pt_regs at the upper end of a task's stack; 0 where it is not kept."""
+        raise NotImplementedError
+
     @property
     def user_mode(self) -> bool:
         """Whether the processor executes a program, not the kernel."""
@@ -287,11 +294,11 @@ class Processor:
         where[address] = callback
         self.callbacks.planted(self.points, address, exact, callback)
 
-    def pull(self, address: int) -> None:
-        """Undo `plant`; nothing happens where nothing is planted."""
-        for where, exact in ((self.points.blocks, False), (self.points.exact, True)):
-            if where.pop(address, None) is not None:
-                self.callbacks.planted(self.points, address, exact, None)
+    def pull(self, address: int, *, exact: bool | None = None) -> None:
+        """Undo `plant`, or only that with the same `exact`; nothing happens where nothing is planted."""
+        for where, kind in ((self.points.blocks, False), (self.points.exact, True)):
+            if exact in (None, kind) and where.pop(address, None) is not None:
+                self.callbacks.planted(self.points, address, kind, None)
 
     def forget(self, address: int) -> None:
         """Drop what was translated from the instruction at a virtual address."""
@@ -390,6 +397,13 @@ class Processor:
                     self._raise()
                 if error:
                     raise UnicornError(f"at {state.pc:#x}: {self.library.uc_strerror(error).decode()}")
+                if self._going is not None:
+                    state.pc, registers = self._going
+                    self._going = None
+                    self.set_general(registers)
+                    state.fired = state.pc
+                if state.stopping == GO:
+                    state.stopping = 0
                 if state.stopping:
                     state.stopping = 0
                     return True
@@ -413,6 +427,13 @@ class Processor:
         """End the run at the next block; from within a probe's callback, before the probed instruction executes."""
         self.state.stopping = 1
         self.clock.interrupt()
+
+    def go(self, address: int, registers: bytes) -> None:
+        """From within a point's callback, which the block it was called for does not outlive: go on at `address`, whose own points are
+        passed by, with these general registers (see `general`)."""
+        self._going = address, registers
+        if not self.state.stopping:
+            self.state.stopping = GO
 
     def attend(self) -> None:
         """For the block callback: the deadline is reached."""
@@ -477,6 +498,30 @@ class Processor:
             raise mismatch("a run of two instructions (error, traps, halted before and after, bytes)", expected, found)
 
     # contexts
+
+    def general(self) -> bytes:
+        """The general registers and the stack pointer, as 64-bit words in the order of the emulator."""
+        return ctypes.string_at(self._general, self._general_size)
+
+    def set_general(self, registers: bytes) -> None:
+        """Make them what `general` gave."""
+        ctypes.memmove(self._general, registers, self._general_size)
+
+    def general_index(self, name: str) -> int:
+        """Which of the words of `general` a register is."""
+        return (ctypes.addressof(self._words_of[name]) - self._general) // 8
+
+    def returned(self, registers: bytes, result: int) -> tuple[int, bytes]:
+        """Where a function whose first instruction was about to execute with these registers returns to, and the registers then."""
+        raise NotImplementedError
+
+    def inside(self, registers: bytes) -> bytes:
+        """Registers from the middle of a function, as `kernel_stack` expects them at its beginning."""
+        return registers
+
+    def linear(self, physical: int) -> int:
+        """Where the kernel's mapping of all memory has a physical address. Raises LookupError."""
+        raise NotImplementedError
 
     @property
     def _registers(self) -> tuple[int, int]:

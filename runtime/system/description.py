@@ -178,6 +178,11 @@ class SystemDescription:
         """The offset of a member of a struct, in bytes. Raises KeyError."""
         return self.types.offset(record, *members)
 
+    def size(self, name: str) -> int:
+        """The size of a type by its C name, in bytes; 0 when the kernel's types lack it."""
+        found = self.types.named(name)
+        return found.size if found is not None else 0
+
     def today(self, name: str) -> str | None:
         """Nothing: a real kernel's functions are called what they are called."""
         return None

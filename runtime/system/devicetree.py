@@ -14,8 +14,8 @@ Node = dict[str, Any]
 32 bits), or bytes."""
 
 
-def blob(root: Node) -> bytes:
-    """The tree as the kernel takes it."""
+def blob(root: Node, size: int = 0) -> bytes:
+    """The tree as the kernel takes it, filled up to `size` bytes."""
     names = bytearray()
     places: dict[str, int] = {}
 
@@ -36,11 +36,11 @@ def blob(root: Node) -> bytes:
 
     structure = node("", root) + struct.pack(">I", END)
     at = HEADER + len(RESERVATIONS)
-    total = at + len(structure) + len(names)
+    total = max(at + len(structure) + len(names), size)
     header = struct.pack(
         ">10I", MAGIC, total, at, at + len(structure), HEADER, VERSION, COMPATIBLE, 0, len(names), len(structure)
     )
-    return header + RESERVATIONS + structure + bytes(names)
+    return (header + RESERVATIONS + structure + bytes(names)).ljust(total, b"\0")
 
 
 def _padded(data: bytes) -> bytes:

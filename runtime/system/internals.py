@@ -19,7 +19,7 @@ class Offsets(NamedTuple):
     In uc_struct: cpu. In uc_context: context_header (bytes before the registers). In CPUState: interrupt_request (32 bits), env
     (pointer), icount (pointer to the counter that is tested as a block begins), halted (32 bits), cpu_class (pointer). In ARMCPU:
     arm_registers (pointer to the table of system registers). From CPUState to the architecture's own state: arm_state, x86_state; in
-    these: arm_x0, arm_pc, arm_syndrome; x86_eip, eflags, cc_src, cc_op, df and hflags, the six segments (es, cs, ss, ds, fs, gs) and
+    these: arm_x0, arm_pc, arm_syndrome; x86_eip, eflags, cc_src, cc_op, df and hflags, the six segments (es, cs, ss, ds, fs, gs), CR3 and
     model-specific registers. From two functions to the slots of the procedure linkage table through which they are called:
     x86_protect_slot, x86_written_slot.
     """
@@ -44,6 +44,7 @@ class Offsets(NamedTuple):
     x86_df: int
     x86_hflags: int
     x86_segments: int
+    x86_cr3: int
     x86_star: int
     x86_lstar: int
     x86_fmask: int
@@ -74,6 +75,7 @@ BUILDS = {
         x86_df=0xAC,
         x86_hflags=0xB0,
         x86_segments=0xB8,
+        x86_cr3=0x1C0,
         x86_star=0x12D8,
         x86_lstar=0x12E8,
         x86_fmask=0x12F8,

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pyprobe.runtime.machine.clock import NEVER, Clock
+from pyprobe.runtime.system.programs import Engine, Programs
 from pyprobe.runtime.system.root.channel import HIDDEN_PID, Channel, Event
 from pyprobe.runtime.system.tasks import SystemTask, TaskLayout
 from pyprobe.runtime.system.text import KernelReturns, KernelText
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.system.cpu import Processor
     from pyprobe.runtime.system.description import SystemDescription
     from pyprobe.runtime.system.ram import Ram
+    from pyprobe.runtime.system.tracing.tracepoints import Tracepoints
 
 TASKS = 4096  # task views kept; task_structs are reused, so there are hardly ever more
 
@@ -28,6 +30,10 @@ class Board(Protocol):
     command_line: str
     ram: Ram
     clock: Clock
+
+    @property
+    def kept(self) -> int:
+        """Physical address of RAM that the kernel maps and does not use (ram.KEPT bytes)."""
 
     @property
     def processor(self) -> Processor: ...
@@ -72,6 +78,7 @@ class SystemMachine:
     """A booted, or booting, kernel (pyprobe.runtime.machine.interface.Machine).
 
     channel: to the guest's init. ready: init has come to the point where it waits for a command; started: the command is about to run.
+    aside: while probes have the kernel's code do something for them that its own run is not to know, what that is.
     power: what the guest asked for last: "", "off" or "reset" (which a panic asks for, too). status: the exit status of the run.
     """
 
@@ -95,9 +102,16 @@ class SystemMachine:
         self._caller = TrapCaller(self.processor)
         self._tasks: dict[int, SystemTask] = {}
         self._layout: TaskLayout | None = None
-        self._current: Callable[[], int] = self.processor.current_task(description)
+        self.current_address: Callable[[], int] = self.processor.current_task(description)
+        self.aside: list[Any] = []
+        self._up: list[Callable[[], object]] = []
         self.functions = KernelText(self, description)
         self.returns = KernelReturns(self)
+        self.programs = Programs(self, description)
+        self.tracepoints = self.programs.events
+        self.processes = self.programs.processes
+        self.shown_stack: Callable[[list[int]], list[int]] | None = None
+        self._on_image: list[Callable[[Any, Any], object]] = []
 
     @cached_property
     def kprobes(self) -> Kprobes:
@@ -110,7 +124,7 @@ class SystemMachine:
     @property
     def current(self) -> SystemTask | None:
         """The task that runs; None before there is one."""
-        return self.task_at(self._current())
+        return self.task_at(self.current_address())
 
     def task_at(self, address: int) -> SystemTask | None:
         """The task whose task_struct lies at an address of the kernel."""
@@ -124,15 +138,22 @@ class SystemMachine:
             return None
         if self._layout is None:
             self._layout = TaskLayout.of(self.description)
-        task = SystemTask(self.processor, self._layout, address)
+        task = SystemTask(self.processor, self._layout, address, self.programs)
         if len(self._tasks) >= TASKS:
             self._tasks.clear()
         self._tasks[address] = task
         return task
 
-    def engine_for(self, arch: str) -> Processor:
-        """The processor, whose registers can be read."""
-        return self.processor
+    def engine_for(self, arch: str) -> Engine:
+        """The processor, whose registers can be read, and where points in programs can be planted."""
+        return self.programs.engine
+
+    @property
+    def on_image(self) -> list[Callable[[Any, Any], object]]:
+        """Called with the space and the mapping whenever a mapping of a file that may be executed has appeared. Who asks for it wants to
+        know, so that programs are followed from then on."""
+        self.programs.watch()
+        return self._on_image
 
     def read(self, address: int, size: int) -> bytes | None:
         """Memory as the processor sees it now; None where it is not readable."""
@@ -176,15 +197,37 @@ class SystemMachine:
 
     def shown(self, callback: Callable[[], object]) -> Callable[[], object]:
         """`callback`, but not for the tasks that are ours: init and what carries files and output for it."""
-        hidden, current = self._hidden, self._current
+        hidden, current, aside = self._hidden, self.current_address, self.aside
 
         def call() -> object:
             ours = hidden.get(current())
             if ours is None:
                 ours = self._ours()
-            return callback() if not ours else None
+            return callback() if not (ours or aside) else None
 
         return call
+
+    def is_hidden(self) -> bool:
+        """Whether the current task is one of ours."""
+        ours = self._hidden.get(self.current_address())
+        return self._ours() if ours is None else ours
+
+    def when_up(self, callback: Callable[[], object]) -> None:
+        """Call `callback` once the kernel's code and data are in their places: now, or when a kernel that boots has mapped them."""
+        if self.ready:
+            callback()
+            return
+        if not self._up:
+            start = self.description.symbols["start_kernel"]
+            self.functions.attach(start, lambda: [up() for up in self._up], exact=True, ours=True)
+        self._up.append(callback)
+
+    @cached_property
+    def tracepoints(self) -> Tracepoints:
+        """The kernel's tracepoints."""
+        from pyprobe.runtime.system.tracing.tracepoints import Tracepoints
+
+        return Tracepoints(self)
 
     def _ours(self) -> bool:
         """Whether the current task is one of ours. These never end, so that their addresses are theirs for the whole run."""

@@ -7,6 +7,7 @@ import mmap
 
 PAGE = 4096
 MB = 1 << 20
+KEPT = 1 << 16  # bytes of RAM that a board keeps from its kernel, though it maps them
 
 
 class Ram:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from pyprobe.runtime.system.cpu import Processor
+    from pyprobe.runtime.system.programs import Process, Programs
 
 COMM_SIZE = 16  # TASK_COMM_LEN
 MASK = (1 << 64) - 1
@@ -40,9 +41,10 @@ class TaskLayout(NamedTuple):
 class SystemTask:
     """A task by the address of its task_struct (TaskView). A member whose memory is not there reads as zero."""
 
-    __slots__ = ("_cpu", "_layout", "_start", "_view", "address")
+    __slots__ = ("_cpu", "_layout", "_programs", "_start", "_view", "address")
 
-    def __init__(self, cpu: Processor, layout: TaskLayout, address: int) -> None:
+    def __init__(self, cpu: Processor, layout: TaskLayout, address: int, programs: Programs) -> None:
+        self._programs = programs
         self._cpu = cpu
         self._layout = layout
         self.address = address
@@ -83,6 +85,16 @@ class SystemTask:
     @property
     def gid(self) -> int:
         return self._read(self._pointer(self._layout.cred) + self._layout.gid, 4)
+
+    @property
+    def process(self) -> Process:
+        """The program that it executes."""
+        return self._programs.process(self)
+
+    @property
+    def altstack(self) -> tuple[int, int, int]:
+        """Base, flags and size of its stack for signals."""
+        return self._programs.altstack(self)
 
     def _name(self, task: int) -> bytes:
         return (self._cpu.read(task + self._layout.comm, COMM_SIZE) or b"").partition(b"\0")[0]

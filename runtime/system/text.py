@@ -53,11 +53,11 @@ class KernelText:
     def trace_stack(self) -> None:
         """Nothing: a real stack is there whether somebody looks or not."""
 
-    def attach(self, address: int, callback: Callback, *, exact: bool, everyone: bool = False) -> None:
-        """Call `callback` when the instruction at `address` is about to execute. exact: see `Processor.plant`. everyone: also in tasks that
-        are ours."""
+    def attach(self, address: int, callback: Callback, *, exact: bool, ours: bool = False) -> None:
+        """Call `callback` when the instruction at `address` is about to execute. exact: see `Processor.plant`.
+        ours: in every task, for the machine itself; else not in those that belong to it."""
         callbacks = self._callbacks.setdefault((address, exact), [])
-        callbacks.append(callback if everyone else self.machine.shown(callback))
+        callbacks.append(callback if ours else self.machine.shown(callback))
         self._cpu.plant(address, combined(callbacks), exact=exact)
 
     def stack(self) -> tuple[int, ...]:

@@ -36,6 +36,12 @@ _METHODS = 0x100  # bytes of CPUClass in which the methods lie
 
 IF, SHADOW, CPL = 1 << 9, 1 << 3, 3  # in eflags; in hflags: interrupts wait for one instruction; the privilege level
 
+_SAVED = ("r15", "r14", "r13", "r12", "bp", "bx", "r11", "r10", "r9", "r8", "ax", "cx", "dx", "si", "di", "orig_ax", "ip", "cs", "flags", "sp", "ss")
+PT_REGS = {name: 8 * i for i, name in enumerate(_SAVED)} | {"pc": 8 * _SAVED.index("ip")}
+"""Offsets in struct pt_regs (arch/x86/include/asm/ptrace.h)."""
+PT_REGS_SIZE = 8 * len(_SAVED)
+FRED_PADDING = 16  # above struct pt_regs in kernels that know FRED (TOP_OF_KERNEL_STACK_PADDING)
+
 DIRECT = 0xFFFF_8880_0000_0000  # Documentation/x86/x86_64/mm.rst, without KASLR
 ADDRESS = 0x000F_FFFF_FFFF_F000
 PRESENT, LARGE = 1, 0x80
@@ -103,11 +109,17 @@ class X86(Processor):
                 raise mismatch(f"register {name}", "in its place", "elsewhere")
             self._write(name, 0)
         self._words_of = {name: c_uint64.from_address(self.env + offset) for name, offset in X86_64.state.items()}
+        self._general, self._general_size = self.env, 8 * 16
         o = self.offsets
         for number, offset in ((_STAR, o.x86_star), (_LSTAR, o.x86_lstar), (_FMASK, o.x86_fmask), (_KERNEL_GS, o.x86_kernel_gs)):
             if verify_word(self.env + offset, lambda value, number=number: self.set_msr(number, value)) is None:  # type: ignore[misc]  # binds the loop's value
                 raise mismatch(f"model-specific register {number:#x}", "in its place", "elsewhere")
             self.set_msr(number, 0)
+        cr3 = verify_word(self.env + o.x86_cr3, lambda value: self._store(_CR3, value))
+        if cr3 is None:
+            raise mismatch("CR3", "in its place", "elsewhere")
+        self._cr3 = cr3
+        self._store(_CR3, 0)
         gs = self.env + o.x86_segments + SEGMENT * GS + BASE
         if verify_word(gs, lambda value: self._write("gs_base", value)) is None:
             raise mismatch("segment GS", "in its place", "elsewhere")
@@ -310,21 +322,43 @@ class X86(Processor):
         sp = self._words_of["rsp"].value
         return sp + 8, int.from_bytes(self.read(sp, 8) or b"", "little")
 
+    def returned(self, registers: bytes, result: int) -> tuple[int, bytes]:
+        words = bytearray(registers)
+        at = 8 * self.general_index("rsp")
+        sp = int.from_bytes(words[at : at + 8], "little")
+        words[at : at + 8] = struct.pack("<Q", sp + 8)
+        at = 8 * self.general_index("rax")
+        words[at : at + 8] = struct.pack("<Q", result)
+        return int.from_bytes(self.read(sp, 8) or b"", "little"), bytes(words)
+
+    def linear(self, physical: int) -> int:
+        if self.translate(DIRECT + physical) != physical - self.ram.base:
+            raise LookupError(f"{physical:#x} is not mapped")
+        return DIRECT + physical
+
     def kernel_stack(self, limit: int) -> tuple[int, ...]:
         """The pc and the address on top of the stack; what is above needs the kernel's unwind tables."""
         caller = self.return_place()[1]
         return (self.state.pc, caller)[:limit] if caller >> 63 else (self.state.pc,)[:limit]
 
+    def saved_register(self, top: int, name: str, kernel: SystemDescription) -> int:
+        place = PT_REGS.get(name)
+        for padding in (0, FRED_PADDING):
+            regs = top - padding - PT_REGS_SIZE
+            if place is not None and int.from_bytes(self.read(regs + PT_REGS["cs"], 8) or b"", "little") & CPL == CPL:
+                return int.from_bytes(self.read(regs + place, 8) or b"", "little")
+        return 0
+
     def address_space(self) -> int:
         """The physical address of the page tables of the program that runs."""
-        return self._fetch(_CR3) & ADDRESS
+        return self._cr3.value & ADDRESS
 
-    def translate(self, address: int) -> int:
+    def translate(self, address: int, tables: int | None = None) -> int:
         """The direct mapping at once, everything else by the walk of four levels (SDM volume 3, 4.5)."""
         ram = self.ram
         if DIRECT <= address < DIRECT + ram.size:
             return address - DIRECT
-        table = self.address_space()
+        table = self._cr3.value & ADDRESS if tables is None else tables
         shift = 39
         while True:
             offset = table + (address >> shift & 511) * 8

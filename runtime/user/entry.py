@@ -10,6 +10,7 @@ from pyprobe.runtime.machine.memory import MemoryFault, OutOfMemory
 from pyprobe.runtime.user.abi import ABIS
 from pyprobe.runtime.user.errors import Block, Errno, TaskGone
 from pyprobe.runtime.user.seccomp import decide
+from pyprobe.runtime.user.signals import has_deliverable
 from pyprobe.runtime.user.task import Parked
 from pyprobe.runtime.user.words import U32, U64
 
@@ -75,7 +76,11 @@ class Entry:
         except MemoryFault:
             result = -EFAULT
         except Block as block:
-            task.parked = Parked(syscall, tuple(arguments), block)
+            parked = Parked(syscall, tuple(arguments), block)
+            if block.interruptible and has_deliverable(task):  # a signal it has sent itself, or a probe has
+                task.interrupted = parked
+            else:
+                task.parked = parked
             return None
         except OutOfMemory:
             self._k.out_of_memory(task)

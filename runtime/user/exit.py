@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import MemoryFault
+from pyprobe.runtime.user import jobcontrol
 from pyprobe.runtime.user.errors import TaskGone
 from pyprobe.runtime.user.functions import kernel_function
 from pyprobe.runtime.user.signals import (
@@ -87,6 +88,7 @@ def end_process(k: Kernel, process: Process, task: Task, status: int) -> None:
     process.fs.release()
     k.release_vfork(process)
     k.leave_space(process)
+    jobcontrol.leave(k, process)
     for child in list(process.children.values()):
         reparent(k, child)
     process.children.clear()

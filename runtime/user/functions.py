@@ -9,13 +9,13 @@ unattached function costs nothing.
 from __future__ import annotations
 
 import re
-import weakref
 from collections.abc import Callable, Iterator
 from errno import EFAULT
 from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyprobe.runtime.user.errors import Block, Errno
+from pyprobe.runtime.user.objects import KernelObjects
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
@@ -29,10 +29,7 @@ MAX_ERRNO = 4095  # include/linux/err.h
 
 # Where made-up addresses lie; Documentation/arch/x86/x86_64/mm.rst and Documentation/arch/arm64/memory.rst give the ranges.
 TEXT_BASE = {"x86_64": 0xFFFF_FFFF_8100_0000, "arm64": 0xFFFF_8000_0801_0000}
-OBJECT_BASE = {"x86_64": 0xFFFF_8880_0010_0000, "arm64": 0xFFFF_0000_0010_0000}
 FUNCTION_SIZE = 0x100  # every function's made-up length; also the distance between two
-STACK_ADDRESS = {"x86_64": 0xFFFF_C900_0000_7D80, "arm64": 0xFFFF_8000_0800_7D80}  # of what is shown as lying on a kernel stack
-OBJECT_SIZE = 0x1000  # distance between two made-up kernel objects, above any struct's size
 
 # What lies below a system call's function on the kernel stack, innermost first, with offsets as a stock kernel shows them.
 ENTRY_FRAMES = {
@@ -86,6 +83,11 @@ def parse_prototype(prototype: str) -> tuple[str, str, tuple[tuple[str, str], ..
     return whole["name"], whole["type"].strip(), tuple(parameters)
 
 
+def pointed_to(ctype: str) -> str:
+    """What a pointer leads to: `const struct path *` gives `struct path`."""
+    return ctype.replace("const ", "").rstrip(" *")
+
+
 class KernelFunction:
     """One function that kprobe and kretprobe can attach to.
 
@@ -96,12 +98,14 @@ class KernelFunction:
 
     __slots__ = (
         "address", "args", "args_at_exit", "body", "entries", "exits", "name", "override", "parameters", "prototype", "result",
-        "retval",
+        "result_struct", "retval", "structs",
     )  # fmt: skip
 
     def __init__(self, prototype: str, body: Callable[..., Any]) -> None:
         self.prototype = prototype
         self.name, self.result, self.parameters = parse_prototype(prototype)
+        self.structs = tuple(pointed_to(ctype) for ctype, _ in self.parameters)
+        self.result_struct = pointed_to(self.result)
         self.body = body
         self.address = 0
         self.entries: tuple[Callback, ...] = ()
@@ -119,9 +123,9 @@ class KernelFunctions:
         self._k = kernel
         self.arch = arch
         self.tracing_stack = False
-        self._objects: dict[int, tuple[int, object]] = {}  # id -> (address, what tells that the id is still the object's)
-        self._at: dict[int, Callable[[], object]] = {}  # address -> what gives the object, None when it is gone
-        self._next_object = OBJECT_BASE[arch]
+        self.objects = KernelObjects(kernel, arch)
+        self.object_address = self.objects.address
+        self.object_at = self.objects.at
         self._all: dict[str, KernelFunction] = {}
         for name, (prototype, body) in _BODIES.items():
             self._all[name] = KernelFunction(prototype, body)
@@ -156,46 +160,12 @@ class KernelFunctions:
         index, offset = divmod(address - TEXT_BASE[self.arch], FUNCTION_SIZE)
         return (self._names[index], offset) if 0 <= index < len(self._names) else None
 
-    def object_address(self, thing: object) -> int:
-        """The made-up address of one of our kernel objects; ints pass through (as 64-bit words), None is 0."""
-        if thing is None:
-            return 0
-        if isinstance(thing, int):
-            return thing & U64
-        known = self._objects.get(id(thing))
-        return known[0] if known is not None else self._new_object(thing)
-
-    def _new_object(self, thing: object) -> int:
-        """Give an object its address, which no other object gets even when this one is gone."""
-        key = id(thing)
-        if isinstance(thing, (bytes, tuple, list)):
-            return STACK_ADDRESS[self.arch]  # what Linux has on the kernel stack, or in memory that lives as long as the call
-        address, self._next_object = self._next_object, self._next_object + OBJECT_SIZE
-
-        def forget(_: object) -> None:
-            self._objects.pop(key, None)
-            self._at.pop(address, None)
-
-        keeper: object
-        try:
-            keeper = self._at[address] = weakref.ref(thing, forget)
-        except TypeError:
-            keeper = thing
-            self._at[address] = lambda: thing
-        self._objects[key] = (address, keeper)
-        return address
-
     def task_at(self, address: int) -> Task | None:
         """The task that has a made-up address."""
         from pyprobe.runtime.user.task import Task
 
         found = self.object_at(address)
         return found if isinstance(found, Task) else None
-
-    def object_at(self, address: int) -> object:
-        """The kernel object that has a made-up address; None if there is none (any more)."""
-        found = self._at.get(address)
-        return found() if found is not None else None
 
     def attach(
         self, name: str, on_entry: Callback | None = None, on_exit: Callback | None = None, *, arguments: bool = False
@@ -253,7 +223,7 @@ class KernelFunctions:
             if task is not None and task.suspended and task.suspended[-1] == name:
                 task.suspended.pop()
             elif function.entries:
-                function.args = tuple(self.object_address(a) for a in arguments[:shown])
+                function.args = tuple(map(self.object_address, arguments[:shown], function.structs))
                 if task is not None:
                     task.kernel_stack.append(name)
                 try:
@@ -300,7 +270,7 @@ class KernelFunctions:
     def _leave(self, function: KernelFunction, arguments: tuple[object, ...], result: object) -> None:
         if function.exits:
             if function.args_at_exit:
-                function.args = tuple(self.object_address(a) for a in arguments[: len(function.parameters)])
-            function.retval = self.object_address(result)
+                function.args = tuple(map(self.object_address, arguments[: len(function.parameters)], function.structs))
+            function.retval = self.object_address(result, function.result_struct)
             for callback in function.exits:
                 callback()

@@ -182,6 +182,8 @@ class Kernel(KernelCalls):
         process.threads[pid] = task
         self.processes[pid] = process
         self.tasks[pid] = task
+        if self.first is None and self.vfs.devices.terminal is not None:
+            self.vfs.devices.terminal.opened(self, task)
         self.first = self.first or process
         self.current = task
         try:
@@ -236,6 +238,9 @@ class Kernel(KernelCalls):
                 self._turn(self.scheduler.next())
         except StopRun:
             pass
+        finally:
+            if self.vfs.devices.terminal is not None:
+                self.vfs.devices.terminal.restore()
         return shell_status(first.exit_status) if first.exit_status is not None else 0
 
     def stop(self) -> None:

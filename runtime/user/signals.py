@@ -267,6 +267,10 @@ def get_signal(k: Kernel, ksig: list[tuple[SigInfo, SigAction]]) -> int:
             ksig.append((info, action))
             return 1
         if sig in STOPS_BY_DEFAULT:
+            from pyprobe.runtime.user.jobcontrol import is_orphaned  # here, because that module needs this one
+
+            if sig != Sig.STOP and is_orphaned(k, process.pgid):
+                continue
             k.stop_process(process, sig)
             return 0
         k.note_death(task, info)

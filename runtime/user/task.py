@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.user.errors import Block
+from pyprobe.runtime.user.pt_regs import SavedRegisters
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.engine import Context, Engine
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.syscall_table import Syscall
     from pyprobe.runtime.user.timers import GuestTimer
     from pyprobe.runtime.user.vfs.table import FileTable, FsContext
+    from pyprobe.runtime.user.vfs.tty import Terminal
 
 COMM_LENGTH = 15  # TASK_COMM_LEN without the terminator
 INFINITY = (1 << 64) - 1  # RLIM_INFINITY
@@ -120,7 +122,7 @@ class Process:
         self.posix_timers: dict[int, GuestTimer] = {}
         self.nice = 0
         self.personality: int = 0
-        self.ctty: object = None  # controlling terminal
+        self.ctty: Terminal | None = None  # controlling terminal
 
     @property
     def ppid(self) -> int:
@@ -148,9 +150,33 @@ class Task:
     """
 
     __slots__ = (
-        "__weakref__", "altstack", "blocked", "clear_child_tid", "comm", "context", "cpu_time", "cred", "dead", "fault_address",
-        "interrupted", "kernel_stack", "parked", "pending", "process", "registers", "restart", "result", "robust_list", "saved_mask",
-        "seccomp", "signal_frames", "suspended", "syscall", "syscall_arguments", "tid", "wake_signal",
+        "__weakref__",
+        "_registers",
+        "altstack",
+        "blocked",
+        "clear_child_tid",
+        "comm",
+        "context",
+        "cpu_time",
+        "cred",
+        "dead",
+        "fault_address",
+        "interrupted",
+        "kernel_stack",
+        "parked",
+        "pending",
+        "process",
+        "restart",
+        "result",
+        "robust_list",
+        "saved_mask",
+        "seccomp",
+        "signal_frames",
+        "suspended",
+        "syscall",
+        "syscall_arguments",
+        "tid",
+        "wake_signal",
     )  # fmt: skip
 
     def __init__(self, tid: int, process: Process, context: Context, cred: Credentials) -> None:
@@ -167,7 +193,7 @@ class Task:
         self.syscall_arguments: tuple[int, ...] = ()
         self.suspended: list[str] = []
         self.kernel_stack: list[str] = []
-        self.registers = object()  # stands for the struct pt_regs on its kernel stack
+        self._registers: SavedRegisters | None = None
         self.blocked = 0  # signal mask, bit n-1 for signal n
         self.saved_mask: int | None = None  # the mask to return to after sigsuspend and its like
         self.pending: deque[SigInfo] = deque()
@@ -203,6 +229,13 @@ class Task:
         """The name of the process's first thread, or of this one once that has ended."""
         leader = self.process.leader
         return leader.comm if leader is not None else self.comm
+
+    @property
+    def registers(self) -> SavedRegisters:
+        """The struct pt_regs on its kernel stack."""
+        if self._registers is None:
+            self._registers = SavedRegisters(self)
+        return self._registers
 
     # ids at hand, for builtins and handlers
     @property

@@ -17,9 +17,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyprobe.runtime.system.metadata import attachable, btf, events, kallsyms, memory
+from pyprobe.runtime.system.metadata import attachable, btf, events, kallsyms, memory, tracepoints
 from pyprobe.runtime.system.metadata.events import Event, EventField
 from pyprobe.runtime.system.metadata.symbols import Symbols
+from pyprobe.runtime.system.metadata.tracepoints import Branch, Place
 from pyprobe.runtime.system.metadata.types import KernelTypes
 
 if TYPE_CHECKING:
@@ -96,6 +97,16 @@ class Facts:
         return [json.dumps(events.read(self.memory, self.symbols, self.types), separators=(",", ":")).encode()]
 
     @cached_property
+    def tracepoints(self) -> dict[str, Place]:
+        """Where the tracepoints are, by name, sorted."""
+        (text,) = self._part("tracepoints", self._find_tracepoints)
+        rows = [Place(*place, tuple(Branch(*one) for one in found)) for *place, found in json.loads(text)]
+        return {place.name: place for place in rows}
+
+    def _find_tracepoints(self) -> list[bytes]:
+        return [json.dumps(tracepoints.read(self.memory, self.symbols, self.types), separators=(",", ":")).encode()]
+
+    @cached_property
     def raw_tracepoints(self) -> dict[str, int]:
         """The raw tracepoints by name, sorted, with the numbers of their function types."""
         return events.raw_tracepoints(self.btf)
@@ -127,7 +138,7 @@ class Facts:
 
     def prepare(self) -> None:
         """Make every part that is not kept yet. Raises KernelError when the kernel lacks what one needs."""
-        for part in ("symbols", "btf", "events", "_attachable"):
+        for part in ("symbols", "btf", "events", "tracepoints", "_attachable"):
             getattr(self, part)
 
     def _part(self, name: str, make: Callable[[], list[bytes]]) -> list[bytes]:

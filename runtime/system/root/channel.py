@@ -9,11 +9,12 @@ init looks at its pages and tries again.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum, IntEnum
 from typing import Final, Protocol
 
 from pyprobe.runtime.system.root.command import Command
+from pyprobe.runtime.system.root.tree import Node, resolve
 
 PROTOCOL: Final = 1
 #: The number in the arm64 instruction.
@@ -88,7 +89,7 @@ class Channel:
 
     space: the address space that may use it, None until HELLO. It belongs to the machine's snapshot; all else here starts anew with a
     restored one.
-    command: what to run; needed only after READY. servers: of the root and of the streams, in that order.
+    command: what to run; needed only after READY. root: what it sees as `/`. servers: of the root and of the streams, in that order.
     output: called with 1 or 2 and what was written to standard output or error; raises OSError when nobody listens any more.
     status: exit status as wait(2) has it, once the command ended. failure: (errno, what failed, whether it was the command that could not
     be started).
@@ -97,6 +98,7 @@ class Channel:
     def __init__(self, space: int | None = None) -> None:
         self.space = space
         self.command: Command | None = None
+        self.root: Node | None = None
         self.servers: tuple[RequestServer, ...] = ()
         self.output: Callable[[int, bytes], object] = lambda stream, data: None
         self.status: int | None = None
@@ -125,6 +127,10 @@ class Channel:
         result, event = handler(caller, *arguments)
         caller.set_result(result)
         return event
+
+    def node(self, names: Iterable[bytes]) -> Node | None:
+        """The file of the root at a path without links."""
+        return resolve(self.root, names) if self.root is not None else None
 
     def _command(self, caller: Caller, address: int, size: int, room: int, last: int) -> tuple[int, Event]:
         """Without room: the command's size. With it: the command."""

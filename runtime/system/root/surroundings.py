@@ -13,9 +13,8 @@ from pyprobe.runtime.system.root import streams
 from pyprobe.runtime.system.root.channel import Channel
 from pyprobe.runtime.system.root.command import SEED_SIZE, Command
 from pyprobe.runtime.system.root.fuse import Server
-from pyprobe.runtime.system.root.tree import Content, HostTree, Node, memory_tree
+from pyprobe.runtime.system.root.tree import Content, HostTree, Node, memory_tree, resolve
 from pyprobe.runtime.user import workload
-from pyprobe.runtime.user.errors import Errno
 
 if TYPE_CHECKING:
     from pyprobe.runtime.session import Settings
@@ -51,12 +50,7 @@ def root_directory(arch: str, wanted: str | None, kernels_own: Path | None) -> s
 
 def has_directory(root: Node, path: bytes) -> bool:
     """Whether a path, whose links the host has resolved, leads to a directory in a tree."""
-    node: Node | None = root
-    try:
-        for name in filter(None, path.split(b"/")):
-            node = node.lookup(name) if node is not None else None
-    except Errno:
-        return False
+    node = resolve(root, filter(None, path.split(b"/")))
     return node is not None and stat.S_ISDIR(node.status.mode)
 
 
@@ -108,5 +102,6 @@ def furnish(channel: Channel, settings: Settings, arch: str, kernels_own: Path |
         cwd = settings.cwd if settings.root is None and has_directory(root, settings.cwd) else b"/"
         channel.command = Command(settings.command, settings.environ, cwd, stdin=stdin, seed=seed)
     channel.command.pack()
+    channel.root = root
     channel.servers = (Server(root), streams.StreamServer(streams.descriptor(0, stopped)))
     channel.output = write_out

@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Final, NamedTuple, Protocol
 
 from pyprobe.runtime.user.errors import Errno
@@ -62,6 +62,17 @@ class Node(Protocol):
 
     def read(self, offset: int, size: int) -> bytes:
         """Content of a regular file: less than `size` bytes only at its end."""
+
+
+def resolve(root: Node, names: Iterable[bytes]) -> Node | None:
+    """The file at a path in which there are no links and no `..`, below `root`; None when there is none."""
+    node: Node | None = root
+    try:
+        for name in names:
+            node = node.lookup(name) if node is not None else None
+    except Errno:
+        return None
+    return node
 
 
 class HostTree:

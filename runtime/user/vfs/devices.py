@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING, Final
 
 from pyprobe.runtime.user.errors import Errno
-from pyprobe.runtime.user.vfs.abi import S_IFCHR, SEEK_CUR, SEEK_SET, makedev
+from pyprobe.runtime.user.vfs.abi import S_IFCHR, SEEK_CUR, SEEK_SET, major, makedev, minor
 from pyprobe.runtime.user.vfs.content import Views
 from pyprobe.runtime.user.vfs.inode import Dentry
 from pyprobe.runtime.user.vfs.openfile import OpenFile, Position
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from pyprobe.runtime.machine.physical import Backing
     from pyprobe.runtime.user.kernel import Kernel
     from pyprobe.runtime.user.task import Task
+    from pyprobe.runtime.user.vfs.pty import Pty
+    from pyprobe.runtime.user.vfs.stdio import HostTerminal
+    from pyprobe.runtime.user.vfs.tty import Terminal
 
 
 _ADDRESS_SPACE: Final = 1 << 47  # longer than any mapping; pages come when they are touched
@@ -83,15 +86,20 @@ _CLASSES: Final = {makedev(*numbers): device for _, _, numbers, device in DEVICE
 TTY: Final = makedev(5, 0)
 CONSOLE: Final = makedev(5, 1)
 TERMINAL: Final = makedev(136, 0)
+PTMX: Final = makedev(5, 2)
 
 LINKS: Final = ((b"fd", b"/proc/self/fd"), (b"stdin", b"/proc/self/fd/0"), (b"stdout", b"/proc/self/fd/1"), (b"stderr", b"/proc/self/fd/2"))
 
 
 class Devices:
-    """What stands behind device numbers; `terminal` is the standard stream that is a terminal, if any."""
+    """What stands behind device numbers.
+
+    terminal: the terminal that the run stands on, if a standard stream is one; ptys: the pseudoterminals by their numbers.
+    """
 
     def __init__(self) -> None:
-        self.terminal: OpenFile | None = None
+        self.terminal: HostTerminal | None = None
+        self.ptys: dict[int, Pty] = {}
 
     def open(self, k: Kernel, t: Task, dentry: Dentry, flags: int, rdev: int) -> OpenFile:
         """Open a character device.
@@ -102,12 +110,21 @@ class Devices:
         device = _CLASSES.get(rdev)
         if device is not None:
             return device(dentry, flags)
-        if rdev in (TTY, CONSOLE, TERMINAL):
-            from pyprobe.runtime.user.vfs.stdio import HostStream
+        if rdev == PTMX:
+            from pyprobe.runtime.user.vfs.pty import open_master
 
-            if isinstance(self.terminal, HostStream):
-                return HostStream(dentry, flags, self.terminal.descriptor)
-        raise Errno(errno.ENXIO)
+            return open_master(k, t, dentry, flags, k.vfs.pts, k.vfs.devfs)
+        terminal = self._terminal(t, rdev)
+        if terminal is None:
+            raise Errno(errno.ENXIO)
+        return terminal.open(k, t, dentry, flags)
+
+    def _terminal(self, t: Task, rdev: int) -> Terminal | None:
+        if rdev == TTY:
+            return t.process.ctty
+        if major(rdev) == major(TERMINAL) and minor(rdev) in self.ptys:
+            return self.ptys[minor(rdev)]
+        return self.terminal if rdev in (CONSOLE, TERMINAL) else None
 
 
 def populate(dentry: Dentry, fs: TreeFileSystem, now: int) -> None:
@@ -122,11 +139,13 @@ def populate(dentry: Dentry, fs: TreeFileSystem, now: int) -> None:
     for name, mode, numbers, _ in DEVICES:
         add(dentry, name, Special(fs, fs.number(), S_IFCHR | mode, now, rdev=makedev(*numbers)))
     add(dentry, b"tty", Special(fs, fs.number(), S_IFCHR | 0o666, now, rdev=TTY))
+    add(dentry, b"ptmx", Special(fs, fs.number(), S_IFCHR | 0o666, now, rdev=PTMX))
     add(dentry, b"console", Special(fs, fs.number(), S_IFCHR | 0o600, now, rdev=CONSOLE))
     for name, target in LINKS:
         add(dentry, name, Symlink(fs, fs.number(), target, now))
     add(dentry, b"shm", Directory(fs, fs.number(), 0o1777, now))
-    add(dentry, b"pts", Directory(fs, fs.number(), 0o755, now))
+    pts = add(dentry, b"pts", Directory(fs, fs.number(), 0o755, now))
+    add(pts, b"ptmx", Special(fs, fs.number(), S_IFCHR, now, rdev=PTMX))
 
 
 def terminal_name(pts: Dentry, fs: TreeFileSystem, now: int) -> Dentry:

@@ -60,7 +60,7 @@ class FileSystem:
 class Inode:
     """One file. Times are nanoseconds since 1970; `users` counts the open files that hold it."""
 
-    __slots__ = ("atime", "btime", "ctime", "fs", "gid", "ino", "mode", "mtime", "nlink", "rdev", "uid", "users")
+    __slots__ = ("__weakref__", "atime", "btime", "ctime", "fs", "gid", "ino", "mode", "mtime", "nlink", "rdev", "uid", "users")
 
     #: Entries are made anew at each look (procfs): no dentry is kept.
     volatile = False
@@ -162,7 +162,7 @@ class Inode:
 class Dentry:
     """One name in a directory; `inode` None: it leads nowhere. Only whiteouts are kept without an inode."""
 
-    __slots__ = ("charged", "children", "inode", "mounted", "name", "parent", "removed")
+    __slots__ = ("__weakref__", "charged", "children", "inode", "mounted", "name", "parent", "removed")
 
     def __init__(self, parent: Dentry | None, name: bytes, inode: Inode | None) -> None:
         self.parent = self if parent is None else parent

@@ -90,15 +90,15 @@ class Chunk:
 
 
 class Queue:
-    """Data that waits for a receiver. The two counts only grow; see `OpenFile.edges`."""
+    """Data that waits for a receiver. The two counts only grow, see `OpenFile.edges`; `total`: bytes that have ever come."""
 
-    __slots__ = ("arrived", "chunks", "drained", "size")
+    __slots__ = ("arrived", "chunks", "drained", "size", "total")
 
     CHUNK_COST = 256  # what a chunk takes of the limit besides its bytes, so that empty packets do too
 
     def __init__(self) -> None:
         self.chunks: deque[Chunk] = deque()
-        self.size = 0
+        self.size = self.total = 0
         self.arrived = 0
         self.drained = 0
 
@@ -111,6 +111,7 @@ class Queue:
         """Append."""
         self.chunks.append(chunk)
         self.size += len(chunk.data)
+        self.total += len(chunk.data)
         self.arrived += 1
 
     def take_stream(self, count: int, *, peek: bool) -> tuple[bytes, Chunk | None]:

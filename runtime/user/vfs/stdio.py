@@ -11,11 +11,12 @@ import fcntl
 import os
 import select
 import stat
-import struct
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from pyprobe.runtime.user.errors import Block, Errno
+from pyprobe.runtime.user.signals import Sig
 from pyprobe.runtime.user.vfs.abi import (
     O_ACCMODE,
     O_APPEND,
@@ -35,34 +36,67 @@ from pyprobe.runtime.user.vfs.content import Views
 from pyprobe.runtime.user.vfs.inode import Dentry, FileSystem, Inode
 from pyprobe.runtime.user.vfs.openfile import OpenFile, Position
 from pyprobe.runtime.user.vfs.pipe import PipeFile, broken_pipe, pipe_dentry
+from pyprobe.runtime.user.vfs.termios import FIONREAD, GETTERS, TCGETS, TCGETS2, TCSETSF, TCSETSF2, TCSETSW, TCSETSW2, TIOCGWINSZ
+from pyprobe.runtime.user.vfs.tty import Terminal
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
     from pyprobe.runtime.user.task import Task
     from pyprobe.runtime.user.vfs.stat import Stat
 
-TCGETS: Final = 0x5401
-TCSETS: Final = (0x5402, 0x5403, 0x5404)
-TIOCGPGRP: Final = 0x540F
-TIOCSPGRP: Final = 0x5410
-TIOCGWINSZ: Final = 0x5413
-TIOCSWINSZ: Final = 0x5414
-FIONREAD: Final = 0x541B
-TIOCGSID: Final = 0x5429
-_TERMIOS_SIZE: Final = 36  # struct termios of the kernel: four words, c_line, c_cc[19]
-
 NULL_DEVICE: Final = makedev(1, 3)
+
+
+class HostTerminal(Terminal):
+    """The terminal that the run was started on. What the guest sets is set there too, until `restore`.
+
+    descriptor: of the host.
+    """
+
+    number = makedev(136, 0)
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self.descriptor = descriptor
+        self._before: bytes | None = None
+
+    def open(self, k: Kernel, t: Task, dentry: Dentry, flags: int) -> OpenFile:
+        return HostStream(dentry, flags, self.descriptor, self)
+
+    def settings(self, size: int) -> bytes:
+        return fcntl.ioctl(self.descriptor, TCGETS if size == GETTERS[TCGETS] else TCGETS2, bytes(size))
+
+    def set_settings(self, raw: bytes, *, flush: bool) -> None:
+        if self._before is None:
+            self._before = self.settings(GETTERS[TCGETS2])
+        self._set((TCSETSF if flush else TCSETSW) if len(raw) == GETTERS[TCGETS] else (TCSETSF2 if flush else TCSETSW2), raw)
+
+    def _set(self, request: int, raw: bytes) -> None:
+        with suppress(OSError):  # no longer a terminal, or not ours to set: it keeps what it has
+            if os.tcgetpgrp(self.descriptor) == os.getpgrp():
+                fcntl.ioctl(self.descriptor, request, raw)
+
+    def restore(self) -> None:
+        """Give the terminal the settings back that it had before the guest changed them."""
+        if self._before is not None:
+            self._set(TCSETSW2, self._before)
+            self._before = None
+
+    def window(self) -> bytes:
+        return fcntl.ioctl(self.descriptor, TIOCGWINSZ, bytes(8))
+
+    def typed(self) -> int:
+        return int.from_bytes(fcntl.ioctl(self.descriptor, FIONREAD, bytes(4)), "little")
 
 
 class HostStream(OpenFile):
     """A host descriptor that the run was started with. It is never closed here."""
 
-    def __init__(self, dentry: Dentry, flags: int, descriptor: int) -> None:
+    def __init__(self, dentry: Dentry, flags: int, descriptor: int, terminal: HostTerminal | None = None) -> None:
         super().__init__(dentry, flags)
         self.descriptor = descriptor
         self.regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        self.terminal = os.isatty(descriptor)
-        self._termios: bytes | None = None
+        self.terminal = terminal
         self.host = ((descriptor, POLLIN if self.readable else POLLOUT),)
         self.pollable = not self.regular
 
@@ -77,6 +111,8 @@ class HostStream(OpenFile):
     def read(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
         if not views:
             return 0
+        if self.terminal is not None:
+            self.terminal.check(k, t, Sig.TTIN)
         if not self._ready(POLLIN):
             self.wait_flags()
             raise Block(lambda: False, host=((self.descriptor, POLLIN),), why="input from outside")
@@ -124,27 +160,11 @@ class HostStream(OpenFile):
 
     def ioctl(self, k: Kernel, t: Task, request: int, argument: int) -> int:
         if request == FIONREAD and not self.regular:
-            count = fcntl.ioctl(self.descriptor, FIONREAD, bytes(4))
-            t.space.write(argument, count)
+            t.space.write(argument, fcntl.ioctl(self.descriptor, FIONREAD, bytes(4)))
             return 0
-        if not self.terminal:
+        if self.terminal is None:
             raise Errno(errno.ENOTTY)
-        if request == TCGETS:
-            if self._termios is None:
-                self._termios = fcntl.ioctl(self.descriptor, TCGETS, bytes(_TERMIOS_SIZE))
-            t.space.write(argument, self._termios)
-        elif request in TCSETS:
-            # The guest sees its own settings; the terminal outside keeps those it had.
-            self._termios = t.space.read(argument, _TERMIOS_SIZE)
-        elif request == TIOCGWINSZ:
-            t.space.write(argument, fcntl.ioctl(self.descriptor, TIOCGWINSZ, bytes(8)))
-        elif request == TIOCGPGRP:
-            t.space.write(argument, struct.pack("<i", t.process.pgid))
-        elif request == TIOCGSID:
-            t.space.write(argument, struct.pack("<i", t.process.sid))
-        elif request not in (TIOCSPGRP, TIOCSWINSZ):
-            raise Errno(errno.ENOTTY)
-        return 0
+        return self.terminal.ioctl(k, t, request, argument)
 
 
 class StreamInode(Inode):
@@ -203,7 +223,9 @@ def open_stream(k: Kernel, stream: Stream, *, write: bool) -> OpenFile:
     mode, rdev, name = S_IFIFO | 0o600, 0, b""
     flags = fcntl.fcntl(stream, fcntl.F_GETFL) & (O_ACCMODE | O_APPEND)
     if os.isatty(stream):
-        return HostStream(k.vfs.terminal(), flags, stream)
+        if k.vfs.devices.terminal is None:
+            k.vfs.devices.terminal = HostTerminal(stream)
+        return HostStream(k.vfs.terminal(), flags, stream, k.vfs.devices.terminal)
     if stat.S_ISCHR(status.st_mode):
         mode, rdev, name = S_IFCHR | 0o666, NULL_DEVICE, b"/dev/null"
     elif stat.S_ISREG(status.st_mode):

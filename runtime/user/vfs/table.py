@@ -27,6 +27,11 @@ class FileTable:
     def __len__(self) -> int:
         return len(self._files)
 
+    @property
+    def lowest(self) -> int:
+        """No free descriptor lies below."""
+        return self._lowest
+
     def __iter__(self) -> Iterator[tuple[int, OpenFile]]:
         """(descriptor, file), by descriptor."""
         return iter(sorted(self._files.items()))

@@ -121,14 +121,17 @@ class Vfs:
         table = FileTable()
         for number, stream in enumerate(streams):
             file = open_stream(k, stream, write=number > 0)
-            if getattr(file, "terminal", False) and self.devices.terminal is None:
-                self.devices.terminal = file
             table.add(file, limit=3)
         return table
 
+    @property
+    def pts(self) -> Dentry:
+        """The directory of the pseudoterminals."""
+        return self.root.children[b"dev"].children[b"pts"]
+
     def terminal(self) -> Dentry:
         """The terminal that the run stands on, by its name in /dev/pts."""
-        return terminal_name(self.root.children[b"dev"].children[b"pts"], self.devfs, self.boot)
+        return terminal_name(self.pts, self.devfs, self.boot)
 
     def start(self, t: Task, descriptor: int, path: bytes) -> Dentry:
         """Where a path given with a directory descriptor begins.

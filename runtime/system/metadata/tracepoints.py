@@ -1,0 +1,108 @@
+"""Where the kernel's tracepoints are in its code, from its own tables.
+
+A tracepoint is a `struct tracepoint` (include/linux/tracepoint-defs.h). Code passes it by a static branch, a no-op that is a jump while
+somebody is attached; the jump table (include/linux/jump_label.h) has the places of all branches, each with the address of its key. Kernels
+without symbols for data have no names for the structs, so they are found from what is in every one: the address of its iterator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from pyprobe.runtime.system.metadata.memory import KernelMemory, Segment
+from pyprobe.runtime.system.metadata.scan import data, pointers
+from pyprobe.runtime.system.metadata.symbols import Symbols
+from pyprobe.runtime.system.metadata.types import KernelTypes
+
+ITERATOR_PREFIX = "__traceiter_"  # of the functions that call who is attached to a tracepoint
+_KEY = 0xFFFF_FFFF_FFFF_FFFC  # the low bits of a key in the jump table are flags
+_TABLE = "__start___jump_table", "__stop___jump_table"
+
+
+class Branch(NamedTuple):
+    """A static branch: the address of its no-op, and where the jump in its place goes."""
+
+    code: int
+    target: int
+
+
+class Place(NamedTuple):
+    """A tracepoint. address: of its `struct tracepoint`; iterator: of the function that calls who is attached; register: of the function
+    that the kernel calls before the first one is, 0 without one."""
+
+    name: str
+    address: int
+    iterator: int
+    register: int
+    branches: tuple[Branch, ...]
+
+
+def read(memory: KernelMemory, symbols: Symbols, types: KernelTypes) -> list[Place]:
+    """All tracepoints, sorted by name. Empty when the kernel has none (CONFIG_TRACEPOINTS)."""
+    try:
+        iterator, key = types.offset("tracepoint", "iterator"), types.offset("tracepoint", "key")
+    except KeyError:
+        return []
+    names = {a: name.removeprefix(ITERATOR_PREFIX) for name, a in symbols.functions.items() if name.startswith(ITERATOR_PREFIX)}
+    found = {}
+    for place in pointers(memory, symbols, set(names)):
+        name = names[memory.u64(place)]
+        try:
+            if memory.cstring(memory.u64(place - iterator)) == name:
+                found[name] = place - iterator
+        except LookupError:  # an iterator's address in something else
+            continue
+    all_branches = branches(memory, symbols, {start + key for start in found.values()})
+    return [
+        Place(name, start, memory.u64(start + iterator), _register(memory, types, start), all_branches.get(start + key, ()))
+        for name, start in sorted(found.items())
+    ]
+
+
+def _register(memory: KernelMemory, types: KernelTypes, tracepoint: int) -> int:
+    """Since Linux 6.14 the function stands in a struct of its own."""
+    try:
+        return memory.u64(tracepoint + types.offset("tracepoint", "regfunc"))
+    except KeyError:
+        extension = memory.u64(tracepoint + types.offset("tracepoint", "ext"))
+        return memory.u64(extension + types.offset("tracepoint_ext", "regfunc")) if extension else 0
+
+
+def branches(memory: KernelMemory, symbols: Symbols, keys: set[int]) -> dict[int, tuple[Branch, ...]]:
+    """The static branches that these keys (addresses of a `struct static_key`) switch, by key."""
+    found: dict[int, list[Branch]] = {key: [] for key in keys}
+    for key, branch in _entries(memory, symbols, keys):
+        found[key].append(branch)
+    return {key: tuple(sorted(of)) for key, of in found.items() if of}
+
+
+def _entries(memory: KernelMemory, symbols: Symbols, keys: set[int]) -> Iterator[tuple[int, Branch]]:
+    """The entries of the jump table with one of these keys: distances from themselves to code, target (32 bits each) and key."""
+    low, high = min(keys, default=0), max(keys, default=0)
+    ranges = symbols.text
+    for segment in _table(memory, symbols):
+        words = memory.words(segment)
+        at = segment.start
+        for i, word in enumerate(words):
+            key = at + word & _KEY
+            if low <= key <= high and key in keys and i:
+                places = words[i - 1]
+                code, target = at - 8 + _signed(places), at - 4 + _signed(places >> 32)
+                if all(any(a <= place < b for a, b in ranges) for place in (code, target)):
+                    yield key, Branch(code, target)
+            at += 8
+
+
+def _table(memory: KernelMemory, symbols: Symbols) -> Iterator[Segment]:
+    """Where the jump table is, or everything that it may be in."""
+    start, stop = (symbols.address(name) for name in _TABLE)
+    for segment in data(memory, symbols):
+        if start is None or stop is None:
+            yield segment
+        elif segment.start <= start < segment.end:
+            yield Segment(start, segment.buffer, segment.offset + start - segment.start, stop - start)
+
+
+def _signed(value: int) -> int:
+    return ((value & 0xFFFF_FFFF) ^ 0x8000_0000) - 0x8000_0000

@@ -1,0 +1,392 @@
+"""The programs of a booted kernel as probes see them: address spaces, what files they map, and points that belong to one of them.
+
+Where mappings appear and go is learnt where the kernel's own uprobes learn it (kernel/events/uprobes.c): a point of ours at each of the
+functions that it calls for them. Like these, probes in a file are planted in whatever maps it privately and may execute it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pyprobe.runtime.machine.memory import MemoryFault, Points, R, Vma, W, X
+from pyprobe.runtime.probes.user import ARGUMENTS
+from pyprobe.runtime.system import maple
+from pyprobe.runtime.system.ram import PAGE
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.machine.bound import Bound
+    from pyprobe.runtime.system.description import SystemDescription
+    from pyprobe.runtime.system.machine import SystemMachine
+    from pyprobe.runtime.system.root.tree import Node
+    from pyprobe.runtime.system.tasks import SystemTask
+
+Callback = Callable[[], object]
+
+VM_READ, VM_WRITE, VM_EXEC, VM_SHARED, VM_MAYEXEC, VM_MAYSHARE, VM_GROWSDOWN = 1, 2, 4, 8, 0x40, 0x80, 0x100  # include/linux/mm.h
+VM_HUGETLB = 0x400000
+_PROBED = VM_HUGETLB | VM_MAYEXEC | VM_MAYSHARE | VM_WRITE  # of these only VM_MAYEXEC: valid_vma in kernel/events/uprobes.c
+_PROTECTION = VM_READ | VM_WRITE | VM_EXEC
+assert (VM_READ, VM_WRITE, VM_EXEC) == (R, W, X)
+_LONGEST = 64  # components of a path
+THREAD_SIZE = 4 * PAGE  # with pages of 4 KB, on both architectures
+
+FUSE = b"fuse"  # the type of the file system that the host's files are on
+
+
+class Layout(NamedTuple):
+    """Offsets of members in bytes."""
+
+    vm_start: int
+    vm_end: int
+    vm_mm: int
+    vm_flags: int
+    vm_pgoff: int
+    vm_file: int
+    pgd: int
+    mm_mt: int
+    f_path: int
+    d_parent: int
+    d_name: int
+    d_inode: int
+    i_sb: int
+    s_type: int
+    mm: int
+    stack: int
+    pid: int
+    tgid: int
+    sas_ss_sp: int
+    sas_ss_size: int
+    sas_ss_flags: int
+
+    @classmethod
+    def of(cls, kernel: SystemDescription) -> Layout:
+        """Raises KeyError when the kernel's types lack a member."""
+        vma = ("vm_start", "vm_end", "vm_mm", "vm_flags", "vm_pgoff", "vm_file")
+        task = ("mm", "stack", "pid", "tgid", "sas_ss_sp", "sas_ss_size", "sas_ss_flags")
+        return cls(
+            *(kernel.offset("vm_area_struct", name) for name in vma),
+            kernel.offset("mm_struct", "pgd"),
+            kernel.offset("mm_struct", "mm_mt") + kernel.offset("maple_tree", "ma_root"),
+            kernel.offset("file", "f_path") + kernel.offset("path", "dentry"),
+            kernel.offset("dentry", "d_parent"),
+            kernel.offset("dentry", "d_name") + kernel.offset("qstr", "name"),
+            kernel.offset("dentry", "d_inode"),
+            kernel.offset("inode", "i_sb"),
+            kernel.offset("super_block", "s_type"),
+            *(kernel.offset("task_struct", name) for name in task),
+        )
+
+
+class TreeFile:
+    """A regular file of the guest's root (machine.physical.Backing, as far as symbols ask for it)."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.length = node.status.size
+
+    def read(self, offset: int, size: int) -> bytes:
+        return self._node.read(offset, size)
+
+
+class Space:
+    """The memory of one program (machine.memory.AddressSpace, as far as probes ask for it).
+
+    mm: the address of its mm_struct; tables: the physical address of its page tables. Nothing is brought in: what the kernel has not put
+    into memory, or has taken out of it, is not there.
+    """
+
+    def __init__(self, programs: Programs, mm: int, tables: int) -> None:
+        self.mm = mm
+        self.tables = tables
+        self.points = Points()
+        self._programs = programs
+
+    def read(self, address: int, n: int) -> bytes:
+        """Raises MemoryFault."""
+        data = self._programs.cpu.read(address, n, self.tables)
+        if data is None:
+            raise MemoryFault(address, R)
+        return data
+
+    def u64(self, address: int) -> int:
+        """Raises MemoryFault."""
+        return int.from_bytes(self.read(address, 8), "little")
+
+    def find(self, address: int) -> Vma | None:
+        """The mapping that an address lies in."""
+        return self._programs.mapping(self, address)
+
+
+class Registers:
+    """Of a program, while it runs or where the kernel has put them when it was entered."""
+
+    def __init__(self, programs: Programs, task: SystemTask) -> None:
+        self.arch = programs.cpu.arch
+        self._programs = programs
+        self._task = task
+
+    def get(self, name: str) -> int:
+        """By any of its names; 0 where it cannot be told."""
+        cpu = self._programs.cpu
+        if cpu.user_mode:
+            return cpu.get(name)
+        return self._programs.saved(self._task, name)
+
+
+class Process(NamedTuple):
+    """What a task executes: the program's registers and memory."""
+
+    engine: Registers
+    space: Space
+
+
+class Engine:
+    """The processor, for probes in programs: its points belong to address spaces."""
+
+    def __init__(self, machine: SystemMachine) -> None:
+        self._cpu = cpu = machine.processor
+        self.arch = cpu.arch
+        self.state = cpu.state
+        self._tables = cpu.address_space
+        self._at: tuple[dict[int, dict[int, Callback]], dict[int, dict[int, Callback]]] = ({}, {})  # by address, by page tables
+
+    def get(self, name: str) -> int:
+        """A register. Raises KeyError for an unknown name."""
+        return self._cpu.get(name)
+
+    def register(self, name: str) -> Bound:
+        """A register as source for a handler. Raises KeyError for an unknown name."""
+        return self._cpu.register(name)
+
+    def plant(self, space: Space, address: int, callback: Callback, *, exact: bool = False) -> None:
+        """Call `callback` when a program is about to execute the instruction at an address; see `Processor.plant`."""
+        (space.points.exact if exact else space.points.blocks)[address] = callback
+        self._plant(space.tables, address, callback, exact)
+
+    def _plant(self, tables: int, address: int, callback: Callback, exact: bool) -> None:
+        spaces = self._at[exact].get(address)
+        if spaces is None:
+            spaces = self._at[exact][address] = {}
+            self._cpu.plant(address, chooser(spaces, self._tables), exact=exact)
+        spaces[tables] = callback
+
+    def pull(self, space: Space, address: int) -> None:
+        """Undo `plant`; nothing happens where nothing is planted."""
+        for exact, points in enumerate((space.points.blocks, space.points.exact)):
+            if points.pop(address, None) is not None:
+                spaces = self._at[exact][address]
+                del spaces[space.tables]
+                if not spaces:
+                    del self._at[exact][address]
+                    self._cpu.pull(address, exact=bool(exact))
+
+    def inherit(self, parent: Space, child: Space) -> None:
+        """A forked program has its parent's points."""
+        child.points = parent.points.copy()
+        for exact, points in enumerate((child.points.blocks, child.points.exact)):
+            for address, callback in points.items():
+                self._plant(child.tables, address, callback, bool(exact))
+
+    def clear(self, space: Space) -> None:
+        """A program is gone."""
+        for address in (*space.points.blocks, *space.points.exact):
+            self.pull(space, address)
+
+
+def chooser(spaces: Mapping[int, Callback], tables: Callable[[], int]) -> Callback:
+    """What to call at an address that several programs may have code at."""
+
+    def choose() -> None:
+        callback = spaces.get(tables())
+        if callback is not None:
+            callback()
+
+    return choose
+
+
+class Lives:
+    """The events in tasks' lives that return probes and symbols follow (machine.interface.TracepointTable, as far as they ask for it)."""
+
+    class Fork:
+        """During a callback: the values of sched_process_fork."""
+
+        values: tuple[Any, ...] = (b"", 0, b"", 0)
+
+    NAMES = {"sched_process_fork": "uprobe_copy_process", "sched_process_exec": "uprobe_free_utask", "sched_process_exit": "uprobe_free_utask"}
+
+    def __init__(self) -> None:
+        self.sched_process_fork = Lives.Fork()
+        self.callbacks: dict[str, list[Callback]] = {"uprobe_copy_process": [], "uprobe_free_utask": []}
+
+    def attach(self, category: str, name: str, callback: Callback) -> None:
+        """Raises KeyError for other events."""
+        callbacks = self.callbacks[self.NAMES[name]]
+        if callback not in callbacks:
+            callbacks.append(callback)
+
+
+class Programs:
+    """All programs of one machine.
+
+    processes: ids of those that were born while somebody looked.
+    """
+
+    def __init__(self, machine: SystemMachine, kernel: SystemDescription) -> None:
+        self.machine = machine
+        self.kernel = kernel
+        self.cpu = machine.processor
+        self.engine = Engine(machine)
+        self.events = Lives()
+        self.processes: set[int] = set()
+        self._spaces: dict[int, Space] = {}  # by the address of the mm_struct
+        self._layout: Layout | None = None
+        self._watching = False
+
+    def watch(self) -> None:
+        """Follow the programs from now on. A kernel without uprobes has no functions to follow them by: nothing is seen then."""
+        if self._watching:
+            return
+        self._watching = True
+        for name, callback in {
+            "uprobe_mmap": self._mapped,
+            "uprobe_munmap": self._unmapped,
+            "uprobe_dup_mmap": self._duplicated,
+            "uprobe_clear_state": self._cleared,
+            "uprobe_copy_process": self._forked,
+            "uprobe_free_utask": self._freed,
+        }.items():
+            address = self.kernel.symbols.get(name)
+            if address is not None:
+                self.machine.functions.attach(address, callback, exact=False, ours=True)
+
+    @property
+    def layout(self) -> Layout:
+        if self._layout is None:
+            self._layout = Layout.of(self.kernel)
+        return self._layout
+
+    # reading the kernel
+
+    def _word(self, address: int) -> int:
+        return int.from_bytes(self.cpu.read(address, 8) or b"", "little")
+
+    def _argument(self, number: int) -> int:
+        return self.cpu.get(ARGUMENTS[self.cpu.arch.name][number])
+
+    def space(self, mm: int) -> Space:
+        """The memory that an mm_struct is about."""
+        found = self._spaces.get(mm)
+        if found is None:
+            tables = self.cpu.translate(self._word(mm + self.layout.pgd)) + self.cpu.ram.base
+            found = self._spaces[mm] = Space(self, mm, tables)
+        return found
+
+    def process(self, task: SystemTask) -> Process:
+        """The program of a task; the kernel's own tasks have an empty one."""
+        mm = self._word(task.address + self.layout.mm)
+        return Process(Registers(self, task), self.space(mm) if mm else Space(self, 0, 0))
+
+    def altstack(self, task: SystemTask) -> tuple[int, int, int]:
+        """Base, flags and size of a task's stack for signals."""
+        o = self.layout
+        base, size = self._word(task.address + o.sas_ss_sp), self._word(task.address + o.sas_ss_size)
+        flags = int.from_bytes(self.cpu.read(task.address + o.sas_ss_flags, 4) or b"", "little")
+        return base, flags if size else SS_DISABLE, size
+
+    def saved(self, task: SystemTask, name: str) -> int:
+        """A register of a task's program, which the kernel keeps at the upper end of the task's stack."""
+        if not self._word(task.address + self.layout.mm):
+            return 0
+        return self.cpu.saved_register(self._word(task.address + self.layout.stack) + THREAD_SIZE, name, self.kernel)
+
+    def mapping(self, space: Space, address: int) -> Vma | None:
+        """The mapping that an address lies in."""
+        root = self._word(space.mm + self.layout.mm_mt) if space.mm else 0
+        vma = maple.find(root, address, self.cpu.read)
+        return self._vma(vma)[1] if vma else None
+
+    def _vma(self, vma: int) -> tuple[int, Vma]:
+        """Flags and description of a vm_area_struct."""
+        o = self.layout
+        start, end, flags, first, file = (self._word(vma + at) for at in (o.vm_start, o.vm_end, o.vm_flags, o.vm_pgoff, o.vm_file))
+        path, backing = self._file(file) if file else (b"", None)
+        shared, grows = bool(flags & VM_SHARED), bool(flags & VM_GROWSDOWN)
+        backed: Any = backing
+        return flags, Vma(start, end, flags & _PROTECTION, shared, backed, first * PAGE, path, path, grows)
+
+    def _file(self, file: int) -> tuple[bytes, TreeFile | None]:
+        """The path of an open file that is one of the host's, as the guest sees it; b"" for others."""
+        o = self.layout
+        dentry = self._word(file + o.f_path)
+        names: list[bytes] = []
+        at = dentry
+        for _ in range(_LONGEST):
+            parent = self._word(at + o.d_parent)
+            if parent == at:
+                break
+            names.append(self.cpu.read_string(self._word(at + o.d_name), PAGE) or b"")
+            at = parent
+        node = self.machine.channel.node(reversed(names)) if names and self._of_host(file) else None
+        return (b"/" + b"/".join(reversed(names)), TreeFile(node)) if node is not None else (b"", None)
+
+    def _of_host(self, file: int) -> bool:
+        """Whether what is read through an open file lies on the file system of the host's files."""
+        inode = self._word(file + self.kernel.offset("file", "f_inode"))
+        kind = self._word(self._word(inode + self.layout.i_sb) + self.layout.s_type)
+        return self.cpu.read_string(self._word(kind), len(FUSE) + 1) == FUSE
+
+    # what the kernel tells its own uprobes
+
+    def _mapped(self) -> None:
+        """uprobe_mmap(vma): a mapping has appeared, or has got other bounds."""
+        address = self._argument(0)
+        flags, vma = self._vma(address)
+        if flags & _PROBED == VM_MAYEXEC and vma.path:
+            vma.prot |= X
+            space = self.space(self._word(address + self.layout.vm_mm))
+            for callback in self.machine.on_image:
+                callback(space, vma)
+
+    def _unmapped(self) -> None:
+        """uprobe_munmap(vma, start, end)"""
+        space = self._spaces.get(self._word(self._argument(0) + self.layout.vm_mm))
+        if space is not None:
+            start, end = self._argument(1), self._argument(2)
+            for address in [a for a in (*space.points.blocks, *space.points.exact) if start <= a < end]:
+                self.engine.pull(space, address)
+
+    def _duplicated(self) -> None:
+        """uprobe_dup_mmap(parent, child): a fork is about to copy all mappings."""
+        parent = self._spaces.get(self._argument(0))
+        child = self._argument(1)
+        old = self._spaces.pop(child, None)
+        if old is not None:
+            self.engine.clear(old)
+        if parent is not None:
+            self.engine.inherit(parent, self.space(child))
+
+    def _cleared(self) -> None:
+        """uprobe_clear_state(mm): a program is gone."""
+        space = self._spaces.pop(self._argument(0), None)
+        if space is not None:
+            self.engine.clear(space)
+
+    def _forked(self) -> None:
+        """uprobe_copy_process(task, flags): a child has been made."""
+        task = self._argument(0)
+        tid, tgid = (int.from_bytes(self.cpu.read(task + at, 4) or b"", "little") for at in (self.layout.pid, self.layout.tgid))
+        if tid == tgid:
+            self.processes.add(tid)
+        self.events.sched_process_fork.values = (b"", 0, b"", tid)
+        for callback in self.events.callbacks["uprobe_copy_process"]:
+            callback()
+
+    def _freed(self) -> None:
+        """uprobe_free_utask(task): the current task executes another program, or ends."""
+        for callback in self.events.callbacks["uprobe_free_utask"]:
+            callback()
+
+
+SS_DISABLE = 2  # sigaltstack(2)
+

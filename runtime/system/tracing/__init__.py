@@ -1,0 +1,1 @@
+"""The kernel's own events: its tracepoints, its software events, its lists."""
