@@ -44,7 +44,7 @@ class Symbolizer:
         self._images: dict[bytes, Image | None] = {}
         if hasattr(machine, "on_image"):
             machine.on_image.append(self._mapped)
-            machine.tracepoints.attach("sched", "sched_process_fork", self._forked)
+            machine.lives.attach("sched", "sched_process_fork", self._forked)
 
     # ---- what Names asks
 
@@ -131,7 +131,7 @@ class Symbolizer:
     def _forked(self) -> None:
         """sched_process_fork: a new process has its parent's mappings; a new thread is in its process already."""
         parent = self.machine.current
-        child = self.machine.tracepoints.sched_process_fork.values[3]
+        child = self.machine.lives.sched_process_fork.values[3]
         if parent is not None and child in self.machine.processes:
             self._mappings[child] = list(self._mappings.get(parent.pid, ()))
 

@@ -50,6 +50,16 @@ class KernelCode(MachineCode):
         shown = self.machine.shown
         super().arm(address, shown(hit), shown(post) if post is not None else None, fault)
 
+    def divert_return(self, returned: Callable[[], int]) -> int:
+        before = super().divert_return(returned)
+        if self.arch == "x86_64" and not self.returns_here(before):
+            self.machine.processor.diverted[self.engine.get("sp")] = before
+        return before
+
+    def returning(self, address: int) -> None:
+        self.machine.processor.diverted.pop(self.engine.get("sp") - 8, None)
+        super().returning(address)
+
     def on_task_gone(self, told: Callable[[int], object]) -> None:
         """Have `told` called with the address of every task that is gone for good."""
         name = next((n for n in FLUSH if n in self.description.symbols), None)

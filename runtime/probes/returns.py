@@ -69,9 +69,9 @@ class Returns:
         self._link = reader(engine.register(LINK[self._arch])) if self._arch in LINK else None
         self._on_return: Handler = self._returned  # one object each, so that a point of ours is known again
         self._on_target: Handler = self._target_called
-        machine.tracepoints.attach("sched", "sched_process_fork", self._forked)
-        machine.tracepoints.attach("sched", "sched_process_exec", self._forget)
-        machine.tracepoints.attach("sched", "sched_process_exit", self._forget)
+        machine.lives.attach("sched", "sched_process_fork", self._forked)
+        machine.lives.attach("sched", "sched_process_exec", self._forget)
+        machine.lives.attach("sched", "sched_process_exit", self._forget)
 
     def entry(self, handler: Handler, exact: bool) -> Handler:
         """What to call at the first instruction of a function whose return `handler` waits for; exact: the point there is an exact one."""
@@ -200,7 +200,7 @@ class Returns:
         parent = self.machine.current
         if parent is None:
             return
-        child = self.machine.tracepoints.sched_process_fork.values[3]
+        child = self.machine.lives.sched_process_fork.values[3]
         frames = self._frames.get(parent.tid)
         assert isinstance(child, int)
         self._own.pop(child, None)

@@ -62,9 +62,9 @@ class Trampolines:
         self._sp = reader(engine.register("sp"))
         self._link = engine.register(LINK[engine.arch.name]) if engine.arch.name in LINK else None
         self._read_link = reader(self._link) if self._link is not None else None
-        machine.tracepoints.attach("sched", "sched_process_fork", self._forked)
-        machine.tracepoints.attach("sched", "sched_process_exec", self._forget)
-        machine.tracepoints.attach("sched", "sched_process_exit", self._forget)
+        machine.lives.attach("sched", "sched_process_fork", self._forked)
+        machine.lives.attach("sched", "sched_process_exec", self._forget)
+        machine.lives.attach("sched", "sched_process_exit", self._forget)
 
     def entry(self, handler: Handler, points: FileBreakpoints) -> Handler:
         """What to call at the first instruction of a function of a file whose return `handler` waits for."""
@@ -133,7 +133,7 @@ class Trampolines:
         parent = self.machine.current
         if parent is None:
             return
-        child = self.machine.tracepoints.sched_process_fork.values[3]
+        child = self.machine.lives.sched_process_fork.values[3]
         instances = self._instances.get(parent.tid)
         assert isinstance(child, int)
         if instances and child in self.machine.processes:

@@ -167,7 +167,7 @@ def attach(machine: Kernel, points: PointTable, point: AttachPoint, make: MakeHa
         raise AttachError(f"{point.target} has no probe {point.namespace}:{point.function}")
     if points.description.booted and any(probe.semaphore for probe in places):
         raise AttachError(
-            f"{point.target}:{point.namespace}:{point.function} has a semaphore, which can't be raised in the programs of a booted kernel yet",
+            f"{point.target}:{point.namespace}:{point.function} has a semaphore, which can't be raised in a booted kernel yet",
             "Without --kernel, or through a uprobe at its address, it can be probed.",
         )
     for probe in places:

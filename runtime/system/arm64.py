@@ -299,14 +299,16 @@ class Arm64(Processor):
                 return base + offset
         raise LookupError(f"{physical:#x} is not mapped")
 
-    def kernel_stack(self, limit: int) -> tuple[int, ...]:
-        """The pc, and the return addresses of the frame records (AAPCS64, 6.4.6). At the first instruction of a function the caller is
-        still in the link register alone."""
-        words = self._words_of
-        frames = [self.state.pc]
-        link, record = words["lr"].value, words["fp"].value
-        if link >> 63:
-            frames.append(link)
+    def kernel_stack(self, limit: int, kernel: SystemDescription) -> tuple[int, ...]:
+        """By the frame records (AAPCS64, 6.4.6). Where a function has made none yet, its caller is in the link register alone."""
+        if self.user_mode:
+            return ()
+        words, pc = self._words_of, self.state.pc
+        frames = [pc]
+        if words["lr"].value >> 63 and frameless(kernel, pc):
+            frames.append(words["lr"].value)
+        record = words["fp"].value
+        stacks: set[int] = set()  # those that the walk has been on, by number
         while record >> 63 and len(frames) < limit:
             pair = self.read(record, 16)
             if pair is None:
@@ -314,9 +316,9 @@ class Arm64(Processor):
             above, address = int.from_bytes(pair[:8], "little"), int.from_bytes(pair[8:], "little")
             if not address >> 63:
                 break
-            if address != link or len(frames) > 2:
-                frames.append(address)
-            if above <= record:
+            frames.append(address)
+            stacks.add(record // STACK)
+            if above <= record and above // STACK in stacks:
                 break
             record = above
         return tuple(frames[:limit])
@@ -391,6 +393,35 @@ class Arm64(Processor):
 
 
 BLOCK, _CONTIGUOUS = 1 << 21, 1 << 52
+
+_RESTORE, _RESTORE_MASK = 0xA840_7BFD, 0xFE40_7FFF  # ldp x29, x30, [sp...]
+_FRAME, _FRAME_MASK = 0x9100_03FD, 0xFFC0_03FF  # add x29, sp, OFFSET; mov x29, sp is that with 0
+_RET, _BRANCH, _BRANCH_MASK = 0xD65F_03C0, 0x1400_0000, 0xFC00_0000
+_REACH = 4096  # bytes of a function that are looked at
+STACK = 4 * PAGE  # THREAD_SIZE with pages of 4 KB
+
+
+def frameless(kernel: SystemDescription, pc: int) -> bool:
+    """Whether the function that an instruction is in has no frame record before it executes: it has not made one, or has undone it."""
+    symbol = kernel.table.at(pc)
+    if symbol is None or pc == symbol.address:
+        return True
+    start = max(symbol.address, pc - _REACH)
+    try:
+        code = memoryview(kernel.code(start, pc - start)).cast("I")
+    except LookupError:
+        return False
+    leaving = True  # what comes next in the code is where this comes from
+    for word in reversed(code):
+        if word & _FRAME_MASK == _FRAME:
+            return False
+        if word & _RESTORE_MASK == _RESTORE and leaving:
+            return True
+        if word == _RET or word & _BRANCH_MASK == _BRANCH:
+            leaving = False
+    return True
+
+
 _WAIT = 0xD503_207F  # wfi
 _TRAP_AND_WAIT = struct.pack("<2I504xI", 0xD400_0001 | TRAP << 5, _WAIT, _WAIT)  # svc #TRAP; the last one is the exception vector
 _LDR_TASK = bytes.fromhex("9c6b74f8")  # ldr x28, [x28, x20]

@@ -87,6 +87,7 @@ class Processor:
         self._invalidate = ctypes.PYFUNCTYPE(None, c_void_p, c_uint64, c_uint64)(invalidate)
         self._api.hook_add(self.uc, unicorn.HOOK_BLOCK, self.callbacks.block, self.callbacks.user)
         self._words_of: dict[str, c_uint64] = {}
+        self.diverted: dict[int, int] = {}  # real return addresses, by where on the stack a kretprobe has put another (x86-64)
         self.slots = range(0)  # where displaced instructions of the kernel run, once there are any (see breakpoints.py)
         self.trap_cost = TRAP_NS - self.arch.breakpoint.size - self.arch.breakpoint.jump
         self._general = self._general_size = 0  # where the general registers lie, and how many bytes of them
@@ -266,12 +267,13 @@ class Processor:
         """At a function's first instruction: the stack pointer after its return, and the return address."""
         raise NotImplementedError
 
-    def kernel_stack(self, limit: int) -> tuple[int, ...]:
-        """The pc and the return addresses on the kernel's stack, innermost first."""
+    def kernel_stack(self, limit: int, kernel: SystemDescription) -> tuple[int, ...]:
+        """The pc and the return addresses on the kernel's stack, innermost first; none while a program runs. kernel: knows its code."""
         raise NotImplementedError
 
     def saved_register(self, top: int, name: str, kernel: SystemDescription) -> int:
-        """A register of the program that entered the kernel, from struct pt_regs at the upper end of a task's stack; 0 where it is not kept."""
+        """A register of the program that entered the kernel, from struct pt_regs at the upper end, `top`, of a task's stack; 0 where it
+        is not kept."""
         raise NotImplementedError
 
     @property

@@ -108,7 +108,7 @@ class SystemMachine:
         self.functions = KernelText(self, description)
         self.returns = KernelReturns(self)
         self.programs = Programs(self, description)
-        self.tracepoints = self.programs.events
+        self.lives = self.programs.events
         self.processes = self.programs.processes
         self.shown_stack: Callable[[list[int]], list[int]] | None = None
         self._on_image: list[Callable[[Any, Any], object]] = []

@@ -6,7 +6,7 @@ functions that it calls for them. Like these, probes in a file are planted in wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyprobe.runtime.machine.memory import MemoryFault, Points, R, Vma, W, X
@@ -62,20 +62,18 @@ class Layout(NamedTuple):
     @classmethod
     def of(cls, kernel: SystemDescription) -> Layout:
         """Raises KeyError when the kernel's types lack a member."""
-        vma = ("vm_start", "vm_end", "vm_mm", "vm_flags", "vm_pgoff", "vm_file")
-        task = ("mm", "stack", "pid", "tgid", "sas_ss_sp", "sas_ss_size", "sas_ss_flags")
-        return cls(
-            *(kernel.offset("vm_area_struct", name) for name in vma),
-            kernel.offset("mm_struct", "pgd"),
-            kernel.offset("mm_struct", "mm_mt") + kernel.offset("maple_tree", "ma_root"),
-            kernel.offset("file", "f_path") + kernel.offset("path", "dentry"),
-            kernel.offset("dentry", "d_parent"),
-            kernel.offset("dentry", "d_name") + kernel.offset("qstr", "name"),
-            kernel.offset("dentry", "d_inode"),
-            kernel.offset("inode", "i_sb"),
-            kernel.offset("super_block", "s_type"),
-            *(kernel.offset("task_struct", name) for name in task),
-        )
+        rows = {
+            "vm_area_struct": ("vm_start", "vm_end", "vm_mm", "vm_flags", "vm_pgoff", "vm_file"),
+            "mm_struct": ("pgd", "mm_mt"),
+            "file": ("f_path",),
+            "dentry": ("d_parent", "d_name", "d_inode"),
+            "inode": ("i_sb",),
+            "super_block": ("s_type",),
+            "task_struct": ("mm", "stack", "pid", "tgid", "sas_ss_sp", "sas_ss_size", "sas_ss_flags"),
+        }
+        inner = {"mm_mt": ("maple_tree", "ma_root"), "f_path": ("path", "dentry"), "d_name": ("qstr", "name")}
+        found = {name: kernel.offset(record, name) for record, names in rows.items() for name in names}
+        return cls(**{name: at + (kernel.offset(*inner[name]) if name in inner else 0) for name, at in found.items()})
 
 
 class TreeFile:
@@ -213,7 +211,11 @@ class Lives:
 
         values: tuple[Any, ...] = (b"", 0, b"", 0)
 
-    NAMES = {"sched_process_fork": "uprobe_copy_process", "sched_process_exec": "uprobe_free_utask", "sched_process_exit": "uprobe_free_utask"}
+    NAMES = {
+        "sched_process_fork": "uprobe_copy_process",
+        "sched_process_exec": "uprobe_free_utask",
+        "sched_process_exit": "uprobe_free_utask",
+    }
 
     def __init__(self) -> None:
         self.sched_process_fork = Lives.Fork()

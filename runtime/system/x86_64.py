@@ -19,6 +19,7 @@ from pyprobe.runtime.machine.x86_64 import INS_CPUID, INS_RDTSC, INS_RDTSCP, INS
 from pyprobe.runtime.system import coherence
 from pyprobe.runtime.system.cpu import HARD, Processor
 from pyprobe.runtime.system.internals import mismatch, pointer
+from pyprobe.runtime.system.orc import Orc
 from pyprobe.runtime.system.ram import Ram
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ _METHODS = 0x100  # bytes of CPUClass in which the methods lie
 
 IF, SHADOW, CPL = 1 << 9, 1 << 3, 3  # in eflags; in hflags: interrupts wait for one instruction; the privilege level
 
-_SAVED = ("r15", "r14", "r13", "r12", "bp", "bx", "r11", "r10", "r9", "r8", "ax", "cx", "dx", "si", "di", "orig_ax", "ip", "cs", "flags", "sp", "ss")
+_SAVED = ("r15", "r14", "r13", "r12", "bp", "bx", "r11", "r10", "r9", "r8", "ax", "cx", "dx", "si", "di")
+_SAVED += ("orig_ax", "ip", "cs", "flags", "sp", "ss")
 PT_REGS = {name: 8 * i for i, name in enumerate(_SAVED)} | {"pc": 8 * _SAVED.index("ip")}
 """Offsets in struct pt_regs (arch/x86/include/asm/ptrace.h)."""
 PT_REGS_SIZE = 8 * len(_SAVED)
@@ -81,6 +83,7 @@ class X86(Processor):
         self.port_in: Callable[[int, int], int] = lambda port, size: (1 << 8 * size) - 1
         self.port_out: Callable[[int, int, int], None] = lambda port, size, value: None
         self.line = False
+        self.orc: Orc | None = None
         offsets = self.offsets
         self.env = pointer(self.cpu + offsets.env)
         if self.env != self.cpu + offsets.x86_state:
@@ -336,10 +339,20 @@ class X86(Processor):
             raise LookupError(f"{physical:#x} is not mapped")
         return DIRECT + physical
 
-    def kernel_stack(self, limit: int) -> tuple[int, ...]:
-        """The pc and the address on top of the stack; what is above needs the kernel's unwind tables."""
-        caller = self.return_place()[1]
-        return (self.state.pc, caller)[:limit] if caller >> 63 else (self.state.pc,)[:limit]
+    def kernel_stack(self, limit: int, kernel: SystemDescription) -> tuple[int, ...]:
+        if self.user_mode:
+            return ()
+        if self.orc is None:
+            self.orc = Orc.of(kernel)
+        return self.orc.unwind(self.get, self._read_returns if self.diverted else self.read, limit)
+
+    def _read_returns(self, address: int, size: int) -> bytes | None:
+        """Memory with the real return addresses where kretprobes wait for returns."""
+        found = self.read(address, size)
+        real = self.diverted.get(address)
+        if real is None or found is None or size != 8 or int.from_bytes(found, "little") not in self.slots:
+            return found
+        return real.to_bytes(8, "little")
 
     def saved_register(self, top: int, name: str, kernel: SystemDescription) -> int:
         place = PT_REGS.get(name)

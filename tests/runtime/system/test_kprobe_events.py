@@ -37,7 +37,7 @@ p:dup ksys_dup3 old=$arg1:u32 new=$arg2:u32 flags=$arg3
 p:ioctl __ARCH_sys_ioctl regs=+0($arg1):x8
 r:stat vfs_fstatat $retval:s32
 p:fork_read ksys_read fd=$arg1:u8 size=$arg3:x32 banner=@linux_banner:string
-r:attributes vfs_getattr_nosec $retval:s32
+r:enough __vm_enough_memory $retval:s32
 p:inside vfs_read+INSIDE sp=%sp:b3@0/64
 p:inside_too ksys_write+INSIDE flag=\\\\1:u8
 """

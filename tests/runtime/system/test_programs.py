@@ -32,7 +32,8 @@ def compiled(kernel: Kernel, root: Path, tool):  # type: ignore[no-untyped-def] 
     def build(source: str, *flags: str, to: str = "") -> Path:
         target = root / (to or f"bin/{Path(source).stem}")
         target.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run([tool(COMPILERS[kernel.arch]), "-O2", "-fno-omit-frame-pointer", "-o", target, ROOT / "tests/programs" / source, *flags], check=True)
+        compiler, program = tool(COMPILERS[kernel.arch]), ROOT / "tests/programs" / source
+        subprocess.run([compiler, "-O2", "-fno-omit-frame-pointer", "-o", target, program, *flags], check=True)
         return target
 
     return build
@@ -85,14 +86,17 @@ def test_inside_functions_and_where_they_run_into_each_other(kernel: Kernel, com
     compiled("fallthrough.c", "-static")
     second = {"arm64": 4, "x86_64": 1}[kernel.arch]  # instruction of main
     script = f"""uprobe:/bin/fallthrough:first {{ printf("%s %d\\n", func, arg0); }}
-        uprobe:/bin/fallthrough:second {{ printf("%s %d\\n", func, arg0); }} uprobe:/bin/fallthrough:main+{second} {{ printf("main\\n"); }}"""
+        uprobe:/bin/fallthrough:second {{ printf("%s %d\\n", func, arg0); }}
+        uprobe:/bin/fallthrough:main+{second} {{ printf("main\\n"); }}"""
     user, system = both("sh -c 'fallthrough; fallthrough'", script)
     assert system.out == user.out and user.out.count("second") == 4 and user.out.count("main") == 2, (user, system)
 
 
 def test_static_probes(compiled, both, kernel: Kernel) -> None:  # type: ignore[no-untyped-def]  # see above
     compiled("static.c", "-static")
-    user, system = both("/bin/static", 'usdt:/bin/static:app:args { printf("%d %s %d\\n", arg0, str(arg1), arg3); } usdt:/bin/static:app:twice { @[arg0] = count(); }')
+    script = """usdt:/bin/static:app:args { printf("%d %s %d\\n", arg0, str(arg1), arg3); }
+        usdt:/bin/static:app:twice { @[arg0] = count(); }"""
+    user, system = both("/bin/static", script)
     assert not system.err and system.out == user.out and "2 text 200" in user.out and "@[1]: 2" in user.out, (user, system)
 
 
