@@ -56,6 +56,9 @@ def matches(machine: Description, point: AttachPoint) -> list[AttachPoint]:
     shown = machine.module if module else ""
     name = point.function
     if not name:
+        system = cast("SystemDescription", machine)
+        if system.faithful and system.refused(point.address):
+            raise PointError(f"No matches for {point.provider} {point.address:#x}.", f"Linux refuses it: {system.refused(point.address)}.")
         return [point]
     if has_wildcard(name):
         return [point.copy(target=shown, function=f) for f in _named(machine, name) if traceable(f)]
@@ -118,15 +121,16 @@ def attach(machine: Any, points: PointTable, point: AttachPoint, make: MakeHandl
     if points.breakpoints:
         points.attached[point.name] = break_at(system, point, address, handler)
         return
-    points.attached[point.name] = Attached(f"hook at {address:#x}", lambda: _instruction(description, address))
+    points.attached[point.name] = Attached(f"hook at {address:#x}", lambda: _instruction(system, address))
     if point.provider == "kretprobe":
         handler = system.returns.entry(handler)
     system.functions.attach(address, handler, exact=exact)
 
 
-def _instruction(machine: SystemDescription, address: int) -> str:
-    """The instruction as it was linked."""
-    found = disassembly.first(machine.arch, machine.code(address, disassembly.LONGEST[machine.arch]))
+def _instruction(machine: SystemMachine, address: int) -> str:
+    """The instruction as it is now, or as it was linked while the kernel is not there yet."""
+    size = disassembly.LONGEST[machine.arch]
+    found = disassembly.first(machine.arch, machine.processor.read(address, size) or machine.description.code(address, size))
     return found[1] if found else ""
 
 
