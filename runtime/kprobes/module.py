@@ -12,7 +12,7 @@ Python, so kprobes there are hooks; uprobes are breakpoints in the programs' cod
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from types import TracebackType
 from typing import Any
@@ -55,6 +55,7 @@ class Machine:
         cwd = os.fsencode(os.getcwd()) if root is None else b"/"
         self.booted = kernel is not None
         self.trace: list[str] = []
+        self.output: Callable[[str], object] = self.trace.append
         self._run: MachineRun
         if kernel is not None:
             from pyprobe.runtime.system.run import make_description, make_run
@@ -96,13 +97,13 @@ class Machine:
 
     @cached_property
     def kprobe_events(self) -> KprobeEvents:
-        """Kprobe events by their definitions in text; what they print comes into `trace`, line by line."""
+        """Kprobe events by their definitions in text; what they print goes to `output`, line by line, which is the list `trace`."""
         machine = self.machine
 
         def task() -> tuple[str, int]:
             return self.current_comm, machine.current.tid if machine.current is not None else 0
 
-        return KprobeEvents(self.kprobes, Memory(MachineMemory(machine).read, task, machine.clock.now), self.trace.append)
+        return KprobeEvents(self.kprobes, Memory(MachineMemory(machine).read, task, machine.clock.now), lambda line: self.output(line))
 
     @property
     def current_comm(self) -> str:

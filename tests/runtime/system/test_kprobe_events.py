@@ -11,7 +11,7 @@ import pyprobe
 from pyprobe.runtime.system.kernels.store import Kernel
 
 SHELL = """mount -t tracefs t /sys/kernel/tracing; cd /sys/kernel/tracing; cp /etc/events kprobe_events; head -n 9 error_log >&2
-[ -s /etc/events ] && echo 1 > events/kprobes/enable
+[ -s /etc/events ] && cat /etc/filter > events/kprobes/write/filter && echo 1 > events/kprobes/enable
 mkdir /tmp/d; cat /etc/lines > /tmp/d/file; ls /tmp/d > /tmp/list; wc -c /tmp/d/file > /tmp/wc; mv /tmp/d/file /tmp/d/g; rm /tmp/d/g; rmdir /tmp/d
 [ -s /etc/events ] && echo 0 > events/kprobes/enable
 head -n 99999 trace"""
@@ -41,6 +41,7 @@ r:enough __vm_enough_memory $retval:s32
 p:inside vfs_read+INSIDE sp=%sp:b3@0/64
 p:inside_too ksys_write+INSIDE flag=\\\\1:u8
 """
+FILTER = '(count > 5 && text ~ "*file*") || comm == "ls"'
 LINE = re.compile(r"\s*(\S+)-(\d+) +\[000\] \S+ +[\d.]+: (.*)")
 
 
@@ -69,8 +70,9 @@ def test_same_hits_arguments_and_results_in_the_same_order(
     events = definitions(kernel)
     (root / "etc/lines").write_text("one\ntwo\n" * 100)
     (root / "etc/events").write_text("")
+    (root / "etc/filter").write_text(FILTER)
     with pyprobe.Machine(["sh", "-c", SHELL], kernel=kernel.name, root=str(root)) as machine:
-        machine.kprobe_events.write("\n".join(events))
+        machine.kprobe_events.write("\n".join((*events, f"filter:write {FILTER}")))
         assert machine.run() == 0
         ours = shown("\n".join(machine.trace))
         hits = {e.event: e.nhits for e in machine.kprobe_events.events.values()}
