@@ -14,11 +14,11 @@ USAGE = "pyprobe [--kernel NAME] [-c COMMAND] kprobe_events DEFINITION | FILE ..
 
 def run(words: Sequence[str], options: Options) -> int:
     """Run the subcommand; the exit status. Each of `words` is a line of definitions, or a file of them where it has no blank in it."""
+    from pyprobe.running import split_command
     from pyprobe.runtime.kprobes.api import KprobeError
     from pyprobe.runtime.kprobes.events import header
     from pyprobe.runtime.kprobes.module import Machine
     from pyprobe.runtime.session import RunError
-    from pyprobe.running import split_command
 
     if not words:
         raise UsageError(USAGE, prefix="USAGE: ")

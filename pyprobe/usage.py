@@ -38,7 +38,7 @@ EXAMPLES:
         probes whose name contains open
     pyprobe -lv kprobe:vfs_read
         the arguments of a kernel function
-    pyprobe --kernel debian-arm64 -c 'cat /etc/passwd' kprobe_events 'p:open do_sys_openat2 name=+0($arg2):ustring' 'r do_sys_openat2 $retval:s32'
+    pyprobe --kernel debian-arm64 -c 'cat /etc/passwd' kprobe_events 'p do_sys_openat2 name=+0($arg2):ustring' 'r do_sys_openat2 $retval'
         kprobe events in a booted kernel, defined in its own syntax, and their trace
     pyprobe opensnoop.pt -c 'grep -r root /etc/pam.d'
         a packaged script

@@ -1,4 +1,4 @@
-"""A kprobe on the function that makes processes: samples/kprobes/kprobe_example.c of the kernel, for an emulated machine, or a booted kernel.
+"""A kprobe on the function that makes processes: samples/kprobes/kprobe_example.c of the kernel, for emulated and booted kernels.
 
 python kprobe_example.py [--kernel=NAME] [COMMAND ARGUMENT...]
 """

@@ -14,6 +14,7 @@ FETCHARG is [NAME=]FETCH[:TYPE] with %REG, $argN, $retval, $comm, $stack, $stack
 
 from __future__ import annotations
 
+import builtins
 import errno
 import re
 from collections.abc import Callable, Iterable
@@ -89,7 +90,7 @@ class Argument(NamedTuple):
         return f"{value:#x}" if self.type.startswith("x") else str(value)
 
     @property
-    def kind(self) -> type:
+    def kind(self) -> builtins.type[int] | builtins.type[str]:
         """What `value` gives: int or str."""
         return str if self.comm or self.type in ("string", "ustring") else int
 

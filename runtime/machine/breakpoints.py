@@ -54,7 +54,7 @@ def jump_code(arch: str, source: int, target: int) -> bytes | None:
 
 
 class Memory(Protocol):
-    """Memory with code: what breakpoints need of an address space. poke: whatever its permissions; code that is there is translated anew."""
+    """Memory with code: what breakpoints need of an address space. poke: whatever its permissions; code there is translated anew."""
 
     points: Points
 

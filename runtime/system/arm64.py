@@ -362,8 +362,8 @@ class Arm64(Processor):
         return c_uint32.from_address(self.env + self.offsets.arm_syndrome).value
 
     def map_code(self, below: int, physical: int, size: int) -> int:
-        """In the region of modules, which ends where the kernel's image begins and is filled from its other end. The attributes are those of
-        the image's own code."""
+        """In the region of modules, which ends where the kernel's image begins and is filled from its other end. The attributes are those
+        of the image's own code."""
         view, base, root = self.ram.view, self.ram.base, self._ttbr1.value & ADDRESS
         assert size == BLOCK
 

@@ -1,9 +1,9 @@
 """Breakpoints in the code of a booted kernel.
 
-As Linux's own kprobes do it (kernel/kprobes.c): the instruction's first bytes are replaced in the kernel's text, what they displaced runs in
-slots that are mapped near it, read-only and executable. The machine takes the exception before the kernel does, so that handlers run without
-the kernel's knowing; an exception of a displaced instruction is the kernel's again, as if at the place it was written for, which is what
-kprobe_fault_handler() of the architectures brings about.
+As Linux's own kprobes do it (kernel/kprobes.c): the instruction's first bytes are replaced in the kernel's text, what they displaced runs
+in slots that are mapped near it, read-only and executable. The machine takes the exception before the kernel does, so that handlers run
+without the kernel's knowing; an exception of a displaced instruction is the kernel's again, as if at the place it was written for, which
+is what kprobe_fault_handler() of the architectures brings about.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from ctypes import byref, c_size_t, c_uint32, c_uint64, c_void_p
 from importlib import import_module
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from pyprobe.runtime.machine import unicorn
 from pyprobe.runtime.machine.arch import Arch
@@ -30,7 +30,6 @@ from pyprobe.runtime.system.ram import PAGE, Ram
 
 if TYPE_CHECKING:
     from pyprobe.runtime.system.description import SystemDescription
-    from pyprobe.runtime.system.twin import Breakpoints
 
 _CHECK_LIMIT = 10_000  # nanoseconds after which a check has gone wrong
 _COUNTER_REACH = 0x40  # bytes before the architecture's state in which the counter lies (CPUNegativeOffsetState)
@@ -39,6 +38,12 @@ GO = 2  # state.stopping: only to go on elsewhere
 
 MMIO_READ = ctypes.CFUNCTYPE(c_uint64, c_void_p, c_uint64, ctypes.c_uint, c_void_p)
 MMIO_WRITE = ctypes.CFUNCTYPE(None, c_void_p, c_uint64, ctypes.c_uint, c_uint64, c_void_p)
+
+
+class Exceptions(Protocol):
+    """The callbacks that take exceptions. breakpoints: see twin.Breakpoints."""
+
+    def breakpoints(self, claim: int, user: int, pc: int, start: int, size: int, left: Callable[[int], bool], /) -> None: ...
 
 
 class Processor:
@@ -53,7 +58,7 @@ class Processor:
 
     arch: Arch
     invalidate_symbol: str
-    glue: Breakpoints
+    glue: Exceptions
 
     def __init__(self, ram: Ram, clock: Clock, *, model: int, native: bool | None = None) -> None:
         self.ram = ram

@@ -45,7 +45,8 @@ def test_results_are_those_of_hooks(kernel: Kernel, guest: Callable[..., Any]) -
 def test_contracts(kernel: Kernel, root: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Registering, several at one place, disabling, post handlers, hits within a handler, returns and nested ones, stacks, faults."""
     seen: list[tuple[Any, ...]] = []
-    with pyprobe.Machine(["sh", "-c", "true | cat /etc/passwd | wc -l; sleep 0.3; true; true"], kernel=kernel.name, root=str(root)) as machine:
+    command = ["sh", "-c", "true | cat /etc/passwd | wc -l; sleep 0.3; true; true"]
+    with pyprobe.Machine(command, kernel=kernel.name, root=str(root)) as machine:
         read, text = machine.machine.read, machine.kprobes.text
         place = text.lookup("kernel_clone")
         before = read(place, 8)
@@ -132,7 +133,7 @@ def refuse(kernel: Kernel, text: Any) -> None:
         assert error.value.errno == number, arguments
 
 
-def test_forbidden_functions(kernel: Kernel, pyprobe: Callable[..., Any]) -> None:  # noqa: F811  # the command, as elsewhere
+def test_forbidden_functions(kernel: Kernel, pyprobe: Callable[..., Any]) -> None:
     lines = pyprobe("--kernel", kernel.name, "-l", "kprobes:blacklist").out.splitlines()
     assert len(lines) > 50 and all(re.fullmatch(r"0x[0-9a-f]{16}-0x[0-9a-f]{16}\t\S+", line) for line in lines)
     address, name = lines[-1].split("-")[0], lines[-1].split("\t")[1]
