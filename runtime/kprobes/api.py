@@ -7,6 +7,7 @@ instruction faults, and when a handler of the probe reads memory that is not the
 from __future__ import annotations
 
 import errno
+import gc
 import os
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
@@ -124,31 +125,32 @@ class Aggregate:
         self.probes: list[Kprobe] = []
         self.armed = False
         self.posts = False  # armed with a post handler
+        self.regs = owner.text.regs
+        self.values = vars(self.regs)  # past its checks, which cost more than the rest
+        self.trapped = address + owner.text.advance  # as the exception leaves the pointer, which handlers see
 
     def hit(self) -> int | None:
         """Call the pre handlers (aggr_pre_handler); where to go on if one of them says so."""
-        owner = self.owner
+        owner, regs = self.owner, self.regs
         if owner.running is not None:
             for p in self.probes:
                 p.nmissed += 1
             return None
         owner.running = self
+        self.values["pointer"] = self.trapped
         try:
             for p in self.probes:
-                if p.pre_handler is not None and not kprobe_disabled(p) and self._handle(p, p.pre_handler):
-                    return owner.text.regs.pointer
+                if p.pre_handler is None or p.flags & KPROBE_FLAG_DISABLED:
+                    continue
+                try:
+                    if p.pre_handler(p, regs):
+                        return regs.pointer
+                except MemoryFault:
+                    if p.fault_handler is None or not p.fault_handler(p, regs, PAGE_FAULT[owner.text.arch]):
+                        raise
         finally:
             owner.running = None
         return None
-
-    def _handle(self, p: Kprobe, handler: PreHandler) -> bool:
-        regs = self.owner.text.regs
-        try:
-            return bool(handler(p, regs))
-        except MemoryFault:
-            if p.fault_handler is None or not p.fault_handler(p, regs, PAGE_FAULT[self.owner.text.arch]):
-                raise
-            return False
 
     def post(self) -> None:
         """Call the post handlers (aggr_post_handler)."""
@@ -406,9 +408,15 @@ class Kprobes:
 def _all(items: Sequence[Any], register: Callable[[Any], None], unregister: Callable[[Sequence[Any]], None]) -> None:
     if not items:
         raise KprobeError(errno.EINVAL, "there are no probes")
-    for n, item in enumerate(items):
-        try:
-            register(item)
-        except KprobeError:
-            unregister(items[:n])
-            raise
+    collecting = gc.isenabled()
+    gc.disable()  # nothing of what is made here is garbage, and looking through it again and again is most of the time for thousands
+    try:
+        for n, item in enumerate(items):
+            try:
+                register(item)
+            except KprobeError:
+                unregister(items[:n])
+                raise
+    finally:
+        if collecting:
+            gc.enable()

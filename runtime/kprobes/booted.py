@@ -25,9 +25,11 @@ class KernelCode(MachineCode):
         self.machine = machine
         self.description = machine.description
         self.table = machine.description.table
-        breakpoints = KernelBreakpoints(machine.processor, self.table.text[0][0])
+        breakpoints = KernelBreakpoints(machine.processor, range(*self.table.text[0]))
         super().__init__(breakpoints.engine, breakpoints)
         breakpoints.on_step_fault = self._fault
+        self._asked = -1
+        self._found: tuple[str, int, int] | None = None
 
     def lookup(self, name: str) -> int:
         return self.description.symbols.get(name, 0)
@@ -36,15 +38,18 @@ class KernelCode(MachineCode):
         return self.table.names.count(name)
 
     def function(self, address: int) -> tuple[str, int, int] | None:
-        found = self.table.at(address) if self.table.is_text(address) else None
-        return (found.name, found.address, found.size) if found is not None else None
+        if address != self._asked:
+            found = self.table.at(address) if self.table.is_text(address) else None
+            self._asked, self._found = address, (found.name, found.address, found.size) if found is not None else None
+        return self._found
 
     def task(self) -> Hashable:
         current = self.machine.current
         return current.address if current is not None else 0
 
     def refused(self, name: str, address: int) -> str:
-        return self.description.refused(address)
+        found = self.function(address)
+        return self.description.refused(address) if found is None or found[1] in self.description.facts.forbidden_addresses else ""
 
     def arm(self, address: int, hit: Hit, post: Hit | None, fault: Callable[[int], bool] | None) -> None:
         shown = self.machine.shown

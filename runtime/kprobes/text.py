@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pyprobe.runtime.kprobes.registers import ARGUMENTS, PtRegs
 from pyprobe.runtime.machine.breakpoints import KPROBES_BRK_IMM, Breakpoints
-from pyprobe.runtime.machine.disassembly import is_boundary
+from pyprobe.runtime.machine.disassembly import LONGEST, is_boundary
 from pyprobe.runtime.machine.displaced import Refused, displace
 
 if TYPE_CHECKING:
@@ -31,11 +31,12 @@ Hit = Callable[[], object]
 class Text(Protocol):
     """Code that can be probed. Methods that find fault with an address raise Refused.
 
-    regs: valid during calls of what was armed.
+    regs: valid during calls of what was armed. advance: how far behind a breakpoint its exception leaves the pointer, in bytes.
     """
 
     arch: str
     regs: PtRegs
+    advance: int
 
     def lookup(self, name: str) -> int:
         """The address of a symbol, 0 without one."""
@@ -83,6 +84,7 @@ class MachineCode:
     def __init__(self, engine: Host, breakpoints: Breakpoints) -> None:
         self.engine = engine
         self.arch = engine.arch.name
+        self.advance = engine.arch.breakpoint.advance
         self.breakpoints = breakpoints
         self.regs = PtRegs(self.arch, engine.get, engine.set)
         self._faults: dict[int, Callable[[int], bool]] = {}
@@ -130,22 +132,17 @@ class MachineCode:
                 raise Refused(errno.EINVAL, "the address is between an exclusive load and its store")
         elif address != start and not is_boundary(self.arch, self.breakpoints.read(start, address - start + 15), address - start):
             raise Refused(errno.EILSEQ, "the address is within an instruction")
-        displace(self.arch, self.breakpoints.read(address, 16))
+        displace(self.arch, self.breakpoints.read(address, LONGEST[self.arch]))
 
     def arm(self, address: int, hit: Hit, post: Hit | None, fault: Callable[[int], bool] | None) -> None:
-        advance = self.engine.arch.breakpoint.advance
         state, regs = self.engine.state, self.regs
-
-        def call() -> object:
-            regs.pointer = address + advance  # as the exception leaves it, which handlers see
-            return hit()
 
         def after() -> None:
             regs.pointer = state.pc
             if post is not None:
                 post()
 
-        self.breakpoints.insert(address, call, after if post is not None else None, diverts=True)
+        self.breakpoints.insert(address, hit, after if post is not None else None, diverts=True)
         if fault is not None:
             self._faults[address] = fault
 
@@ -234,6 +231,7 @@ class EmulatedKernel:
     def __init__(self, machine: Kernel, blacklist: frozenset[str] = frozenset()) -> None:
         self.machine = machine
         self.arch = machine.arch
+        self.advance = 1 if self.arch == "x86_64" else 0
         self.blacklist = blacklist
         self._function: KernelFunction | None = None
         self._result = 0
@@ -303,7 +301,6 @@ class EmulatedKernel:
                 return
             outer = self._registers, self.regs.pointer
             self._registers = dict(zip(names, function.args, strict=False))
-            self.regs.pointer = address + (1 if self.arch == "x86_64" else 0)
             hit, post = armed
             hit()
             if post is not None:

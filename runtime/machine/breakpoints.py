@@ -160,7 +160,13 @@ def callback(
         plain = InSlot(call, slot)
         if not diverts:
             return plain
-        step = plain.step
+
+        def hit_in_slot() -> int:
+            going = call()
+            return going if type(going) is int else slot
+
+        hit_in_slot.step = plain.step  # type: ignore[attr-defined]  # see Engine.trap
+        return hit_in_slot
     else:
         more = len(displaced.code) + engine.arch.breakpoint.jump
         words = engine.words

@@ -70,6 +70,9 @@ class Displaced(NamedTuple):
 
 def displace(arch: str, code: bytes) -> Displaced:
     """The instruction that `code` begins with. Raises Refused where it cannot be displaced."""
+    seen = _seen.get((arch, code))
+    if seen is not None:
+        return seen
     instruction = first(arch, code)
     if instruction is None:
         raise Refused(errno.EILSEQ, "there is no valid instruction")
@@ -79,10 +82,14 @@ def displace(arch: str, code: bytes) -> Displaced:
         if len(_known) >= _KEPT:
             _known.clear()
         known = _known[key] = _rules(arch)(*instruction)
+    if len(_seen) >= _KEPT:
+        _seen.clear()
+    _seen[arch, code] = known
     return known
 
 
 _KEPT = 65536
+_seen: dict[tuple[str, bytes], Displaced] = {}  # by all of the code, of which the instruction is the beginning
 _known: dict[tuple[str, bytes], Displaced] = {}
 
 

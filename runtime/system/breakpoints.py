@@ -25,14 +25,35 @@ SLOTS = 1 << 21  # bytes: one entry of the kernel's page tables
 
 
 class KernelMemory:
-    """The kernel's memory, whatever its permissions (machine.breakpoints.Memory, machine.displaced.Space)."""
+    """The kernel's memory, whatever its permissions (machine.breakpoints.Memory, machine.displaced.Space).
 
-    def __init__(self, cpu: Processor) -> None:
+    text: the kernel's own code, which is never mapped elsewhere, so that its pages are looked up once.
+    """
+
+    def __init__(self, cpu: Processor, text: range) -> None:
         self._cpu = cpu
+        self._text = text
+        self._pages: dict[int, int] = {}
+        self._view = cpu.ram.view
         self.points = cpu.points
+
+    def _place(self, address: int, n: int) -> int:
+        """Where in RAM a piece of the kernel's code is, if it is in one page; -1."""
+        if address not in self._text or (address & PAGE - 1) + n > PAGE:
+            return -1
+        page = self._pages.get(address // PAGE)
+        if page is None:
+            page = self._cpu.translate(address & -PAGE)
+            if page < 0:
+                return -1
+            self._pages[address // PAGE] = page
+        return page + (address & PAGE - 1)
 
     def peek(self, address: int, n: int) -> bytes:
         """Shorter where it ends."""
+        place = self._place(address, n)
+        if place >= 0:
+            return bytes(self._view[place : place + n])
         found = self._cpu.read(address, n)
         if found is not None or not n:
             return found or b""
@@ -40,7 +61,11 @@ class KernelMemory:
         return self.peek(address, here) if here < n else b""
 
     def poke(self, address: int, data: bytes) -> None:
-        if self._cpu.write(address, data):
+        place = self._place(address, len(data))
+        if place >= 0:
+            self._view[place : place + len(data)] = data
+            self._cpu.forget_place(place)
+        elif self._cpu.write(address, data):
             self._cpu.forget(address)
 
     def u32(self, address: int) -> int:
@@ -59,11 +84,11 @@ class KernelMemory:
 class Stepping:
     """The processor as breakpoints in the kernel work with it (machine.breakpoints.Host). slot: of the breakpoint at an address."""
 
-    def __init__(self, cpu: Processor, slot: Callable[[int], int]) -> None:
+    def __init__(self, cpu: Processor, text: range, slot: Callable[[int], int]) -> None:
         self.cpu = cpu
         self.arch, self.state, self.words = cpu.arch, cpu.state, cpu.words
         self.get, self.set = cpu.get, cpu.set
-        self.space = KernelMemory(cpu)
+        self.space = KernelMemory(cpu, text)
         self._slot = slot
 
     def trap(self, space: object, address: int, callback: Callable[[], int | None]) -> None:
@@ -85,17 +110,17 @@ class Stepping:
 
 
 class KernelBreakpoints(Breakpoints):
-    """The breakpoints in the kernel. text: where its image begins.
+    """The breakpoints in the kernel. text: its own code.
 
     on_step_fault: told the address of an instruction that has faulted in its slot, and what the kernel would be told, the vector or the
     syndrome; True: it is tried again.
     """
 
-    def __init__(self, cpu: Processor, text: int) -> None:
+    def __init__(self, cpu: Processor, text: range) -> None:
         self.cpu = cpu
         self.text = text
         self.on_step_fault: Callable[[int, int], bool] | None = None
-        stepping = Stepping(cpu, lambda address: self.table[address].slot)
+        stepping = Stepping(cpu, text, lambda address: self.table[address].slot)
         super().__init__(stepping, stepping.space, KPROBES_BRK_IMM)
 
     def _area(self, address: int) -> Area:
@@ -113,7 +138,7 @@ class KernelBreakpoints(Breakpoints):
         physical = -(-(cpu.ram.base + cpu.ram.size) // SLOTS) * SLOTS
         memory = mmap.mmap(-1, SLOTS, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         try:
-            start = cpu.map_code(self.text, physical, SLOTS)
+            start = cpu.map_code(self.text.start, physical, SLOTS)
         except LookupError as error:
             raise Refused(errno.ENOMEM, str(error)) from None
         forget = cpu.add_memory(physical, memory)

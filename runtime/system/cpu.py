@@ -311,7 +311,11 @@ class Processor:
         """Drop what was translated from the instruction at a virtual address."""
         start = self.translate(address)
         if start >= 0:
-            self._invalidate(self.uc, start, start + 1)
+            self.forget_place(start)
+
+    def forget_place(self, offset: int) -> None:
+        """The same for an instruction by its offset in RAM."""
+        self._invalidate(self.uc, offset, offset + 1)
 
     # breakpoints
 
