@@ -155,7 +155,6 @@ def callback(
     diverts: `call` may say where to go on.
     """
     simulate = displaced.simulate
-    step: Callable[[], int]
     if simulate is None or (not displaced.only_simulated and post is None):
         plain = InSlot(call, slot)
         if not diverts:
@@ -167,20 +166,19 @@ def callback(
 
         hit_in_slot.step = plain.step  # type: ignore[attr-defined]  # see Engine.trap
         return hit_in_slot
-    else:
-        more = len(displaced.code) + engine.arch.breakpoint.jump
-        words = engine.words
+    more = len(displaced.code) + engine.arch.breakpoint.jump
+    words = engine.words
 
-        def step() -> int:
-            try:
-                going = simulate(engine, address)
-            except MemoryFault as fault:
-                return engine.faulted(fault.address, fault.access)
-            words.now += more
-            if post is not None:
-                engine.state.pc = going
-                post()
-            return going
+    def step() -> int:
+        try:
+            going = simulate(engine, address)
+        except MemoryFault as fault:
+            return engine.faulted(fault.address, fault.access)
+        words.now += more
+        if post is not None:
+            engine.state.pc = going
+            post()
+        return going
 
     def hit() -> int:
         going = call()
@@ -243,7 +241,10 @@ class Breakpoints:
 
     def read(self, address: int, size: int) -> bytes:
         """Memory as it is without the breakpoints. Shorter where it ends."""
-        content = bytearray(self.space.peek(address, size))
+        found = self.space.peek(address, size)
+        if self._breakpoint[:1] not in found:
+            return found
+        content = bytearray(found)
         for at in range(address, address + len(content)):
             planted = self.table.get(at)
             if planted is not None:

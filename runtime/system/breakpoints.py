@@ -143,9 +143,15 @@ class KernelBreakpoints(Breakpoints):
             raise Refused(errno.ENOMEM, str(error)) from None
         forget = cpu.add_memory(physical, memory)
 
+        used = 0
+
         def write(at: int, code: bytes) -> None:
-            memory[at - start : at - start + len(code)] = code
-            forget(at - start, len(code))
+            nonlocal used
+            first, last = at - start, at - start + len(code)
+            memory[first:last] = code
+            if first < used:
+                forget(first, len(code))
+            used = max(used, last)
 
         cpu.displace_to(range(start, start + SLOTS), self._left)
         area = Area(self.arch, start, SLOTS // SLOT, write)

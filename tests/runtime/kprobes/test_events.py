@@ -90,7 +90,7 @@ def test_filters(kernel, events):
     register = {"x86_64": "%di", "arm64": "%x0"}[kernel.arch]
     kernel.bench.space.write(DATA, b"hello\0")
     events.write(f"p:one target n={register} c=$comm t=@{DATA:#x}:string")
-    passing = ("n == 5", "n>=5 && n < 0x6", "!(n != 5)", 't ~ "h*o"', 't == "hello"', "COMM == 'cat' && common_pid == 1234", "n & 4 || t == 'no'")
+    passing = ("n == 5", "n>=5 && n < 0x6", "!(n != 5)", 't ~ "h*o"', 't == "hello"', "COMM == 'cat' && common_pid == 1234", "n & 4")
     for filter in (*passing, "0"):
         events.write(f"filter:one {filter}")
         kernel.run()
@@ -118,6 +118,6 @@ def test_the_command(tmp_path):
     (line,) = [line for line in lines if " open: " in line]
     assert line.endswith(f'open: (do_sys_openat2+0x0/0x100) name="{tmp_path}/text"') and lines[lines.index(line) + 1].endswith(" arg1=3")
     assert done.err.split()[0] == "open" and "back" in done.err
-    for wrong, message in (("p nothing", "p nothing: no symbol nothing"), ("q f", "q f: not a definition"), ("/no/file", "/no/file: No such")):
+    for wrong, message in (("p nothing", "p nothing: no symbol nothing"), ("q f", "q f: not a definition"), ("/no/f", "/no/f: No such")):
         done = run_pyprobe("kprobe_events", wrong)
         assert done.status == 1 and message in done.err, done

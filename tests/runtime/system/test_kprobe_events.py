@@ -12,7 +12,8 @@ from pyprobe.runtime.system.kernels.store import Kernel
 
 SHELL = """mount -t tracefs t /sys/kernel/tracing; cd /sys/kernel/tracing; cp /etc/events kprobe_events; head -n 9 error_log >&2
 [ -s /etc/events ] && cat /etc/filter > events/kprobes/write/filter && echo 1 > events/kprobes/enable
-mkdir /tmp/d; cat /etc/lines > /tmp/d/file; ls /tmp/d > /tmp/list; wc -c /tmp/d/file > /tmp/wc; mv /tmp/d/file /tmp/d/g; rm /tmp/d/g; rmdir /tmp/d
+mkdir /tmp/d; cat /etc/lines > /tmp/d/file; ls /tmp/d > /tmp/list; wc -c /tmp/d/file > /tmp/wc; mv /tmp/d/file /tmp/d/g
+rm /tmp/d/g; rmdir /tmp/d
 [ -s /etc/events ] && echo 0 > events/kprobes/enable
 head -n 99999 trace"""
 TASKS = ("mkdir", "cat", "ls", "wc", "mv", "rm", "rmdir")
