@@ -87,7 +87,7 @@ class Machine(Protocol):
 
     @property
     def lives(self) -> TracepointTable:
-        """sched_process_fork, sched_process_exec and sched_process_exit, for whoever must follow tasks: no probe, and seen by none."""
+        """sched_process_fork, sched_process_exec and sched_process_exit as the machine itself follows them."""
 
     def run(self) -> int:
         """Run to the end; the exit status as a shell shows it. May be called again after an exception of a callback."""

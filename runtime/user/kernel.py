@@ -117,7 +117,8 @@ class Kernel(KernelCalls):
         self.scheduler = Scheduler(self)
         self.syscalls = SyscallTable()
         self.functions = functions.KernelFunctions(self, arch)
-        self.tracepoints = self.lives = Tracepoints(self, arch)
+        self.tracepoints = Tracepoints(self, arch)
+        self.lives = self.tracepoints
         self.zone = FileZone(*ABIS[arch].file_zone)
         self.vdso = Vdso(self.zone)
 
