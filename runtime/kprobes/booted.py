@@ -18,6 +18,9 @@ FLUSH = ("rethook_flush_task", "kprobe_flush_task")
 """What the kernel calls with a task that is gone, to free what return probes keep of it (delayed_put_task_struct() in kernel/exit.c)."""
 
 
+_TRACING = bytes.fromhex("e9031eaa1f2003d5")  # mov x9, x30; nop: the second becomes a call (arch/arm64/kernel/ftrace.c)
+
+
 class KernelCode(MachineCode):
     """The kernel's code with breakpoints in it; the tasks that are ours do not hit them."""
 
@@ -49,7 +52,12 @@ class KernelCode(MachineCode):
 
     def refused(self, name: str, address: int) -> str:
         found = self.function(address)
-        return self.description.refused(address) if found is None or found[1] in self.description.facts.forbidden_addresses else ""
+        plain = found is not None and found[1] == address and address not in self.description.facts.forbidden_addresses
+        if plain:
+            return ""
+        if self.arch == "arm64" and self.breakpoints.read(address - 4, 8) == _TRACING:
+            return f"{name}+{address - found[1]:#x} is where function tracing puts its call" if found else ""
+        return self.description.refused(address)
 
     def arm(self, address: int, hit: Hit, post: Hit | None, fault: Callable[[int], bool] | None) -> None:
         shown = self.machine.shown

@@ -135,6 +135,8 @@ class SystemDescription:
             return f"{address:#x} is no code of the kernel"
         if found.address in self.facts.forbidden_addresses:
             return f"{found.name} is on the list of functions that no kprobe may enter"
+        if address != found.address and address in self.facts.patched:
+            return f"{found.name}+{address - found.address:#x} is a static branch, which the kernel itself patches"
         return ""
 
     @cached_property

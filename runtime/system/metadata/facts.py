@@ -107,6 +107,15 @@ class Facts:
         return [json.dumps(tracepoints.read(self.memory, self.symbols, self.types), separators=(",", ":")).encode()]
 
     @cached_property
+    def patched(self) -> frozenset[int]:
+        """The addresses of all static branches, which the kernel patches as it runs."""
+        return frozenset(_words(self._part("patched", self._find_patched)[0]))
+
+    def _find_patched(self) -> list[bytes]:
+        some = {branch.code for place in self.tracepoints.values() for branch in place.branches}
+        return [array("Q", tracepoints.patched(self.memory, self.symbols, some)).tobytes()]
+
+    @cached_property
     def raw_tracepoints(self) -> dict[str, int]:
         """The raw tracepoints by name, sorted, with the numbers of their function types."""
         return events.raw_tracepoints(self.btf)
