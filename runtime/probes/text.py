@@ -138,6 +138,8 @@ def break_at(machine: SystemMachine, point: AttachPoint, address: int, handler: 
     """Attach as Linux does, with a kprobe of the booted kernel. Raises AttachError where Linux refuses one."""
     from pyprobe.runtime.kprobes.api import Kprobe, KprobeError, Kretprobe, KretprobeInstance
 
+    if not machine.ready:
+        raise AttachError("Linux has kprobes once it has booted: leave out --boot, or --attach breakpoint")
     kprobes, returns = machine.kprobes, machine.returns
 
     def hit(p: Kprobe, regs: object) -> None:
