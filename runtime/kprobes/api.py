@@ -205,6 +205,8 @@ class Kprobes:
         address += p.offset
         try:
             self.text.check(address)
+            if p.flags & KPROBE_FLAG_DISABLED:
+                self.text.prepare(address)
             p.addr = address
             p.flags &= KPROBE_FLAG_DISABLED
             p.nmissed = 0

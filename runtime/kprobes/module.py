@@ -187,6 +187,16 @@ def unregister_kretprobes(rps: Iterable[Kretprobe]) -> None:
     current().kprobes.unregister_kretprobes(rps)
 
 
+def enable_kretprobe(rp: Kretprobe) -> None:
+    """See Kprobes.enable_kretprobe. Raises KprobeError."""
+    current().kprobes.enable_kretprobe(rp)
+
+
+def disable_kretprobe(rp: Kretprobe) -> None:
+    """See Kprobes.disable_kretprobe. Raises KprobeError."""
+    current().kprobes.disable_kretprobe(rp)
+
+
 def register_uprobe(u: Uprobe) -> None:
     """See Uprobes.register_uprobe. Raises KprobeError."""
     current().uprobes.register_uprobe(u)

@@ -59,6 +59,9 @@ class Text(Protocol):
     def check(self, address: int) -> None:
         """Whether a probe may stand there."""
 
+    def prepare(self, address: int) -> None:
+        """Whether the instruction there can be armed later."""
+
     def arm(self, address: int, hit: Hit, post: Hit | None, fault: Callable[[int], bool] | None) -> None:
         """Have `hit` called before and `post` after the instruction. fault: told the number of the exception when the instruction itself
         faults; True means it is dealt with."""
@@ -128,10 +131,12 @@ class MachineCode:
 
             if address & 3:
                 raise Refused(errno.EINVAL, "the address is not that of an instruction")
-            if inside_exclusive(self.breakpoints.read(start, address - start)):
+            if address != start and inside_exclusive(self.breakpoints.read(start, address - start)):
                 raise Refused(errno.EINVAL, "the address is between an exclusive load and its store")
         elif address != start and not is_boundary(self.arch, self.breakpoints.read(start, address - start + 15), address - start):
             raise Refused(errno.EILSEQ, "the address is within an instruction")
+
+    def prepare(self, address: int) -> None:
         displace(self.arch, self.breakpoints.read(address, LONGEST[self.arch]))
 
     def arm(self, address: int, hit: Hit, post: Hit | None, fault: Callable[[int], bool] | None) -> None:
@@ -277,6 +282,9 @@ class EmulatedKernel:
             raise Refused(errno.EINVAL, f"{name} may not be probed")
         if address != start:
             raise Refused(errno.EILSEQ, "the emulated kernel has no machine code: only a function's entry can be probed")
+
+    def prepare(self, address: int) -> None:
+        pass
 
     def arm(self, address: int, hit: Hit, post: Hit | None, fault: Callable[[int], bool] | None) -> None:
         self._armed[address] = hit, post

@@ -144,3 +144,10 @@ def test_forbidden_functions(kernel: Kernel, pyprobe: Callable[..., Any]) -> Non
         assert done.status == 1 and "Linux refuses" in done.err, done
         done = pyprobe("--kernel", kernel.name, "--attach", "breakpoint", "-e", probe + " { }")
         assert done.status == 255 and "(EINVAL)" in done.err, done
+
+
+def test_without_the_extension(guest: Callable[..., Any]) -> None:
+    script = "kprobe:vfs_read { @[comm] = count(); } kretprobe:vfs_read { @r = sum(retval); } kprobe:ksys_read { @s[kstack(2)] = count(); }"
+    command = ("sh -c 'cat /etc/passwd | wc -c'", "--attach", "breakpoint")
+    native, plain = (guest(*command, script=script, env={"PYPROBE_NATIVE": how}) for how in ("1", "0"))
+    assert plain.out == native.out and "@[wc]: 2" in plain.out, plain
