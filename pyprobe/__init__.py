@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from pyprobe.runtime.kprobes.module import (
         Machine,
         disable_kprobe,
+        disable_kretprobe,
         enable_kprobe,
+        enable_kretprobe,
         register_kprobe,
         register_kprobes,
         register_kretprobe,
@@ -59,7 +61,9 @@ _HOMES = {
     "pyprobe.runtime.kprobes.module": (
         "Machine",
         "disable_kprobe",
+        "disable_kretprobe",
         "enable_kprobe",
+        "enable_kretprobe",
         "register_kprobe",
         "register_kprobes",
         "register_kretprobe",
@@ -96,7 +100,9 @@ __all__ = [
     "Uprobe",
     "__version__",
     "disable_kprobe",
+    "disable_kretprobe",
     "enable_kprobe",
+    "enable_kretprobe",
     "instruction_pointer",
     "kernel_stack_pointer",
     "kprobe_disabled",
@@ -123,5 +129,6 @@ def __getattr__(name: str) -> object:
         if name in names:
             from importlib import import_module
 
-            return getattr(import_module(module), name)
+            found = globals()[name] = getattr(import_module(module), name)
+            return found
     raise AttributeError(f"module 'pyprobe' has no attribute '{name}'")

@@ -18,7 +18,8 @@ from pyprobe.messages import FAILED, OK, RUN_FAILED, say_error, show, usage_erro
 from pyprobe.options import Options, UsageError
 from pyprobe.programs import read_program
 
-SUBCOMMANDS = {"kernel": "pyprobe.kernel_command"}  # a script of such a name is ./kernel; each has run(words) -> exit status
+SUBCOMMANDS = {"kernel": "pyprobe.kernel_command", "kprobe_events": "pyprobe.kprobe_events_command"}
+"""A script of such a name is ./kernel; each has run(words, options), which gives the exit status."""
 
 
 def entry() -> NoReturn:
@@ -98,7 +99,7 @@ def dispatch(options: Options, any_words: bool) -> int:
     if options.program is None and not options.words:
         raise UsageError("filename or -e 'program' required.", show_usage=True)
     if options.program is None and options.words[0] in SUBCOMMANDS:
-        status: int = import_module(SUBCOMMANDS[options.words[0]]).run(options.words[1:])
+        status: int = import_module(SUBCOMMANDS[options.words[0]]).run(options.words[1:], options)
         return status
     if options.pid is not None:
         return refuse_pid(options.pid)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from pyprobe.messages import FAILED, OK, paint, say_error
-from pyprobe.options import UsageError
+from pyprobe.options import Options, UsageError
 from pyprobe.runtime.system.kernels.errors import KernelError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ USAGE: pyprobe kernel install NAME        fetch a distribution's kernel with apt
        pyprobe kernel remove NAME...      delete kernels"""
 
 
-def run(words: Sequence[str]) -> int:
+def run(words: Sequence[str], options: Options) -> int:
     """Run the subcommand; the exit status. `words` are those after `kernel`."""
     command = COMMANDS.get(words[0] if words else "")
     if command is None:

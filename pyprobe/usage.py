@@ -12,6 +12,8 @@ USAGE:
     pyprobe [options] -e 'PROGRAM' [arguments]
     pyprobe [options] - < FILE
     pyprobe -l [PATTERN | FILE]              list probes
+    pyprobe [options] kprobe_events DEFINITION | FILE ...
+                                             trace by definitions as Linux's kprobe_events takes them
     pyprobe --help TOPIC                     what a function, builtin, probe type, macro or setting means
     pyprobe                                  a session to try things in (REPL)
     Arguments become $1, $2, ...; after a literal -- also negative numbers and named ones (--top=5).
@@ -36,6 +38,8 @@ EXAMPLES:
         probes whose name contains open
     pyprobe -lv kprobe:vfs_read
         the arguments of a kernel function
+    pyprobe --kernel debian-arm64 -c 'cat /etc/passwd' kprobe_events 'p do_sys_openat2 name=+0($arg2):ustring' 'r do_sys_openat2 $retval'
+        kprobe events in a booted kernel, defined in its own syntax, and their trace
     pyprobe opensnoop.pt -c 'grep -r root /etc/pam.d'
         a packaged script
 

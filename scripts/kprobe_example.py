@@ -1,6 +1,6 @@
-"""A kprobe on the function that makes processes: samples/kprobes/kprobe_example.c of the kernel, for the emulated machine.
+"""A kprobe on the function that makes processes: samples/kprobes/kprobe_example.c of the kernel, for emulated and booted kernels.
 
-python kprobe_example.py [COMMAND ARGUMENT...]
+python kprobe_example.py [--kernel=NAME] [COMMAND ARGUMENT...]
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ def handler_post(p: Kprobe, regs: PtRegs, flags: int) -> None:
     print(f"<{p.symbol_name}> p->addr = 0x{p.addr:016x}, {name} = 0x{value:x}")
 
 
-def main() -> int:
+def main(words: list[str]) -> int:
+    kernel = words.pop(0).partition("=")[2] if words and words[0].startswith("--kernel=") else None
     kp = Kprobe(symbol_name=SYMBOL, pre_handler=handler_pre, post_handler=handler_post)
-    with Machine(sys.argv[1:] or None) as machine:
+    with Machine(words or None, kernel=kernel) as machine:
         try:
             register_kprobe(kp)
         except KprobeError as error:
@@ -44,4 +45,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,6 +1,6 @@
 """A kretprobe that tells a function's return value and how long it took: samples/kprobes/kretprobe_example.c of the kernel.
 
-python kretprobe_example.py [FUNCTION [COMMAND ARGUMENT...]]
+python kretprobe_example.py [--kernel=NAME] [FUNCTION [COMMAND ARGUMENT...]]
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import sys
 from pyprobe import KprobeError, Kretprobe, KretprobeInstance, Machine, PtRegs, register_kretprobe, regs_return_value, unregister_kretprobe
 
 
-def main() -> int:
-    function = sys.argv[1] if len(sys.argv) > 1 else "kernel_clone"
-    with Machine(sys.argv[2:] or None) as machine:
+def main(words: list[str]) -> int:
+    kernel = words.pop(0).partition("=")[2] if words and words[0].startswith("--kernel=") else None
+    function = words[0] if words else "kernel_clone"
+    with Machine(words[1:] or None, kernel=kernel) as machine:
 
         def entry_handler(ri: KretprobeInstance, regs: PtRegs) -> int:
             """Note the time of the function's entry."""
@@ -41,4 +42,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

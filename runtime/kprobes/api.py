@@ -7,6 +7,7 @@ instruction faults, and when a handler of the probe reads memory that is not the
 from __future__ import annotations
 
 import errno
+import gc
 import os
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
@@ -124,31 +125,32 @@ class Aggregate:
         self.probes: list[Kprobe] = []
         self.armed = False
         self.posts = False  # armed with a post handler
+        self.regs = owner.text.regs
+        self.values = vars(self.regs)  # past its checks, which cost more than the rest
+        self.trapped = address + owner.text.advance  # as the exception leaves the pointer, which handlers see
 
     def hit(self) -> int | None:
         """Call the pre handlers (aggr_pre_handler); where to go on if one of them says so."""
-        owner = self.owner
+        owner, regs = self.owner, self.regs
         if owner.running is not None:
             for p in self.probes:
                 p.nmissed += 1
             return None
         owner.running = self
+        self.values["pointer"] = self.trapped
         try:
             for p in self.probes:
-                if p.pre_handler is not None and not kprobe_disabled(p) and self._handle(p, p.pre_handler):
-                    return owner.text.regs.pointer
+                if p.pre_handler is None or p.flags & KPROBE_FLAG_DISABLED:
+                    continue
+                try:
+                    if p.pre_handler(p, regs):
+                        return regs.pointer
+                except MemoryFault:
+                    if p.fault_handler is None or not p.fault_handler(p, regs, PAGE_FAULT[owner.text.arch]):
+                        raise
         finally:
             owner.running = None
         return None
-
-    def _handle(self, p: Kprobe, handler: PreHandler) -> bool:
-        regs = self.owner.text.regs
-        try:
-            return bool(handler(p, regs))
-        except MemoryFault:
-            if p.fault_handler is None or not p.fault_handler(p, regs, PAGE_FAULT[self.owner.text.arch]):
-                raise
-            return False
 
     def post(self) -> None:
         """Call the post handlers (aggr_post_handler)."""
@@ -181,6 +183,7 @@ class Kprobes:
         self.running: Aggregate | Kprobes | None = None
         self.rps: dict[int, list[Kretprobe]] = {}  # by address
         self._instances: dict[Hashable, list[KretprobeInstance]] = {}  # by task, newest last
+        text.on_task_gone(self._flush)
 
     # kprobes
 
@@ -202,6 +205,8 @@ class Kprobes:
         address += p.offset
         try:
             self.text.check(address)
+            if p.flags & KPROBE_FLAG_DISABLED:
+                self.text.prepare(address)
             p.addr = address
             p.flags &= KPROBE_FLAG_DISABLED
             p.nmissed = 0
@@ -343,6 +348,12 @@ class Kprobes:
             instances.append(instance)
         return 0
 
+    def _flush(self, task: Hashable) -> None:
+        """kprobe_flush_task: what was followed of a task that is gone will never return."""
+        for instance in self._instances.pop(task, ()):
+            if instance.followed:
+                instance.rp.free += 1
+
     def _returned(self) -> int:
         """__kretprobe_trampoline_handler: where the function really returns to."""
         instances = self._instances.get(self.text.task(), [])
@@ -354,7 +365,7 @@ class Kprobes:
         if not chain:
             raise KprobeError(errno.EFAULT, "kretprobe: return address not found, not execute handler")
         target = chain[-1].ret_addr
-        self.text.regs.pointer = target
+        self.text.returning(target)
         self._run(chain, target)
         return target
 
@@ -399,9 +410,15 @@ class Kprobes:
 def _all(items: Sequence[Any], register: Callable[[Any], None], unregister: Callable[[Sequence[Any]], None]) -> None:
     if not items:
         raise KprobeError(errno.EINVAL, "there are no probes")
-    for n, item in enumerate(items):
-        try:
-            register(item)
-        except KprobeError:
-            unregister(items[:n])
-            raise
+    collecting = gc.isenabled()
+    gc.disable()  # nothing of what is made here is garbage, and looking through it again and again is most of the time for thousands
+    try:
+        for n, item in enumerate(items):
+            try:
+                register(item)
+            except KprobeError:
+                unregister(items[:n])
+                raise
+    finally:
+        if collecting:
+            gc.enable()

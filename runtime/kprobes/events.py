@@ -7,17 +7,22 @@ Syntax and formats: Documentation/trace/kprobetrace.rst, kernel/trace/trace_kpro
     -:[GRP/]EVENT
 
 FETCHARG is [NAME=]FETCH[:TYPE] with %REG, $argN, $retval, $comm, $stack, $stackN, @ADDRESS, @SYMBOL[+-OFFSET], +|-[u]OFFSET(FETCH) and
-\\IMMEDIATE.
+\\IMMEDIATE. What the kernel has files for beside this one, `write` takes in lines, too:
+
+    filter:[GRP/]EVENT EXPRESSION (see filters.py; `0` takes the filter away)
 """
 
 from __future__ import annotations
 
+import builtins
 import errno
 import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyprobe.runtime.kprobes.api import Kprobe, KprobeError, Kretprobe, KretprobeInstance
+from pyprobe.runtime.kprobes.filters import Filter
+from pyprobe.runtime.kprobes.filters import parse as parse_filter
 from pyprobe.runtime.kprobes.registers import FIELDS, PtRegs, regs_get_kernel_argument, regs_return_value
 
 if TYPE_CHECKING:
@@ -75,24 +80,36 @@ class Argument(NamedTuple):
             return "(fault)"
 
     def _show(self, hit: Hit, symbol: Callable[[int], str]) -> str:
+        value = self.value(hit)
+        if isinstance(value, str):
+            return f'"{value}"'
+        if self.type == "symbol":
+            return symbol(value)
+        if self.type == "char":
+            return f"'{chr(value)}'"
+        return f"{value:#x}" if self.type.startswith("x") else str(value)
+
+    @property
+    def kind(self) -> builtins.type[int] | builtins.type[str]:
+        """What `value` gives: int or str."""
+        return str if self.comm or self.type in ("string", "ustring") else int
+
+    def value(self, hit: Hit) -> int | str:
+        """The value itself. Raises Fault."""
         if self.comm:
-            return f'"{hit.memory.comm()[0]}"'
+            return hit.memory.comm()[0]
         value = self.fetch(hit)
         parts = _TYPE.match(self.type)
         assert parts is not None
         if parts["word"] in ("string", "ustring"):
-            return f'"{_string(hit, value)}"'
-        if parts["word"] == "symbol":
-            return symbol(value)
-        if parts["word"] == "char":
-            return f"'{chr(value & 255)}'"
+            return _string(hit, value)
+        if parts["word"]:
+            return value & 255 if parts["word"] == "char" else value
         if parts["width"]:
-            return f"{value >> int(parts['at']) & (1 << int(parts['width'])) - 1:#x}"
+            return value >> int(parts["at"]) & (1 << int(parts["width"])) - 1
         bits = int(parts["bits"])
         value &= (1 << bits) - 1
-        if parts["sign"] == "s" and value >> (bits - 1):
-            value -= 1 << bits
-        return f"{value:#x}" if parts["sign"] == "x" else str(value)
+        return value - (1 << bits) if parts["sign"] == "s" and value >> (bits - 1) else value
 
 
 def _string(hit: Hit, address: int) -> str:
@@ -123,6 +140,25 @@ class Definition:
         self.written: list[str] = []
         self.nhits = 0
         self.probe: Kprobe | Kretprobe | None = None
+        self.filter: Filter | None = None
+
+    def passes(self, hit: Hit) -> bool:
+        """Whether the filter lets a hit through; what cannot be fetched counts as nothing."""
+        if self.filter is None:
+            return True
+        arguments = {a.name: a for a in self.arguments}
+
+        def field(name: str) -> int | str:
+            argument = arguments.get(name)
+            if argument is None:
+                comm, pid = hit.memory.comm()
+                return pid if name == "common_pid" else comm
+            try:
+                return argument.value(hit)
+            except Fault:
+                return argument.kind()
+
+        return self.filter(field)
 
     def __str__(self) -> str:
         """As kprobe_events shows it."""
@@ -261,21 +297,28 @@ class KprobeEvents:
         self.events: dict[tuple[str, str], Definition] = {}
 
     def write(self, text: str) -> None:
-        """Lines as written to kprobe_events: definitions are added (and enabled), `-:` takes one away. Raises KprobeError."""
+        """Lines as written to kprobe_events: definitions are added (and enabled), `-:` takes one away, `filter:` filters. Raises
+        KprobeError."""
         for line in text.splitlines():
             line = line.partition("#")[0].strip()
             if line.startswith("-:"):
                 self.remove(line[2:].split()[0])
+            elif line.startswith("filter:"):
+                name, _, expression = line[7:].partition(" ")
+                self.set_filter(name, expression)
             elif line:
                 self.add(line)
 
     def add(self, line: str) -> Definition:
-        """Define and enable an event. Raises KprobeError, EEXIST when there is one of that name."""
+        """Define and enable an event. Raises KprobeError, EEXIST when there is one of that name, EADDRNOTAVAIL for a symbol of several
+        functions."""
         event = parse(line, self.kprobes.text.arch, self.kprobes.text.lookup)
         key = event.group, event.event
         if key in self.events:
             raise KprobeError(errno.EEXIST)
         symbol = event.symbol or None
+        if symbol and self.kprobes.text.count(symbol) > 1:
+            raise KprobeError(errno.EADDRNOTAVAIL, f"the symbol {symbol} is not unique")
         if event.returns:
             event.probe = Kretprobe(
                 handler=lambda ri, regs: self._returned(event, ri, regs),
@@ -293,14 +336,25 @@ class KprobeEvents:
 
     def remove(self, name: str) -> None:
         """Take `[GROUP/]EVENT` away. Raises KprobeError(ENOENT)."""
-        group, _, event = name.rpartition("/")
-        found = self.events.pop((group or "kprobes", event), None)
-        if found is None:
-            raise KprobeError(errno.ENOENT, f"no event {name}")
+        found = self._named(name)
+        del self.events[found.group, found.event]
         if isinstance(found.probe, Kretprobe):
             self.kprobes.unregister_kretprobe(found.probe)
         elif found.probe is not None:
             self.kprobes.unregister_kprobe(found.probe)
+
+    def set_filter(self, name: str, expression: str) -> None:
+        """Have `[GROUP/]EVENT` traced only where a filter is true; `0`: always. Raises KprobeError, ENOENT for an unknown event."""
+        event = self._named(name)
+        fields = {"common_pid": int, "comm": str, "COMM": str, **{a.name: a.kind for a in event.arguments}}
+        event.filter = None if expression.strip() == "0" else parse_filter(expression, fields)
+
+    def _named(self, name: str) -> Definition:
+        group, _, event = name.rpartition("/")
+        found = self.events.get((group or "kprobes", event))
+        if found is None:
+            raise KprobeError(errno.ENOENT, f"no event {name}")
+        return found
 
     def read(self) -> str:
         """The definitions, as kprobe_events shows them."""
@@ -328,6 +382,8 @@ class KprobeEvents:
     def _trace(self, event: Definition, place: str, regs: PtRegs) -> None:
         event.nhits += 1
         hit = Hit(regs, self.memory)
+        if not event.passes(hit):
+            return
         values = "".join(f" {a.name}={a.show(hit, self.symbol)}" for a in event.arguments)
         comm, pid = self.memory.comm()
         now = self.memory.now() // 1000

@@ -1,75 +1,126 @@
 """What a kernel module's program would call, for Python: a machine, and functions that register probes in it.
 
-    with Machine(["ls", "/"]) as machine:
+    with Machine(["ls", "/"], kernel="debian-arm64") as machine:
         register_kprobe(kp)
         machine.run()
         unregister_kprobe(kp)
 
-The functions of the emulated kernel are written in Python, so kprobes there are hooks; uprobes are breakpoints in the programs' code.
+In a booted kernel kprobes are breakpoints in its code. The functions of the emulated kernel, which runs without `kernel`, are written in
+Python, so kprobes there are hooks; uprobes are breakpoints in the programs' code.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from types import TracebackType
+from typing import Any
 
 from pyprobe.runtime.kprobes.api import Kprobe, Kprobes, Kretprobe
 from pyprobe.runtime.kprobes.blacklist import EMULATED
+from pyprobe.runtime.kprobes.events import KprobeEvents, Memory
 from pyprobe.runtime.kprobes.text import EmulatedKernel
 from pyprobe.runtime.kprobes.uprobes import Uprobe, Uprobes
+from pyprobe.runtime.limits import MachineOptions
+from pyprobe.runtime.machine.clock import Clock
+from pyprobe.runtime.machines import Machine as MachineRun
+from pyprobe.runtime.machines import MachineMemory, UserRun
 from pyprobe.runtime.probes.world import MachineWorld
+from pyprobe.runtime.session import Settings
 from pyprobe.runtime.user.machine import UserMachine
 
 _entered: list[Machine] = []
 
 
 class Machine:
-    """A user machine for one command (None: the built-in workload), and the current one for the functions below within `with`.
+    """A machine for one command (None: the built-in workload), and the current one for the functions below within `with`.
 
-    environ: what the command gets, nothing of this process's by default. The command's own output goes to this process's streams.
+    kernel: the name or file of a kernel to boot (`pyprobe kernel list`); None: the emulated one. root: the directory of this host that the
+    command has as `/`. environ: what the command gets, nothing of this process's by default. The command's own output goes to this
+    process's streams. Raises pyprobe.runtime.session.RunError for a kernel, root or command that cannot be had.
     """
 
-    def __init__(self, command: Sequence[str] | None = None, *, environ: Mapping[str, str] | None = None, seed: int = 0) -> None:
-        from pyprobe.runtime.user import workload
+    def __init__(
+        self,
+        command: Sequence[str] | None = None,
+        *,
+        kernel: str | None = None,
+        root: str | None = None,
+        environ: Mapping[str, str] | None = None,
+        seed: int = 0,
+    ) -> None:
+        words = [os.fsencode(w) for w in command] if command is not None else None
+        variables = {os.fsencode(k): os.fsencode(v) for k, v in (environ or {}).items()}
+        cwd = os.fsencode(os.getcwd()) if root is None else b"/"
+        self.booted = kernel is not None
+        self.trace: list[str] = []
+        self.output: Callable[[str], object] = self.trace.append
+        self._run: MachineRun
+        if kernel is not None:
+            from pyprobe.runtime.system.run import make_description, make_run
 
-        self.command = [os.fsencode(w) for w in command] if command is not None else list(workload.COMMAND)
-        self.environ = {os.fsencode(k): os.fsencode(v) for k, v in (environ or {}).items()}
-        self.cwd = os.fsencode(os.getcwd()) if command is not None else b"/"
-        if command is None:
-            self.environ = {**workload.ENVIRONMENT, **self.environ}
-            self.world = MachineWorld()
-            self.machine = UserMachine(arch=self.world.arch, seed=seed, root=workload.root())
-            workload.install(self.machine)
+            settings = Settings(command=words, environ=variables, cwd=cwd, kernel=kernel, root=root, seed=seed)
+            self.world = MachineWorld(environ=variables, cwd=cwd, machine=make_description(settings))
+            self._run = make_run(settings, self.world, Clock())
+        elif words is not None:
+            self.world = MachineWorld(words, variables, cwd, root=root or "")
+            arch = self.world.arch
+            machine = UserMachine(arch=arch, architectures=(arch,), seed=seed, root=os.fsencode(root or "/"))
+            self._run = UserRun(machine, words, variables, cwd, MachineOptions())
         else:
-            self.world = MachineWorld(self.command, self.environ, self.cwd)
-            self.machine = UserMachine(arch=self.world.arch, architectures=(self.world.arch,), seed=seed)
+            from pyprobe.runtime.user import workload
+
+            self.world = MachineWorld()
+            machine = UserMachine(arch=self.world.arch, seed=seed, root=workload.root())
+            workload.install(machine)
+            self._run = UserRun(machine, list(workload.COMMAND), {**workload.ENVIRONMENT, **variables}, b"/", MachineOptions())
+
+    @property
+    def machine(self) -> Any:
+        """What runs: a UserMachine or a SystemMachine."""
+        return self._run.machine
 
     @cached_property
     def kprobes(self) -> Kprobes:
         """The kprobes in the machine's kernel."""
-        return Kprobes(EmulatedKernel(self.machine, EMULATED))
+        machine = self.machine
+        found: Kprobes = machine.kprobes if self.booted else Kprobes(EmulatedKernel(machine, EMULATED))
+        return found
 
     @cached_property
     def uprobes(self) -> Uprobes:
-        """The uprobes in the machine's programs."""
+        """The uprobes in the machine's programs. Raises RuntimeError in a booted kernel, whose programs have none."""
+        if self.booted:
+            raise RuntimeError("uprobes are registered in the emulated kernel only; scripts have them in a booted one too")
         return Uprobes(self.machine, self.world.machine.targets)
+
+    @cached_property
+    def kprobe_events(self) -> KprobeEvents:
+        """Kprobe events by their definitions in text; what they print goes to `output`, line by line, which is the list `trace`."""
+        machine = self.machine
+
+        def task() -> tuple[str, int]:
+            return self.current_comm, machine.current.tid if machine.current is not None else 0
+
+        return KprobeEvents(self.kprobes, Memory(MachineMemory(machine).read, task, machine.clock.now), lambda line: self.output(line))
 
     @property
     def current_comm(self) -> str:
         """The name of the running task."""
         task = self.machine.current
-        return task.comm.decode(errors="backslashreplace") if task is not None else "swapper/0"
+        comm: bytes = task.comm if task is not None else b"swapper/0"
+        return comm.decode(errors="backslashreplace")
 
     def ktime_get(self) -> int:
         """The machine's time in ns since its boot."""
-        return self.machine.clock.now()
+        now: int = self.machine.clock.now()
+        return now
 
     def run(self) -> int:
-        """Run the command to its end; its exit status. Raises pyprobe.runtime.user.errors.ExecFailure when it cannot be started."""
-        self.machine.spawn(self.command, [name + b"=" + value for name, value in self.environ.items()], self.cwd)
-        return self.machine.run()
+        """Run the command to its end; its exit status. Raises pyprobe.runtime.session.RunError when it cannot be started."""
+        self._run.start()
+        return self._run.run()
 
     def __enter__(self) -> Machine:
         _entered.append(self)
@@ -134,6 +185,16 @@ def register_kretprobes(rps: Sequence[Kretprobe]) -> None:
 def unregister_kretprobes(rps: Iterable[Kretprobe]) -> None:
     """See Kprobes.unregister_kretprobes."""
     current().kprobes.unregister_kretprobes(rps)
+
+
+def enable_kretprobe(rp: Kretprobe) -> None:
+    """See Kprobes.enable_kretprobe. Raises KprobeError."""
+    current().kprobes.enable_kretprobe(rp)
+
+
+def disable_kretprobe(rp: Kretprobe) -> None:
+    """See Kprobes.disable_kretprobe. Raises KprobeError."""
+    current().kprobes.disable_kretprobe(rp)
 
 
 def register_uprobe(u: Uprobe) -> None:

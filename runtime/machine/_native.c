@@ -101,10 +101,8 @@ static void Core_dealloc(PyObject *self)
 
 static PyObject *Core_addresses(PyObject *self, PyObject *unused)
 {
-    return Py_BuildValue("KKKKKK", NUMBER(on_block), NUMBER(on_code),
-                         NUMBER(on_fill), NUMBER(on_syscall),
-                         NUMBER(on_interrupt),
-                         NUMBER(self));
+    return Py_BuildValue("KKKKKKK", NUMBER(on_block), NUMBER(on_code), NUMBER(on_fill), NUMBER(on_syscall), NUMBER(on_interrupt),
+                         NUMBER(on_trap), NUMBER(self));
 }
 
 static PyObject *Core_traces(PyObject *self, PyObject *args)
@@ -170,7 +168,7 @@ static PyMethodDef Core_methods[] = {
     {"start", Core_start, METH_NOARGS, "Run from state.pc; returns libunicorn's error."},
     {"flush", Core_flush, METH_NOARGS, "Empty the translation buffer."},
     {"activate", Core_activate, METH_VARARGS, "activate(pages, blocks, exact, traps): page table and Tables of the current space."},
-    {"addresses", Core_addresses, METH_NOARGS, "Addresses of the block, code, fill, syscall and interrupt callbacks, and their user data."},
+    {"addresses", Core_addresses, METH_NOARGS, "Addresses of the block, code, fill, syscall, interrupt and trap callbacks, and their user data."},
     {NULL},
 };
 

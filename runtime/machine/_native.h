@@ -105,5 +105,6 @@ void on_code(void *uc, uint64_t address, uint32_t size, void *user);
 bool on_fill(void *uc, uint64_t address, int kind, struct tlb_entry *result, void *user);
 void on_syscall(void *uc, void *user);
 void on_interrupt(void *uc, uint32_t number, void *user);
+bool on_trap(void *uc, uint32_t number, void *user);
 
 #endif

@@ -279,42 +279,46 @@ static bool hit(Core *core, PyObject *callback, uint64_t address)
     return ours;
 }
 
-void on_interrupt(void *uc, uint32_t number, void *user)
+/* Whether the exception is a breakpoint of ours, which is dealt with then. */
+bool on_trap(void *uc, uint32_t number, void *user)
 {
     Core *core = user;
     struct state *state = core->state;
-    PyObject *result;
+    PyObject *callback, *result;
+    uint64_t address;
 
-    if ((int)number == core->trap && core->traps->used) {
-        uint64_t address;
-        PyObject *callback;
-
-        if (core->pc) {
-            address = *core->pc - core->trap_advance;
-        } else {
-            result = PyObject_CallNoArgs(core->trap_address);
-            address = result ? PyLong_AsUnsignedLongLong(result) : 0;
-            Py_XDECREF(result);
-            if (PyErr_Occurred())
-                failed(core);
-        }
-        callback = table_get(core->traps, address);
-        if (callback) {
-            bool ours = true;
-
-            state->pc = address;
-            if (Py_IS_TYPE(callback, core->trap_type) && core->pc)
-                hit_plain(core, (Trap *)callback, address);
-            else
-                ours = hit(core, callback, address);
-            if (ours) {
-                if (state->stopping || state->left)
-                    core->emu_stop(uc);
-                return;
-            }
-        }
+    if ((int)number != core->trap || !core->traps->used)
+        return false;
+    if (core->pc) {
+        address = *core->pc - core->trap_advance;
+    } else {
+        result = PyObject_CallNoArgs(core->trap_address);
+        address = result ? PyLong_AsUnsignedLongLong(result) : 0;
+        Py_XDECREF(result);
+        if (PyErr_Occurred())
+            failed(core);
     }
-    result = PyLong_FromUnsignedLong(number);
-    call_with(core, core->interrupted, result);
-    Py_XDECREF(result);
+    callback = table_get(core->traps, address);
+    if (!callback)
+        return false;
+    state->pc = address;
+    if (Py_IS_TYPE(callback, core->trap_type) && core->pc)
+        hit_plain(core, (Trap *)callback, address);
+    else if (!hit(core, callback, address))
+        return false;
+    if (state->stopping || state->left)
+        core->emu_stop(uc);
+    return true;
+}
+
+void on_interrupt(void *uc, uint32_t number, void *user)
+{
+    Core *core = user;
+    PyObject *argument;
+
+    if (on_trap(uc, number, user))
+        return;
+    argument = PyLong_FromUnsignedLong(number);
+    call_with(core, core->interrupted, argument);
+    Py_XDECREF(argument);
 }

@@ -11,18 +11,22 @@ The immediates of `brk` are the kernel's (arch/arm64/include/asm/brk-imm.h), slo
 from __future__ import annotations
 
 import errno
+from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from pyprobe.runtime.machine.disassembly import LONGEST
-from pyprobe.runtime.machine.displaced import Displaced, Refused, displace
+from pyprobe.runtime.machine.displaced import Displaced, Processor, Refused, displace
 from pyprobe.runtime.machine.memory import CACHED, PAGE, MemoryFault, R, Vma, X
 from pyprobe.runtime.machine.physical import Backing
 
 if TYPE_CHECKING:
+    from pyprobe.runtime.machine.arch import Arch
+    from pyprobe.runtime.machine.clock import ClockWords
     from pyprobe.runtime.machine.engine import Engine
-    from pyprobe.runtime.machine.memory import AddressSpace
+    from pyprobe.runtime.machine.memory import AddressSpace, Points
     from pyprobe.runtime.machine.physical import PhysicalMemory
+    from pyprobe.runtime.machine.state import State
 
 Call = Callable[[], object]
 """Told of a hit. An int that it returns is where the guest goes on instead; bool and anything else mean nothing."""
@@ -49,6 +53,27 @@ def jump_code(arch: str, source: int, target: int) -> bytes | None:
     return (0x14000000 | distance >> 2 & 0x3FFFFFF).to_bytes(4, "little") if -(1 << 27) <= distance < 1 << 27 else None
 
 
+class Memory(Protocol):
+    """Memory with code: what breakpoints need of an address space. poke: whatever its permissions; code there is translated anew."""
+
+    points: Points
+
+    def peek(self, address: int, n: int, /) -> bytes: ...
+    def poke(self, address: int, data: bytes, /) -> None: ...
+
+
+class Host(Processor, Protocol):
+    """A processor on which breakpoints trap: see Engine, whose methods these are."""
+
+    arch: Arch
+    state: State
+    words: ClockWords
+
+    def trap(self, space: Any, address: int, callback: Callable[[], int | None]) -> None: ...
+    def untrap(self, space: Any, address: int) -> None: ...
+    def faulted(self, address: int, access: int) -> int: ...
+
+
 class Area:
     """Slots in a stretch of memory; the first one holds a breakpoint that functions return to (the trampoline of return probes).
 
@@ -60,7 +85,7 @@ class Area:
         self.start = start
         self.size = capacity * SLOT
         self._write = write
-        self._free: list[int] = list(range(capacity - 1, 0, -1))
+        self._free = deque(range(1, capacity))  # what was used last is used again last: a task may still be there
         self._places: list[tuple[int, int, bool] | None] = [None] * capacity  # address, length, whether a breakpoint ends the slot
         self.trampoline = start
         write(start, breakpoint_code(arch, KRETPROBES_BRK_IMM))
@@ -72,12 +97,12 @@ class Area:
         """
         if not self._free:
             raise Refused(errno.ENOMEM, "no free slot")
-        slot = self.start + self._free[-1] * SLOT
+        slot = self.start + self._free[0] * SLOT
         code = displaced.code if displaced.relocate is None else displaced.relocate(displaced.code, address, slot)
         end = slot + len(code)
         back = None if stop else jump_code(self.arch, end, address + len(code))
         self._write(slot, code + (back or breakpoint_code(self.arch, KPROBES_BRK_SS_IMM)))
-        self._places[self._free.pop()] = address, len(code), back is None
+        self._places[self._free.popleft()] = address, len(code), back is None
         return slot, end if back is None else 0
 
     def release(self, slot: int) -> None:
@@ -122,7 +147,7 @@ class InSlot:
 
 
 def callback(
-    engine: Engine, displaced: Displaced, address: int, slot: int, call: Call, post: Call | None, diverts: bool
+    engine: Host, displaced: Displaced, address: int, slot: int, call: Call, post: Call | None, diverts: bool
 ) -> Callable[[], int | None]:
     """What Engine.trap is given for a breakpoint: tells `call`, then goes on in the slot or simulates.
 
@@ -130,27 +155,30 @@ def callback(
     diverts: `call` may say where to go on.
     """
     simulate = displaced.simulate
-    step: Callable[[], int]
     if simulate is None or (not displaced.only_simulated and post is None):
         plain = InSlot(call, slot)
         if not diverts:
             return plain
-        step = plain.step
-    else:
-        more = len(displaced.code) + engine.arch.breakpoint.jump
-        words = engine.words
 
-        def step() -> int:
-            try:
-                going = simulate(engine, address)
-            except MemoryFault as fault:
-                engine.faulted(fault.address, fault.access)
-                return address
-            words.now += more
-            if post is not None:
-                engine.state.pc = going
-                post()
-            return going
+        def hit_in_slot() -> int:
+            going = call()
+            return going if type(going) is int else slot
+
+        hit_in_slot.step = plain.step  # type: ignore[attr-defined]  # see Engine.trap
+        return hit_in_slot
+    more = len(displaced.code) + engine.arch.breakpoint.jump
+    words = engine.words
+
+    def step() -> int:
+        try:
+            going = simulate(engine, address)
+        except MemoryFault as fault:
+            return engine.faulted(fault.address, fault.access)
+        words.now += more
+        if post is not None:
+            engine.state.pc = going
+            post()
+        return going
 
     def hit() -> int:
         going = call()
@@ -160,7 +188,7 @@ def callback(
     return hit
 
 
-def exit_callback(engine: Engine, after: int, post: Call | None) -> Callable[[], int | None]:
+def exit_callback(engine: Host, after: int, post: Call | None) -> Callable[[], int | None]:
     """For the breakpoint at the end of a slot: the instruction before `after` is done."""
 
     def step() -> int:
@@ -203,7 +231,7 @@ class Planted:
 class Breakpoints:
     """The breakpoints of one address space, keyed by address."""
 
-    def __init__(self, engine: Engine, space: AddressSpace, immediate: int = UPROBES_BRK_IMM) -> None:
+    def __init__(self, engine: Host, space: Memory, immediate: int = UPROBES_BRK_IMM) -> None:
         self.engine = engine
         self.space = space
         self.arch = engine.arch.name
@@ -213,7 +241,10 @@ class Breakpoints:
 
     def read(self, address: int, size: int) -> bytes:
         """Memory as it is without the breakpoints. Shorter where it ends."""
-        content = bytearray(self.space.peek(address, size))
+        found = self.space.peek(address, size)
+        if self._breakpoint[:1] not in found:
+            return found
+        content = bytearray(found)
         for at in range(address, address + len(content)):
             planted = self.table.get(at)
             if planted is not None:
@@ -239,9 +270,10 @@ class Breakpoints:
         return displaced
 
     def remove(self, address: int) -> None:
-        """Put the instruction back. Raises KeyError where there is no breakpoint."""
+        """Put the instruction back, unless the guest has put something else there. Raises KeyError where there is no breakpoint."""
         planted = self.table.pop(address)
-        self.space.poke(address, planted.displaced.code[: len(self._breakpoint)])
+        if self.space.peek(address, len(self._breakpoint)) == self._breakpoint:
+            self.space.poke(address, planted.displaced.code[: len(self._breakpoint)])
         self.engine.untrap(self.space, address)
         if planted.end:
             self.engine.untrap(self.space, planted.end)
@@ -256,12 +288,17 @@ class Breakpoints:
         for area in self._areas:
             if not area.full and abs(area.start - address) < reach:
                 return area
-        capacity = max(_FIRST_AREA, len(self.table))
-        start = near(self.space, address, address, capacity * SLOT, reach)
-        self.space.map(start, capacity * SLOT, R | X, name=AREA_NAME)
-        area = Area(self.arch, start, capacity, self.space.poke)
+        area = self._new_area(address, max(_FIRST_AREA, len(self.table)), reach)
         self._areas.append(area)
-        self.space.points.origins += (area.origin,)
+        return area
+
+    def _new_area(self, address: int, capacity: int, reach: int) -> Area:
+        """Memory for slots within reach of an address. Raises Refused."""
+        space = cast("AddressSpace", self.space)
+        start = near(space, address, address, capacity * SLOT, reach)
+        space.map(start, capacity * SLOT, R | X, name=AREA_NAME)
+        area = Area(self.arch, start, capacity, space.poke)
+        space.points.origins += (area.origin,)
         return area
 
 

@@ -10,14 +10,30 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 from pyprobe.runtime.machine.disassembly import first
 
-if TYPE_CHECKING:
-    from pyprobe.runtime.machine.engine import Engine
 
-Simulate = Callable[["Engine", int], int]
+class Space(Protocol):
+    """Memory that instructions read. Methods raise MemoryFault."""
+
+    def u32(self, address: int) -> int: ...
+    def u64(self, address: int) -> int: ...
+
+
+class Processor(Protocol):
+    """Who executes instructions that are simulated: the engine of the user machine, the processor of a booted kernel."""
+
+    @property
+    def space(self) -> Space: ...
+    def get(self, name: str) -> int: ...
+    def set(self, name: str, value: int) -> None: ...
+    def store(self, address: int, data: bytes) -> None: ...
+    def syscall_instruction(self, after: int) -> int: ...
+
+
+Simulate = Callable[[Processor, int], int]
 """Does what the instruction at an address does; where the guest goes on. Raises MemoryFault before anything is changed."""
 Relocate = Callable[[bytes, int, int], bytes]
 """The instruction's code, moved from one address to another. Raises Refused when that is too far."""
@@ -54,6 +70,9 @@ class Displaced(NamedTuple):
 
 def displace(arch: str, code: bytes) -> Displaced:
     """The instruction that `code` begins with. Raises Refused where it cannot be displaced."""
+    seen = _seen.get((arch, code))
+    if seen is not None:
+        return seen
     instruction = first(arch, code)
     if instruction is None:
         raise Refused(errno.EILSEQ, "there is no valid instruction")
@@ -63,10 +82,14 @@ def displace(arch: str, code: bytes) -> Displaced:
         if len(_known) >= _KEPT:
             _known.clear()
         known = _known[key] = _rules(arch)(*instruction)
+    if len(_seen) >= _KEPT:
+        _seen.clear()
+    _seen[arch, code] = known
     return known
 
 
 _KEPT = 65536
+_seen: dict[tuple[str, bytes], Displaced] = {}  # by all of the code, of which the instruction is the beginning
 _known: dict[tuple[str, bytes], Displaced] = {}
 
 

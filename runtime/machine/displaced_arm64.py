@@ -10,12 +10,11 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from pyprobe.runtime.machine.displaced import Displaced, Refused, Simulate
+from pyprobe.runtime.machine.displaced import Displaced, Processor, Refused, Simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyprobe.runtime.machine.engine import Engine
 
 U64 = (1 << 64) - 1
 MAX_ATOMIC_CONTEXT_SIZE = 128  # bytes: how far back a load-exclusive is looked for
@@ -29,12 +28,12 @@ def _field(word: int, low: int, bits: int) -> int:
     return word >> low & (1 << bits) - 1
 
 
-def _get(engine: Engine, register: int) -> int:
+def _get(engine: Processor, register: int) -> int:
     """A general register; number 31 is the zero register."""
     return engine.get(f"x{register}") if register < 31 else 0
 
 
-def _set(engine: Engine, register: int, value: int) -> None:
+def _set(engine: Processor, register: int, value: int) -> None:
     if register < 31:
         engine.set(f"x{register}", value & U64)
 
@@ -57,7 +56,7 @@ def _b(word: int) -> Simulate:
 def _bl(word: int) -> Simulate:
     distance = 4 * _signed(_field(word, 0, 26), 26)
 
-    def simulate(engine: Engine, address: int) -> int:
+    def simulate(engine: Processor, address: int) -> int:
         engine.set("x30", address + 4)
         return address + distance & U64
 
@@ -91,7 +90,7 @@ def _br(word: int) -> Simulate:
 def _blr(word: int) -> Simulate:
     register = _field(word, 5, 5)
 
-    def simulate(engine: Engine, address: int) -> int:
+    def simulate(engine: Processor, address: int) -> int:
         target = _get(engine, register)
         engine.set("x30", address + 4)
         return target
@@ -104,7 +103,7 @@ def _adr(word: int) -> Simulate:
     distance = _signed(_field(word, 5, 19) << 2 | _field(word, 29, 2), 21)
     page = word >> 31
 
-    def simulate(engine: Engine, address: int) -> int:
+    def simulate(engine: Processor, address: int) -> int:
         _set(engine, register, (address & ~0xFFF) + (distance << 12) if page else address + distance)
         return address + 4
 
@@ -115,7 +114,7 @@ def _ldr(word: int) -> Simulate:
     """LDR and LDRSW (literal) of general registers."""
     distance, register, kind = 4 * _signed(_field(word, 5, 19), 19), word & 31, word >> 30
 
-    def simulate(engine: Engine, address: int) -> int:
+    def simulate(engine: Processor, address: int) -> int:
         place = address + distance & U64
         value = engine.space.u64(place) if kind == 1 else engine.space.u32(place)
         _set(engine, register, _signed(value, 32) if kind == 2 else value)

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import errno
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from pyprobe.runtime.machine.displaced import Displaced, Refused, Simulate
-
-if TYPE_CHECKING:
-    from pyprobe.runtime.machine.engine import Engine
+from pyprobe.runtime.machine.displaced import Displaced, Processor, Refused, Simulate
 
 U64 = (1 << 64) - 1
 _PREFIXES = frozenset((0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF2, 0xF3))
@@ -137,7 +134,7 @@ def _branch(op: Opcode, size: int, code: bytes) -> Simulate | None:
         return lambda engine, address: address + step & U64
     if op.byte == 0xE8 and op.map == 0:
 
-        def call(engine: Engine, address: int) -> int:
+        def call(engine: Processor, address: int) -> int:
             _push(engine, address + size)
             return address + step & U64
 
@@ -151,7 +148,7 @@ def _branch(op: Opcode, size: int, code: bytes) -> Simulate | None:
 def _loop(byte: int, size: int, step: int, mask: int) -> Simulate:
     """LOOPNE, LOOPE, LOOP, JRCXZ; mask: how much of rcx counts."""
 
-    def simulate(engine: Engine, address: int) -> int:
+    def simulate(engine: Processor, address: int) -> int:
         count = engine.get("rcx")
         if byte == 0xE3:
             return address + (size if count & mask else step) & U64
@@ -167,14 +164,14 @@ def _loop(byte: int, size: int, step: int, mask: int) -> Simulate:
 # ---- calls and returns
 
 
-def _push(engine: Engine, value: int) -> None:
+def _push(engine: Processor, value: int) -> None:
     sp = engine.get("rsp") - 8 & U64
     engine.store(sp, (value & U64).to_bytes(8, "little"))
     engine.set("rsp", sp)
 
 
 def _return(drop: int) -> Simulate:
-    def simulate(engine: Engine, address: int) -> int:
+    def simulate(engine: Processor, address: int) -> int:
         sp = engine.get("rsp")
         target = engine.space.u64(sp)
         engine.set("rsp", sp + 8 + drop)
@@ -206,7 +203,7 @@ def _indirect(code: bytes, call: bool) -> Simulate:
     if operand.type == X86_OP_REG:
         register = name(operand.reg)
 
-        def target(engine: Engine, address: int) -> int:
+        def target(engine: Processor, address: int) -> int:
             return engine.get(register)
 
     else:
@@ -218,7 +215,7 @@ def _indirect(code: bytes, call: bool) -> Simulate:
         known = {"rip", "eip", "eiz", "riz"}
         wide = {n: _wide(n) for n in (base, index) if n and n not in known}
 
-        def target(engine: Engine, address: int) -> int:
+        def target(engine: Processor, address: int) -> int:
             place = displacement
             if base in wide:
                 place += engine.get(wide[base])
@@ -232,7 +229,7 @@ def _indirect(code: bytes, call: bool) -> Simulate:
                 place += engine.get(segment)
             return engine.space.u64(place & U64)
 
-    def simulate(engine: Engine, address: int) -> int:
+    def simulate(engine: Processor, address: int) -> int:
         there = target(engine, address)
         if call:
             _push(engine, address + size)

@@ -23,8 +23,11 @@ from pyprobe.runtime.machine.state import NOWHERE, State
 from pyprobe.runtime.machine.unicorn import Library
 
 if TYPE_CHECKING:
-    from pyprobe.runtime.machine.engine import Engine
+    from pyprobe.runtime.machine.twin import TrapHost
 
+
+TRAP_NS = 1000
+"""What a breakpoint costs the guest in virtual time: exception, handler and return. A real one takes about a microsecond."""
 
 class Callbacks(Protocol):
     """What the twin and the extension have in common: C functions for uc_hook_add, and the tables they consult."""
@@ -34,12 +37,13 @@ class Callbacks(Protocol):
     fill: int
     syscall: int
     interrupt: int
+    trap: int
     user: int
 
     def start(self) -> int: ...
     def flush(self) -> None: ...
     def traces(self, link: int, saved_flags: int, flags: int) -> None: ...
-    def breakpoints(self, engine: Engine, pc: int) -> None: ...
+    def breakpoints(self, engine: TrapHost, pc: int) -> None: ...
     def kicks(self, address: int) -> None: ...
     def activate(self, pages: dict[int, int], points: Points) -> None: ...
     def planted(self, points: Points, address: int, table: int, callback: Callable[[], object] | None) -> None: ...
@@ -57,6 +61,7 @@ class Emulator:
     def __init__(self, arch: Arch, clock: Clock) -> None:
         self.arch = arch
         self.clock = clock
+        self.trap_cost = TRAP_NS - arch.breakpoint.size - arch.breakpoint.jump
         self.words = clock.words
         self.state = State()
         self.uc = 0

@@ -34,9 +34,6 @@ __all__ = ["Context", "Engine", "Stop", "StopKind"]
 
 INVALID_OPCODE, GENERAL_PROTECTION = 6, 13  # vectors of x86
 
-TRAP_NS = 1000
-"""What a breakpoint costs the guest in virtual time: exception, handler and return. A real one takes about a microsecond."""
-
 _INVALID_ADDRESS = 0x588  # uc_struct.invalid_addr: the fill callback is told the page only, and there is no function for the rest
 
 _EXECUTED = ctypes.CFUNCTYPE(None, c_void_p, c_uint64, c_uint32, c_void_p)
@@ -67,7 +64,6 @@ class Engine(Tracing, Contexts):
         self._trap: int | None = None
         self._each: list[Callable[[int, int], None]] = []  # of on_instruction
         self._executed_last = NOWHERE
-        self.trap_cost = TRAP_NS - arch.breakpoint.size - arch.breakpoint.jump
         pages = ((unicorn.CTL_PAGE_SIZE, PAGE),) if arch.page_size_4k else ()
         self.open(arch.cpu_model, 0, memory.size, memory.base, (*pages, (unicorn.CTL_TLB_TYPE, unicorn.TLB_VIRTUAL)))
         self._exit_checks.wanted(False)
@@ -207,11 +203,12 @@ class Engine(Tracing, Contexts):
         self._space.write(address, data)
         self._refresh()
 
-    def faulted(self, address: int, access: int) -> None:
-        """For a trap's callback that does an instruction's work: the instruction faults."""
+    def faulted(self, address: int, access: int) -> int:
+        """For a trap's callback that does an instruction's work: the instruction faults. Where it goes on: nowhere else."""
         self._fault = (address, access)
         self._simulated = self.state.pc
         self.state.left = 1
+        return self.state.pc
 
     def trap_address(self) -> int:
         """For the interrupt callback: the address of the breakpoint instruction that has trapped."""

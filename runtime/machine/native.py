@@ -12,9 +12,8 @@ from pyprobe.runtime.machine.extension import require_current
 from pyprobe.runtime.machine.unicorn import CTL_TLB_FLUSH
 
 if TYPE_CHECKING:
-    from pyprobe.runtime.machine.engine import Engine
     from pyprobe.runtime.machine.memory import Points
-    from pyprobe.runtime.machine.twin import Host
+    from pyprobe.runtime.machine.twin import Host, TrapHost
 
 require_current(_native)
 
@@ -40,10 +39,10 @@ class Native:
         )
         self._pages: dict[int, int] = {}
         self._points: Points | None = None
-        self.block, self.code, self.fill, self.syscall, self.interrupt, self.user = self._core.addresses()
+        self.block, self.code, self.fill, self.syscall, self.interrupt, self.trap, self.user = self._core.addresses()
         self.start, self.flush, self.traces, self.kicks = self._core.start, self._core.flush, self._core.traces, self._core.kicks
 
-    def breakpoints(self, engine: Engine, pc: int) -> None:
+    def breakpoints(self, engine: TrapHost, pc: int) -> None:
         """Have the interrupt callback serve breakpoints; pc: where the guest's pc lies, 0 if that is not known."""
         trap = engine.arch.breakpoint
         asked = engine.interrupted, engine.trap_address, engine.go_to

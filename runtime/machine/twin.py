@@ -16,8 +16,8 @@ from pyprobe.runtime.machine.state import LAST_GROWTH, NOWHERE
 from pyprobe.runtime.machine.unicorn import CTL_TLB_FLUSH, MEM_READ
 
 if TYPE_CHECKING:
+    from pyprobe.runtime.machine.arch import Arch
     from pyprobe.runtime.machine.clock import ClockWords
-    from pyprobe.runtime.machine.engine import Engine
     from pyprobe.runtime.machine.memory import Points
     from pyprobe.runtime.machine.state import State
 
@@ -25,6 +25,7 @@ BLOCK = ctypes.CFUNCTYPE(None, c_void_p, c_uint64, c_uint32, c_void_p)
 FILL = ctypes.CFUNCTYPE(c_bool, c_void_p, c_uint64, c_int, POINTER(c_uint64), c_void_p)
 SYSCALL = ctypes.CFUNCTYPE(None, c_void_p, c_void_p)
 INTERRUPT = ctypes.CFUNCTYPE(None, c_void_p, c_uint32, c_void_p)
+TRAP = ctypes.CFUNCTYPE(c_bool, c_void_p, c_uint32, c_void_p)
 
 
 class Host(Protocol):
@@ -42,21 +43,33 @@ class Host(Protocol):
     def fail(self, error: BaseException) -> None: ...
 
 
+class TrapHost(Host, Protocol):
+    """Whom breakpoints serve, too. trap_cost: what a hit adds to the clock."""
+
+    arch: Arch
+    trap_cost: int
+
+    def interrupted(self, number: int) -> None: ...
+    def trap_address(self) -> int: ...
+    def go_to(self, address: int) -> None: ...
+
+
 class Twin:
     """Callbacks of one engine. The attributes that end in the C functions' addresses go to uc_hook_add."""
 
     def __init__(self, engine: Host) -> None:
         self._engine = engine
-        self._host: Engine
+        self._host: TrapHost
         self._blocks: dict[int, Callable[[], object]] = {}
         self._exact: dict[int, Callable[[], object]] = {}
         self._traps: dict[int, Callable[[], int | None]] = {}
         self._pages: dict[int, int] = {}
         self._exit_request = c_uint16()
         self._traces: tuple[c_uint64, c_uint64, int, c_uint64] | None = None
-        self._keep = (BLOCK(self._block), BLOCK(self._code), FILL(self._fill), SYSCALL(self._syscall), INTERRUPT(self._interrupt))
+        called = BLOCK(self._block), BLOCK(self._code), FILL(self._fill), SYSCALL(self._syscall)
+        self._keep = (*called, INTERRUPT(self._interrupt), TRAP(self._trap))
         addresses = [ctypes.cast(function, c_void_p).value or 0 for function in self._keep]
-        self.block, self.code, self.fill, self.syscall, self.interrupt = addresses
+        self.block, self.code, self.fill, self.syscall, self.interrupt, self.trap = addresses
         self.user = 0
 
     def start(self) -> int:
@@ -77,7 +90,7 @@ class Twin:
         """The 16-bit word to fill with ones when state.kick asks for it."""
         self._exit_request = c_uint16.from_address(address)
 
-    def breakpoints(self, engine: Engine, pc: int) -> None:
+    def breakpoints(self, engine: TrapHost, pc: int) -> None:
         """Have the interrupt callback serve breakpoints; pc: where the guest's pc lies, 0 if that is not known."""
         self._host = engine
 
@@ -176,18 +189,25 @@ class Twin:
 
 
     def _interrupt(self, uc: int, number: int, user: int) -> None:
+        if not self._trap(uc, number, user):
+            self._host.interrupted(number)
+
+    def _trap(self, uc: int, number: int, user: int) -> bool:
+        """Whether the exception is a breakpoint of ours, which is dealt with then."""
         engine = self._host
         state = engine.state
-        if number == engine.arch.breakpoint.number:
-            address = engine.trap_address()
-            callback = self._traps.get(address)
-            if callback is not None:
-                state.pc = address
-                if self._hit(callback, address):
-                    if state.stopping or state.left:
-                        engine.library.uc_emu_stop(uc)
-                    return
-        engine.interrupted(number)
+        if number != engine.arch.breakpoint.number:
+            return False
+        address = engine.trap_address()
+        callback = self._traps.get(address)
+        if callback is None:
+            return False
+        state.pc = address
+        if not self._hit(callback, address):
+            return False
+        if state.stopping or state.left:
+            engine.library.uc_emu_stop(uc)
+        return True
 
     def _hit(self, callback: Callable[[], int | None], address: int) -> bool:
         """Whether the breakpoint was ours."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -10,7 +11,7 @@ from pyprobe.lang.attachpoint import AttachPoint, PointError
 from pyprobe.lang.typesys import Record
 from pyprobe.runtime.machine import disassembly
 from pyprobe.runtime.machine.bound import Bound
-from pyprobe.runtime.probes.base import AttachError, Handler, Listed, MakeHandler, TaskBinding
+from pyprobe.runtime.probes.base import Attached, AttachError, Handler, Listed, MakeHandler, TaskBinding
 from pyprobe.runtime.probes.kernel import parameters
 from pyprobe.runtime.probes.user import ARGUMENTS, RESULT
 from pyprobe.runtime.wildcard import has_wildcard, matcher, traceable
@@ -57,6 +58,9 @@ def matches(machine: Description, point: AttachPoint) -> list[AttachPoint]:
     if module and not has_wildcard(module) and module != machine.module and system.module_file(module) is None:
         raise PointError(f"specified module {module} in probe {point.name} is not loaded.")
     if not name:
+        system = cast("SystemDescription", machine)
+        if system.faithful and system.refused(point.address):
+            raise PointError(f"No matches for {point.provider} {point.address:#x}.", f"Linux refuses it: {system.refused(point.address)}.")
         return [point]
     if has_wildcard(name) or has_wildcard(module):
         return [point.copy(target=shown if module else "", function=f) for shown, f in _named(system, module, name)]
@@ -124,6 +128,10 @@ def attach(machine: Any, points: PointTable, point: AttachPoint, make: MakeHandl
         return
     address, exact = place(description, point, points.unsafe)
     handler = make(TextBinding(system, point, address))
+    if points.breakpoints:
+        points.attached[point.name] = break_at(system, point, address, handler)
+        return
+    points.attached[point.name] = Attached(f"hook at {address:#x}", lambda: _instruction(system, address))
     if point.provider == "kretprobe":
         handler = system.returns.entry(handler)
     system.functions.attach(address, handler, exact=exact)
@@ -143,6 +151,43 @@ def attach_in_module(system: SystemMachine, file: ModuleFile, point: AttachPoint
             system.functions.attach(address + offset, module.while_loaded(handler), exact=offset != 0)
 
     system.modules.when_loaded(file.name, loaded)
+
+
+def _instruction(machine: SystemMachine, address: int) -> str:
+    """The instruction as it is now, or as it was linked while the kernel is not there yet."""
+    size = disassembly.LONGEST[machine.arch]
+    found = disassembly.first(machine.arch, machine.processor.read(address, size) or machine.description.code(address, size))
+    return found[1] if found else ""
+
+
+def break_at(machine: SystemMachine, point: AttachPoint, address: int, handler: Handler) -> Attached:
+    """Attach as Linux does, with a kprobe of the booted kernel. Raises AttachError where Linux refuses one."""
+    from pyprobe.runtime.kprobes.api import Kprobe, KprobeError, Kretprobe, KretprobeInstance
+
+    if not machine.ready:
+        raise AttachError("Linux has kprobes once it has booted: leave out --boot, or --attach breakpoint")
+    kprobes, returns = machine.kprobes, machine.returns
+
+    def hit(p: Kprobe, regs: object) -> None:
+        handler()
+
+    def returned(ri: KretprobeInstance, regs: object) -> None:
+        returns.function = ri.function
+        handler()
+
+    kp = Kprobe(addr=address, pre_handler=hit)
+    rp = Kretprobe(kp=kp, handler=returned, maxactive=KRETPROBE_MAXACTIVE_MAX) if point.provider == "kretprobe" else None
+    try:
+        kprobes.register_kprobe(kp) if rp is None else kprobes.register_kretprobe(rp)
+    except KprobeError as error:
+        number = errno.errorcode.get(error.number, str(error.number))
+        raise AttachError(f"Could not add a breakpoint at {address:#x}: {error.strerror} ({number})") from None
+    how = f"breakpoint{', simulated' if kprobes.text.simulated(address) else ''} at {address:#x}"
+    misses = (lambda: kp.nmissed) if rp is None else (lambda: kp.nmissed + rp.nmissed)
+    return Attached(how, lambda: kprobes.text.instruction(address), misses)
+
+
+KRETPROBE_MAXACTIVE_MAX = 4096  # kernel/trace/trace_kprobe.c
 
 
 def place(machine: SystemDescription, point: AttachPoint, unsafe: bool) -> tuple[int, bool]:

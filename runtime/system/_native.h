@@ -7,6 +7,23 @@
 
 #include "../machine/_native_common.h"
 
+/*
+ * Breakpoints in the kernel's code, once there is one: they are the business of the callbacks in ../machine/_native_callbacks.c, and an
+ * exception of an instruction that runs in a slot becomes one of the place it stands for before the kernel is told.
+ */
+struct breakpoints {
+    bool (*claim)(void *uc, uint32_t number, void *user); /* NULL: there are none */
+    void *user;
+    uint64_t *pc;
+    uint64_t start, size;               /* of the slots */
+    PyObject *left;                     /* told the exception; true: it is dealt with */
+};
+
+#define BREAKPOINTS_DOC "breakpoints(claim, user, pc, start, size, left): breakpoints there are from now on; see twin.py."
+
+bool dealt_with(struct breakpoints *breakpoints, void *uc, uint32_t number);
+PyObject *set_breakpoints(struct breakpoints *breakpoints, PyObject *args);
+
 extern PyType_Spec Glue_spec, Entry_spec, Coherence_spec;
 
 #endif

@@ -21,6 +21,7 @@ typedef struct {
     void (*invalidate)(void *uc, uint64_t start, uint64_t end);
     uint64_t ram, ram_size;
     uint64_t cleaned;                   /* the page that was invalidated last, since the last exception */
+    struct breakpoints breakpoints;
 } Glue;
 
 enum { SVC = 2 }; /* EXCP_SWI of the emulator */
@@ -38,7 +39,8 @@ static void on_exception(void *uc, uint32_t number, void *user)
         Py_XDECREF(result);
         return;
     }
-    glue->deliver(glue->cpu);
+    if (!dealt_with(&glue->breakpoints, uc, number))
+        glue->deliver(glue->cpu);
 }
 
 /* CNTVCT_EL0 and CNTPCT_EL0 */
@@ -105,16 +107,23 @@ static PyObject *Glue_addresses(PyObject *self, PyObject *unused)
                          NUMBER(clean_line), NUMBER(self));
 }
 
+static PyObject *Glue_breakpoints(PyObject *self, PyObject *args)
+{
+    return set_breakpoints(&((Glue *)self)->breakpoints, args);
+}
+
 static int Glue_traverse(PyObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(((Glue *)self)->special);
+    Py_VISIT(((Glue *)self)->breakpoints.left);
     return 0;
 }
 
 static int Glue_clear(PyObject *self)
 {
     Py_CLEAR(((Glue *)self)->special);
+    Py_CLEAR(((Glue *)self)->breakpoints.left);
     return 0;
 }
 
@@ -127,6 +136,7 @@ static void Glue_dealloc(PyObject *self)
 
 static PyMethodDef Glue_methods[] = {
     {"addresses", Glue_addresses, METH_NOARGS, "Addresses of the exception callback, the counter's and the cache's, and their data."},
+    {"breakpoints", Glue_breakpoints, METH_VARARGS, BREAKPOINTS_DOC},
     {NULL},
 };
 

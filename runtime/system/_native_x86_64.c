@@ -30,6 +30,7 @@ typedef struct {
     struct words *words;
     uint32_t trap;                      /* rax >> 8 of a SYSCALL that is for Python */
     PyObject *special;
+    struct breakpoints breakpoints;
 } Entry;
 
 #define WORD(entry, which) (*(uint64_t *)((entry)->state + (entry)->at[which]))
@@ -39,7 +40,8 @@ static void on_x86_exception(void *uc, uint32_t number, void *user)
 {
     Entry *entry = user;
 
-    entry->deliver(entry->cpu);
+    if (!dealt_with(&entry->breakpoints, uc, number))
+        entry->deliver(entry->cpu);
 }
 
 static void on_x86_syscall(void *uc, void *user)
@@ -128,16 +130,23 @@ static PyObject *Entry_addresses(PyObject *self, PyObject *unused)
                          NUMBER(self));
 }
 
+static PyObject *Entry_breakpoints(PyObject *self, PyObject *args)
+{
+    return set_breakpoints(&((Entry *)self)->breakpoints, args);
+}
+
 static int Entry_traverse(PyObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(((Entry *)self)->special);
+    Py_VISIT(((Entry *)self)->breakpoints.left);
     return 0;
 }
 
 static int Entry_clear(PyObject *self)
 {
     Py_CLEAR(((Entry *)self)->special);
+    Py_CLEAR(((Entry *)self)->breakpoints.left);
     return 0;
 }
 
@@ -150,6 +159,7 @@ static void Entry_dealloc(PyObject *self)
 
 static PyMethodDef Entry_methods[] = {
     {"addresses", Entry_addresses, METH_NOARGS, "Addresses of the exception, syscall, rdtsc and rdtscp callbacks, and their data."},
+    {"breakpoints", Entry_breakpoints, METH_VARARGS, BREAKPOINTS_DOC},
     {NULL},
 };
 

@@ -95,6 +95,7 @@ class Arm64(Processor):
     def __init__(self, ram: Ram, clock: Clock, *, native: bool | None = None) -> None:
         super().__init__(ram, clock, model=CORTEX_A53, native=native)
         self.on_call: Callable[[int, int], int] = lambda function, argument: -1
+        self.line = False
         offsets = self.offsets
         self.env = pointer(self.cpu + offsets.env)
         if self.env != self.cpu + offsets.arm_state:
@@ -190,8 +191,8 @@ class Arm64(Processor):
             from pyprobe.runtime.system._native import Glue
         else:
             from pyprobe.runtime.system.twin import Glue  # type: ignore[assignment]  # the same, in Python
-        self._glue = Glue(**settings)  # type: ignore[arg-type]  # numbers, and one function
-        exception, counter, clean, user = self._glue.addresses()
+        self.glue = glue = Glue(**settings)  # type: ignore[arg-type]  # numbers, and one function
+        exception, counter, clean, user = glue.addresses()
         self._api.hook_add(self.uc, unicorn.HOOK_INTR, exception, user)
         for register in (CNTPCT_EL0, CNTVCT_EL0):
             entry = self._entry(register)
@@ -228,11 +229,28 @@ class Arm64(Processor):
         self.set("pc", entry)
 
     def interrupt(self, level: bool) -> None:
+        self.line = level
         if level:
             self.interrupt_request.value |= HARD
             self.clock.interrupt()
         else:
             self.interrupt_request.value &= ~HARD
+
+    def deliver(self) -> None:
+        if not self.line:
+            return
+        if self.state.pc in self.slots:
+            self.interrupt_request.value &= ~HARD
+            self.clock.interrupt()
+        else:
+            self.interrupt_request.value |= HARD
+            self.state.kick = 1
+
+    @property
+    def awake(self) -> bool:
+        if self.line:
+            self.interrupt_request.value |= HARD
+        return self.line
 
     @property
     def user_mode(self) -> bool:
@@ -335,8 +353,47 @@ class Arm64(Processor):
             table = entry & ADDRESS
             shift -= 9
 
+    # breakpoints
+
+    @property
+    def pc_place(self) -> int:
+        return self.env + self.offsets.arm_pc
+
+    def exception(self, number: int) -> int:
+        return c_uint32.from_address(self.env + self.offsets.arm_syndrome).value
+
+    def map_code(self, below: int, physical: int, size: int) -> int:
+        """In the region of modules, which ends where the kernel's image begins and is filled from its other end. The attributes are those
+        of the image's own code."""
+        view, base, root = self.ram.view, self.ram.base, self._ttbr1.value & ADDRESS
+        assert size == BLOCK
+
+        def entry(table: int, shift: int, address: int) -> tuple[int, int]:
+            offset = table - base + (address >> shift & 511) * 8
+            return offset, int.from_bytes(view[offset : offset + 8], "little")
+
+        def directory(address: int) -> int:
+            table = root
+            for shift in (39, 30):
+                _, found = entry(table, shift, address)
+                if found & (VALID | TABLE) != VALID | TABLE:
+                    raise LookupError("no page tables where the kernel is")
+                table = found & ADDRESS
+            return table
+
+        _, attributes = entry(directory(below), 21, below)
+        if attributes & TABLE:
+            _, attributes = entry(attributes & ADDRESS, 12, below)
+        attributes &= ~(ADDRESS | TABLE | _CONTIGUOUS)
+        for place in range((below & -BLOCK) - BLOCK, (below & -BLOCK) - 16 * BLOCK, -BLOCK):
+            offset, found = entry(directory(place), 21, place)
+            if not found:
+                view[offset : offset + 8] = (attributes | physical).to_bytes(8, "little")
+                return place
+        raise LookupError("no free place near the kernel's code")
 
 
+BLOCK, _CONTIGUOUS = 1 << 21, 1 << 52
 
 _RESTORE, _RESTORE_MASK = 0xA840_7BFD, 0xFE40_7FFF  # ldp x29, x30, [sp...]
 _FRAME, _FRAME_MASK = 0x9100_03FD, 0xFFC0_03FF  # add x29, sp, OFFSET; mov x29, sp is that with 0

@@ -9,10 +9,11 @@ alone. Nothing ever stops the emulator elsewhere: it would execute a load or a d
 from __future__ import annotations
 
 import ctypes
+import mmap
 import sys
 from collections.abc import Callable
 from ctypes import byref, c_size_t, c_uint32, c_uint64, c_void_p
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from pyprobe.runtime.machine import unicorn
 from pyprobe.runtime.machine.arch import Arch
@@ -36,10 +37,17 @@ MMIO_READ = ctypes.CFUNCTYPE(c_uint64, c_void_p, c_uint64, ctypes.c_uint, c_void
 MMIO_WRITE = ctypes.CFUNCTYPE(None, c_void_p, c_uint64, ctypes.c_uint, c_uint64, c_void_p)
 
 
+class Exceptions(Protocol):
+    """The callbacks that take exceptions. breakpoints: see twin.Breakpoints."""
+
+    def breakpoints(self, claim: int, user: int, pc: int, start: int, size: int, left: Callable[[int], bool], /) -> None: ...
+
+
 class Processor(Emulator):
     """One processor; `arm64.Arm64` and `x86_64.X86` are the real ones.
 
     native: use the extensions (True: or fail, None: if they are there). why_not: why they are not used, or "".
+    on_attend: called before what is due.
     on_trap: called when the guest executes the trap instruction; registers can be read and set then.
         False: it goes the way of a system call.
     on_power: called with "off" or "reset" when the guest asks for it.
@@ -48,12 +56,14 @@ class Processor(Emulator):
 
     arch: Arch
     invalidate_symbol: str
+    glue: Exceptions
 
     def __init__(self, ram: Ram, clock: Clock, *, model: int, native: bool | None = None) -> None:
         super().__init__(self.arch, clock)
         self.ram = ram
         self.halted = False
         self._going: tuple[int, bytes] | None = None
+        self.on_attend: Callable[[], None] = lambda: None
         self.on_trap: Callable[[], bool] = lambda: False
         self.on_power: Callable[[str], None] = lambda what: None
         self.offsets = offsets()
@@ -71,6 +81,8 @@ class Processor(Emulator):
         invalidate = self._api.address(self.invalidate_symbol)
         self._invalidate = ctypes.PYFUNCTYPE(None, c_void_p, c_uint64, c_uint64)(invalidate)
         self._api.hook_add(self.uc, unicorn.HOOK_BLOCK, self.callbacks.block, self.callbacks.user)
+        self.diverted: dict[int, int] = {}  # real return addresses, by where on the stack a kretprobe has put another (x86-64)
+        self.slots = range(0)  # where displaced instructions of the kernel run, once there are any (see breakpoints.py)
         self._general = self._general_size = 0  # where the general registers lie, and how many bytes of them
 
     def function(self, name: str) -> int:
@@ -205,7 +217,8 @@ class Processor(Emulator):
         raise NotImplementedError
 
     def saved_register(self, top: int, name: str, kernel: SystemDescription) -> int:
-        """A register of the program that entered the kernel, from struct pt_regs at the end of a task's stack; 0 where it is not kept."""
+        """A register of the program that entered the kernel, from struct pt_regs at the upper end, `top`, of a task's stack; 0 where it
+        is not kept."""
         raise NotImplementedError
 
     @property
@@ -236,7 +249,64 @@ class Processor(Emulator):
         """Drop what was translated from the instruction at a virtual address."""
         start = self.translate(address)
         if start >= 0:
-            self._invalidate(self.uc, start, start + 1)
+            self.forget_place(start)
+
+    def forget_place(self, offset: int) -> None:
+        """The same for an instruction by its offset in RAM."""
+        self._invalidate(self.uc, offset, offset + 1)
+
+    # breakpoints
+
+    def trap(self, address: int, callback: Callable[[], int | None]) -> None:
+        """As Engine.trap: call `callback` when the breakpoint instruction at a virtual address has trapped. After `displace_to`."""
+        self.points.traps[address] = callback
+        self.callbacks.planted(self.points, address, 2, callback)
+
+    def untrap(self, address: int) -> None:
+        """Undo `trap`; nothing happens where there is none."""
+        if self.points.traps.pop(address, None) is not None:
+            self.callbacks.planted(self.points, address, 2, None)
+
+    def displace_to(self, slots: range, left: Callable[[int], bool]) -> None:
+        """Breakpoints trap from now on, and no interrupt is taken in `slots`. left: told the number of an exception there; True: it is not
+        to be taken."""
+        self.slots = slots
+        self.callbacks.breakpoints(self, self.pc_place)
+        self.glue.breakpoints(self.callbacks.trap, self.callbacks.user, self.pc_place, slots.start, len(slots), left)
+
+    def add_memory(self, physical: int, memory: mmap.mmap) -> Callable[[int, int], None]:
+        """Have `memory` at a physical address beyond the RAM, one such piece at most; what has to be told of a change of it, by offset and
+        size, so that nothing stays of what was translated from there."""
+        address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        error = self.library.uc_mem_map_ptr(self.uc, c_uint64(physical), c_size_t(len(memory)), unicorn.PROT_ALL, c_void_p(address))
+        self._api.check(error, "uc_mem_map_ptr")
+        after = self.ram.size  # the emulator numbers its memory in the order in which it was given
+        return lambda offset, size: self._invalidate(self.uc, after + offset, after + offset + size)
+
+    def map_code(self, below: int, physical: int, size: int) -> int:
+        """Make `size` bytes of physical memory, which a large page holds, code of the kernel at a free place next below an address; that
+        place. Raises LookupError without one."""
+        raise NotImplementedError
+
+    def trap_address(self) -> int:
+        """For the callbacks: the address of the breakpoint instruction that has trapped."""
+        return c_uint64.from_address(self.pc_place).value - self.arch.breakpoint.advance
+
+    def go_to(self, address: int) -> None:
+        """Within the callback of an exception: go on there."""
+        c_uint64.from_address(self.pc_place).value = address
+
+    def interrupted(self, number: int) -> None:
+        """For the callbacks: exceptions that are not ours are the kernel's, which `deliver` of the extension sees to."""
+
+    @property
+    def pc_place(self) -> int:
+        """Where the guest's pc lies in this process."""
+        raise NotImplementedError
+
+    def exception(self, number: int) -> int:
+        """Within the callback of an exception: what the kernel is told of it, the vector or the syndrome."""
+        return number
 
     # running
 
@@ -305,15 +375,15 @@ class Processor(Emulator):
     def attend(self) -> None:
         """For the block callback: the deadline is reached."""
         try:
+            self.on_attend()
             self.clock.run_due()
             self.deliver()
         except BaseException as error:
             self.fail(error)
 
     def deliver(self) -> None:
-        """A block begins, and time was attended to: have a pending interrupt taken here."""
-        if self.interrupt_request.value & HARD:
-            self.state.kick = 1
+        """A block begins, and time was attended to: have a pending interrupt taken here, or at the next block if this one is in a slot."""
+        raise NotImplementedError
 
     def enter(self) -> bool:
         """For the callbacks: system calls are the kernel's own."""
@@ -374,6 +444,10 @@ class Processor(Emulator):
 
     def returned(self, registers: bytes, result: int) -> tuple[int, bytes]:
         """Where a function whose first instruction was about to execute with these registers returns to, and the registers then."""
+        raise NotImplementedError
+
+    def calling(self, registers: bytes, back: int) -> bytes:
+        """The registers of a function's first instruction with another return address, `back`."""
         raise NotImplementedError
 
     def inside(self, registers: bytes) -> bytes:

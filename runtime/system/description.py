@@ -147,6 +147,17 @@ class SystemDescription:
         """The functions that Linux refuses kprobes for."""
         return self.facts.forbidden
 
+    def refused(self, address: int) -> str:
+        """Why Linux lets no kprobe stand at an address (check_kprobe_address_safe() in kernel/kprobes.c), or ""."""
+        found = self.table.at(address)
+        if found is None or not self.table.is_text(address):
+            return f"{address:#x} is no code of the kernel"
+        if found.address in self.facts.forbidden_addresses:
+            return f"{found.name} is on the list of functions that no kprobe may enter"
+        if address != found.address and address in self.facts.patched:
+            return f"{found.name}+{address - found.address:#x} is a static branch, which the kernel itself patches"
+        return ""
+
     @cached_property
     def tracepoints(self) -> Mapping[tuple[str, str], Parameters]:
         return {key: tuple((f.type, f.name) for f in event.fields) for key, event in self.facts.events.items()}

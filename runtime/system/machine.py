@@ -15,6 +15,7 @@ from pyprobe.runtime.system.text import KernelReturns, KernelText
 from pyprobe.runtime.user.outcome import shell_status
 
 if TYPE_CHECKING:
+    from pyprobe.runtime.kprobes.api import Kprobes
     from pyprobe.runtime.system.cpu import Processor
     from pyprobe.runtime.system.description import SystemDescription
     from pyprobe.runtime.system.ram import Ram
@@ -115,6 +116,14 @@ class SystemMachine:
         self.shown_stack: Callable[[list[int]], list[int]] | None = None
         self._on_image: list[Callable[[Any, Any], object]] = []
 
+    @cached_property
+    def kprobes(self) -> Kprobes:
+        """Kprobes with breakpoints in the kernel's code, as Linux plants them."""
+        from pyprobe.runtime.kprobes.api import Kprobes
+        from pyprobe.runtime.kprobes.booted import KernelCode
+
+        return Kprobes(KernelCode(self))
+
     @property
     def current(self) -> SystemTask | None:
         """The task that runs; None before there is one."""
@@ -189,16 +198,15 @@ class SystemMachine:
         """Have the next run end when that has come: READY or START."""
         self._stop_at = event
 
-    def shown(self, callback: Callable[[], object]) -> Callable[[], None]:
+    def shown(self, callback: Callable[[], object]) -> Callable[[], object]:
         """`callback`, but not for the tasks that are ours: init and what carries files and output for it."""
         hidden, current, aside = self._hidden, self.current_address, self.aside
 
-        def call() -> None:
+        def call() -> object:
             ours = hidden.get(current())
             if ours is None:
                 ours = self._ours()
-            if not (ours or aside):
-                callback()
+            return callback() if not (ours or aside) else None
 
         return call
 

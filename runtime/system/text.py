@@ -9,6 +9,7 @@ from pyprobe.runtime.probes.base import combined
 from pyprobe.runtime.system.ram import PAGE
 
 if TYPE_CHECKING:
+    from pyprobe.runtime.kprobes.api import Kprobes
     from pyprobe.runtime.system.machine import SystemMachine
     from pyprobe.runtime.system.tasks import SystemTask
 
@@ -61,8 +62,10 @@ class KernelText:
         self._cpu.plant(address, combined(callbacks), exact=exact)
 
     def stack(self) -> tuple[int, ...]:
-        """The kernel's stack, innermost first: where it is, then return addresses."""
-        return self._cpu.kernel_stack(DEEPEST, self.machine.description)
+        """The kernel's stack, innermost first: where it is, then return addresses; the real ones, where kretprobes have put others."""
+        found = self._cpu.kernel_stack(DEEPEST, self.machine.description)
+        kprobes: Kprobes | None = vars(self.machine).get("kprobes")  # not to make what nobody needs
+        return found if kprobes is None else tuple(kprobes.real_stack(list(found)))
 
 
 class Frame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Callable
-from ctypes import byref, c_int, c_uint32, c_uint64, c_void_p
+from ctypes import byref, c_bool, c_int, c_uint32, c_uint64, c_void_p
 
 from pyprobe.runtime.machine.state import NOWHERE
 
@@ -19,6 +19,31 @@ READ = ctypes.CFUNCTYPE(c_uint64, c_void_p, c_void_p)
 WRITE = ctypes.CFUNCTYPE(None, c_void_p, c_void_p, c_uint64)
 
 
+CLAIM = ctypes.PYFUNCTYPE(c_bool, c_void_p, c_uint32, c_void_p)
+
+
+class Breakpoints:
+    """Breakpoints in the kernel's code, once there is one.
+
+    claim: a callback of ../machine that deals with those of ours, with its data. An exception at an instruction that runs in a slot is
+    told to `left` first, which makes it one of the place it stands for; True: it is dealt with. pc: where the guest's pc lies. start, size:
+    of the slots.
+    """
+
+    def __init__(self) -> None:
+        self._size = 0
+
+    def breakpoints(self, claim: int, user: int, pc: int, start: int, size: int, left: Callable[[int], bool]) -> None:
+        """Breakpoints there are from now on."""
+        self._claim, self._user, self._pc = CLAIM(claim), user, c_uint64.from_address(pc)
+        self._start, self._size, self._left = start, size, left
+
+    def _dealt_with(self, uc: int, number: int) -> bool:
+        if not self._size:
+            return False
+        return self._claim(uc, number, self._user) or (0 <= self._pc.value - self._start < self._size and self._left(number))
+
+
 # what SYSCALL sets in the emulator's CPUX86State
 CC_OP_EFLAGS, CC_BITS, DIRECTION, RESUME, ALWAYS = 1, 0x8D5, 0x400, 0x1_0000, 2
 HF_CPL, HF_CS32, HF_SS32, HF_ADDSEG, HF_CS64 = 3, 1 << 4, 1 << 5, 1 << 6, 1 << 15
@@ -27,7 +52,7 @@ DATA_FLAGS = 1 << 23 | 1 << 22 | 1 << 15 | 1 << 12 | 1 << 9 | 1 << 8  # DESC_ G 
 SEGMENT = struct.Struct("<IIQII")  # selector, unused, base, limit, flags
 
 
-class Glue:
+class Glue(Breakpoints):
     """The callbacks of one arm64 processor.
 
     handed: bit n is set: exception n is for Python, which is called as `special(n)`; so is an SVC whose immediate is `trap`.
@@ -53,6 +78,7 @@ class Glue:
         ram: int,
         ram_size: int,
     ) -> None:
+        super().__init__()
         exception_syndrome = c_uint32.from_address(syndrome)
         now = c_uint64.from_address(words)
         take = ctypes.PYFUNCTYPE(None, c_void_p)(deliver)
@@ -65,7 +91,7 @@ class Glue:
             cleaned = NOWHERE
             if handed >> number & 1 or (number == SVC and exception_syndrome.value & 0xFFFF == trap):
                 special(number)
-            else:
+            elif not self._dealt_with(handle, number):
                 take(cpu)
 
         def read_counter(state: int, which: int) -> int:
@@ -93,7 +119,7 @@ class Glue:
         return exception, counter, clean, 0
 
 
-class Entry:
+class Entry(Breakpoints):
     """The callbacks of one x86-64 processor.
 
     state: address of the emulator's CPUX86State; offsets: where in it the words lie that SYSCALL reads and sets, 32 bits each, in the order
@@ -114,6 +140,7 @@ class Entry:
         trap: int,
         special: Callable[[int], bool],
     ) -> None:
+        super().__init__()
         at = struct.unpack("<15I", offsets)
         rax, rcx, rdx, r11, rip, eflags, cc_src = (c_uint64.from_address(state + o) for o in at[:7])
         cc_op, direction, hflags = (c_uint32.from_address(state + o) for o in at[7:10])
@@ -124,7 +151,8 @@ class Entry:
         now = c_uint64.from_address(words)
 
         def on_exception(uc: int, number: int, user: int) -> None:
-            take(cpu)
+            if not self._dealt_with(uc, number):
+                take(cpu)
 
         def on_syscall(uc: int, user: int) -> None:
             if rax.value >> 8 == trap and special(0):

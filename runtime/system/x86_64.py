@@ -147,7 +147,7 @@ class X86(Processor):
             from pyprobe.runtime.system._native import Entry
         else:
             from pyprobe.runtime.system.twin import Entry  # type: ignore[assignment]  # the same, in Python
-        self._entry = Entry(
+        self.glue = glue = Entry(
             state=self.env,
             offsets=struct.pack(f"<{len(offsets)}I", *offsets),
             deliver=self.function("x86_cpu_do_interrupt_x86_64"),
@@ -158,7 +158,7 @@ class X86(Processor):
             trap=TRAP,
             special=self._special,
         )
-        exception, syscall, rdtsc, rdtscp, user = self._entry.addresses()
+        exception, syscall, rdtsc, rdtscp, user = glue.addresses()
         self._api.hook_add(self.uc, unicorn.HOOK_INTR, exception, user)
         for instruction, function in ((INS_SYSCALL, syscall), (INS_RDTSC, rdtsc), (INS_RDTSCP, rdtscp)):
             self._api.hook_add(self.uc, unicorn.HOOK_INSN, function, user, instruction=instruction)
@@ -235,7 +235,7 @@ class X86(Processor):
         """An interrupt is taken at the first block at which the processor accepts it; until then every block is looked at."""
         if not self.line:
             return
-        if self._eflags.value & IF and not self._hflags.value & SHADOW:
+        if self._eflags.value & IF and not self._hflags.value & SHADOW and self.state.pc not in self.slots:
             self.interrupt_request.value |= HARD
             self.state.kick = 1
         else:
@@ -355,7 +355,19 @@ class X86(Processor):
             self.orc = Orc.of(kernel)
         if kernel.modules is not None:
             self.orc.follow(kernel.modules)
-        return self.orc.unwind(self.get, self.word_reader(), limit)
+        return self.orc.unwind(self.get, self._stack_reader(), limit)
+
+    def _stack_reader(self) -> Callable[[int], int]:
+        """Reads words of memory, with the real return addresses where kretprobes wait for returns."""
+        word = self.word_reader()
+        if not self.diverted:
+            return word
+
+        def real(address: int) -> int:
+            found = word(address)
+            return self.diverted.get(address, found) if found in self.slots else found
+
+        return real
 
     def saved_register(self, top: int, name: str, kernel: SystemDescription) -> int:
         place = PT_REGS.get(name)
@@ -390,5 +402,31 @@ class X86(Processor):
             table = entry & ADDRESS
             shift -= 9
 
+    # breakpoints
 
+    @property
+    def pc_place(self) -> int:
+        return self.env + self.offsets.x86_eip
+
+    def map_code(self, below: int, physical: int, size: int) -> int:
+        """In the hole below the kernel's image, which cleanup_highmap() of the kernel leaves empty."""
+        view, table = self.ram.view, self.address_space()
+        assert size == LARGE_PAGE
+        for shift in (39, 30):
+            offset = table + (below >> shift & 511) * 8
+            entry = int.from_bytes(view[offset : offset + 8], "little")
+            if not entry & PRESENT or entry & LARGE:
+                raise LookupError("no page tables where the kernel is")
+            table = entry & ADDRESS
+        first = below >> 21 & 511
+        for index in range(first - 1, -1, -1):
+            offset = table + index * 8
+            if not any(view[offset : offset + 8]):
+                view[offset : offset + 8] = (physical | _CODE_PAGE).to_bytes(8, "little")
+                return (below & -LARGE_PAGE) - (first - index) * LARGE_PAGE
+        raise LookupError("no free place near the kernel's code")
+
+
+LARGE_PAGE = 1 << 21
+_CODE_PAGE = LARGE | 1 << 6 | 1 << 5 | PRESENT  # dirty, accessed; read-only, the kernel's
 _LONG_CODE = 1 << 23 | 1 << 21 | 1 << 15 | 1 << 12 | 1 << 11 | 1 << 9 | 1 << 8  # DESC_ G L P S CS R A

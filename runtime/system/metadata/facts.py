@@ -126,6 +126,15 @@ class Facts:
         return [json.dumps([(number, key, found.get(key, ())) for number, key in keys.items()]).encode()]
 
     @cached_property
+    def patched(self) -> frozenset[int]:
+        """The addresses of all static branches, which the kernel patches as it runs."""
+        return frozenset(_words(self._part("patched", self._find_patched)[0]))
+
+    def _find_patched(self) -> list[bytes]:
+        some = {branch.code for place in self.tracepoints.values() for branch in place.branches}
+        return [array("Q", tracepoints.patched(self.memory, self.symbols, some)).tobytes()]
+
+    @cached_property
     def raw_tracepoints(self) -> dict[str, int]:
         """The raw tracepoints by name, sorted, with the numbers of their function types."""
         return events.raw_tracepoints(self.btf)
@@ -138,8 +147,13 @@ class Facts:
     @cached_property
     def forbidden(self) -> dict[str, Symbol]:
         """The functions that the kernel refuses kprobes for, by name, in the order of their addresses."""
-        found = [self.symbols.at(address) for address in _words(self._attachable[1])]
+        found = [self.symbols.at(address) for address in sorted(self.forbidden_addresses)]
         return {symbol.name: symbol for symbol in found if symbol is not None}
+
+    @cached_property
+    def forbidden_addresses(self) -> frozenset[int]:
+        """Where these functions begin."""
+        return frozenset(_words(self._attachable[1]))
 
     @cached_property
     def _attachable(self) -> list[bytes]:

@@ -126,6 +126,37 @@ def _entries(memory: KernelMemory, symbols: Symbols, keys: set[int]) -> Iterator
             at += 8
 
 
+def patched(memory: KernelMemory, symbols: Symbols, places: set[int]) -> list[int]:
+    """The addresses of all static branches, which the kernel patches, sorted. places: some of them, from which the table is found where no
+    symbol tells of it: it is the run of entries around theirs."""
+
+    low, high = symbols.text[0][0], symbols.text[-1][1] + _EXIT_TEXT
+
+    known = symbols.address(_TABLE[0]) is not None
+    for segment in _table(memory, symbols):
+        words = memory.words(segment)
+
+        def code(i: int, words: memoryview = words, start: int = segment.start) -> int:
+            """Of the entry whose first word is number `i`; 0 if it is none."""
+            if not 0 <= i < len(words) - 1:
+                return 0
+            at = start + 8 * i
+            found, target = at + _signed(words[i]), at + 4 + _signed(words[i] >> 32)
+            return found if low <= found < high and low <= target < high else 0
+
+        first = 0 if known else next((i for i in range(len(words)) if code(i) in places), -1)
+        if first < 0:
+            continue
+        while code(first - 2):
+            first -= 2
+        found: set[int] = set()
+        while first < len(words) and (known or code(first)):
+            found.add(code(first))
+            first += 2
+        return sorted(found)
+    return []
+
+
 def _table(memory: KernelMemory, symbols: Symbols) -> Iterator[Segment]:
     """Where the jump table is, or everything that it may be in."""
     start, stop = (symbols.address(name) for name in _TABLE)
@@ -134,6 +165,9 @@ def _table(memory: KernelMemory, symbols: Symbols) -> Iterator[Segment]:
             yield segment
         elif segment.start <= start < segment.end:
             yield Segment(start, segment.buffer, segment.offset + start - segment.start, stop - start)
+
+
+_EXIT_TEXT = 1 << 20  # bytes, more than enough: what follows the code of initialisation and is never executed in the kernel itself
 
 
 def _signed(value: int) -> int:

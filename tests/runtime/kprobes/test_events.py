@@ -84,3 +84,40 @@ def test_adding_and_removing(kernel, events):
     events.write(f"p:c {TARGET:#x} %sp")
     kernel.run()
     assert len(events.lines) == 3
+
+
+def test_filters(kernel, events):
+    register = {"x86_64": "%di", "arm64": "%x0"}[kernel.arch]
+    kernel.bench.space.write(DATA, b"hello\0")
+    events.write(f"p:one target n={register} c=$comm t=@{DATA:#x}:string")
+    passing = ("n == 5", "n>=5 && n < 0x6", "!(n != 5)", 't ~ "h*o"', 't == "hello"', "COMM == 'cat' && common_pid == 1234", "n & 4")
+    for filter in (*passing, "0"):
+        events.write(f"filter:one {filter}")
+        kernel.run()
+    assert len(events.lines) == 3 * (len(passing) + 1)
+    for filter in ("n == 6", "n & 2", 't ~ "h"', "comm != 'cat'", "n == 5 && (t == 'no' || n > 5)"):
+        events.write(f"filter:one {filter}")
+        kernel.run()
+    assert len(events.lines) == 3 * (len(passing) + 1)
+    for wrong in ("m == 1", "n == x", "n ~ 5", "n ==", "n == 5 &&", "(n == 5", "n == 5)", "t < 'a'", "t == a", "n == '5'", ""):
+        with pytest.raises(KprobeError) as error:
+            events.write(f"filter:one {wrong}")
+        assert error.value.errno == errno.EINVAL, wrong
+
+
+def test_the_command(tmp_path):
+    from tests.conftest import run_pyprobe
+
+    (tmp_path / "events").write_text("# two\np:open do_sys_openat2 name=+0($arg2):ustring\nr:back do_sys_openat2 $retval:s32\n")
+    (tmp_path / "text").write_text("words\n")
+    words = ("-c", f"cat {tmp_path}/text", "--stats", "kprobe_events", f"{tmp_path}/events", 'filter:open name ~ "*/text"')
+    done = run_pyprobe(*words)
+    assert done.status == 0, done
+    lines = done.out.splitlines()
+    assert lines[0] == "# tracer: nop" and lines[-1] == "words"
+    (line,) = [line for line in lines if " open: " in line]
+    assert line.endswith(f'open: (do_sys_openat2+0x0/0x100) name="{tmp_path}/text"') and lines[lines.index(line) + 1].endswith(" arg1=3")
+    assert done.err.split()[0] == "open" and "back" in done.err
+    for wrong, message in (("p nothing", "p nothing: no symbol nothing"), ("q f", "q f: not a definition"), ("/no/f", "/no/f: No such")):
+        done = run_pyprobe("kprobe_events", wrong)
+        assert done.status == 1 and message in done.err, done
