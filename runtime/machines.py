@@ -121,6 +121,8 @@ class UserRun:
             yield f"WARNING: this ran many times slower than it could: {reason} (reinstall pyprobe with a C compiler at hand)"
         for crash in self.machine.crashes:
             yield from describe(crash, names, verbose=verbose)
+        for name, why in self.machine.entry.failures.items():
+            yield f"WARNING: pyprobe itself failed in the system call {name}, which returned EINVAL: {why} (please report this)"
         if verbose:
             for name, count in self.machine.unknown_syscalls.items():
                 yield f"system call {name} is unknown to the emulated kernel: ENOSYS, {count} times"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
-from errno import EFAULT, EINTR, ENOMEM, ENOSYS
+from errno import EFAULT, EINTR, EINVAL, ENOMEM, ENOSYS
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import MemoryFault, OutOfMemory
@@ -23,11 +24,16 @@ if TYPE_CHECKING:
 ERESTARTSYS = 512  # include/linux/errno.h: never seen by programs, but by tracers
 
 
+UNFORESEEN = (struct.error, ArithmeticError, RecursionError, IndexError, KeyError)
+"""What a handler raises when a program's numbers are larger, or its objects deeper, than anybody thought of: no reason to end the run."""
+
+
 class Entry:
     """What an engine calls for a system call instruction.
 
     filtered: seccomp(2) is in use.
     engine, table: of the task that runs. attention: the task must not go on in user mode before the kernel has looked at it.
+    failures: calls that went wrong because of a mistake in this kernel, by name, and how; the program gets EINVAL.
     unknown: calls without a handler that were tried, by name or number, and how often.
     """
 
@@ -38,6 +44,7 @@ class Entry:
         self.attention = False
         self.filtered = False  # some task has seccomp filters
         self.unknown: dict[str, int] = {}
+        self.failures: dict[str, str] = {}
 
     def syscall(self) -> bool:
         """Do the system call of the current task; whether it goes on in user mode at once."""
@@ -87,6 +94,9 @@ class Entry:
             result = -ENOMEM
         except TaskGone:
             return None
+        except UNFORESEEN as error:
+            self.failures.setdefault(syscall.name, f"{type(error).__name__}: {error}")
+            result = -EINVAL
         if task.restart or task.suspended:
             task.restart.clear()
             task.suspended.clear()

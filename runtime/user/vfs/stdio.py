@@ -29,6 +29,7 @@ from pyprobe.runtime.user.vfs.abi import (
     S_IFCHR,
     S_IFIFO,
     S_IFREG,
+    SEEK_HOLE,
     WRITABLE,
     makedev,
 )
@@ -147,7 +148,7 @@ class HostStream(OpenFile):
         if not self.regular:
             raise Errno(errno.ESPIPE)
         try:
-            return os.lseek(self.descriptor, offset, whence)
+            return os.lseek(self.descriptor, offset, min(whence, SEEK_HOLE + 1))
         except OSError as error:
             raise Errno(error.errno or errno.EINVAL) from None
 
