@@ -256,7 +256,7 @@ class AddressSpace(Mappings):
     def views(self, address: int, n: int, access: int) -> list[memoryview]:
         """The memory itself, page by page, to be used at once. Raises MemoryFault, OutOfMemory."""
         view, pages, executed = self.memory.view, self.pages, self.memory.executed
-        found = []
+        found: list[memoryview] = []
         while n > 0:
             entry = pages.get(address // PAGE, 0)
             frame = entry & PAGE_MASK
