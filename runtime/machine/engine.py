@@ -50,6 +50,7 @@ class Engine(Tracing, Contexts):
         leave `run`. Exceptions leave `run`.
     on_step_fault: told the address of an instruction under a breakpoint that has faulted, and how; True: it is to be tried again.
     why_not: why the extension is not used, or "".
+    syscall_arguments: gives the number and the six arguments of the syscall that is being made, unsigned.
     cpu_state: look for the emulator's CPU state, to read registers where they lie. Without it everything is slower, x86 code runs
         in ring 0 and RDRAND is not refused. `cpu_state_found` tells; the attribute `cpu_state` is then the address of the first
         general register.
@@ -77,7 +78,7 @@ class Engine(Tracing, Contexts):
                 base = self.cpu_state
                 self.callbacks.traces(base + arch.state[link], base + arch.state[saved_flags], arch.registers[flags])
         self._pc_word = verify_word(self.cpu_state + arch.state_pc, lambda pc: self._write(arch.pc, pc)) if self.cpu_state_found else None
-        self._arguments = self._arguments_reader()
+        self.syscall_arguments = self._arguments_reader()
         self.callbacks.breakpoints(self, self.cpu_state + arch.state_pc if self._pc_word is not None else 0)
         self._install()
         for name, value in arch.initial.items():
@@ -144,10 +145,6 @@ class Engine(Tracing, Contexts):
     def get_by_api(self, name: str) -> int:
         """A register as libunicorn's function gives it; for tests and for where the CPU state is not found."""
         return self._read(name)
-
-    def syscall_arguments(self) -> tuple[int, ...]:
-        """The number and the six arguments of the syscall that is being made, unsigned."""
-        return self._arguments()
 
     def set_result(self, value: int) -> None:
         """What the syscall returns."""
