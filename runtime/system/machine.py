@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.kprobes.api import Kprobes
     from pyprobe.runtime.system.cpu import Processor
     from pyprobe.runtime.system.description import SystemDescription
+    from pyprobe.runtime.system.pt_regs import EventRegisters
     from pyprobe.runtime.system.ram import Ram
     from pyprobe.runtime.system.tracing.registering import TaskTable
     from pyprobe.runtime.system.tracing.tracepoints import Tracepoints
@@ -231,6 +232,13 @@ class SystemMachine:
         from pyprobe.runtime.system.tracing.registering import TaskTable
 
         return TaskTable(self)
+
+    @cached_property
+    def event_registers(self) -> EventRegisters:
+        """The registers at an event, as a struct."""
+        from pyprobe.runtime.system.pt_regs import EventRegisters
+
+        return EventRegisters(self)
 
     @cached_property
     def tracepoints(self) -> Tracepoints:

@@ -43,8 +43,8 @@ class KernelText:
         """The name of the symbol at or before an address, and the distance to it."""
         return self.names.symbol_at(address)
 
-    def object_address(self, thing: object) -> int:
-        """The address of an object of the kernel: tasks are known by it."""
+    def object_address(self, thing: object, struct: str = "") -> int:
+        """The address of an object of the kernel: tasks are known by it. struct: as what it is asked for, which its address is for all."""
         return getattr(thing, "address", 0)
 
     def task_at(self, address: int) -> SystemTask | None:
