@@ -286,7 +286,7 @@ def user_stack(machine: Kernel, limit: int, *, entry: bool = False) -> tuple[int
         return (0,)
     engine, space = task.process.engine, task.process.space
     addresses = unwind(engine.arch.name, engine.get, space, limit, entry=entry)
-    return (task.pid, *(machine.shown_stack(addresses) if machine.shown_stack is not None else addresses))
+    return (task.pid, *(machine.shown_stack(addresses, entry) if machine.shown_stack is not None else addresses))
 
 
 def combined(handlers: list[Handler]) -> Handler:
