@@ -21,8 +21,9 @@ def run(command, *keys):
         if not data:
             break
         shown += data
-    os.close(master)
-    print(shown, os.waitpid(pid, 0)[1])
+    status = os.waitpid(pid, 0)[1]
+    os.close(master)  # not before: it would hang up on a program that is about to exit
+    print(shown, status)
 
 
 run(["sh", "-c", "tty >/dev/null && echo terminal; stty size; stty -a"])

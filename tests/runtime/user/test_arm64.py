@@ -127,7 +127,7 @@ int main(void) {
     clock_gettime(CLOCK_MONOTONIC, &now);
     __asm__ volatile("mrs %0, cntvct_el0" : "=r"(a)); __asm__ volatile("mrs %0, cntfrq_el0" : "=r"(f));
     __asm__ volatile("mrs %0, cntvct_el0" : "=r"(b));
-    printf("%lu %d %d\n", f, b >= a, a * 16 - now.tv_nsec < 100000);
+    printf("%lu %d %d\n", f, b >= a, a * 16 - (now.tv_sec * 1000000000UL + now.tv_nsec) < 100000);
     TRY("ctr", "mrs x0, ctr_el0") TRY("dczid", "mrs x0, dczid_el0") TRY("tpidr", "mrs x0, tpidr_el0") TRY("fpcr", "mrs x0, fpcr")
     TRY("rndr", "mrs x0, s3_3_c2_c4_0") TRY("rndrrs", "mrs x0, s3_3_c2_c4_1")
     TRY("daif", "msr daifset, #2") TRY("eret", "eret") TRY("hvc", ".inst 0xd4000002") TRY("smc", ".inst 0xd4000003")
