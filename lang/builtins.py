@@ -10,10 +10,8 @@ from pyprobe.lang.typesys import (
     UINT32,
     UINT64,
     USERNAME,
-    VOID,
     Integer,
     Nanoseconds,
-    Pointer,
     Stack,
     String,
 )
@@ -73,7 +71,7 @@ _VALUES = (
     ),
     BuiltinValue(
         "ctx",
-        Pointer(VOID, "kernel"),
+        None,
         "context of the event",
         providers=frozenset({"kprobe", "kretprobe", "iter"}) | USER | TIMER | EVENT,
         refusal="The ctx builtin can not be used with '{probe}' probes",

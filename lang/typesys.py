@@ -199,6 +199,21 @@ class Pointer(Type):
         return f"{self.to} *"
 
 
+class Context(Pointer):
+    """What `ctx` gives: a pointer that may be followed, but neither printed nor kept in a key; otherwise like any pointer of its type."""
+
+    __slots__ = ()
+
+    def __init__(self, to: Type, space: str | None = None) -> None:
+        super().__init__(to, space)
+        self._hash = hash((Pointer, self.key))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Pointer) and self.key == other.key
+
+    __hash__ = Pointer.__hash__
+
+
 class Array(Type):
     __slots__ = ("count", "element")
 

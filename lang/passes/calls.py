@@ -13,7 +13,7 @@ from pyprobe.lang.functions import FUNCTIONS
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import descend, rewrite
 from pyprobe.lang.signalnames import LAST, signal_number
-from pyprobe.lang.signatures import PROBE_TYPES, Signature
+from pyprobe.lang.signatures import PROBE_TYPES, USER, Signature
 from pyprobe.lang.typesys import BOOL, NONE
 
 DEBUGF = (
@@ -21,6 +21,7 @@ DEBUGF = (
 )
 _ANY_LENGTH = frozenset({"printf", "errorf", "warnf", "cgroupid", "getopt"})  # whose first argument is never a value of the program
 _PLACE_FIRST = frozenset({"reg", "skboutput", "socket_cookie"})  # where the call stands is judged before its arguments
+_WITHOUT_COMM = USER | {name for name, kind in PROBE_TYPES.items() if kind == "special"}  # no comm(PID) there
 _OF_LIBRARY = frozenset({"is_literal", "override", "kfunc_exist", "kfunc_allowed", "uaddr"})  # macros around a function of the compiler
 _WORDS = {0: "no arguments", 1: "one argument"}
 
@@ -91,8 +92,9 @@ class _Calls:
             self.diagnostics.error(message, node.span)
         elif signature.later:
             self.diagnostics.error(f"{node.name}() is not supported yet", node.span)
-        elif node.name == "comm" and PROBE_TYPES.get(self.provider, self.provider) == "special":
-            self.diagnostics.error("Syntax comm(PID) is not supported in this probe type yet. Type: special", node.span)
+        elif node.name == "comm" and not isinstance(node.args[0], n.String) and self.provider in _WITHOUT_COMM:
+            kind = PROBE_TYPES.get(self.provider, self.provider)
+            self.diagnostics.error(f"Syntax comm(PID) is not supported in this probe type yet. Type: {kind}", node.span)
         elif node.name == "cgroupid" and isinstance(node.args[0], n.String):
             return n.Integer(value=1, span=node.span)
         elif node.name == "reg" and isinstance(node.args[0], n.String):

@@ -13,14 +13,17 @@ from pyprobe.lang import nodes as n
 from pyprobe.lang.diagnostics import Diagnostic, Diagnostics
 from pyprobe.lang.passes import check_expressions
 from pyprobe.lang.passes.casts import convert, final, readable
+from pyprobe.lang.passes.control_flow import whole_statement
 from pyprobe.lang.passes.infer import Inference
 from pyprobe.lang.passes.infer_statements import compound_span
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import copy, descend
 from pyprobe.lang.promote import kind
 from pyprobe.lang.signatures import WITHOUT_VALUE
-from pyprobe.lang.source import Span
-from pyprobe.lang.typesys import BOOL, INT64, NONE, UINT64, VOID, Aggregate, Enum, Integer, Pointer, Tuple, Type
+from pyprobe.lang.source import NOWHERE, Span
+from pyprobe.lang.typesys import BOOL, INT64, NONE, UINT64, VOID, Aggregate, Context, Enum, Integer, Pointer, Tuple, Type
+
+_CONTEXT_KEY = "context cannot be part of a map key"
 
 
 class Checker:
@@ -57,7 +60,7 @@ class Checker:
         block.statements = statements
         result = block.result
         if result is not None and block.type is VOID:  # nobody takes the value
-            last = _expression(self, n.ExprStatement(expr=result, span=result.span))
+            last = _expression(self, n.ExprStatement(expr=result))  # without a place: it was no statement
             statements += last if isinstance(last, list) else [last]
             block.result = None
         elif result is not None:
@@ -90,6 +93,10 @@ class Checker:
             inner = next((e for e in t.elements if isinstance(e, Aggregate) and not e.castable), None)
             if inner is not None:
                 self.error(f"{inner} cannot be part of a map key", span)
+            if any(isinstance(e, Context) for e in t.elements):
+                self.error(_CONTEXT_KEY, span)
+        elif isinstance(t, Context):
+            self.error(_CONTEXT_KEY, node.span)
         elif t is NONE:
             self.error(f"Invalid map key type: {t}", span)
         return stored
@@ -118,14 +125,16 @@ def _expression(check: Checker, node: n.ExprStatement) -> Result:
         expr = n.If(condition=expr.condition, then=_alone(expr.then), orelse=_alone(expr.orelse), type=VOID, span=expr.span)
     node.expr = expr = check.expr(expr)
     if expr.type is not NONE and expr.type is not VOID and not isinstance(expr, n.Increment):
-        check.warning("Return value discarded.", expr.span)
+        behind = node.span.source.text[node.span.end : check.inference.body.block.span.end]
+        last = node.span == NOWHERE or not behind.strip("; \t\n}")  # also the last one of the last block
+        check.warning("Return value discarded.", expr.span if last else whole_statement(node))
     if isinstance(expr, n.Call) and expr.name == "exit":
         return [node, n.Jump(kind="return", span=node.span)]
     return node
 
 
 def _alone(expr: n.Expr) -> n.Block:
-    return n.Block(statements=[n.ExprStatement(expr=expr, span=expr.span)], type=VOID, span=expr.span)
+    return n.Block(statements=[n.ExprStatement(expr=expr)], type=VOID, span=expr.span)
 
 
 def _assign(check: Checker, node: n.Assign) -> Result:

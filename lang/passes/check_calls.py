@@ -24,6 +24,7 @@ from pyprobe.lang.typesys import (
     UINT64,
     Aggregate,
     Array,
+    Context,
     Enum,
     Integer,
     Nanoseconds,
@@ -172,6 +173,8 @@ def _print(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
         check.error(f"Non-map print() only takes 1 argument, {len(node.args)} found", node.span)
     elif t is NONE or (isinstance(first, n.Call) and first.name in WITHOUT_VALUE):
         check.error("none type passed to print() is not printable", node.span)
+    elif isinstance(t, Context):
+        check.error(f"{t} type passed to print() is not printable", node.span)
     elif isinstance(t, Aggregate) and not t.castable and isinstance(first, n.MapAccess) and t.function != "stats":
         check.error(f"Map type {t} cannot print the value of individual keys. You must print the whole map.", node.span)
     elif isinstance(first, n.Builtin) and first.name == "args" and check.inference.body.point.provider == "tracepoint":
@@ -302,6 +305,8 @@ def _text(node: n.Call) -> str:
 
 def _pton(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
     try:
+        if set(_text(node)) >= {".", ":"} or "%" in _text(node):  # the table of inet_pton() has these, but not the one that bpftrace uses
+            raise ValueError
         ipaddress.ip_address(_text(node))
     except ValueError:
         wanted = "a valid IPv4/IPv6 address" if set(_text(node)) & {".", ":"} else "an string argument of an IPv4/IPv6 address"

@@ -62,10 +62,17 @@ class _Flow:
         never = False
         for statement in block.statements:
             if ended and self._owner == "probe":  # the first one after each jump is enough
-                self._diagnostics.warning("Unreachable statement.", statement.span)
+                self._diagnostics.warning("Unreachable statement.", self._place(block, statement))
             ended = self._statement(statement)
             never |= ended
         return never
+
+    def _place(self, block: Block, statement: Statement) -> Span:
+        """An expression without a semicolon at the end is the value of its block, and the block is what is marked."""
+        if isinstance(statement, ExprStatement) and statement is block.statements[-1] and statement.span == statement.expr.span:
+            after = whole_statement(statement)
+            return block.span if after == statement.span and not isinstance(statement.expr, (If, Block)) else after
+        return whole_statement(statement)
 
     def _block(self, block: Block) -> bool:
         ended = self._statements(block)
@@ -132,6 +139,19 @@ class _Flow:
         self._diagnostics.error(f"'{kind}' statement is not allowed in a {place}", span)
 
 
+def whole_statement(statement: Statement) -> Span:
+    """The place of a statement as messages show it: with the semicolon, or with the blanks behind where it needs none; what begins with
+    a variable or map ends before the semicolon. An expression that ends a block is only itself."""
+    span = statement.span
+    if isinstance(statement, Jump):
+        return whole_jump(statement)
+    if not isinstance(statement, ExprStatement) or not span.source.text:
+        return span
+    behind = _BLANKS if span.text.startswith(("$", "@")) else _BEHIND if isinstance(statement.expr, (If, Block)) else _SEMICOLON
+    after = behind.match(span.source.text, span.end)
+    return Span(span.source, span.start, after.end(), span.outer) if after else span
+
+
 def whole_jump(jump: Jump) -> Span:
     """The place of a jump as messages show it: with the semicolon, or with the blanks before the brace that ends the block."""
     span = jump.span
@@ -141,4 +161,6 @@ def whole_jump(jump: Jump) -> Span:
     return Span(span.source, span.start, after.end() if after else span.end, span.outer)
 
 
+_BLANKS = re.compile(LAYOUT, re.S)
+_SEMICOLON = re.compile(rf"{LAYOUT};", re.S)
 _BEHIND = re.compile(rf"{LAYOUT};?", re.S)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pyprobe.lang import nodes as n
 from pyprobe.lang.builtins import BUILTINS, nanoseconds_type, stack_type
-from pyprobe.lang.signatures import PROBE_TYPES, USER
+from pyprobe.lang.signatures import EVENT, PROBE_TYPES, TIMER, USER
 from pyprobe.lang.typesys import (
     BOOL,
     INT64,
@@ -15,6 +15,7 @@ from pyprobe.lang.typesys import (
     NONE,
     UINT64,
     USYM,
+    Context,
     Pointer,
     Record,
     String,
@@ -93,6 +94,12 @@ def _probetype(ctx: Inference, node: n.Builtin) -> Type:
     return String(len(PROBE_TYPES.get(provider, provider)) + 1)
 
 
+def _ctx(ctx: Inference, node: n.Builtin) -> Type:
+    """The registers, or what perf events hand over."""
+    name = "struct bpf_perf_event_data" if ctx.body.point.provider in TIMER | EVENT else "struct pt_regs"
+    return Context(ctx.unit.types.named(name) or Struct(name, 0, list), "kernel")
+
+
 def _curtask(ctx: Inference, node: n.Builtin) -> Type:
     task = ctx.unit.types.named("struct task_struct") or Struct("struct task_struct", 0, list)
     return Pointer(task, "kernel")
@@ -109,6 +116,7 @@ _BUILTINS: dict[str, Callable[[Inference, n.Builtin], Type]] = {
     "func": _func,
     "probe": _probe,
     "probetype": _probetype,
+    "ctx": _ctx,
     "curtask": _curtask,
     "kstack": _stack,
     "ustack": _stack,
