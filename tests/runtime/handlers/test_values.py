@@ -150,6 +150,14 @@ def strings(rng: random.Random) -> Made:
     ])  # fmt: skip
 
 
+def test_a_long_chain_of_branches() -> None:
+    """Each looked at in turn, also where a condition does something; no deeper than one."""
+    branches = " else ".join(f"if ($x == {i}) {{ print({i * 2}); }}" for i in range(180))
+    assert output_of(["$x = 179;", branches, 'printf("\\x1e\\n");']) == ["358\n"]
+    branches = " else ".join(f"if ($x++ == {i * 2}) {{ print(({i}, $x)); }}" for i in range(60))
+    assert output_of(["$x = 7;", branches, 'printf("\\x1e\\n");']) == ["(7, 15)\n"]
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_handlers_agree_with_the_made_values(seed: int) -> None:
     rng = random.Random(seed)
