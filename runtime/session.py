@@ -134,7 +134,6 @@ class Session:
         self.world = world
         self.err = err or sys.stderr.buffer
         self.out = out or self._open_output()
-        self.interrupts = 0
 
     def run(self, program: Program) -> int:
         """Run a checked program to its end; the exit status. Raises RunError for what a user can mend, HandlerFault for faults of ours."""

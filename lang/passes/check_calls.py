@@ -1,6 +1,6 @@
 """The checks of calls that need types: kinds of arguments, formats, what can be printed; and calls that mean something simpler.
 
-Most functions are checked by their entry in `lang.signatures` alone. Where upstream words a refusal in its own way, `_REFUSALS` has the
+Most functions are checked by their entry in `lang.functions` alone. Where upstream words a refusal in its own way, `_REFUSALS` has the
 text; where more is to be done, `_SPECIAL` has a function.
 """
 
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from pyprobe.lang import formats
 from pyprobe.lang import nodes as n
+from pyprobe.lang.functions import FUNCTIONS
 from pyprobe.lang.passes import getopt
 from pyprobe.lang.passes.casts import convert
 from pyprobe.lang.promote import kind, wide
-from pyprobe.lang.signatures import FUNCTIONS, WITHOUT_VALUE, Param, Signature
+from pyprobe.lang.signatures import WITHOUT_VALUE, Param, Signature
 from pyprobe.lang.typesys import (
     BOOL,
     INT8,

@@ -220,8 +220,11 @@ def _effect(name: str) -> Callable[[TaskBinding, tuple[Any, ...]], Bound]:
 
 
 def _context(b: TaskBinding, literals: tuple[Any, ...]) -> Bound:
-    """The registers of the current task, as the kernel has them on its stack."""
+    """The registers: of the current task, as the emulated kernel has them on its stack; in a booted one, those at the event."""
     machine = b.machine
+    if getattr(machine, "booted", False):
+        system: Any = machine
+        return b.call("_ctx", system.event_registers.address)
     return b.call("_ctx", lambda: machine.functions.object_address(machine.current.registers if machine.current is not None else machine))
 
 
@@ -283,7 +286,7 @@ def user_stack(machine: Kernel, limit: int, *, entry: bool = False) -> tuple[int
         return (0,)
     engine, space = task.process.engine, task.process.space
     addresses = unwind(engine.arch.name, engine.get, space, limit, entry=entry)
-    return (task.pid, *(machine.shown_stack(addresses) if machine.shown_stack is not None else addresses))
+    return (task.pid, *(machine.shown_stack(addresses, entry) if machine.shown_stack is not None else addresses))
 
 
 def combined(handlers: list[Handler]) -> Handler:

@@ -103,7 +103,7 @@ class Kernel(KernelCalls):
         self.shm: IpcIds[Segment] = IpcIds(4096)
         self.sem: IpcIds[SemaphoreSet] = IpcIds(32000)
         self.msg: IpcIds[MessageQueue] = IpcIds(32000)
-        self.shown_stack: Callable[[list[int]], list[int]] | None = None  # puts back the return addresses that probes have replaced
+        self.shown_stack: Callable[[list[int], bool], list[int]] | None = None  # puts back the return addresses that probes have replaced
         self.guest_timers = 0  # timers of the guest that are pending in the clock
         self.stop_requested = False
         self.images_seen = Images()
