@@ -77,6 +77,12 @@ class Emitter:
         self.lines.insert(at, "    " * self.indent + text)
         self.spans.insert(at, self.span)
 
+    def indent_from(self, at: int, header: str) -> None:
+        """Make the lines from `at` on, and what follows them, the body of a compound statement."""
+        self.lines[at:] = ["    " + line for line in self.lines[at:]]
+        self.insert(at, header)
+        self.indent += 1
+
     @contextmanager
     def block(self, header: str) -> Iterator[None]:
         """A compound statement; an empty body becomes `pass`."""

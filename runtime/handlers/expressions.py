@@ -243,10 +243,36 @@ def _if(c: Compiler, node: nodes.If) -> Code:
     name = c.emitter.temporary() if valued else ""
     with c.emitter.block(f"if {c.condition(node.condition)}:"):
         _into(c, node.then, name)
-    if node.orelse is not None:
-        with c.emitter.block("else:"):
-            _into(c, node.orelse, name)
+    rest, levels, span = node.orelse, 0, c.emitter.span
+    while rest is not None:
+        following = _else_if(rest, name)
+        if following is None:
+            with c.emitter.block("else:"):
+                _into(c, rest, name)
+            break
+        at = len(c.emitter.lines)
+        c.emitter.span = following.span
+        condition = c.condition(following.condition)
+        if len(c.emitter.lines) > at:  # the condition needs statements of its own, so there is no place for an elif
+            c.emitter.indent_from(at, "else:")
+            levels += 1
+        with c.emitter.block(f"{'if' if len(c.emitter.lines) > at else 'elif'} {condition}:"):
+            _into(c, following.then, name)
+        rest = following.orelse
+    c.emitter.indent -= levels
+    c.emitter.span = span
     return _typed(name or "None", node.type, stable=True)
+
+
+def _else_if(block: nodes.Block, name: str) -> nodes.If | None:
+    """The `if` that is all of a block, whose value goes where the block's goes: long chains of them stay as deep as one."""
+    if not block.statements and isinstance(block.result, nodes.If):
+        return block.result
+    if block.result is None and len(block.statements) == 1 and not name:
+        (only,) = block.statements
+        if isinstance(only, nodes.ExprStatement) and isinstance(only.expr, nodes.If):
+            return only.expr
+    return None
 
 
 def _into(c: Compiler, block: nodes.Block, name: str) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 from pyprobe.lang import check
+from pyprobe.lang.attachpoint import AttachPoint
+from pyprobe.lang.world import NoWorld
 from tests.lang.worlds import TableWorld
 
 
@@ -47,3 +52,24 @@ def test_calls_without_a_value() -> None:
         assert found.message == "none type passed to print() is not printable", call
         (found,) = check(f"kprobe:vfs_read {{ if ({call}) {{ print(1); }} }}", world=TableWorld(), unsafe=True)
         assert found.message == "Invalid condition: none", call
+
+
+class Notes(NoWorld):
+    """A caller's own machine: one function `note`, whatever it is."""
+
+    def matches(self, point: AttachPoint) -> list[AttachPoint]:
+        return [point] if (point.provider, point.function) == ("kprobe", "note") else []
+
+
+def test_a_world_of_the_caller() -> None:
+    assert check("kprobe:note { print(arg0); }", world=Notes()) == []
+    (found,) = check("kprobe:other { print(arg0); }", world=Notes())
+    assert (found.severity, found.message) == ("error", "No matches for kprobe other.")
+
+
+def test_nothing_is_started() -> None:
+    """Neither the machine nor a package outside the standard library is imported to judge a script."""
+    code = "import sys; from pyprobe.lang import check; assert check('begin { @ = count(); }') == []; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    loaded = {name.split(".")[0] for name in done.stdout.split()} | {".".join(name.split(".")[:2]) for name in done.stdout.split()}
+    assert not loaded & {"pyprobe.runtime", "unicorn", "capstone", "elftools", "clang", "lark"}
