@@ -209,7 +209,7 @@ def _translate(cindex: Any, text: str, arch: str, paths: Sequence[str], files: S
     arguments = ["-x", "c", "-std=gnu11", "-w", "-nostdinc", "-ferror-limit=0", "-target", target, "-fno-spell-checking"]
     arguments += [f"-D{name}=1" for name in (*PREDEFINED, macro)]
     arguments += [f"-I{path}" for path in paths]
-    for path in (*INCLUDE_PATHS, f"/usr/include/{target}", OWN_HEADERS):
+    for path in (*INCLUDE_PATHS, f"/usr/include/{target}", f"/usr/{target}/include", OWN_HEADERS):
         arguments += ["-isystem", path]
     for file in files:
         arguments += ["-include", file]

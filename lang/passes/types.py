@@ -33,12 +33,17 @@ _TYPEDEFS: dict[t.Type, str] = {
     t.UINT8: "char u8 __u8 uint8_t u_char unchar",
     t.BOOL: "_Bool",
     t.INT16: "short s16 __s16 int16_t",
-    t.UINT16: "u16 __u16 uint16_t u_short ushort umode_t __le16 __be16",
-    t.INT32: "int s32 __s32 int32_t pid_t key_t clockid_t timer_t __kernel_pid_t",
-    t.UINT32: "unsigned u32 __u32 uint32_t uint u_int uid_t gid_t dev_t mode_t nlink_t gfp_t fmode_t __le32 __be32 __poll_t",
-    t.INT64: "long s64 __s64 int64_t ssize_t off_t loff_t ktime_t time64_t clock_t ptrdiff_t intptr_t suseconds_t __kernel_long_t",
+    t.UINT16: "u16 __u16 uint16_t u_short ushort umode_t __le16 __be16 __sum16 __kernel_uid16_t __kernel_gid16_t "
+    "__kernel_sa_family_t",
+    t.INT32: "int s32 __s32 int32_t pid_t key_t clockid_t timer_t __kernel_pid_t __kernel_ipc_pid_t __kernel_daddr_t __kernel_timer_t "
+    "__kernel_clockid_t __kernel_key_t __kernel_mqd_t",
+    t.UINT32: "unsigned u32 __u32 uint32_t uint u_int uid_t gid_t dev_t mode_t nlink_t gfp_t fmode_t __le32 __be32 __poll_t "
+    "__wsum __kernel_mode_t __kernel_uid_t __kernel_gid_t __kernel_uid32_t __kernel_gid32_t",
+    t.INT64: "long s64 __s64 int64_t ssize_t off_t loff_t ktime_t time64_t clock_t ptrdiff_t intptr_t suseconds_t __kernel_long_t "
+    "__kernel_suseconds_t __kernel_ssize_t __kernel_ptrdiff_t __kernel_off_t __kernel_loff_t __kernel_old_time_t __kernel_time_t "
+    "__kernel_time64_t __kernel_clock_t __aligned_s64",
     t.UINT64: "u64 __u64 uint64_t size_t ino_t sector_t blkcnt_t uintptr_t u_long ulong phys_addr_t dma_addr_t resource_size_t pgoff_t "
-    "aligned_u64 __le64 __be64 __kernel_ulong_t vm_flags_t",
+    "aligned_u64 __le64 __be64 __kernel_ulong_t vm_flags_t __aligned_u64 __aligned_le64 __aligned_be64 __kernel_ino_t __kernel_size_t",
 }
 KERNEL_INTEGERS: dict[str, t.Type] = {name: type for type, names in _TYPEDEFS.items() for name in names.split()}
 

@@ -23,6 +23,7 @@ from pyprobe.runtime.machine.arch import Arch
 from pyprobe.runtime.machine.clock import Clock
 from pyprobe.runtime.machine.contexts import Context, Contexts
 from pyprobe.runtime.machine.cpu_state import find_registers, verify_word
+from pyprobe.runtime.machine.disassembly import instructions
 from pyprobe.runtime.machine.memory import CACHED, EXECUTED, SHARED, AddressSpace, R, W, X
 from pyprobe.runtime.machine.physical import PAGE, PAGE_MASK, PhysicalMemory
 from pyprobe.runtime.machine.state import NOWHERE
@@ -63,6 +64,7 @@ class Engine(Tracing, Contexts):
         self._simulated: int | None = None
         self._fault: tuple[int, int] | None = None
         self._trap: int | None = None
+        self._trapped_at: int | None = None  # where, if the emulator went on behind it
         self._each: list[Callable[[int, int], None]] = []  # of on_instruction
         self._executed_last = NOWHERE
         pages = ((unicorn.CTL_PAGE_SIZE, PAGE),) if arch.page_size_4k else ()
@@ -118,15 +120,25 @@ class Engine(Tracing, Contexts):
 
         self.hook_python(unicorn.HOOK_INSN, _INSTRUCTION(call), instruction)
 
-    def hook_port(self, instruction: int, exception: int) -> None:
-        """For an architecture's setup: an instruction for input or output traps (the emulator would ask a device that is not there)."""
+    def hook_port(self, instruction: int, exception: int, mnemonics: frozenset[str]) -> None:
+        """For an architecture's setup: an instruction for input or output traps, whatever the ring (libunicorn allows it in each).
+
+        The rest of its block is executed before the run ends, except for system calls and what would fault; the pc is then set to the
+        instruction, the first in the block that is one of `mnemonics`.
+        """
 
         def call(uc: int, port: int, size: int, *rest: int) -> int:
-            self._trap = exception
-            self.library.uc_emu_stop(uc)
+            try:
+                if self._trap is None:
+                    code = self._space.peek(self.state.block, self.state.size)
+                    decoded = instructions(self.arch.name, code, self.state.block)
+                    self._trapped_at = next((i.address for i in decoded if i.mnemonic.split()[-1] in mnemonics), None)
+                    self._trap = exception
+                self.library.uc_emu_stop(uc)
+            except BaseException as error:
+                self.fail(error)
             return 0
 
-        self._exit_checks.wanted(True)
         self.hook_python(unicorn.HOOK_INSN, _PORT(call), instruction)
 
     def syscall_interrupt(self, number: int) -> None:
@@ -304,7 +316,7 @@ class Engine(Tracing, Contexts):
         try:
             while True:
                 self._refresh()
-                self._fault = self._trap = None
+                self._fault = self._trap = self._trapped_at = None
                 state.left = 0
                 error = self.callbacks.start()
                 state.pc = self._pc_word.value if self._pc_word is not None else self._read(self.arch.pc)
@@ -328,7 +340,9 @@ class Engine(Tracing, Contexts):
 
     def _reason(self, error: int) -> Stop | None:
         state = self.state
-        if self._fault is not None:
+        if self._trapped_at is not None:
+            self.set(self.arch.pc, self._trapped_at)
+        elif self._fault is not None:
             page, access = self._fault
             if access != X:
                 self._rewind()
@@ -370,6 +384,8 @@ class Engine(Tracing, Contexts):
 
     def enter(self) -> bool:
         """For the syscall callback: whether to go on in the guest."""
+        if self._trapped_at is not None:
+            return False  # the program has not come here
         try:
             go_on = self.on_syscall()
             if self._space.stale:
@@ -384,7 +400,8 @@ class Engine(Tracing, Contexts):
         if number == self._syscall_interrupt:
             self._call_syscall(self.uc, self.callbacks.user)
         else:
-            self._trap = number
+            if self._trapped_at is None:
+                self._trap = number
             self.library.uc_emu_stop(self.uc)
 
     def close(self) -> None:

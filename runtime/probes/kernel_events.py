@@ -63,8 +63,8 @@ def args(machine: Description, point: AttachPoint) -> Record | None:
 def field_type(machine: SystemDescription, category: str, ctype: str, name: str) -> Type:
     """The type of a field of an event: what only this kernel knows, from its types."""
     if category == "syscalls" or ctype.startswith("__data_loc"):
-        return tracepoint.field_type(category, ctype, name)
-    return machine.types.written(ctype) or tracepoint.field_type(category, ctype, name)
+        return tracepoint.field_type(category, ctype, name, machine.type_named)
+    return machine.types.written(ctype) or tracepoint.field_type(category, ctype, name, machine.type_named)
 
 
 class EventBinding(TaskBinding):

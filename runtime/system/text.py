@@ -33,6 +33,7 @@ class KernelText:
         self.machine = machine
         self.names = names
         self._cpu = machine.processor
+        self.in_program = False  # what is called now is about the program that has entered the kernel
         self._callbacks: dict[tuple[int, bool], list[Callback]] = {}
 
     @property
@@ -43,8 +44,8 @@ class KernelText:
         """The name of the symbol at or before an address, and the distance to it."""
         return self.names.symbol_at(address)
 
-    def object_address(self, thing: object) -> int:
-        """The address of an object of the kernel: tasks are known by it."""
+    def object_address(self, thing: object, struct: str = "") -> int:
+        """The address of an object of the kernel: tasks are known by it. struct: as what it is asked for, which its address is for all."""
         return getattr(thing, "address", 0)
 
     def task_at(self, address: int) -> SystemTask | None:
@@ -63,6 +64,8 @@ class KernelText:
 
     def stack(self) -> tuple[int, ...]:
         """The kernel's stack, innermost first: where it is, then return addresses; the real ones, where kretprobes have put others."""
+        if self.in_program:
+            return ()
         found = self._cpu.kernel_stack(DEEPEST, self.machine.description)
         kprobes: Kprobes | None = vars(self.machine).get("kprobes")  # not to make what nobody needs
         return found if kprobes is None else tuple(kprobes.real_stack(list(found)))

@@ -110,3 +110,12 @@ def test_errors(text: str, line: str, missing: bool) -> None:
 def test_architecture() -> None:
     text = "#ifdef __TARGET_ARCH_arm64\n#define A 1\n#endif\n#ifdef __aarch64__\n#define B 2\n#endif\n"
     assert cdecl.parse(text, "arm64", lambda name: None).macros(["A", "B"]) == {"A": "1", "B": "2"}
+
+
+def test_typedefs_of_the_kernels_headers_are_there_without_them() -> None:
+    """linux/types.h counts as included, and what it would define is supplied."""
+    text = """#include <linux/types.h>
+        struct a { __aligned_u64 u; __be16 port; __kernel_loff_t at; __wsum sum; };"""
+    declared = cdecl.parse(text, "x86_64", TypeTable(TableWorld()).named)
+    fields = [("u", "uint64", 0), ("port", "uint16", 8), ("at", "int64", 16), ("sum", "uint32", 24)]
+    assert _fields(declared, "struct a") == fields

@@ -155,6 +155,10 @@ class HostLayer:
             os.close(self._root_descriptor)
             self._root_descriptor = -1
 
+    def __del__(self) -> None:
+        if hasattr(self, "_held"):  # else the root could not be opened
+            self.close()
+
     def _descriptor(self, directory: HostDirectory) -> int:
         """An O_PATH descriptor of `directory`, reopened from its parent when it was let go.
 

@@ -125,6 +125,13 @@ def test_raw_tracepoints_have_typed_arguments(guest: Guest) -> None:
     assert re.findall(r"@\[(.*?)\]", done.out) == ["true, true"]
 
 
+def test_pointers_of_system_calls_have_the_kernels_types(guest: Guest) -> None:
+    """Of the program's memory, with what BTF knows of the struct."""
+    script = "tracepoint:syscalls:sys_enter_*nanosleep { print((args.rqtp.tv_sec, args->rqtp->tv_nsec)); }"
+    done = guest("sh -c 'sleep 0.25'", script=script)
+    assert "(0, 250000000)" in done.out.splitlines(), done.err
+
+
 @pytest.mark.parametrize("pattern", ["tracepoint:sched:*", "rawtracepoint:sched_*"])
 def test_many_at_once(guest: Guest, pattern: str) -> None:
     done = guest("ls /etc", script=f"{pattern} {{ @[probe] = count(); }}")
