@@ -28,7 +28,11 @@ def lines(compiled: Callable[..., Path], pyprobe: Callable[..., Any], arch: str,
 
 
 def test_results_of_user_functions(lines: Callable[..., list[str]], prefix: str, pc: str) -> None:
-    script = "uprobe:PROGRAM:answer { override(42); @n++; } uretprobe:PROGRAM:answer { print(retval); } uprobe:PROGRAM:loop { override(-7); }"
+    script = (
+        "uprobe:PROGRAM:answer { override(42); @n++; } "
+        "uretprobe:PROGRAM:answer { print(retval); } "
+        "uprobe:PROGRAM:loop { override(-7); }"
+    )
     for attach in "hook", "breakpoint":
         out = lines(script, "--attach", attach)
         assert sorted(out) == sorted(["42", "-7", *UNDISTURBED[2:], "42", "42", "@n: 2"]), attach
