@@ -76,9 +76,11 @@ class AttachPoint:
 
     def copy(self, **changes: object) -> AttachPoint:
         """A copy with some parts replaced."""
-        twin = AttachPoint(self.text, self.span)
+        twin = AttachPoint.__new__(AttachPoint)  # a wildcard makes thousands
         for name in self.__slots__:
-            setattr(twin, name, changes.get(name, getattr(self, name)))
+            setattr(twin, name, getattr(self, name))
+        for name, value in changes.items():
+            setattr(twin, name, value)
         return twin
 
     @property

@@ -79,11 +79,16 @@ def falls_through(arch: str, code: bytes) -> bool:
     A call at the end is one that never returns: compilers leave no other there, and what follows a call that does return begins a
     translation block anyway.
     """
-    last = None
-    for i in instructions(arch, code, 0):
-        if i.mnemonic not in _PADDING[arch]:
-            last = i
-    return last is not None and last.mnemonic not in _ENDS[arch]
+    last, at, padding = "", 0, _PADDING[arch]
+    while at < len(code):
+        for _, size, mnemonic, _ in _decoder(arch).disasm_lite(code[at:], at):
+            at += size
+            if mnemonic not in padding:
+                last = mnemonic
+        if at < len(code):  # no instruction
+            last = "?"
+            at += ALIGNMENT[arch]
+    return last != "" and last not in _ENDS[arch]
 
 
 def is_branch(arch: str, code: bytes) -> bool:

@@ -338,6 +338,7 @@ class UserPoints:
         self.uprobes: KernelUprobes | None = cast(Any, machine).uprobes if breakpoints and description.booted else None
         self._resolver = description.targets
         self.targets: dict[tuple[int, int], Target] = {}
+        self._by_image: dict[Image, Target] = {}
         self._by_path: dict[bytes, Target | None] = {}
         self._returns: dict[str, Returns | Trampolines] = {}
         self.semaphores: Semaphores | None = None  # of usdt probes, made when the first has one
@@ -345,13 +346,15 @@ class UserPoints:
 
     def target(self, path: str, image: Image) -> Target:
         """The file at a guest path."""
+        if image in self._by_image:  # a wildcard asks for one file thousands of times
+            return self._by_image[image]
         identity = self._resolver.identity(path)
         if identity is None:
             raise AttachError(f"{path}: it is gone")
         if identity not in self.targets:
             self.targets[identity] = Target(path, image)
             self._by_path.clear()
-        return self.targets[identity]
+        return self._by_image.setdefault(image, self.targets[identity])
 
     def returns(self, engine: Engine) -> Following:
         """The return probes of a processor."""
