@@ -36,6 +36,7 @@ MSG_CTRUNC: Final = 0x8
 MSG_TRUNC: Final = 0x20
 MSG_DONTWAIT: Final = 0x40
 MSG_WAITALL: Final = 0x100
+MOST_QUEUED: Final = 4 << 20  # more bytes than any queue of a socket ever holds
 MSG_NOSIGNAL: Final = 0x4000
 MSG_CMSG_CLOEXEC: Final = 0x40000000
 
@@ -229,6 +230,9 @@ class Socket(OpenFile):
 
     # as files
 
+    def most(self, position: Position) -> int:
+        return MOST_QUEUED
+
     def read(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
         if not views:
             return 0
@@ -340,19 +344,19 @@ class StreamSocket(Socket):
             if done:
                 return done
             return self.broken(k, t, message)
-        data = b"".join(message.views)
+        total = sum(map(len, message.views))
         room = peer.incoming.room
         if self.type == SOCK_SEQPACKET:
-            if len(data) > QUEUE_LIMIT:
+            if total > QUEUE_LIMIT:
                 raise Errno(errno.EMSGSIZE)
-            room = len(data) if room >= len(data) or not peer.incoming.chunks else -1
-        piece = data[done : done + room] if room >= 0 else b""
-        if piece or (not data and (message.files or self.type == SOCK_SEQPACKET)):
+            room = total if room >= total or not peer.incoming.chunks else -1
+        piece = gather(message.views, done, room) if room > 0 else b""
+        if piece or (not total and (message.files or self.type == SOCK_SEQPACKET)):
             peer.incoming.put(Chunk(piece, self.local, message.files if not done else [], self.credentials))
             k.vfs.in_flight += len(message.files)
             message.files = []
             done += len(piece)
-        if done == len(data):
+        if done == total:
             return done
         t.restart["sent"] = done
         queue = peer.incoming
@@ -546,6 +550,19 @@ class DatagramSocket(Socket):
         if self.incoming.chunks or self.read_shut or self.error:
             mask |= READABLE
         return mask
+
+
+def gather(views: Views, start: int, count: int) -> bytes:
+    """`count` bytes of `views`, or as many as there are, from the byte `start` on."""
+    parts: list[memoryview] = []
+    for view in views:
+        if count <= 0:
+            break
+        part = view[start : start + count]
+        start = max(0, start - len(view))
+        count -= len(part)
+        parts.append(part)
+    return b"".join(parts)
 
 
 def scatter(views: Views, data: bytes, skip: int) -> int:
