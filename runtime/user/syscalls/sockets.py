@@ -11,6 +11,7 @@ from pyprobe.runtime.machine.memory import R, W
 from pyprobe.runtime.user.errors import Block, Errno
 from pyprobe.runtime.user.vfs import sockaddr
 from pyprobe.runtime.user.vfs.abi import MAX_RW_COUNT, O_CLOEXEC, O_NONBLOCK
+from pyprobe.runtime.user.vfs.datagram import DatagramSocket
 from pyprobe.runtime.user.vfs.inet import TcpSocket, UdpSocket
 from pyprobe.runtime.user.vfs.netlink import NETLINK_ROUTE, NetlinkSocket
 from pyprobe.runtime.user.vfs.open import install, limit
@@ -37,11 +38,10 @@ from pyprobe.runtime.user.vfs.socket import (
     SOCK_SEQPACKET,
     SOCK_STREAM,
     SOL_SOCKET,
-    DatagramSocket,
     Message,
     Socket,
-    StreamSocket,
 )
+from pyprobe.runtime.user.vfs.stream import StreamSocket
 from pyprobe.runtime.user.vfs.unix import UnixDatagram, UnixStream, unix_pair
 from pyprobe.runtime.user.words import s32
 
