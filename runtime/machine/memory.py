@@ -27,6 +27,7 @@ SHARED = 64  # others may write the frame through mappings of their own
 
 _AHEAD = 8
 _AROUND = 16
+_ZEROS = memoryview(bytes(1 << 20))  # of larger reads, what nobody has touched
 
 
 class MemoryFault(Exception):
@@ -255,6 +256,8 @@ class AddressSpace(Mappings):
 
     def views(self, address: int, n: int, access: int) -> list[memoryview]:
         """The memory itself, page by page, to be used at once. Raises MemoryFault, OutOfMemory."""
+        if access == R and n > len(_ZEROS):
+            return list(self._views_and_zeros(address, address + n))
         view, pages, executed = self.memory.view, self.pages, self.memory.executed
         found: list[memoryview] = []
         while n > 0:
@@ -268,6 +271,30 @@ class AddressSpace(Mappings):
             address += size
             n -= size
         return found
+
+    def _views_and_zeros(self, address: int, end: int) -> Iterator[memoryview]:
+        """Views for reading; memory that nobody has touched yet is read as zeros, and stays so."""
+        view = self.memory.view
+        while address < end:
+            untouched = self._untouched(address, min(end, address + len(_ZEROS)))
+            if untouched:
+                yield _ZEROS[:untouched]
+                address += untouched
+                continue
+            for physical, size in self._runs(address, min(end, (address & PAGE_MASK) + PAGE) - address, R):
+                yield view[physical : physical + size]
+                address += size
+
+    def _untouched(self, address: int, end: int) -> int:
+        """How many bytes from `address` on are zeros without a frame."""
+        vma = self.find(address)
+        if vma is None or vma.backing is not None or not _rights(vma.prot) & R:
+            return 0
+        end = min(end, vma.end)
+        at = address
+        while at < end and at // PAGE not in self.pages:
+            at = (at & PAGE_MASK) + PAGE
+        return min(at, end) - address
 
     def cstring(self, address: int, limit: int = 4096) -> bytes:
         """The bytes up to a NUL, or the first `limit`. Raises MemoryFault, OutOfMemory."""

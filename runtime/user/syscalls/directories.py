@@ -100,7 +100,7 @@ def sys_getdents(k: Kernel, t: Task, fd: int, dirent: int, count: int) -> int:
     data, at = bytearray(context.data), 0
     while at < len(data):
         length = int.from_bytes(data[at + 16 : at + 18], "little")
-        kind, name = data[at + 18], bytes(data[at + 19 : at + length - 1])
+        kind, name = data[at + 18], bytes(data[at + 19 : at + length])
         data[at + 18 : at + length] = name + bytes((kind,))
         at += length
     t.space.write(dirent, bytes(data))

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 from pyprobe.runtime.machine.memory import R, W
 from pyprobe.runtime.user.errors import Block, Errno
 from pyprobe.runtime.user.vfs import sockaddr
-from pyprobe.runtime.user.vfs.abi import O_CLOEXEC, O_NONBLOCK
+from pyprobe.runtime.user.vfs.abi import MAX_RW_COUNT, O_CLOEXEC, O_NONBLOCK
+from pyprobe.runtime.user.vfs.datagram import DatagramSocket
 from pyprobe.runtime.user.vfs.inet import TcpSocket, UdpSocket
 from pyprobe.runtime.user.vfs.netlink import NETLINK_ROUTE, NetlinkSocket
 from pyprobe.runtime.user.vfs.open import install, limit
@@ -18,9 +19,11 @@ from pyprobe.runtime.user.vfs.openfile import OpenFile
 from pyprobe.runtime.user.vfs.readwrite import io_vectors, views
 from pyprobe.runtime.user.vfs.sockaddr import AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, Address
 from pyprobe.runtime.user.vfs.socket import (
+    MOST_QUEUED,
     MSG_CMSG_CLOEXEC,
     MSG_CTRUNC,
     MSG_DONTWAIT,
+    MSG_WAITALL,
     SO_ACCEPTCONN,
     SO_DOMAIN,
     SO_ERROR,
@@ -35,11 +38,10 @@ from pyprobe.runtime.user.vfs.socket import (
     SOCK_SEQPACKET,
     SOCK_STREAM,
     SOL_SOCKET,
-    DatagramSocket,
     Message,
     Socket,
-    StreamSocket,
 )
+from pyprobe.runtime.user.vfs.stream import StreamSocket
 from pyprobe.runtime.user.vfs.unix import UnixDatagram, UnixStream, unix_pair
 from pyprobe.runtime.user.words import s32
 
@@ -314,8 +316,14 @@ def sys_sendmmsg(k: Kernel, t: Task, fd: int, mmsg: int, vlen: int, flags: int) 
 # receiving
 
 
+def _most(flags: int) -> int:
+    """At least as many bytes as one call can receive: more than any queue holds, unless it waits for all of them."""
+    return MAX_RW_COUNT if flags & MSG_WAITALL else MOST_QUEUED
+
+
 def sys_recvfrom(k: Kernel, t: Task, fd: int, ubuf: int, size: int, flags: int, addr: int, addr_len: int) -> int:
     socket = _socket(t, fd)
+    size = min(size, _most(flags))
     message = Message(views(t, ubuf, size, W) if size else [], flags & 0xFFFFFFFF)
     count = socket.recvmsg(k, t, message)
     for file in message.files:
@@ -361,7 +369,7 @@ def _recvmsg(k: Kernel, t: Task, socket: Socket, header: int, flags: int) -> int
     name, name_room, iov, iov_count, control, control_room, _ = _MSGHDR.unpack(t.space.read(header, _MSGHDR.size))
     if iov_count > 1024:
         raise Errno(errno.EMSGSIZE)
-    message = Message(io_vectors(t, iov, iov_count, W), flags)
+    message = Message(io_vectors(t, iov, iov_count, W, _most(flags)), flags)
     count = socket.recvmsg(k, t, message)
     data = _control(k, t, socket, message, control_room if control else 0)
     if data:

@@ -44,6 +44,9 @@ class DeviceFile(OpenFile):
 class Null(DeviceFile):
     """/dev/null"""
 
+    def most(self, position: Position) -> int:
+        return 0
+
 
 class Zero(DeviceFile):
     """/dev/zero; each mapping of it is new memory."""

@@ -12,18 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.functions import kernel_function
+from pyprobe.runtime.user.vfs.datagram import DatagramSocket
 from pyprobe.runtime.user.vfs.sockaddr import AF_INET, AF_INET6, ANY, LOOPBACK4, LOOPBACK6, V4_MAPPED, Address, InetAddress
-from pyprobe.runtime.user.vfs.socket import (
-    SHUT_RDWR,
-    SHUT_WR,
-    SO_REUSEADDR,
-    SO_REUSEPORT,
-    SO_SNDTIMEO,
-    DatagramSocket,
-    Message,
-    Socket,
-    StreamSocket,
-)
+from pyprobe.runtime.user.vfs.socket import SHUT_RDWR, SHUT_WR, SO_REUSEADDR, SO_REUSEPORT, SO_SNDTIMEO, Message, Socket
+from pyprobe.runtime.user.vfs.stream import StreamSocket
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel

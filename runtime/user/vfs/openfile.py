@@ -14,6 +14,7 @@ from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.task import INFINITY, RLIMIT_FSIZE
 from pyprobe.runtime.user.vfs.abi import (
     CREATION_FLAGS,
+    MAX_RW_COUNT,
     O_ACCMODE,
     O_APPEND,
     O_NONBLOCK,
@@ -126,6 +127,10 @@ class OpenFile:
 
     def close(self, k: Kernel) -> None:
         """The last reference is gone."""
+
+    def most(self, position: Position) -> int:
+        """At least as many bytes as one read from `position` can give, so that no memory is prepared for more."""
+        return MAX_RW_COUNT
 
     def read(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
         """Fill `views`, from `position` on if the file has positions, and move it; 0 at the end.
@@ -245,6 +250,9 @@ class RegularFile(OpenFile):
         content = self.inode.content
         if isinstance(content, HostContent):
             content.descriptor()  # the host may refuse: better now than at the first read
+
+    def most(self, position: Position) -> int:
+        return max(0, self.inode.content.size - position.value)
 
     def read(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
         count = self.inode.content.read(views, position.value)

@@ -120,6 +120,9 @@ class PipeFile(OpenFile):
         self.wait_flags()
         raise Block(lambda: pipe.data or not pipe.writers, why="data in a pipe")
 
+    def most(self, position: Position) -> int:
+        return self.pipe.capacity
+
     def write(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
         pipe = self.pipe
         if not views:

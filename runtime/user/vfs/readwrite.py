@@ -34,8 +34,8 @@ def views(t: Task, address: int, count: int, access: int) -> list[memoryview]:
         return t.space.views(address, fault.address - address, access)
 
 
-def io_vectors(t: Task, address: int, count: int, access: int) -> list[memoryview]:
-    """The memory that an array of struct iovec describes.
+def io_vectors(t: Task, address: int, count: int, access: int, room: int = MAX_RW_COUNT) -> list[memoryview]:
+    """The memory that an array of struct iovec describes, its first `room` bytes.
 
     Raises:
         Errno: EINVAL.
@@ -45,7 +45,6 @@ def io_vectors(t: Task, address: int, count: int, access: int) -> list[memoryvie
         raise Errno(errno.EINVAL)
     words = struct.unpack(f"<{2 * count}Q", t.space.read(address, 16 * count))
     found: list[memoryview] = []
-    room = MAX_RW_COUNT
     for base, length in zip(words[::2], words[1::2], strict=True):
         if length >> 63:
             raise Errno(errno.EINVAL)
@@ -77,6 +76,7 @@ def vfs_read(k: Kernel, file: OpenFile, buf: int, count: int, pos: Position) -> 
         raise Errno(errno.EBADF)
     if count >> 63:
         raise Errno(errno.EINVAL)
+    count = min(count, file.most(pos))
     done = file.read(k, t, views(t, buf, count, W) if count else (), pos)
     if done and k.vfs.notifier.any:
         k.vfs.notifier.event(k, file.dentry, IN_ACCESS)
@@ -117,7 +117,7 @@ def vfs_readv(k: Kernel, file: OpenFile, vec: int, vlen: int, pos: Position, fla
     assert t is not None
     if not file.readable:
         raise Errno(errno.EBADF)
-    pieces = io_vectors(t, vec, vlen, W)
+    pieces = io_vectors(t, vec, vlen, W, min(MAX_RW_COUNT, file.most(pos)))
     done = file.read(k, t, pieces, pos) if pieces else 0
     if done and k.vfs.notifier.any:
         k.vfs.notifier.event(k, file.dentry, IN_ACCESS)

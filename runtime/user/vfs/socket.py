@@ -12,11 +12,11 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from pyprobe.runtime.user.errors import Block, Errno
-from pyprobe.runtime.user.vfs.abi import O_RDWR, POLLERR, POLLHUP, POLLRDHUP, READABLE, S_IFSOCK, WRITABLE
+from pyprobe.runtime.user.vfs.abi import O_RDWR, S_IFSOCK
 from pyprobe.runtime.user.vfs.content import Views
 from pyprobe.runtime.user.vfs.inode import Dentry, Inode
 from pyprobe.runtime.user.vfs.openfile import OpenFile, Position
-from pyprobe.runtime.user.vfs.sockaddr import AF_UNIX, Address
+from pyprobe.runtime.user.vfs.sockaddr import Address
 from pyprobe.runtime.user.words import NANOSECONDS
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ MSG_CTRUNC: Final = 0x8
 MSG_TRUNC: Final = 0x20
 MSG_DONTWAIT: Final = 0x40
 MSG_WAITALL: Final = 0x100
+MOST_QUEUED: Final = 4 << 20  # more bytes than any queue of a socket ever holds
 MSG_NOSIGNAL: Final = 0x4000
 MSG_CMSG_CLOEXEC: Final = 0x40000000
 
@@ -229,6 +230,9 @@ class Socket(OpenFile):
 
     # as files
 
+    def most(self, position: Position) -> int:
+        return MOST_QUEUED
+
     def read(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
         if not views:
             return 0
@@ -298,254 +302,17 @@ class Socket(OpenFile):
         raise Block(ready, deadline, why=why)
 
 
-class StreamSocket(Socket):
-    """A connection-oriented byte stream, or (SOCK_SEQPACKET) stream of packets."""
-
-    @property
-    def ended(self) -> bool:
-        """Nothing more will come."""
-        peer = self.peer
-        return self.read_shut or (self.connected and (peer is None or peer.closed or peer.write_shut))
-
-    def new_connection(self, k: Kernel) -> StreamSocket:
-        """A socket like this one, for an accepted connection."""
-        other = type(self)(k, self.type, self.protocol, 0)
-        other.options = dict(self.options)
-        return other
-
-    def join(self, other: StreamSocket) -> None:
-        """Make the two ends of a connection."""
-        self.peer, other.peer = other, self
-        self.connected = other.connected = True
-
-    def accept(self, k: Kernel, t: Task) -> Socket:
-        if self.backlog is None:
-            raise Errno(errno.EINVAL)
-        if not self.backlog:
-            backlog = self.backlog
-            self.wait(k, t, 0, lambda: backlog or self.closed, "a connection", option=SO_RCVTIMEO)
-        return self.backlog.popleft()
-
-    def sendmsg(self, k: Kernel, t: Task, message: Message) -> int:
-        self.check_error()
-        if not self.connected:
-            if self.family == AF_UNIX:
-                raise Errno(errno.ENOTCONN)
-            return StreamSocket.broken(self, k, t, message)
-        peer = self.peer
-        assert peer is not None
-        done = t.restart.get("sent", 0)
-        assert isinstance(done, int)
-        if self.write_shut or peer.closed or peer.read_shut:
-            if done:
-                return done
-            return self.broken(k, t, message)
-        data = b"".join(message.views)
-        room = peer.incoming.room
-        if self.type == SOCK_SEQPACKET:
-            if len(data) > QUEUE_LIMIT:
-                raise Errno(errno.EMSGSIZE)
-            room = len(data) if room >= len(data) or not peer.incoming.chunks else -1
-        piece = data[done : done + room] if room >= 0 else b""
-        if piece or (not data and (message.files or self.type == SOCK_SEQPACKET)):
-            peer.incoming.put(Chunk(piece, self.local, message.files if not done else [], self.credentials))
-            k.vfs.in_flight += len(message.files)
-            message.files = []
-            done += len(piece)
-        if done == len(data):
-            return done
-        t.restart["sent"] = done
-        queue = peer.incoming
-        try:
-            self.wait(
-                k, t, message.flags, lambda: queue.room > 0 or peer.closed or peer.read_shut, "room in a socket", option=SO_SNDTIMEO
-            )
-        except Errno:
-            if done:
-                return done
-            raise
-        except Block as block:
-            block.interrupted = lambda: done or None
-            raise
-        return done
-
-    def broken(self, k: Kernel, t: Task, message: Message) -> int:
-        """Send where nobody receives any more: SIGPIPE and EPIPE."""
-        if not message.flags & MSG_NOSIGNAL:
-            k.broken_pipe(t)
-        raise Errno(errno.EPIPE)
-
-    def recvmsg(self, k: Kernel, t: Task, message: Message) -> int:
-        if message.flags & MSG_OOB:
-            raise Errno(errno.EINVAL)
-        if not self.connected and not self.incoming.chunks:
-            if self.error:
-                self.check_error()
-            raise Errno(errno.ENOTCONN if self.backlog is None else errno.EINVAL)
-        wanted = message.size
-        done = t.restart.get("received", 0)
-        assert isinstance(done, int)
-        queue = self.incoming
-        if queue.chunks:
-            done = self._take(k, message, done)
-            if done >= wanted or not message.flags & MSG_WAITALL or message.flags & MSG_PEEK or self.ended:
-                return done
-            t.restart["received"] = done
-        elif self.error and not done:
-            self.check_error()
-        elif self.ended or done == wanted:
-            return done
-        try:
-            self.wait(k, t, message.flags, lambda: queue.chunks or self.ended or self.error, "data in a socket", option=SO_RCVTIMEO)
-        except Errno:
-            if done:
-                return done
-            raise
-        except Block as block:
-            block.interrupted = lambda: done or None
-            raise
-        return done
-
-    def _take(self, k: Kernel, message: Message, done: int) -> int:
-        """Move what has come into the message's memory, after the first `done` bytes; how much is there now."""
-        peek = bool(message.flags & MSG_PEEK)
-        wanted = message.size
-        if self.type == SOCK_SEQPACKET:
-            chunk: Chunk | None = self.incoming.take_packet(peek=peek)
-            assert chunk is not None
-            data = chunk.data
-            if len(data) > wanted:
-                message.out |= MSG_TRUNC
-        else:
-            data, chunk = self.incoming.take_stream(wanted - done, peek=peek)
-        if chunk is not None:
-            message.address, message.credentials = chunk.source, chunk.credentials
-            if not peek:
-                message.files += chunk.files
-                k.vfs.in_flight -= len(chunk.files)
-        return done + scatter(message.views, data, done)
-
-    def shutdown(self, k: Kernel, how: int) -> None:
-        """shutdown(2)."""
-        if not self.connected:
-            raise Errno(errno.ENOTCONN)
-        self.read_shut |= how in (SHUT_RD, SHUT_RDWR)
-        self.write_shut |= how in (SHUT_WR, SHUT_RDWR)
-        self.incoming.arrived += 1
-        if self.peer is not None:
-            self.peer.incoming.arrived += 1
-
-    def close(self, k: Kernel) -> None:
-        self.closed = True
-        for waiting in self.backlog or ():
-            waiting.release(k)
-        peer = self.peer
-        if peer is not None:
-            if self.incoming.chunks and not peer.closed:
-                peer.error = errno.ECONNRESET
-            peer.incoming.arrived += 1
-        self.incoming.clear(k)
-
-    def poll(self, k: Kernel, t: Task) -> int:
-        if self.backlog is not None:
-            return READABLE if self.backlog else 0
-        mask = POLLERR if self.error else 0
-        if not self.connected:
-            return mask | WRITABLE | POLLHUP | (READABLE if self.error else 0)
-        peer = self.peer
-        assert peer is not None
-        if self.incoming.chunks or self.ended or self.error:
-            mask |= READABLE
-        if self.ended:
-            mask |= POLLRDHUP
-        if self.ended and (self.write_shut or peer.closed):
-            mask |= POLLHUP
-        if peer.closed or self.write_shut or peer.incoming.room * 3 >= QUEUE_LIMIT:
-            mask |= WRITABLE
-        return mask
-
-
-class DatagramSocket(Socket):
-    """A connectionless socket: each send is one packet, which may be addressed."""
-
-    def target(self, k: Kernel, t: Task, address: Address) -> DatagramSocket:
-        """Who receives at an address.
-
-        Raises:
-            Errno: as sendto(2).
-        """
-        raise NotImplementedError
-
-    def before_send(self, k: Kernel, t: Task) -> None:
-        """Get an own address if the family gives one to every sender."""
-
-    def sendmsg(self, k: Kernel, t: Task, message: Message) -> int:
-        self.check_error()
-        if self.write_shut:
-            k.broken_pipe(t)
-            raise Errno(errno.EPIPE)
-        data = b"".join(message.views)
-        if message.address is not None:
-            peer: Socket | None = self.target(k, t, message.address)
-        elif not self.connected:
-            raise Errno(errno.ENOTCONN if self.family == 1 else errno.EDESTADDRREQ)
-        else:
-            peer = self.peer
-            if self.remote is not None and (peer is None or peer.closed):
-                peer = self.target(k, t, self.remote)
-        if peer is None or peer.closed:
-            raise Errno(errno.ECONNREFUSED)
-        self.before_send(k, t)
-        if len(data) > 65507:
-            raise Errno(errno.EMSGSIZE)
-        queue = peer.incoming
-        if queue.room < len(data) or not queue.room:
-            if self.family != 1:
-                return len(data)  # UDP drops what does not fit
-            receiver = peer
-            needed = max(1, len(data))
-            self.wait(k, t, message.flags, lambda: queue.room >= needed or receiver.closed, "room in a socket", option=SO_SNDTIMEO)
-        queue.put(Chunk(data, self.local, message.files, self.credentials))
-        k.vfs.in_flight += len(message.files)
-        message.files = []
-        return len(data)
-
-    def recvmsg(self, k: Kernel, t: Task, message: Message) -> int:
-        self.check_error()
-        queue = self.incoming
-        if not queue.chunks:
-            if self.read_shut:
-                return 0
-            self.wait(k, t, message.flags, lambda: queue.chunks or self.error or self.read_shut, "a packet", option=SO_RCVTIMEO)
-        peek = bool(message.flags & MSG_PEEK)
-        chunk = queue.take_packet(peek=peek)
-        message.address, message.credentials = chunk.source, chunk.credentials
-        if not peek:
-            message.files += chunk.files
-            k.vfs.in_flight -= len(chunk.files)
-        done = scatter(message.views, chunk.data, 0)
-        if done < len(chunk.data):
-            message.out |= MSG_TRUNC
-            if message.flags & MSG_TRUNC:
-                return len(chunk.data)
-        return done
-
-    def shutdown(self, k: Kernel, how: int) -> None:
-        """shutdown(2)."""
-        if not self.connected:
-            raise Errno(errno.ENOTCONN)
-        self.read_shut |= how in (SHUT_RD, SHUT_RDWR)
-        self.write_shut |= how in (SHUT_WR, SHUT_RDWR)
-
-    def close(self, k: Kernel) -> None:
-        self.closed = True
-        self.incoming.clear(k)
-
-    def poll(self, k: Kernel, t: Task) -> int:
-        mask = WRITABLE | (POLLERR if self.error else 0)
-        if self.incoming.chunks or self.read_shut or self.error:
-            mask |= READABLE
-        return mask
+def gather(views: Views, start: int, count: int) -> bytes:
+    """`count` bytes of `views`, or as many as there are, from the byte `start` on."""
+    parts: list[memoryview] = []
+    for view in views:
+        if count <= 0:
+            break
+        part = view[start : start + count]
+        start = max(0, start - len(view))
+        count -= len(part)
+        parts.append(part)
+    return b"".join(parts)
 
 
 def scatter(views: Views, data: bytes, skip: int) -> int:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.vfs import names
 from pyprobe.runtime.user.vfs.abi import AT_FDCWD, S_IFMT, S_IFSOCK, W_OK
+from pyprobe.runtime.user.vfs.datagram import DatagramSocket
 from pyprobe.runtime.user.vfs.permission import check
 from pyprobe.runtime.user.vfs.sockaddr import AF_UNIX, Address
-from pyprobe.runtime.user.vfs.socket import SO_SNDTIMEO, DatagramSocket, Socket, StreamSocket
+from pyprobe.runtime.user.vfs.socket import SO_SNDTIMEO, Socket
+from pyprobe.runtime.user.vfs.stream import StreamSocket
 from pyprobe.runtime.user.vfs.tree import Special
 
 if TYPE_CHECKING:

@@ -26,6 +26,7 @@ def run_command(
     if prepare is not None:
         prepare(machine)
     status = machine.run()
+    assert not machine.entry.failures  # a mistake in a handler, which the guest sees as EINVAL
     return status, bytes(out), bytes(err)
 
 
