@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pyprobe.lang import actions, csection
+from pyprobe.lang import action_expressions, action_shapes, actions, csection
 from pyprobe.lang import nodes as n
-from pyprobe.lang.actions import FLAT, Action
+from pyprobe.lang.action_shapes import FLAT, VALUES, Action
 from pyprobe.lang.diagnostics import Diagnostics
 from pyprobe.lang.lexer import Lexer, Mistake, Token, after_layout
 from pyprobe.lang.source import Source, Span
@@ -174,10 +174,10 @@ class _Parser:
     def _take(self, token: Token, state: int) -> None:
         """Shift a token: work out its value and push it."""
         terminal = token.terminal
-        if terminal in actions.VALUES:
-            token.value = actions.VALUES[terminal](token)
+        if terminal in VALUES:
+            token.value = VALUES[terminal](token)
         elif terminal == "INCREMENT" and isinstance(self.values[-1], n.Expr):
-            actions.check_place(self.values[-1], token.start, token.end)
+            action_expressions.check_place(self.values[-1], token.start, token.end)
         elif terminal in ("ASSIGN", "COMPOUND"):
             self._check_target(token)
         elif terminal == "POINT" and (end := csection.definition_end(self.source.text, token.start)):
@@ -239,7 +239,7 @@ class _Parser:
         if self.source.text.startswith(("->", "&&"), offset) and self._viable("COUNT"):
             offset += 1  # its first character is a prefix operator, and what follows is wrong
             start, end = self.lexer.place(offset)
-            return Mistake(actions.ADDRESS_OF if self.source.text[offset] == "&" else "expected expression", start, end)
+            return Mistake(action_expressions.ADDRESS_OF if self.source.text[offset] == "&" else "expected expression", start, end)
         start, end = self.lexer.place(offset)
         before = tuple(v.terminal if isinstance(v, Token) else "" for v in self.values[-2:])
         if before[-1:] == ("LET",) and self._viable("MAP"):
@@ -248,7 +248,7 @@ class _Parser:
         if before[-1:] == ("LET",) and self.source.text[start:end].startswith("$"):
             message = "expected identifier after '$'"
         if before[-1:] == ("AMPERSAND",) and not self._viable("COUNT"):
-            message = actions.ADDRESS_OF
+            message = action_expressions.ADDRESS_OF
         if message is None and terminal == END_OF_TEXT and self._viable("RBRACE") and not self._lacks_semicolon():
             message = "expected '}'"
         if message is None and self._viable("NAME") and any(isinstance(v, Token) and v.terminal == "CONFIG" for v in self.values):
@@ -268,7 +268,10 @@ def _rules(tables: Tables) -> list[tuple[str, int, Action | None, int]]:
 
 
 def _action(name: str) -> Callable[..., Any] | None:
-    return None if name == "first" else getattr(actions, name)
+    if name == "first":
+        return None
+    found: Callable[..., Any] = next(vars(room)[name] for room in (actions, action_expressions, action_shapes) if name in vars(room))
+    return found
 
 
 _bound: dict[int, list[tuple[str, int, Action | None, int]]] = {}

@@ -8,7 +8,7 @@ comptime, unroll, compound assignment, imports, C macros) is gone.
 Invariants:
 * every expression has its final type; the value of an integer expression lies within that type; conversions are explicit Cast nodes
   (without a `spec` when the language made them): operands of a comparison have one common type, an assigned value has the type of its
-  variable, map value or key, an argument the type that `signatures` names;
+  variable, map value or key, an argument the type that `functions` names;
 * `Assign.op` is empty; the target of a map assignment with an aggregation is an Assign whose value is the Call itself;
 * variables carry a `slot`: (name, slot) is unique within a probe;
 * `x op= e`, delete(@m[k]), kptr() and the like are spelled out as what they mean; exit() as a statement is followed by a `return`;

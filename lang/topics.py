@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 
 from pyprobe.lang import library
+from pyprobe.lang.builtins import BUILTINS
 from pyprobe.lang.config import SETTINGS
+from pyprobe.lang.functions import FUNCTIONS
 from pyprobe.lang.providers import EVENT_ALIASES, HARDWARE, PROVIDERS, SHORT, SOFTWARE
-from pyprobe.lang.signatures import BUILTINS, FUNCTIONS, BuiltinValue, Param, Signature
+from pyprobe.lang.signatures import BuiltinValue, Param, Signature
 from pyprobe.lang.typesys import VOID, Type
 
 MODES = {

@@ -5,6 +5,7 @@ Everything that only some runs need is imported where it is needed, because star
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -21,9 +22,13 @@ from pyprobe.programs import read_program
 SUBCOMMANDS = {"kernel": "pyprobe.kernel_command", "kprobe_events": "pyprobe.kprobe_events_command"}
 """A script of such a name is ./kernel; each has run(words, options), which gives the exit status."""
 
+COLLECT_EVERY = 50_000
+"""New containers between two searches for cycles, of which few are made: the default of 700 costs a twentieth of a run."""
+
 
 def entry() -> NoReturn:
     """The console script: run, flush, leave. A reader of stdout that went away ends the run quietly, as SIGPIPE would."""
+    gc.set_threshold(COLLECT_EVERY)
     open_missing_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # not when somebody replaced it

@@ -52,18 +52,18 @@ class IdleMachine:
         started = time.monotonic_ns() - self.clock.now()
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
+        signalled = select.poll()  # its descriptors may have any number
+        signalled.register(reader, select.POLLIN)
         old = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)  # a signal ends the wait below
         os.write(writer, b"\0")  # one that came before is looked at too
         try:
             while not self.stop_requested:
                 deadline = self.clock.next_deadline()
-                wait = None if deadline == NEVER else (started + deadline - time.monotonic_ns()) / 1e9
-                if wait is None or wait > 0:
-                    ready, _, _ = select.select([reader], [], [], wait)
-                    if ready:
-                        os.read(reader, 512)
-                        self.clock.run_due()  # what the signal asked for
-                        continue
+                wait = None if deadline == NEVER else (started + deadline - time.monotonic_ns()) / 1e6
+                if (wait is None or wait > 0) and signalled.poll(wait):
+                    os.read(reader, 512)
+                    self.clock.run_due()  # what the signal asked for
+                    continue
                 self.clock.advance_to(deadline)
                 self.clock.run_due()
         finally:

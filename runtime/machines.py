@@ -84,7 +84,7 @@ class UserRun:
 
         limit = self.options.limits.time
         if limit is not None:
-            self.machine.clock.add(limit, self._time_is_up)
+            self.machine.clock.add(self.machine.clock.now() + limit, self._time_is_up)
         try:
             return self.machine.run()
         except Deadlock as error:
@@ -146,7 +146,7 @@ class UserRun:
         k = self.machine
         engines = ", ".join(f"{name} ({'native' if e.native else 'plain'} callbacks)" for name, e in k.engines.items())
         return [
-            ("virtual time, ns", str(k.clock.now())),
+            ("virtual time, ns", str(k.clock.now() - k.clock.began)),
             ("engine", engines),
         ]
 
@@ -174,7 +174,7 @@ class IdleRun:
         return ()
 
     def figures(self) -> list[tuple[str, str]]:
-        return [("virtual time, ns", str(self.machine.clock.now()))]
+        return [("virtual time, ns", str(self.machine.clock.now() - self.machine.clock.began))]
 
 
 def make_machine(settings: Settings, world: MachineWorld, clock: Clock, probes: list[ProbeBody]) -> Machine:

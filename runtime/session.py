@@ -18,7 +18,7 @@ from pyprobe.lang.typesys import Integer
 from pyprobe.runtime.context import RuntimeContext
 from pyprobe.runtime.handlers import Handler, compile_probe
 from pyprobe.runtime.limits import MachineOptions
-from pyprobe.runtime.machine.clock import EPOCH_NS, Clock
+from pyprobe.runtime.machine.clock import EPOCH_NS, UPTIME_NS, Clock
 from pyprobe.runtime.machines import Machine, MachineMemory, make_machine
 from pyprobe.runtime.maps import MapStore
 from pyprobe.runtime.output.base import Output
@@ -134,12 +134,13 @@ class Session:
         self.world = world
         self.err = err or sys.stderr.buffer
         self.out = out or self._open_output()
-        self.interrupts = 0
 
     def run(self, program: Program) -> int:
         """Run a checked program to its end; the exit status. Raises RunError for what a user can mend, HandlerFault for faults of ours."""
         probes = self._chosen(program.probes)
-        clock = Clock(self.settings.epoch_ns if self.settings.epoch_ns is not None else EPOCH_NS, real=self.settings.real_clock)
+        epoch_ns = self.settings.epoch_ns if self.settings.epoch_ns is not None else EPOCH_NS
+        uptime_ns = UPTIME_NS if self.settings.kernel is None else 0  # a kernel of its own says itself how long it has been up
+        clock = Clock(epoch_ns, real=self.settings.real_clock, uptime_ns=uptime_ns)
         machine = make_machine(self.settings, self.world, clock, probes)
         names = Symbolizer(machine.machine, self.world.machine)
         renderer = Renderer(program.config, names, clock)

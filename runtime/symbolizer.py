@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from functools import cached_property
+from collections.abc import Callable
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from pyprobe.runtime.context import Symbol
 from pyprobe.runtime.machine.elf import ElfError
+from pyprobe.runtime.machine.physical import FileBacking
 from pyprobe.runtime.machine.symbols import Image
 
 if TYPE_CHECKING:
-    from pyprobe.runtime.machine.memory import AddressSpace, Vma
+    from pyprobe.runtime.machine.memory import AddressSpace, Backing, Vma
     from pyprobe.runtime.probes.description import Description
 
 HEADER = 4096  # bytes of a file that must be equal for two to count as the same
@@ -41,7 +43,7 @@ class Symbolizer:
         self.machine = machine
         self._description = description
         self._mappings: dict[int, list[Mapping]] = {}  # by process id, in the order they appeared
-        self._images: dict[bytes, Image | None] = {}
+        self._images: dict[bytes, Callable[[], Image | None]] = {}
         if hasattr(machine, "on_image"):
             machine.on_image.append(self._mapped)
             machine.lives.attach("sched", "sched_process_fork", self._forked)
@@ -78,7 +80,7 @@ class Symbolizer:
     def build_id(self, pid: int, address: int) -> tuple[str, int] | None:
         """Build id, in hexadecimal, of the file at an address, and the offset in the file."""
         mapping = self._mapping(pid, address)
-        image = self._images.get(mapping.path) if mapping else None
+        image = self._images[mapping.path]() if mapping else None
         if mapping is None or image is None or not image.build_id:
             return None
         return image.build_id, address - mapping.start + mapping.offset
@@ -95,7 +97,7 @@ class Symbolizer:
 
     def _locate(self, pid: int, address: int) -> tuple[Image, int, Mapping] | None:
         mapping = self._mapping(pid, address)
-        image = self._images.get(mapping.path) if mapping else None
+        image = self._images[mapping.path]() if mapping else None
         if mapping is None or image is None:
             return None
         at = image.elf.address(address - mapping.start + mapping.offset)
@@ -110,21 +112,22 @@ class Symbolizer:
             return
         self._mappings.setdefault(task.pid, []).append(Mapping(vma.start, vma.end, vma.file_offset, vma.path))
         if vma.path not in self._images:
-            self._images[vma.path] = self._image(vma)
+            image = self._images[vma.path] = cache(partial(self._image, os.fsdecode(vma.path), vma.backing))
+            if not isinstance(vma.backing, FileBacking):
+                image()  # the guest may change it; what the host's files showed stays, to be read when somebody asks
 
-    def _image(self, vma: Vma) -> Image | None:
+    def _image(self, path: str, backing: Backing | None) -> Image | None:
         """The image of a mapped file: the host's file, unless the guest has put another in its place."""
-        path = os.fsdecode(vma.path)
-        if vma.backing is None:
+        if backing is None:
             return None
         try:
             image = self._description.image(path)
-            if image.elf.read(0, HEADER) == vma.backing.read(0, HEADER):
+            if image.elf.read(0, HEADER) == backing.read(0, HEADER):
                 return image
         except ElfError:
             pass
         try:
-            return Image.of(vma.backing.read(0, vma.backing.length), path)
+            return Image.of(backing.read(0, backing.length), path)
         except ElfError:
             return None
 

@@ -7,10 +7,11 @@ machine, so that the same script fails alike everywhere, the rest when constants
 from __future__ import annotations
 
 from pyprobe.lang.attachpoint import AttachPoint
+from pyprobe.lang.builtins import ARGUMENT_REGISTERS, BUILTINS
 from pyprobe.lang.nodes import Block, Builtin, ForMap, ForRange, Function, Node, Probe
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import children, descend
-from pyprobe.lang.signatures import ARGUMENT_REGISTERS, BUILTINS, PROBE_TYPES
+from pyprobe.lang.signatures import PROBE_TYPES
 
 EARLY = frozenset(("arg", "retval"))
 ANY_NUMBER_OF_ARGUMENTS = frozenset(("usdt", "rawtracepoint"))

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 
+from pyprobe.lang.builtins import BUILTINS
 from pyprobe.lang.nodes import Builtin, Call, Function, Identifier, Node, OffsetOf, Probe, SizeOf, TypeInfo, TypeOf
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import replace_children
-from pyprobe.lang.signatures import BUILTINS
 
 PARSER_VALUES = frozenset(("args", "ctx", "kstack", "nsecs", "pid", "tid", "ustack"))
 FUNCTIONS_ONLY = frozenset(("reg",))  # known as values about the event, but always written with an argument

@@ -7,11 +7,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pyprobe.lang import nodes as n
+from pyprobe.lang.builtins import BUILTINS, STACK_MODES, STACK_MOST, TIMESTAMP_MODES
 from pyprobe.lang.diagnostics import Diagnostics
+from pyprobe.lang.functions import FUNCTIONS
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import descend, rewrite
 from pyprobe.lang.signalnames import LAST, signal_number
-from pyprobe.lang.signatures import BUILTINS, FUNCTIONS, PROBE_TYPES, STACK_MODES, STACK_MOST, TIMESTAMP_MODES, Signature
+from pyprobe.lang.signatures import PROBE_TYPES, Signature
 from pyprobe.lang.typesys import BOOL, NONE
 
 DEBUGF = (

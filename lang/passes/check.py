@@ -18,6 +18,7 @@ from pyprobe.lang.passes.infer_statements import compound_span
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import copy, descend
 from pyprobe.lang.promote import kind
+from pyprobe.lang.signatures import WITHOUT_VALUE
 from pyprobe.lang.source import Span
 from pyprobe.lang.typesys import BOOL, INT64, NONE, UINT64, VOID, Aggregate, Enum, Integer, Pointer, Tuple, Type
 
@@ -69,7 +70,7 @@ class Checker:
         before = node.type
         checked = self.expr(node)
         if not (isinstance(before, (Integer, Enum, Pointer)) or before is BOOL or isinstance(node, n.String)):
-            ends = isinstance(node, n.Call) and node.name == "exit"
+            ends = isinstance(node, n.Call) and node.name in WITHOUT_VALUE
             self.error(f"Invalid condition: {kind(NONE if ends else before)}", span)
         if isinstance(checked, n.String):
             return n.Boolean(value=bool(checked.value), type=BOOL, span=checked.span)

@@ -1,6 +1,6 @@
 """The checks of calls that need types: kinds of arguments, formats, what can be printed; and calls that mean something simpler.
 
-Most functions are checked by their entry in `lang.signatures` alone. Where upstream words a refusal in its own way, `_REFUSALS` has the
+Most functions are checked by their entry in `lang.functions` alone. Where upstream words a refusal in its own way, `_REFUSALS` has the
 text; where more is to be done, `_SPECIAL` has a function.
 """
 
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from pyprobe.lang import formats
 from pyprobe.lang import nodes as n
+from pyprobe.lang.functions import FUNCTIONS
 from pyprobe.lang.passes import getopt
 from pyprobe.lang.passes.casts import convert
 from pyprobe.lang.promote import kind, wide
-from pyprobe.lang.signatures import FUNCTIONS, Param, Signature
+from pyprobe.lang.signatures import WITHOUT_VALUE, Param, Signature
 from pyprobe.lang.typesys import (
     BOOL,
     INT8,
@@ -169,7 +170,7 @@ def _print(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
         return node
     if len(node.args) > 1:
         check.error(f"Non-map print() only takes 1 argument, {len(node.args)} found", node.span)
-    elif t is NONE:
+    elif t is NONE or (isinstance(first, n.Call) and first.name in WITHOUT_VALUE):
         check.error("none type passed to print() is not printable", node.span)
     elif isinstance(t, Aggregate) and not t.castable and isinstance(first, n.MapAccess) and t.function != "stats":
         check.error(f"Map type {t} cannot print the value of individual keys. You must print the whole map.", node.span)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from pyprobe.lang.attachpoint import AttachPoint, PointError
+from pyprobe.lang.builtins import BUILTINS
 from pyprobe.lang.nodes import Block, Builtin, Call, ExprStatement, If, Probe
 from pyprobe.lang.passes.unit import Body, Unit
 from pyprobe.lang.passes.walk import copy, descend
-from pyprobe.lang.signatures import BUILTINS
 from pyprobe.lang.source import Span
 
 MISS_IS_NAMED = frozenset(("kprobe", "kretprobe", "fentry", "fexit", "uprobe", "uretprobe", "tracepoint"))

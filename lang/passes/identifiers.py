@@ -5,13 +5,13 @@ What remains is reported only when calls have been checked, because a word may a
 
 from __future__ import annotations
 
+from pyprobe.lang.builtins import BUILTINS
 from pyprobe.lang.diagnostics import Diagnostics
 from pyprobe.lang.nodes import Call, EnumConstant, Expr, Function, Identifier, NamedType, Node, OffsetOf, SizeOf, TypeInfo, TypeOf
 from pyprobe.lang.parser import parse_expression
 from pyprobe.lang.passes import builtins
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import children, copy, descend, replace_children
-from pyprobe.lang.signatures import BUILTINS
 from pyprobe.lang.source import Source, Span
 
 

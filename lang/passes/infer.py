@@ -15,7 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pyprobe.lang import nodes as n
+from pyprobe.lang.builtins import BUILTINS
 from pyprobe.lang.diagnostics import Diagnostic
+from pyprobe.lang.functions import FUNCTIONS
 from pyprobe.lang.passes.infer_calls import call
 from pyprobe.lang.passes.infer_expressions import RULES
 from pyprobe.lang.passes.infer_queries import QUERIES
@@ -24,7 +26,6 @@ from pyprobe.lang.passes.types import UnknownType
 from pyprobe.lang.passes.unit import Body, Unit
 from pyprobe.lang.passes.walk import descend
 from pyprobe.lang.promote import join, wide
-from pyprobe.lang.signatures import BUILTINS, FUNCTIONS
 from pyprobe.lang.source import NOWHERE, Span
 from pyprobe.lang.typesys import FLEXIBLE, NONE, VOID, Aggregate, Array, Enum, Integer, String, Tuple, Type
 

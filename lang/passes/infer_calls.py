@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pyprobe.lang import nodes as n
+from pyprobe.lang.functions import FUNCTIONS
 from pyprobe.lang.promote import kind
-from pyprobe.lang.signatures import FUNCTIONS, Signature
+from pyprobe.lang.signatures import Signature
 from pyprobe.lang.typesys import NONE, Aggregate, Enum, Integer, Type
 
 if TYPE_CHECKING:

@@ -11,25 +11,17 @@ from typing import TYPE_CHECKING
 
 from pyprobe.lang import nodes as n
 from pyprobe.lang.passes.constant import constant_boolean
+from pyprobe.lang.passes.infer_builtins import builtin, default_space, in_space
 from pyprobe.lang.passes.walk import descend
 from pyprobe.lang.promote import arithmetic, is_integer, join, wide
-from pyprobe.lang.signatures import (
-    BUILTINS,
-    PROBE_TYPES,
-    USER,
-    nanoseconds_type,
-    stack_type,
-)
 from pyprobe.lang.source import Span
 from pyprobe.lang.typesys import (
     BOOL,
     FLEXIBLE,
     INT8,
     INT64,
-    KSYM,
     NONE,
     UINT64,
-    USYM,
     VOID,
     Aggregate,
     Array,
@@ -50,17 +42,9 @@ if TYPE_CHECKING:
 SHIFTS = frozenset({"<<", ">>"})
 COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
 LOGICAL = frozenset({"&&", "||"})
-_KERNEL_PROBES = frozenset({"kprobe", "kretprobe", "fentry", "fexit", "tracepoint", "rawtracepoint", "iter"})
 
 
-def default_space(provider: str) -> str | None:
-    """The address space that a plain pointer points into, in a probe of this provider."""
-    if provider in USER:
-        return "user"
-    return "kernel" if provider in _KERNEL_PROBES else None
-
-
-# ---- literals and builtin values
+# ---- literals
 
 
 def _integer(ctx: Inference, node: n.Integer) -> Type:
@@ -87,77 +71,6 @@ def _enum_constant(ctx: Inference, node: n.EnumConstant) -> Type:
 
 def _identifier(ctx: Inference, node: n.Identifier) -> Type:
     return NONE
-
-
-def _builtin(ctx: Inference, node: n.Builtin) -> Type:
-    known = BUILTINS[node.name].type
-    if known is not None:
-        return nanoseconds_type(node.args) if node.name == "nsecs" else known
-    return node.type if node.type is not NONE else _BUILTINS[node.name](ctx, node)
-
-
-def _args(ctx: Inference, node: n.Builtin) -> Type:
-    point = ctx.body.point
-    found = ctx.unit.world.args(point)
-    if found is None and point.provider == "uprobe":
-        ctx.error("Cannot read function parameters", node.span)
-        return NONE
-    if found is None:
-        return Record(())
-    space = "user" if point.provider == "tracepoint" and point.target == "syscalls" else default_space(point.provider)
-    return Record(tuple((name, _in_space(t, space)) for name, t in found.fields))
-
-
-def _config(ctx: Inference, node: n.Builtin) -> Type:
-    """The values in force, as a record."""
-    return Record(tuple((name, _setting_type(value)) for name, value in ctx.unit.config.shown()))
-
-
-def _setting_type(value: object) -> Type:
-    if isinstance(value, bool):
-        return BOOL
-    return smallest_integer(value) if isinstance(value, int) else String(len(str(value).encode()) + 1)
-
-
-def _retval(ctx: Inference, node: n.Builtin) -> Type:
-    return ctx.unit.world.retval(ctx.body.point) or UINT64
-
-
-def _func(ctx: Inference, node: n.Builtin) -> Type:
-    return USYM if ctx.body.point.provider in USER else KSYM
-
-
-def _probe(ctx: Inference, node: n.Builtin) -> Type:
-    return String(ctx.longest_name() + 1)
-
-
-def _probetype(ctx: Inference, node: n.Builtin) -> Type:
-    provider = ctx.body.point.provider
-    return String(len(PROBE_TYPES.get(provider, provider)) + 1)
-
-
-def _curtask(ctx: Inference, node: n.Builtin) -> Type:
-    task = ctx.unit.types.named("struct task_struct") or Struct("struct task_struct", 0, list)
-    return Pointer(task, "kernel")
-
-
-def _stack(ctx: Inference, node: n.Builtin) -> Type:
-    return stack_type(node.name, node.args, ctx.config)
-
-
-_BUILTINS: dict[str, Callable[[Inference, n.Builtin], Type]] = {
-    "args": _args,
-    "retval": _retval,
-    "arg": lambda ctx, node: INT64 if ctx.body.point.provider == "usdt" else UINT64,
-    "func": _func,
-    "probe": _probe,
-    "probetype": _probetype,
-    "curtask": _curtask,
-    "kstack": _stack,
-    "ustack": _stack,
-    "dw_ustack": _stack,
-    "config": _config,
-}
 
 
 # ---- variables and maps
@@ -307,11 +220,6 @@ def _block(ctx: Inference, node: n.Block) -> Type:
 # ---- access
 
 
-def _in_space(t: Type, space: str | None) -> Type:
-    """A pointer found in memory of an address space points into the same one."""
-    return Pointer(t.to, space) if space is not None and isinstance(t, Pointer) and t.space is None else t
-
-
 def _field(ctx: Inference, node: n.FieldAccess) -> Type:
     base = ctx.expr(node.base)
     space = None
@@ -323,7 +231,7 @@ def _field(ctx: Inference, node: n.FieldAccess) -> Type:
     if isinstance(base, Struct):
         member = base.fields.get(node.field)
         if member is not None:
-            return _in_space(member.type, space)
+            return in_space(member.type, space)
         ctx.error(f"Struct/union of type '{base}' does not contain a field named '{node.field}'", node.span)
     elif isinstance(base, Record):
         found = base.field(node.field)
@@ -387,7 +295,7 @@ def _index(ctx: Inference, node: n.Index) -> Type:
     if isinstance(base, Array):
         return base.element
     if isinstance(base, Pointer):
-        return _in_space(base.to, base.space)
+        return in_space(base.to, base.space)
     if isinstance(base, String):
         return INT8
     if isinstance(base, Tuple):
@@ -445,7 +353,7 @@ RULES: dict[type[n.Node], Callable[..., Type]] = {
     n.Boolean: _boolean,
     n.EnumConstant: _enum_constant,
     n.Identifier: _identifier,
-    n.Builtin: _builtin,
+    n.Builtin: builtin,
     n.Variable: _variable,
     n.Map: read_scalar,
     n.MapAccess: read_element,

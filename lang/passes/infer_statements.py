@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pyprobe.lang import nodes as n
+from pyprobe.lang.functions import is_aggregation
 from pyprobe.lang.passes.control_flow import whole_jump
 from pyprobe.lang.passes.walk import descend
 from pyprobe.lang.promote import join
-from pyprobe.lang.signatures import is_aggregation
 from pyprobe.lang.source import Span
 from pyprobe.lang.typesys import NONE, VOID, Aggregate, Enum, Integer, String, Tuple, Type
 

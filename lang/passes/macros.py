@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pyprobe.lang import library
+from pyprobe.lang.builtins import BUILTINS
+from pyprobe.lang.functions import FUNCTIONS
 from pyprobe.lang.nodes import (
     ArrayType,
     Assign,
@@ -40,7 +42,6 @@ from pyprobe.lang.nodes import (
 )
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import children, copy, descend, replace_children
-from pyprobe.lang.signatures import BUILTINS, FUNCTIONS
 from pyprobe.lang.source import Span
 
 Argument = Expr | TypeSpec

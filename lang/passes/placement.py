@@ -6,10 +6,10 @@ first, and what `len`, `is_scalar` and `delete` do depends on whether the map ha
 
 from __future__ import annotations
 
+from pyprobe.lang.functions import FUNCTIONS, is_aggregation
 from pyprobe.lang.nodes import Assign, Block, Call, Expr, Map, MapAccess, Node, Variable
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import children, descend
-from pyprobe.lang.signatures import FUNCTIONS, is_aggregation
 
 TELL_NOTHING = frozenset(("print", "clear", "zero", "len", "is_scalar", "delete"))
 NEED_A_USE = frozenset(("len", "is_scalar", "delete"))

@@ -7,6 +7,7 @@ tells the variables of a macro's expansion from the caller's; a variable is look
 
 from __future__ import annotations
 
+from pyprobe.lang.functions import FUNCTIONS
 from pyprobe.lang.nodes import (
     Assign,
     Block,
@@ -27,7 +28,6 @@ from pyprobe.lang.nodes import (
 )
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import children
-from pyprobe.lang.signatures import FUNCTIONS
 from pyprobe.lang.source import Span
 
 

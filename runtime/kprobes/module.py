@@ -5,8 +5,8 @@
         machine.run()
         unregister_kprobe(kp)
 
-In a booted kernel kprobes are breakpoints in its code. The functions of the emulated kernel, which runs without `kernel`, are written in
-Python, so kprobes there are hooks; uprobes are breakpoints in the programs' code.
+In a booted kernel kprobes are breakpoints in its code, and uprobes are that kernel's own. The functions of the emulated kernel, which runs
+without `kernel`, are written in Python, so kprobes there are hooks; uprobes are breakpoints in the programs' code.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pyprobe.runtime.kprobes.api import Kprobe, Kprobes, Kretprobe
 from pyprobe.runtime.kprobes.blacklist import EMULATED
 from pyprobe.runtime.kprobes.events import KprobeEvents, Memory
 from pyprobe.runtime.kprobes.text import EmulatedKernel
-from pyprobe.runtime.kprobes.uprobes import Uprobe, Uprobes
+from pyprobe.runtime.kprobes.uprobes import BootedUprobes, Uprobe, Uprobes
 from pyprobe.runtime.limits import MachineOptions
 from pyprobe.runtime.machine.clock import Clock
 from pyprobe.runtime.machines import Machine as MachineRun
@@ -90,10 +90,9 @@ class Machine:
 
     @cached_property
     def uprobes(self) -> Uprobes:
-        """The uprobes in the machine's programs. Raises RuntimeError in a booted kernel, whose programs have none."""
-        if self.booted:
-            raise RuntimeError("uprobes are registered in the emulated kernel only; scripts have them in a booted one too")
-        return Uprobes(self.machine, self.world.machine.targets)
+        """The uprobes in the machine's programs."""
+        kind = BootedUprobes if self.booted else Uprobes
+        return kind(self.machine, self.world.machine.targets)
 
     @cached_property
     def kprobe_events(self) -> KprobeEvents:

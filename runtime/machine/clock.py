@@ -20,6 +20,10 @@ from collections.abc import Callable
 EPOCH_NS = 1_893_456_000 * 10**9
 """Start of virtual time unless told otherwise: 2030-01-01 00:00:00 UTC, later than ordinary file times."""
 
+UPTIME_NS = 10**9
+"""How long the emulated Linux has been up when a run starts. No program ever reads 0 on a running system, and scripts rely on it: what
+they keep of `nsecs` is asked for by its truth."""
+
 NEVER = (1 << 64) - 1
 SLICE_NS = 32 << 20  # code executed between two looks at the host's signals: 10 to 40 ms of host time
 REAL_SLICE_NS = 256 << 10  # with real time, between two looks at the host's clock
@@ -46,15 +50,17 @@ class Timer:
 class Clock:
     """Virtual nanoseconds since boot, and the timers that wait for them.
 
-    epoch_ns: wall time at boot, nanoseconds since 1970; ignored with `real`.
+    epoch_ns: wall time at the start, nanoseconds since 1970; ignored with `real`.
+    uptime_ns: how long ago the machine booted; 0 for one that is switched on now.
     real: time is the host's. Sleeping then takes its time and runs are no longer reproducible; for interactive programs.
     """
 
-    def __init__(self, epoch_ns: int = EPOCH_NS, *, real: bool = False) -> None:
-        self.words = ClockWords(0, 0)
+    def __init__(self, epoch_ns: int = EPOCH_NS, *, real: bool = False, uptime_ns: int = 0) -> None:
+        self.words = ClockWords(uptime_ns, 0)
         self.real = real
-        self._host_boot = time.monotonic_ns() if real else 0
-        self.epoch_ns = time.time_ns() if real else epoch_ns
+        self.began = uptime_ns  # what now() was at the start
+        self._host_boot = time.monotonic_ns() - uptime_ns if real else 0
+        self.epoch_ns = (time.time_ns() if real else epoch_ns) - uptime_ns  # wall time at boot
         self._heap: list[tuple[int, int, Timer]] = []
         self._sequence = 0
         self._soon: deque[Callable[[], object]] = deque()

@@ -22,6 +22,8 @@ _SHN_UNDEF = 0
 _VERSYM_HIDDEN = 0x8000  # not the default version of its name
 _LARGEST = 1 << 30  # no section that we read is larger; a damaged header may claim so
 
+_MACHINES = {62: "x86_64", 183: "arm64"}  # e_machine
+
 T = TypeVar("T")
 
 
@@ -222,6 +224,14 @@ class ElfFile:
 
 
 _NOTE_KINDS = {"NT_GNU_ABI_TAG": 1, "NT_GNU_BUILD_ID": 3, "NT_GNU_GOLD_VERSION": 4, "NT_GNU_PROPERTY_TYPE_0": 5}
+
+
+def arch_of(stream: BinaryIO) -> str:
+    """The architecture that a file claims to be for, by its first bytes; "" for none that we know."""
+    head = stream.read(20)
+    if len(head) < 20 or head[:6] != b"\x7fELF\x02\x01":  # 64 bits, little-endian
+        return ""
+    return _MACHINES.get(int.from_bytes(head[18:], "little"), "")
 
 
 def _open(stream: BinaryIO) -> Any:

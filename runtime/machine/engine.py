@@ -23,6 +23,7 @@ from pyprobe.runtime.machine.arch import Arch
 from pyprobe.runtime.machine.clock import Clock
 from pyprobe.runtime.machine.contexts import Context, Contexts
 from pyprobe.runtime.machine.cpu_state import find_registers, verify_word
+from pyprobe.runtime.machine.disassembly import instructions
 from pyprobe.runtime.machine.memory import CACHED, EXECUTED, SHARED, AddressSpace, R, W, X
 from pyprobe.runtime.machine.physical import PAGE, PAGE_MASK, PhysicalMemory
 from pyprobe.runtime.machine.state import NOWHERE
@@ -50,6 +51,7 @@ class Engine(Tracing, Contexts):
         leave `run`. Exceptions leave `run`.
     on_step_fault: told the address of an instruction under a breakpoint that has faulted, and how; True: it is to be tried again.
     why_not: why the extension is not used, or "".
+    syscall_arguments: gives the number and the six arguments of the syscall that is being made, unsigned.
     cpu_state: look for the emulator's CPU state, to read registers where they lie. Without it everything is slower, x86 code runs
         in ring 0 and RDRAND is not refused. `cpu_state_found` tells; the attribute `cpu_state` is then the address of the first
         general register.
@@ -62,6 +64,7 @@ class Engine(Tracing, Contexts):
         self._simulated: int | None = None
         self._fault: tuple[int, int] | None = None
         self._trap: int | None = None
+        self._trapped_at: int | None = None  # where, if the emulator went on behind it
         self._each: list[Callable[[int, int], None]] = []  # of on_instruction
         self._executed_last = NOWHERE
         pages = ((unicorn.CTL_PAGE_SIZE, PAGE),) if arch.page_size_4k else ()
@@ -77,7 +80,7 @@ class Engine(Tracing, Contexts):
                 base = self.cpu_state
                 self.callbacks.traces(base + arch.state[link], base + arch.state[saved_flags], arch.registers[flags])
         self._pc_word = verify_word(self.cpu_state + arch.state_pc, lambda pc: self._write(arch.pc, pc)) if self.cpu_state_found else None
-        self._arguments = self._arguments_reader()
+        self.syscall_arguments = self._arguments_reader()
         self.callbacks.breakpoints(self, self.cpu_state + arch.state_pc if self._pc_word is not None else 0)
         self._install()
         for name, value in arch.initial.items():
@@ -117,15 +120,25 @@ class Engine(Tracing, Contexts):
 
         self.hook_python(unicorn.HOOK_INSN, _INSTRUCTION(call), instruction)
 
-    def hook_port(self, instruction: int, exception: int) -> None:
-        """For an architecture's setup: an instruction for input or output traps (the emulator would ask a device that is not there)."""
+    def hook_port(self, instruction: int, exception: int, mnemonics: frozenset[str]) -> None:
+        """For an architecture's setup: an instruction for input or output traps, whatever the ring (libunicorn allows it in each).
+
+        The rest of its block is executed before the run ends, except for system calls and what would fault; the pc is then set to the
+        instruction, the first in the block that is one of `mnemonics`.
+        """
 
         def call(uc: int, port: int, size: int, *rest: int) -> int:
-            self._trap = exception
-            self.library.uc_emu_stop(uc)
+            try:
+                if self._trap is None:
+                    code = self._space.peek(self.state.block, self.state.size)
+                    decoded = instructions(self.arch.name, code, self.state.block)
+                    self._trapped_at = next((i.address for i in decoded if i.mnemonic.split()[-1] in mnemonics), None)
+                    self._trap = exception
+                self.library.uc_emu_stop(uc)
+            except BaseException as error:
+                self.fail(error)
             return 0
 
-        self._exit_checks.wanted(True)
         self.hook_python(unicorn.HOOK_INSN, _PORT(call), instruction)
 
     def syscall_interrupt(self, number: int) -> None:
@@ -144,10 +157,6 @@ class Engine(Tracing, Contexts):
     def get_by_api(self, name: str) -> int:
         """A register as libunicorn's function gives it; for tests and for where the CPU state is not found."""
         return self._read(name)
-
-    def syscall_arguments(self) -> tuple[int, ...]:
-        """The number and the six arguments of the syscall that is being made, unsigned."""
-        return self._arguments()
 
     def set_result(self, value: int) -> None:
         """What the syscall returns."""
@@ -307,7 +316,7 @@ class Engine(Tracing, Contexts):
         try:
             while True:
                 self._refresh()
-                self._fault = self._trap = None
+                self._fault = self._trap = self._trapped_at = None
                 state.left = 0
                 error = self.callbacks.start()
                 state.pc = self._pc_word.value if self._pc_word is not None else self._read(self.arch.pc)
@@ -331,7 +340,9 @@ class Engine(Tracing, Contexts):
 
     def _reason(self, error: int) -> Stop | None:
         state = self.state
-        if self._fault is not None:
+        if self._trapped_at is not None:
+            self.set(self.arch.pc, self._trapped_at)
+        elif self._fault is not None:
             page, access = self._fault
             if access != X:
                 self._rewind()
@@ -373,6 +384,8 @@ class Engine(Tracing, Contexts):
 
     def enter(self) -> bool:
         """For the syscall callback: whether to go on in the guest."""
+        if self._trapped_at is not None:
+            return False  # the program has not come here
         try:
             go_on = self.on_syscall()
             if self._space.stale:
@@ -387,7 +400,8 @@ class Engine(Tracing, Contexts):
         if number == self._syscall_interrupt:
             self._call_syscall(self.uc, self.callbacks.user)
         else:
-            self._trap = number
+            if self._trapped_at is None:
+                self._trap = number
             self.library.uc_emu_stop(self.uc)
 
     def close(self) -> None:

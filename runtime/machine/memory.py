@@ -211,8 +211,15 @@ class AddressSpace(Mappings):
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
         """Store `data`. Raises MemoryFault (pages before the faulting one are written), OutOfMemory."""
         view = self.memory.view
+        start, n = address & (PAGE - 1), len(data)
+        if start + n <= PAGE:
+            entry = self.pages.get(address // PAGE, 0)
+            frame = entry & PAGE_MASK
+            if entry & W and frame not in self.memory.executed:
+                view[frame + start : frame + start + n] = data
+                return
         done = 0
-        for physical, size in self._runs(address, len(data), W):
+        for physical, size in self._runs(address, n, W):
             view[physical : physical + size] = data[done : done + size]
             done += size
 
@@ -248,8 +255,19 @@ class AddressSpace(Mappings):
 
     def views(self, address: int, n: int, access: int) -> list[memoryview]:
         """The memory itself, page by page, to be used at once. Raises MemoryFault, OutOfMemory."""
-        view = self.memory.view
-        return [view[p : p + size] for p, size in self._runs(address, n, access)]
+        view, pages, executed = self.memory.view, self.pages, self.memory.executed
+        found: list[memoryview] = []
+        while n > 0:
+            entry = pages.get(address // PAGE, 0)
+            frame = entry & PAGE_MASK
+            if not entry & access or (access == W and frame in executed):
+                return found + [view[p : p + size] for p, size in self._runs(address, n, access)]
+            start = address & (PAGE - 1)
+            size = min(PAGE - start, n)
+            found.append(view[frame + start : frame + start + size])
+            address += size
+            n -= size
+        return found
 
     def cstring(self, address: int, limit: int = 4096) -> bytes:
         """The bytes up to a NUL, or the first `limit`. Raises MemoryFault, OutOfMemory."""

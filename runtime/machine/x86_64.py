@@ -82,6 +82,7 @@ _RDRAND = 1 << 30
 _USER_CS, _USER_DS = 0x33, 0x2B  # __USER_CS, __USER_DS of the kernel
 
 _STRING_OPCODES = [bytes([opcode]) for opcode in (0xA4, 0xA5, 0xA6, 0xA7, 0xAA, 0xAB, 0xAC, 0xAD, 0xAE, 0xAF)]
+_INPUT, _OUTPUT = frozenset({"in", "insb", "insw", "insd"}), frozenset({"out", "outsb", "outsw", "outsd"})
 _CONTRIBUTORY = (0, 8, 10, 11, 12, 13)
 
 
@@ -105,9 +106,8 @@ def _setup(engine: Engine) -> None:
     if engine.cpu_state_found:
         _drop_privileges(engine)
         _refuse_rdrand(engine)
-    else:
-        for instruction in (INS_IN, INS_OUT):
-            engine.hook_port(instruction, GENERAL_PROTECTION)
+    for instruction, mnemonics in ((INS_IN, _INPUT), (INS_OUT, _OUTPUT)):
+        engine.hook_port(instruction, GENERAL_PROTECTION, mnemonics)
 
 
 def _drop_privileges(engine: Engine) -> None:

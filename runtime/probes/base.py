@@ -139,7 +139,7 @@ class TaskBinding:
 def _nsecs(b: TaskBinding, literals: tuple[Any, ...]) -> Bound:
     clock = b.machine.clock
     if literals and literals[0] in ("tai", "sw_tai"):
-        return b.call("_nsecs_tai", lambda: clock.wall() + TAI_OFFSET_NS)
+        return b.call("_nsecs_tai", clock.wall)  # as in begin: nobody told this kernel of leap seconds
     return Bound("_clock_now()", {"_clock_now": clock.now})
 
 
@@ -147,8 +147,6 @@ def _kstack(b: TaskBinding, literals: tuple[Any, ...]) -> Bound:
     b.machine.functions.trace_stack()
     return b.stack("kstack", literals, lambda limit: kernel_stack(b.machine, limit))
 
-
-TAI_OFFSET_NS = 37 * 10**9  # TAI - UTC since 2017
 
 OF_TASK: dict[str, tuple[Callable[[Any], object], object]] = {
     "ppid": (lambda task: task.ppid, 0),
@@ -288,7 +286,7 @@ def user_stack(machine: Kernel, limit: int, *, entry: bool = False) -> tuple[int
         return (0,)
     engine, space = task.process.engine, task.process.space
     addresses = unwind(engine.arch.name, engine.get, space, limit, entry=entry)
-    return (task.pid, *(machine.shown_stack(addresses) if machine.shown_stack is not None else addresses))
+    return (task.pid, *(machine.shown_stack(addresses, entry) if machine.shown_stack is not None else addresses))
 
 
 def combined(handlers: list[Handler]) -> Handler:

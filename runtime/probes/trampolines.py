@@ -121,12 +121,16 @@ class Trampolines:
                 instance.handler()
         return real
 
-    def shown(self, addresses: list[int]) -> list[int]:
-        """A stack with the real return addresses in place of trampolines, innermost first."""
+    def shown(self, addresses: list[int], entry: bool) -> list[int]:
+        """A stack with the real return addresses in place of trampolines, innermost first.
+
+        entry: a function's first instruction is about to execute. Elsewhere a stack leaves out what is not in a frame yet.
+        """
         task = self.machine.current
         if task is None or self._trampolines.isdisjoint(addresses):
             return addresses
-        real = [i.orig_ret_vaddr for i in reversed(self._instances.get(task.tid, [])) if not i.chained]
+        sp = self._sp() + (not entry)
+        real = [i.orig_ret_vaddr for i in reversed(self._instances.get(task.tid, [])) if not i.chained and i.stack >= sp]
         return [real.pop(0) if a in self._trampolines and real else a for a in addresses]
 
     def _forked(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyprobe.lang.attachpoint import AttachPoint, PointError
@@ -11,8 +12,8 @@ from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.machine.elf import ElfError
 from pyprobe.runtime.machine.memory import MemoryFault, OutOfMemory, W
 from pyprobe.runtime.machine.usdt import Operand, StaticProbe, operands, static_probes
-from pyprobe.runtime.probes.base import AttachError, Listed, MakeHandler
-from pyprobe.runtime.probes.user import NO_POINTS, Place, Spot, Target, UserBinding, UserPoints
+from pyprobe.runtime.probes.base import Attached, AttachError, Listed, MakeHandler
+from pyprobe.runtime.probes.user import NO_POINTS, Place, Spot, Target, UserBinding, UserPoints, break_at, instruction, register_uprobe
 from pyprobe.runtime.wildcard import matcher
 
 if TYPE_CHECKING:
@@ -175,10 +176,13 @@ def attach(machine: Kernel, points: PointTable, point: AttachPoint, make: MakeHa
         if offset is None:
             raise AttachError(f"Could not resolve address: {point.target}:{probe.address:#x}")
         place = Place(probe.address, offset, image.at(probe.address), exact=True)
+        how = break_at(user, engine, target, place) if user.breakpoints else "hook"
+        points.attached[point.name] = Attached(f"{how} at {point.target}+{offset:#x}", partial(instruction, image, offset))
         spot = target.spots.setdefault(offset, Spot())
         spot.exact = True
         target.callbacks = None
         spot.handlers.append(make(StaticBinding(machine, engine, point, image, place, probe)))
+        register_uprobe(user, target, offset)
         counter = image.elf.offset(probe.semaphore) if probe.semaphore else None
         if counter is not None:
             if user.semaphores is None:

@@ -9,7 +9,7 @@ import errno
 import os
 from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from pyprobe.lang.attachpoint import AttachPoint, PointError
 from pyprobe.lang.typesys import Record, Type
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from pyprobe.runtime.probes.base import PointTable
     from pyprobe.runtime.probes.description import Description
     from pyprobe.runtime.probes.usdt import Semaphores
+    from pyprobe.runtime.system.uprobes import KernelUprobes
+
+    Following: TypeAlias = Returns | Trampolines | KernelUprobes  # who follows functions to their returns
     from pyprobe.runtime.user.kernel import Kernel
 
 ARGUMENTS = {"x86_64": ("di", "si", "dx", "cx", "r8", "r9"), "arm64": tuple(f"r{i}" for i in range(8))}
@@ -228,7 +231,7 @@ class UserBinding(TaskBinding):
     """Builtins at a place in a program."""
 
     def __init__(
-        self, machine: Kernel, engine: Engine, point: AttachPoint, image: Image, place: Place, returns: Returns | Trampolines | None
+        self, machine: Kernel, engine: Engine, point: AttachPoint, image: Image, place: Place, returns: Following | None
     ) -> None:
         super().__init__(machine, point.name, point.provider)
         self.engine = engine
@@ -296,12 +299,16 @@ class UserBinding(TaskBinding):
 
 
 class Spot:
-    """What is attached at one offset of a file: handlers of uprobes and of uretprobes, each in source order."""
+    """What is attached at one offset of a file: handlers of uprobes and of uretprobes, each in source order.
 
-    __slots__ = ("exact", "handlers", "on_return")
+    registered: for which of the two a booted kernel has a uprobe; True: those of returns.
+    """
+
+    __slots__ = ("exact", "handlers", "on_return", "registered")
 
     def __init__(self) -> None:
         self.exact = False
+        self.registered: set[bool] = set()
         self.handlers: list[Handler] = []
         self.on_return: list[Handler] = []
 
@@ -320,11 +327,15 @@ class Target:
 
 
 class UserPoints:
-    """All points of one machine in programs. Planted when a file is mapped; forked processes inherit them."""
+    """All points of one machine in programs. Planted when a file is mapped; forked processes inherit them.
+
+    uprobes: who plants them in a booted kernel's programs, where they are breakpoints.
+    """
 
     def __init__(self, machine: Kernel, description: Description, *, breakpoints: bool = False) -> None:
         self.machine = machine
         self.breakpoints = breakpoints
+        self.uprobes: KernelUprobes | None = cast(Any, machine).uprobes if breakpoints and description.booted else None
         self._resolver = description.targets
         self.targets: dict[tuple[int, int], Target] = {}
         self._by_path: dict[bytes, Target | None] = {}
@@ -342,8 +353,10 @@ class UserPoints:
             self._by_path.clear()
         return self.targets[identity]
 
-    def returns(self, engine: Engine) -> Returns | Trampolines:
+    def returns(self, engine: Engine) -> Following:
         """The return probes of a processor."""
+        if self.uprobes is not None:
+            return self.uprobes
         arch = engine.arch.name
         if arch not in self._returns:
             if self.breakpoints:
@@ -360,6 +373,10 @@ class UserPoints:
     def _announced(self, space: AddressSpace, vma: Vma) -> None:
         """A file has been mapped executable: plant what belongs there, pull what was left by another mapping at these addresses."""
         target = self.target_of(vma)
+        if self.uprobes is not None:
+            if target is not None:
+                target.mapped = True
+            return
         if self.breakpoints:
             self._break_into(space, vma, target)
             return
@@ -421,7 +438,7 @@ class UserPoints:
             if isinstance(returns, Trampolines):
                 assert target.breakpoints is not None
                 handlers.append(returns.entry(done, target.breakpoints))
-            else:
+            elif isinstance(returns, Returns):
                 handlers.append(returns.entry(done, spot.exact))
         return combined(handlers)
 
@@ -442,6 +459,29 @@ def attach(machine: Kernel, points: PointTable, point: AttachPoint, make: MakeHa
         spot.on_return.append(make(UserBinding(machine, engine, point, image, place, user.returns(engine))))
     else:
         spot.handlers.append(make(UserBinding(machine, engine, point, image, place, None)))
+    register_uprobe(user, target, place.offset)
+
+
+def register_uprobe(user: UserPoints, target: Target, offset: int) -> None:
+    """In a booted kernel, have its own uprobes there, one for the handlers and one for those of returns. Raises AttachError."""
+    if user.uprobes is None:
+        return
+    from pyprobe.runtime.system.uprobes import UprobeError
+
+    spot = target.spots[offset]
+    for returns, handlers in ((False, spot.handlers), (True, spot.on_return)):
+        if not handlers or returns in spot.registered:
+            continue
+        spot.registered.add(returns)
+
+        def call(handlers: list[Handler] = handlers) -> None:
+            for handler in handlers:
+                handler()
+
+        try:
+            user.uprobes.add(target.path, offset, *((None, call) if returns else (call, None)))
+        except UprobeError as error:
+            raise AttachError(f"Could not add a breakpoint at {target.path}+{offset:#x}: {error}") from error
 
 
 def break_at(user: UserPoints, engine: Engine, target: Target, place: Place) -> str:
@@ -449,7 +489,7 @@ def break_at(user: UserPoints, engine: Engine, target: Target, place: Place) -> 
     from pyprobe.runtime.machine.breakpoints import FileBreakpoints
     from pyprobe.runtime.machine.displaced import Refused, displace
 
-    if target.breakpoints is None:
+    if target.breakpoints is None and user.uprobes is None:
         returned = user.returns(engine)
         assert isinstance(returned, Trampolines)
         target.breakpoints = FileBreakpoints(engine, target.image.elf.read, returned.returned)
@@ -461,7 +501,7 @@ def break_at(user: UserPoints, engine: Engine, target: Target, place: Place) -> 
     return "breakpoint, simulated" if displaced.only_simulated else "breakpoint"
 
 
-def missed(returns: Returns | Trampolines) -> int:
+def missed(returns: Following) -> int:
     """Returns that were not seen."""
     return returns.nmissed if isinstance(returns, Trampolines) else 0
 

@@ -183,12 +183,12 @@ def find_command(targets: TargetResolver, name: str) -> str:
 
 def program_arch(targets: TargetResolver, path: str) -> str:
     """The architecture of a program, "" if it is none that can run."""
-    from pyprobe.runtime.machine.elf import ElfError, ElfFile
+    from pyprobe.runtime.machine.elf import arch_of
 
     if not path:
         return ""
     try:
         with open(targets.host_path(path), "rb") as stream:
-            return ElfFile(stream).arch
-    except (OSError, ElfError):
+            return arch_of(stream)
+    except OSError:
         return ""

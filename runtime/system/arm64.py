@@ -91,6 +91,7 @@ class Arm64(Processor):
 
     arch = ARM64
     invalidate_symbol = "tb_invalidate_phys_range_aarch64"
+    pt_regs = PT_REGS
 
     def __init__(self, ram: Ram, clock: Clock, *, native: bool | None = None) -> None:
         super().__init__(ram, clock, model=CORTEX_A53, native=native)

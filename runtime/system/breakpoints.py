@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.breakpoints import KPROBES_BRK_IMM, SLOT, Area, Breakpoints
-from pyprobe.runtime.machine.displaced import Refused
+from pyprobe.runtime.machine.displaced import Displaced, Refused
 from pyprobe.runtime.machine.memory import MemoryFault, R, W
 from pyprobe.runtime.system.ram import PAGE
 
@@ -122,6 +122,11 @@ class KernelBreakpoints(Breakpoints):
         self.on_step_fault: Callable[[int, int], bool] | None = None
         stepping = Stepping(cpu, text, lambda address: self.table[address].slot)
         super().__init__(stepping, stepping.space, KPROBES_BRK_IMM)
+
+    def code(self, code: bytes) -> int:
+        """Put code of ours into a slot; its address. Raises Refused."""
+        slot, _ = self._area(self.text.start).add(Displaced(code, ""), self.text.start, stop=True)
+        return slot
 
     def _area(self, address: int) -> Area:
         """The one area, which is large. What no jump reaches from there ends with a breakpoint."""

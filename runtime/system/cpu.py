@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ctypes import byref, c_size_t, c_uint32, c_uint64, c_void_p
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
@@ -50,6 +50,7 @@ class Exceptions(Protocol):
 class Processor(Emulator):
     """One processor; `arm64.Arm64` and `x86_64.X86` are the real ones.
 
+    pt_regs: where struct pt_regs of the kernel has registers, in bytes.
     native: use the extensions (True: or fail, None: if they are there). why_not: why they are not used, or "".
     on_attend: called before what is due.
     on_trap: called when the guest executes the trap instruction; registers can be read and set then.
@@ -60,6 +61,7 @@ class Processor(Emulator):
 
     arch: Arch
     invalidate_symbol: str
+    pt_regs: Mapping[str, int]
     glue: Exceptions
 
     def __init__(self, ram: Ram, clock: Clock, *, model: int, native: bool | None = None) -> None:

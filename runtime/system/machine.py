@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.system.ram import Ram
     from pyprobe.runtime.system.tracing.registering import TaskTable
     from pyprobe.runtime.system.tracing.tracepoints import Tracepoints
+    from pyprobe.runtime.system.uprobes import KernelUprobes
 
 TASKS = 4096  # task views kept; task_structs are reused, so there are hardly ever more
 
@@ -114,7 +115,7 @@ class SystemMachine:
         self.lives = self.programs.events
         self.modules = description.modules = Modules(self, description)
         self.processes = self.programs.processes
-        self.shown_stack: Callable[[list[int]], list[int]] | None = None
+        self.shown_stack: Callable[[list[int], bool], list[int]] | None = None
         self._on_image: list[Callable[[Any, Any], object]] = []
 
     @cached_property
@@ -124,6 +125,13 @@ class SystemMachine:
         from pyprobe.runtime.kprobes.booted import KernelCode
 
         return Kprobes(KernelCode(self))
+
+    @cached_property
+    def uprobes(self) -> KernelUprobes:
+        """The kernel's own uprobes, for breakpoints in programs."""
+        from pyprobe.runtime.system.uprobes import KernelUprobes
+
+        return KernelUprobes(self)
 
     @property
     def current(self) -> SystemTask | None:
@@ -215,6 +223,10 @@ class SystemMachine:
         """Whether the current task is one of ours."""
         ours = self._hidden.get(self.current_address())
         return self._ours() if ours is None else ours
+
+    def hide(self, task: int, hidden: bool) -> None:
+        """Count the task whose task_struct lies at an address among ours, or no more."""
+        self._hidden[task] = hidden
 
     def when_up(self, callback: Callable[[], object]) -> None:
         """Call `callback` once the kernel's code and data are in their places: now, or when a kernel that boots has mapped them."""

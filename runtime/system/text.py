@@ -33,6 +33,7 @@ class KernelText:
         self.machine = machine
         self.names = names
         self._cpu = machine.processor
+        self.in_program = False  # what is called now is about the program that has entered the kernel
         self._callbacks: dict[tuple[int, bool], list[Callback]] = {}
 
     @property
@@ -63,6 +64,8 @@ class KernelText:
 
     def stack(self) -> tuple[int, ...]:
         """The kernel's stack, innermost first: where it is, then return addresses; the real ones, where kretprobes have put others."""
+        if self.in_program:
+            return ()
         found = self._cpu.kernel_stack(DEEPEST, self.machine.description)
         kprobes: Kprobes | None = vars(self.machine).get("kprobes")  # not to make what nobody needs
         return found if kprobes is None else tuple(kprobes.real_stack(list(found)))

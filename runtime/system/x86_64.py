@@ -78,6 +78,7 @@ class X86(Processor):
 
     arch = X86_64
     invalidate_symbol = "tb_invalidate_phys_range_x86_64"
+    pt_regs = PT_REGS
 
     def __init__(self, ram: Ram, clock: Clock, *, native: bool | None = None) -> None:
         super().__init__(ram, clock, model=QEMU64, native=native)

@@ -5,13 +5,12 @@ Sources: arch/*/include/asm/elf.h, arch/*/include/asm/processor.h, arch/*/includ
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 EM_X86_64, EM_AARCH64 = 62, 183
 
 
-@dataclass(frozen=True)
-class Abi:
+class Abi(NamedTuple):
     """One architecture as user space sees it.
 
     machine: what uname -m shows; platform: AT_PLATFORM; e_machine: of its ELF files.

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from errno import EINVAL, ENOEXEC
+from typing import NamedTuple
 
 from pyprobe.runtime.user.abi import BY_MACHINE, Abi
 from pyprobe.runtime.user.errors import Errno
@@ -26,8 +26,7 @@ SHEBANG_SIZE = 256  # BINPRM_BUF_SIZE
 Pread = Callable[[int, int], bytes]  # (offset, length) -> at most that many bytes
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(NamedTuple):
     """One program header."""
 
     type: int
@@ -39,8 +38,7 @@ class Segment:
     align: int
 
 
-@dataclass(frozen=True)
-class Elf:
+class Elf(NamedTuple):
     """An executable's header.
 
     entry, phdr_offset: as in the file; segments: the PT_LOAD ones; interpreter: PT_INTERP's path or None.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 from errno import EFAULT, EINTR, EINVAL, ENOMEM, ENOSYS
 from typing import TYPE_CHECKING
 
@@ -51,15 +50,16 @@ class Entry:
         k, engine = self._k, self.engine
         task = k.current
         assert engine is not None and task is not None
-        number, *arguments = engine.syscall_arguments()
-        syscall = self.table.get(number & U32)
+        words = engine.syscall_arguments()
+        number, arguments = words[0] & U32, words[1:]
+        syscall = self.table.get(number)
         if self.filtered and task.seccomp is not None:
-            decision = decide(k, task, number & U32, tuple(arguments))
+            decision = decide(k, task, number, arguments)
             if decision is not None:
                 engine.set_result(decision & U64)
                 return False
         if syscall is None or k.syscalls.traced:
-            result = self._traced(task, number & U32, syscall, arguments)
+            result = self._traced(task, number, syscall, arguments)
         else:
             result = self._dispatch(task, syscall, arguments)
         if result is None:
@@ -67,10 +67,10 @@ class Entry:
         engine.set_result(result)
         return not self.attention
 
-    def _dispatch(self, task: Task, syscall: Syscall, arguments: Sequence[int]) -> int | None:
+    def _dispatch(self, task: Task, syscall: Syscall, arguments: tuple[int, ...]) -> int | None:
         """Do a system call for the current task; None: it waits (`task.parked`) or is gone. Errors are negative numbers."""
         task.syscall = syscall
-        task.syscall_arguments = tuple(arguments)
+        task.syscall_arguments = arguments
         call = syscall.call
         if call is None:
             self.unknown[syscall.name] = self.unknown.get(syscall.name, 0) + 1
@@ -83,7 +83,7 @@ class Entry:
         except MemoryFault:
             result = -EFAULT
         except Block as block:
-            parked = Parked(syscall, tuple(arguments), block)
+            parked = Parked(syscall, arguments, block)
             if block.interruptible and has_deliverable(task):  # a signal it has sent itself, or a probe has
                 task.interrupted = parked
             else:
@@ -103,10 +103,10 @@ class Entry:
         task.syscall = None
         return result
 
-    def _traced(self, task: Task, number: int, syscall: Syscall | None, arguments: Sequence[int]) -> int | None:
+    def _traced(self, task: Task, number: int, syscall: Syscall | None, arguments: tuple[int, ...]) -> int | None:
         tp = self._k.tracepoints.sys_enter
         if tp.callbacks:
-            tp.fire(number, tuple(arguments))
+            tp.fire(number, arguments)
         if syscall is None:
             self.unknown[str(number)] = self.unknown.get(str(number), 0) + 1
             result: int | None = -ENOSYS

@@ -14,7 +14,7 @@ from errno import EACCES, EAGAIN, EINVAL, ENOENT, ENOMEM
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.arm64 import ARM64
-from pyprobe.runtime.machine.clock import Clock, Timer
+from pyprobe.runtime.machine.clock import UPTIME_NS, Clock, Timer
 from pyprobe.runtime.machine.engine import Engine, StopKind
 from pyprobe.runtime.machine.memory import AddressSpace, OutOfMemory, PhysicalMemory
 from pyprobe.runtime.machine.x86_64 import X86_64
@@ -86,7 +86,7 @@ class Kernel(KernelCalls):
         native: bool | None = None,
     ) -> None:
         self.memory = memory if memory is not None else PhysicalMemory(memory_limit)
-        self.clock = clock if clock is not None else Clock()
+        self.clock = clock if clock is not None else Clock(uptime_ns=UPTIME_NS)
         self.vfs = Vfs(self.memory, self.clock.wall(), root=root, view=view, limit=disk_limit)
         self.arch = arch
         self.architectures = architectures
@@ -103,7 +103,7 @@ class Kernel(KernelCalls):
         self.shm: IpcIds[Segment] = IpcIds(4096)
         self.sem: IpcIds[SemaphoreSet] = IpcIds(32000)
         self.msg: IpcIds[MessageQueue] = IpcIds(32000)
-        self.shown_stack: Callable[[list[int]], list[int]] | None = None  # puts back the return addresses that probes have replaced
+        self.shown_stack: Callable[[list[int], bool], list[int]] | None = None  # puts back the return addresses that probes have replaced
         self.guest_timers = 0  # timers of the guest that are pending in the clock
         self.stop_requested = False
         self.images_seen = Images()

@@ -8,9 +8,8 @@ what was translated of a library in one process serves in all others.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from errno import E2BIG, ENOMEM
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pyprobe.runtime.machine.memory import PAGE, AddressSpace, Backing, MemoryFault, R, W, X
 from pyprobe.runtime.user.elf import ET_DYN, ET_EXEC, PF_R, PF_W, PF_X, Elf, Segment
@@ -50,8 +49,7 @@ class FileZone:
         return address
 
 
-@dataclass(frozen=True)
-class Image:
+class Image(NamedTuple):
     """A loaded ELF file: `bias` is what was added to its addresses."""
 
     elf: Elf
@@ -64,8 +62,7 @@ class Image:
         return self.elf.entry + self.bias & U64
 
 
-@dataclass(frozen=True)
-class Start:
+class Start(NamedTuple):
     """How a new program begins."""
 
     pc: int

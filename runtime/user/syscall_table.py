@@ -7,7 +7,6 @@ the name of the kernel's function (`sys_fstat` or `sys_newfstat`), and is called
 from __future__ import annotations
 
 import importlib
-import inspect
 import pkgutil
 from collections.abc import Callable, Iterator
 from importlib.resources import files
@@ -39,7 +38,7 @@ class Syscall:
         self.parameters = parameters
         self.handler = handler
         self.call = handler
-        self.arity = len(inspect.signature(handler).parameters) - 2 if handler else 0
+        self.arity = handler.__code__.co_argcount - 2 if handler else 0
         self.enter = Tracepoint("syscalls", "sys_enter_" + function, (("int", "__syscall_nr"), *parameters))
         self.exit = Tracepoint("syscalls", "sys_exit_" + function, (("int", "__syscall_nr"), ("long", "ret")))
 

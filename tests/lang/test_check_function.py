@@ -39,3 +39,11 @@ def test_unsafe() -> None:
     text = 'begin { system("ls"); }'
     assert any("unsafe" in d.message for d in check(text))
     assert not any("unsafe" in d.message for d in check(text, unsafe=True))
+
+
+def test_calls_without_a_value() -> None:
+    for call in "signal(9)", 'signal_thread("KILL")', "override(1)", "exit()":
+        (found,) = check(f"kprobe:vfs_read {{ print({call}); }}", world=TableWorld(), unsafe=True)
+        assert found.message == "none type passed to print() is not printable", call
+        (found,) = check(f"kprobe:vfs_read {{ if ({call}) {{ print(1); }} }}", world=TableWorld(), unsafe=True)
+        assert found.message == "Invalid condition: none", call

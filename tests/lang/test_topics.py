@@ -6,8 +6,9 @@ import pytest
 
 from pyprobe.cli import main
 from pyprobe.lang import topics
+from pyprobe.lang.builtins import BUILTINS
+from pyprobe.lang.functions import FUNCTIONS
 from pyprobe.lang.providers import PROVIDERS
-from pyprobe.lang.signatures import BUILTINS, FUNCTIONS
 
 
 @pytest.mark.parametrize("name", sorted({name for group in topics.names().values() for name in group}))

@@ -90,6 +90,10 @@ class HostTree:
             os.close(self._open.popitem()[1])
         self.layer.close()
 
+    def __del__(self) -> None:
+        if hasattr(self, "root"):
+            self.close()
+
     def number(self, directory: HostDirectory, name: bytes, found: os.stat_result) -> int:
         """Inode number of an entry: a hash of its path, of the first path seen where a file has several."""
         if found.st_nlink == 1 or stat.S_ISDIR(found.st_mode):

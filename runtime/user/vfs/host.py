@@ -155,6 +155,10 @@ class HostLayer:
             os.close(self._root_descriptor)
             self._root_descriptor = -1
 
+    def __del__(self) -> None:
+        if hasattr(self, "_held"):  # else the root could not be opened
+            self.close()
+
     def _descriptor(self, directory: HostDirectory) -> int:
         """An O_PATH descriptor of `directory`, reopened from its parent when it was let go.
 
@@ -224,13 +228,9 @@ class HostLayer:
         if directory.hidden:
             return []
         try:
-            descriptor = os.open(b".", _READ_FLAGS | os.O_DIRECTORY, dir_fd=self._descriptor(directory))
-            try:
-                with os.scandir(b"/proc/self/fd/%d" % descriptor) as entries:  # by a path in bytes, for names in bytes
-                    found = [(entry.name, _entry_type(entry), directory.dev, entry.inode()) for entry in entries]
-                    return found if directory.view is None else [entry for entry in found if entry[0] in directory.view]
-            finally:
-                os.close(descriptor)
+            with os.scandir(b"/proc/self/fd/%d" % self._descriptor(directory)) as entries:  # by a path in bytes, for names in bytes
+                found = [(entry.name, _entry_type(entry), directory.dev, entry.inode()) for entry in entries]
+                return found if directory.view is None else [entry for entry in found if entry[0] in directory.view]
         except OSError as error:
             raise _errno(error) from None
 

@@ -335,7 +335,7 @@ class DirectoryFile(OpenFile):
 def listing(k: Kernel, t: Task, dentry: Dentry) -> list[Entry]:
     """All entries of a directory, `.` and `..` first, then by name."""
     inode = dentry.require()
-    found = {name: (name, kind, ino) for name, kind, ino in inode.entries(k, t)}
+    found = {entry[0]: entry for entry in inode.entries(k, t)}
     for name, child in dentry.children.items():
         if child.inode is None:
             found.pop(name, None)

@@ -40,7 +40,7 @@ class Stat(NamedTuple):
 
     def pack(self, arch: str) -> bytes:
         """struct stat as programs of `arch` read it."""
-        times = [part for time in (self.atime, self.mtime, self.ctime) for part in divmod(time, SECOND)]
+        times = (*divmod(self.atime, SECOND), *divmod(self.mtime, SECOND), *divmod(self.ctime, SECOND))
         if arch == "arm64":
             owner = (self.mode, self.nlink, self.uid, self.gid, self.rdev, 0)
             return _GENERIC.pack(self.dev, self.ino, *owner, self.size, BLOCK_SIZE, 0, self.blocks, *times, 0, 0)

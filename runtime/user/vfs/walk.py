@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.task import Task
 
 
+_NO_ENTRY = (b"", b".", b"..")
+
+
 class Place(NamedTuple):
     """Where the last component of a path stands.
 
@@ -44,7 +47,7 @@ class Place(NamedTuple):
     @property
     def is_entry(self) -> bool:
         """Whether the last component is an ordinary name."""
-        return self.name not in (b"", b".", b"..")
+        return self.name not in _NO_ENTRY
 
 
 class Walk:
@@ -81,6 +84,8 @@ class Walk:
 
     def look(self, path: bytes, *, follow: bool = True) -> Dentry:
         """Like `find`, but the last name may lead nowhere: then its negative dentry."""
+        if path not in _NO_ENTRY and b"/" not in path:  # what programs that walk a tree ask all the time
+            return self._step(self._start, path, follow)
         return self.finish(self.place(path), follow=follow)
 
     def finish(self, place: Place, *, follow: bool = True) -> Dentry:

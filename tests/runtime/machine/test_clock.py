@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from pyprobe.runtime.machine.clock import EPOCH_NS, NEVER, Clock
+from pyprobe.runtime.machine.clock import EPOCH_NS, NEVER, UPTIME_NS, Clock
 
 
 def test_starts_at_the_epoch() -> None:
@@ -14,6 +14,15 @@ def test_starts_at_the_epoch() -> None:
     assert (clock.now(), clock.wall()) == (0, EPOCH_NS)
     assert time.gmtime(EPOCH_NS // 10**9)[:6] == (2030, 1, 1, 0, 0, 0)
     assert Clock(5).wall() == 5
+
+
+def test_a_machine_that_was_booted_a_moment_ago() -> None:
+    """A script's `@start = nsecs` in `begin` is true; the wall clock and the time since the start do not show the difference."""
+    clock = Clock(uptime_ns=UPTIME_NS)
+    assert (clock.now(), clock.wall(), clock.began) == (UPTIME_NS, EPOCH_NS, UPTIME_NS)
+    clock.advance_to(UPTIME_NS + 5)
+    assert (clock.wall(), clock.wall() - clock.epoch_ns) == (EPOCH_NS + 5, clock.now())
+    assert Clock(real=True, uptime_ns=UPTIME_NS).now() >= UPTIME_NS
 
 
 def test_sleeping_is_a_jump() -> None:

@@ -93,7 +93,7 @@ def test_wildcards_are_sorted(trace):
     assert list(world.matches(point("kprobe:nomodule*:vfs_read"))) == []
     assert list(world.matches(point("kprobe:[v]fs_*"))) == []
     assert [p.name for p in world.matches(point("tracepoint:sched:sched_process_*"))] == [
-        f"tracepoint:sched:sched_process_{e}" for e in ("exec", "exit", "fork")
+        f"tracepoint:sched:sched_process_{e}" for e in ("exec", "exit", "fork", "free", "wait")
     ]
     assert list(world.matches(point("tracepoint:nosuch:thing"))) == []
 

@@ -18,7 +18,7 @@ def test_a_timer_fires_at_its_times_while_the_program_sleeps(trace):
     run = trace(
         ["/bin/sleep", "1"], (timer("interval", "ms", 300), "nsecs", "pid"), (timer("profile", "hz", 4), "comm", ("ustack", "raw", 3))
     )
-    assert [e[1] for e in run.events if e[0] == "interval:ms:300"] == [300_000_000, 600_000_000, 900_000_000]
+    assert [e[1] for e in run.events if e[0] == "interval:ms:300"] == [1_300_000_000, 1_600_000_000, 1_900_000_000]
     assert {e[2] for e in run.events if e[0] == "interval:ms:300"} == {0}
     assert [e[1:] for e in run.events if e[0] == "profile:hz:4"][:3] == [(b"swapper/0", (0,))] * 3
 

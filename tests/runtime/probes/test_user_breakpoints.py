@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.runtime.probes.test_usdt import test_a_probe_at_several_places_fires_at_all, test_arguments  # noqa: F401 - these too
 from tests.runtime.probes.test_user import *  # noqa: F403 - every test of that module runs here too
 
 

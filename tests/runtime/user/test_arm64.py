@@ -39,7 +39,7 @@ def emulate(*command: str, arch: str = "arm64", root: str = "/", seconds: int = 
     out = bytearray()
     machine = UserMachine(arch=arch, architectures=("x86_64", "arm64"), root=root.encode())
     machine.spawn([word.encode() for word in command], [b"PATH=/usr/bin:/bin", b"LC_ALL=C"], b"/", (b"", out.extend, out.extend))
-    machine.clock.add(seconds * 10**9, machine.stop)
+    machine.clock.add(machine.clock.now() + seconds * 10**9, machine.stop)
     return machine.run(), bytes(out)
 
 

@@ -51,7 +51,7 @@ def run(program: Path, cwd: Path, seconds: float = SHORT) -> tuple[UserMachine, 
             machine.stop()
 
     machine.spawn([os.fsencode(program)], [b"PATH=/usr/bin:/bin"], os.fsencode(cwd), (b"", take, take))
-    machine.clock.add(int(seconds * 10**9), machine.stop)
+    machine.clock.add(machine.clock.now() + int(seconds * 10**9), machine.stop)
     try:
         status = machine.run()
     except Deadlock as error:
@@ -119,5 +119,5 @@ def test_damaged_files(hostile: Path, tmp_path: Path) -> None:
         except ExecFailure as refusal:
             assert str(program) in str(refusal) and "\n" not in str(refusal), name
             continue
-        machine.clock.add(10**9, machine.stop)
+        machine.clock.add(machine.clock.now() + 10**9, machine.stop)
         assert machine.run() < 256, name

@@ -39,7 +39,7 @@ def test_damaged_programs(emulate: Emulate, tmp_path: Path) -> None:
         program.write_bytes(data)
         program.chmod(0o755)
         try:
-            emulate([str(program)], prepare=lambda machine: machine.clock.add(10**9, machine.stop))
+            emulate([str(program)], prepare=lambda machine: machine.clock.add(machine.clock.now() + 10**9, machine.stop))
             outcomes.add("ran")
         except ExecFailure:
             outcomes.add("refused")
