@@ -66,6 +66,24 @@ def first(arch: str, code: bytes) -> tuple[bytes, str] | None:
     return None
 
 
+@cache
+def _detailed(arch: str) -> Any:
+    import capstone
+
+    decoder = capstone.Cs(_decoder(arch).arch, _decoder(arch).mode)
+    decoder.detail = True
+    return decoder
+
+
+def stores(arch: str, code: bytes) -> bool:
+    """Whether the instruction that `code` begins with writes to the memory that it names."""
+    import capstone
+
+    for found in _detailed(arch).disasm(code[: LONGEST[arch]], 0, 1):
+        return any(operand.type == capstone.CS_OP_MEM and operand.access & capstone.CS_AC_WRITE for operand in found.operands)
+    return False
+
+
 def is_boundary(arch: str, code: bytes, offset: int) -> bool:
     """Whether an instruction begins at `offset` in a function whose machine code is `code`."""
     if arch == "arm64":

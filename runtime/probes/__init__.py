@@ -49,6 +49,7 @@ BOOTED: dict[str, str] = {
     "tracepoint": "kernel_events",
     "rawtracepoint": "kernel_events",
     "software": "kernel_software",
+    "watchpoint": "kernel_watchpoint",
 }
 """Where the provider for a booted kernel is another one."""
 

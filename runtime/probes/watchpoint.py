@@ -40,8 +40,6 @@ def args(machine: Description, point: AttachPoint) -> Record | None:
 
 
 def attach(machine: Kernel, points: PointTable, point: AttachPoint, make: MakeHandler) -> None:
-    if points.description.booted:
-        raise AttachError("watchpoints can't be set in a booted kernel yet")
     if point.address >> 63:
         raise AttachError("the emulated kernel has no memory of its own that could be watched")
     handler = make(EventBinding(machine, point))

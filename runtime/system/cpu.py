@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 from pyprobe.runtime.machine import unicorn
 from pyprobe.runtime.machine.arch import Arch
 from pyprobe.runtime.machine.clock import Clock
+from pyprobe.runtime.machine.disassembly import LONGEST, stores
 from pyprobe.runtime.machine.emulator import Emulator
+from pyprobe.runtime.machine.memory import R, W
 from pyprobe.runtime.machine.points import Points
 from pyprobe.runtime.machine.state import NOWHERE
 from pyprobe.runtime.machine.unicorn import UnicornError
@@ -32,7 +34,9 @@ _CHECK_LIMIT = 10_000  # nanoseconds after which a check has gone wrong
 _COUNTER_REACH = 0x40  # bytes before the architecture's state in which the counter lies (CPUNegativeOffsetState)
 HARD = 2  # CPU_INTERRUPT_HARD
 GO = 2  # state.stopping: only to go on elsewhere
+_WIDEST = 16  # bytes of the widest access
 
+_ACCESSED = ctypes.CFUNCTYPE(None, c_void_p, ctypes.c_int, c_uint64, ctypes.c_int, ctypes.c_int64, c_void_p)
 MMIO_READ = ctypes.CFUNCTYPE(c_uint64, c_void_p, c_uint64, ctypes.c_uint, c_void_p)
 MMIO_WRITE = ctypes.CFUNCTYPE(None, c_void_p, c_uint64, ctypes.c_uint, c_uint64, c_void_p)
 
@@ -240,6 +244,45 @@ class Processor(Emulator):
             self.forget(address)
         where[address] = callback
         self.callbacks.planted(self.points, address, exact, callback)
+
+    def on_access(self, access: int, address: int, length: int, function: Callable[[], object]) -> None:
+        """Call `function` when an instruction reads (R) or writes (W) any of the bytes at a virtual address, which lie in one page that
+        stays where it is. `state.pc` is the instruction, memory what it is behind it. Raises LookupError where nothing is mapped.
+
+        While there is one of these, every access of any memory takes the long way.
+        """
+        start = self.translate(address)
+        if start < 0:
+            raise LookupError(f"nothing is mapped at {address:#x}")
+        view, base, state = self.ram.view, self.ram.base, self.state
+        both: dict[int, bool] = {}  # by their addresses, whether instructions that read here write, too: then that is their access
+
+        def reads_only(pc: int) -> bool:
+            if pc not in both:
+                both[pc] = stores(self.arch.name, self.read(pc, LONGEST[self.arch.name]) or b"")
+            return not both[pc]
+
+        def accessed(uc: int, kind: int, physical: int, size: int, value: int, user: int) -> None:
+            at = (physical & NOWHERE) - base
+            if state.stopping or not start - size < at < start + length:
+                return
+            try:
+                before, state.pc = state.pc, self._read(self.arch.pc)
+                if kind == unicorn.MEM_WRITE:
+                    view[at : at + size] = (value & (1 << 8 * size) - 1).to_bytes(size, "little")  # as the instruction is about to
+                    function()
+                elif not access & W or reads_only(state.pc):
+                    function()
+                state.pc = before
+            except BaseException as error:
+                self.fail(error)
+
+        callback = _ACCESSED(accessed)
+        self._keep.append(callback)
+        first = base + start - _WIDEST + 1
+        kinds = (unicorn.HOOK_MEM_READ if access & R else 0) | (unicorn.HOOK_MEM_WRITE if access & W else 0)
+        self._api.hook_add(self.uc, kinds, ctypes.cast(callback, c_void_p).value or 0, 0, first, base + start + length - 1)
+        self._invalidate(self.uc, 0, self.ram.size)  # what was translated before does not look
 
     def pull(self, address: int, *, exact: bool | None = None) -> None:
         """Undo `plant`, or only that with the same `exact`; nothing happens where nothing is planted."""
