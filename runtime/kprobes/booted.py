@@ -31,6 +31,8 @@ class KernelCode(MachineCode):
         breakpoints = KernelBreakpoints(machine.processor, range(*self.table.text[0]))
         super().__init__(breakpoints.engine, breakpoints)
         breakpoints.on_step_fault = self._fault
+        facts = self.description.facts
+        self._reserved = facts.forbidden_addresses | facts.static_calls | facts.bugs
         self._asked = -1
         self._found: tuple[str, int, int] | None = None
 
@@ -52,7 +54,7 @@ class KernelCode(MachineCode):
 
     def refused(self, name: str, address: int) -> str:
         found = self.function(address)
-        plain = found is not None and found[1] == address and address not in self.description.facts.forbidden_addresses
+        plain = found is not None and found[1] == address and address not in self._reserved
         if plain:
             return ""
         if self.arch == "arm64" and self.breakpoints.read(address - 4, 8) == _TRACING:
