@@ -184,6 +184,7 @@ class Kprobes:
         self.rps: dict[int, list[Kretprobe]] = {}  # by address
         self._instances: dict[Hashable, list[KretprobeInstance]] = {}  # by task, newest last
         text.on_task_gone(self._flush)
+        text.on_code_gone(self._kill)
 
     # kprobes
 
@@ -274,6 +275,15 @@ class Kprobes:
         if enabled and not aggregate.armed:
             self.text.arm(aggregate.address, aggregate.hit, aggregate.post if posts else None, aggregate.fault)
             aggregate.armed, aggregate.posts = True, posts
+
+    def _kill(self, gone: Callable[[int], bool]) -> None:
+        """kill_kprobe: the code of a module goes, and what stands there with it, for good."""
+        for address in [a for a in self.table if gone(a)]:
+            aggregate = self.table.pop(address)
+            if aggregate.armed:
+                self.text.disarm(address)
+            for p in aggregate.probes:
+                p.flags |= KPROBE_FLAG_GONE
 
     # kretprobes
 
