@@ -267,8 +267,11 @@ class Kprobes:
 
     def _update(self, aggregate: Aggregate) -> None:
         """Make the breakpoint fit the probes: there is one while any of them is enabled, which stops after the instruction if one asks."""
-        enabled = [p for p in aggregate.probes if not kprobe_disabled(p)]
-        posts = any(p.post_handler is not None for p in enabled)
+        enabled = posts = False
+        for p in aggregate.probes:
+            if not p.flags & KPROBE_FLAG_DISABLED:
+                enabled = True
+                posts = posts or p.post_handler is not None
         if aggregate.armed and (not enabled or posts != aggregate.posts):
             self.text.disarm(aggregate.address)
             aggregate.armed = False

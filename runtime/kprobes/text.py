@@ -135,14 +135,16 @@ class MachineCode:
         reason = self.refused(name, address)
         if reason:
             raise Refused(errno.EINVAL, reason)
+        if address == start:
+            return
         if self.arch == "arm64":
             from pyprobe.runtime.machine.displaced_arm64 import inside_exclusive
 
             if address & 3:
                 raise Refused(errno.EINVAL, "the address is not that of an instruction")
-            if address != start and inside_exclusive(self.breakpoints.read(start, address - start)):
+            if inside_exclusive(self.breakpoints.read(start, address - start)):
                 raise Refused(errno.EINVAL, "the address is between an exclusive load and its store")
-        elif address != start and not is_boundary(self.arch, self.breakpoints.read(start, address - start + 15), address - start):
+        elif not is_boundary(self.arch, self.breakpoints.read(start, address - start + 15), address - start):
             raise Refused(errno.EILSEQ, "the address is within an instruction")
 
     def prepare(self, address: int) -> None:
