@@ -62,7 +62,7 @@ class Symbols:
         return sum(self.kinds.count(kind) for kind in "dDbB") > MARKERS
 
     def is_text(self, address: int) -> bool:
-        for start, end in self.text:  # quicker than any(), and asked for each of thousands of probes
+        for start, end in self.text:  # noqa: SIM110 - any() is slower, and this is asked for each of thousands of probes
             if start <= address < end:
                 return True
         return False
