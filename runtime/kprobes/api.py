@@ -184,6 +184,7 @@ class Kprobes:
         self.rps: dict[int, list[Kretprobe]] = {}  # by address
         self._instances: dict[Hashable, list[KretprobeInstance]] = {}  # by task, newest last
         text.on_task_gone(self._flush)
+        text.on_code_gone(self._kill)
 
     # kprobes
 
@@ -266,14 +267,26 @@ class Kprobes:
 
     def _update(self, aggregate: Aggregate) -> None:
         """Make the breakpoint fit the probes: there is one while any of them is enabled, which stops after the instruction if one asks."""
-        enabled = [p for p in aggregate.probes if not kprobe_disabled(p)]
-        posts = any(p.post_handler is not None for p in enabled)
+        enabled = posts = False
+        for p in aggregate.probes:
+            if not p.flags & KPROBE_FLAG_DISABLED:
+                enabled = True
+                posts = posts or p.post_handler is not None
         if aggregate.armed and (not enabled or posts != aggregate.posts):
             self.text.disarm(aggregate.address)
             aggregate.armed = False
         if enabled and not aggregate.armed:
             self.text.arm(aggregate.address, aggregate.hit, aggregate.post if posts else None, aggregate.fault)
             aggregate.armed, aggregate.posts = True, posts
+
+    def _kill(self, gone: Callable[[int], bool]) -> None:
+        """kill_kprobe: the code of a module goes, and what stands there with it, for good."""
+        for address in [a for a in self.table if gone(a)]:
+            aggregate = self.table.pop(address)
+            if aggregate.armed:
+                self.text.disarm(address)
+            for p in aggregate.probes:
+                p.flags |= KPROBE_FLAG_GONE
 
     # kretprobes
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from pyprobe.runtime.kprobes.text import Hit
     from pyprobe.runtime.system.machine import SystemMachine
+    from pyprobe.runtime.system.modules import Module
 
 FLUSH = ("rethook_flush_task", "kprobe_flush_task")
 """What the kernel calls with a task that is gone, to free what return probes keep of it (delayed_put_task_struct() in kernel/exit.c)."""
@@ -31,20 +32,37 @@ class KernelCode(MachineCode):
         breakpoints = KernelBreakpoints(machine.processor, range(*self.table.text[0]))
         super().__init__(breakpoints.engine, breakpoints)
         breakpoints.on_step_fault = self._fault
+        facts = self.description.facts
+        self._reserved = facts.forbidden_addresses | facts.static_calls | facts.bugs
         self._asked = -1
         self._found: tuple[str, int, int] | None = None
 
     def lookup(self, name: str) -> int:
-        return self.description.symbols.get(name, 0)
+        found = self.description.symbols.get(name, 0)
+        return found or self.machine.modules.lookup(*reversed(name.split(":", 1)))
 
     def count(self, name: str) -> int:
-        return self.table.names.count(name)
+        return self.table.names.count(name) or int(self.lookup(name) != 0)
 
     def function(self, address: int) -> tuple[str, int, int] | None:
         if address != self._asked:
             found = self.table.at(address) if self.table.is_text(address) else None
-            self._asked, self._found = address, (found.name, found.address, found.size) if found is not None else None
+            self._asked, self._found = address, (found.name, found.address, found.size) if found is not None else self._in_module(address)
         return self._found
+
+    def _in_module(self, address: int) -> tuple[str, int, int] | None:
+        """The same for the code of a module."""
+        module = self.machine.modules.module_at(address)
+        name, distance = module.symbol_at(address) if module is not None else ("", 0)
+        file = self.description.module_file(module.name) if module is not None else None
+        code = file.functions.get(name) if file is not None else None
+        return (name, address - distance, code.size) if code is not None and distance < code.size else None
+
+    def module(self, address: int) -> str:
+        if self.table.is_text(address):
+            return ""
+        module = self.machine.modules.module_at(address)
+        return module.name if module is not None else ""
 
     def task(self) -> Hashable:
         current = self.machine.current
@@ -52,12 +70,12 @@ class KernelCode(MachineCode):
 
     def refused(self, name: str, address: int) -> str:
         found = self.function(address)
-        plain = found is not None and found[1] == address and address not in self.description.facts.forbidden_addresses
+        plain = found is not None and found[1] == address and address not in self._reserved
         if plain:
             return ""
         if self.arch == "arm64" and self.breakpoints.read(address - 4, 8) == _TRACING:
             return f"{name}+{address - found[1]:#x} is where function tracing puts its call" if found else ""
-        return self.description.refused(address)
+        return self.description.refused(address) if self.table.is_text(address) else ""
 
     def arm(self, address: int, hit: Hit, post: Hit | None, fault: Callable[[int], bool] | None) -> None:
         shown = self.machine.shown
@@ -72,6 +90,15 @@ class KernelCode(MachineCode):
     def returning(self, address: int) -> None:
         self.machine.processor.diverted.pop(self.engine.get("sp") - 8, None)
         super().returning(address)
+
+    def on_code_gone(self, told: Callable[[Callable[[int], bool]], object]) -> None:
+        """Where a module comes, the code of an earlier one's init was, of whose end nobody is told."""
+
+        def changed(module: Module) -> None:
+            self._asked = -1
+            told(lambda address: not self.table.is_text(address) and self.machine.modules.module_at(address) is module)
+
+        self.machine.modules.on_change = changed
 
     def on_task_gone(self, told: Callable[[int], object]) -> None:
         """Have `told` called with the address of every task that is gone for good."""

@@ -184,7 +184,7 @@ def parse(line: str, arch: str, lookup: Callable[[str], int] = lambda name: 0) -
     place = _PLACE.match(words[1])
     symbol, offset, address = "", 0, 0
     if place is not None and not words[1].lower().startswith("0x"):
-        symbol, offset = place["symbol"], _number(place["offset"] or "0")
+        symbol, offset = (f"{place['module']}:" if place["module"] else "") + place["symbol"], _number(place["offset"] or "0")
     else:
         address = _number(words[1])
     if returns and (offset or not symbol):
@@ -365,11 +365,12 @@ class KprobeEvents:
         return "".join(f"  {e.event:<44} {e.nhits:15} {_missed(e):15}\n" for e in self.events.values())
 
     def symbol(self, address: int, *, offset: bool = True) -> str:
-        """`name+0xOFFSET/0xSIZE`, or the name alone."""
+        """`name+0xOFFSET/0xSIZE`, or the name alone, and the module if it is in one."""
         found = self.kprobes.text.function(address)
         if found is None:
             return f"{address:#x}"
-        return f"{found[0]}+{address - found[1]:#x}/{found[2]:#x}" if offset else found[0]
+        module = self.kprobes.text.module(address)
+        return (f"{found[0]}+{address - found[1]:#x}/{found[2]:#x}" if offset else found[0]) + (f" [{module}]" if module else "")
 
     def _entered(self, event: Definition, p: Kprobe, regs: PtRegs) -> int:
         self._trace(event, f"({self.symbol(p.addr)})", regs)

@@ -47,6 +47,9 @@ class Text(Protocol):
     def function(self, address: int) -> tuple[str, int, int] | None:
         """Name, start and size in bytes of the function that an address is in."""
 
+    def module(self, address: int) -> str:
+        """The loadable module whose code an address is in, or ""."""
+
     def instruction(self, address: int) -> str:
         """The instruction at an address, without breakpoints; empty where there is none."""
 
@@ -76,6 +79,9 @@ class Text(Protocol):
 
     def returning(self, address: int) -> None:
         """A diverted function has returned: where it really goes on, as handlers see it."""
+
+    def on_code_gone(self, told: Callable[[Callable[[int], bool]], object]) -> None:
+        """Have `told` called when code is about to go, where it can, with what says whether an address is in it."""
 
     def on_task_gone(self, told: Callable[[int], object]) -> None:
         """Have `told` called with each task that is gone, where tasks come and go."""
@@ -109,6 +115,9 @@ class MachineCode:
         """Why a function may not be probed there, or ""."""
         raise NotImplementedError
 
+    def module(self, address: int) -> str:
+        return ""
+
     def instruction(self, address: int) -> str:
         try:
             return displace(self.arch, self.breakpoints.read(address, 16)).text
@@ -126,14 +135,16 @@ class MachineCode:
         reason = self.refused(name, address)
         if reason:
             raise Refused(errno.EINVAL, reason)
+        if address == start:
+            return
         if self.arch == "arm64":
             from pyprobe.runtime.machine.displaced_arm64 import inside_exclusive
 
             if address & 3:
                 raise Refused(errno.EINVAL, "the address is not that of an instruction")
-            if address != start and inside_exclusive(self.breakpoints.read(start, address - start)):
+            if inside_exclusive(self.breakpoints.read(start, address - start)):
                 raise Refused(errno.EINVAL, "the address is between an exclusive load and its store")
-        elif address != start and not is_boundary(self.arch, self.breakpoints.read(start, address - start + 15), address - start):
+        elif not is_boundary(self.arch, self.breakpoints.read(start, address - start + 15), address - start):
             raise Refused(errno.EILSEQ, "the address is within an instruction")
 
     def prepare(self, address: int) -> None:
@@ -184,6 +195,9 @@ class MachineCode:
         self.regs.pointer = self.engine.state.pc = address
 
     def on_task_gone(self, told: Callable[[int], object]) -> None:
+        pass
+
+    def on_code_gone(self, told: Callable[[Callable[[int], bool]], object]) -> None:
         pass
 
 
@@ -264,6 +278,9 @@ class EmulatedKernel:
         found = self.machine.functions.symbol(address)
         return (found[0], address - found[1], FUNCTION_SIZE) if found else None
 
+    def module(self, address: int) -> str:
+        return ""
+
     def instruction(self, address: int) -> str:
         return ""
 
@@ -341,6 +358,9 @@ class EmulatedKernel:
         pass
 
     def on_task_gone(self, told: Callable[[int], object]) -> None:
+        pass
+
+    def on_code_gone(self, told: Callable[[Callable[[int], bool]], object]) -> None:
         pass
 
 

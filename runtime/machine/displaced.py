@@ -70,27 +70,25 @@ class Displaced(NamedTuple):
 
 def displace(arch: str, code: bytes) -> Displaced:
     """The instruction that `code` begins with. Raises Refused where it cannot be displaced."""
-    seen = _seen.get((arch, code))
-    if seen is not None:
-        return seen
+    for length in _lengths.get(arch, ()):
+        known = _known.get((arch, code[:length]))  # no instruction is the beginning of another one
+        if known is not None:
+            return known
     instruction = first(arch, code)
     if instruction is None:
         raise Refused(errno.EILSEQ, "there is no valid instruction")
-    key = (arch, instruction[0])
-    known = _known.get(key)
-    if known is None:
-        if len(_known) >= _KEPT:
-            _known.clear()
-        known = _known[key] = _rules(arch)(*instruction)
-    if len(_seen) >= _KEPT:
-        _seen.clear()
-    _seen[arch, code] = known
+    if len(_known) >= _KEPT:
+        _known.clear()
+    known = _known[arch, instruction[0]] = _rules(arch)(*instruction)
+    lengths = _lengths.setdefault(arch, [])
+    if len(known.code) not in lengths:
+        lengths.append(len(known.code))
     return known
 
 
 _KEPT = 65536
-_seen: dict[tuple[str, bytes], Displaced] = {}  # by all of the code, of which the instruction is the beginning
 _known: dict[tuple[str, bytes], Displaced] = {}
+_lengths: dict[str, list[int]] = {}  # those of known instructions, in the order in which they were met
 
 
 def _rules(arch: str) -> Callable[[bytes, str], Displaced]:

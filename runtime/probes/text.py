@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -123,8 +123,7 @@ def attach(machine: Any, points: PointTable, point: AttachPoint, make: MakeHandl
     description: SystemDescription = system.description
     file = description.file_of(point)
     if file is not None:
-        handler = make(TextBinding(system, point, 0))
-        attach_in_module(system, file, point, points.unsafe, system.returns.entry(handler) if point.provider == "kretprobe" else handler)
+        probe_module(system, file, point, points, make(TextBinding(system, point, 0)))
         return
     address, exact = place(description, point, points.unsafe)
     handler = make(TextBinding(system, point, address))
@@ -137,8 +136,39 @@ def attach(machine: Any, points: PointTable, point: AttachPoint, make: MakeHandl
     system.functions.attach(address, handler, exact=exact)
 
 
+def probe_module(system: SystemMachine, file: ModuleFile, point: AttachPoint, points: PointTable, handler: Handler) -> None:
+    """The same for a point in a module, whenever this is loaded. Raises AttachError."""
+    name, offset = point.function, point.offset
+    planted: list[Attached] = []  # breakpoints, one each time it was loaded
+
+    def instruction() -> str:
+        found = disassembly.first(system.arch, file.code(name)[offset : offset + disassembly.LONGEST[system.arch]])
+        return planted[-1].instruction() if planted else found[1] if found else ""
+
+    def misses() -> int:
+        return sum(one.misses() for one in planted)
+
+    how = f"{'breakpoint' if points.breakpoints else 'hook'} at {file.name}:{name}+{offset:#x}"
+    points.attached[point.name] = Attached(how, instruction, misses)
+    if points.breakpoints:
+        when_loaded(system, file, point, points.unsafe, lambda module, at: planted.append(break_at(system, point, at, handler)))
+    else:
+        attach_in_module(system, file, point, points.unsafe, system.returns.entry(handler) if point.provider == "kretprobe" else handler)
+
+
 def attach_in_module(system: SystemMachine, file: ModuleFile, point: AttachPoint, unsafe: bool, handler: Handler) -> None:
     """Call `handler` at a point in a module, each time that this is loaded. Raises AttachError."""
+
+    def plant(module: Module, address: int) -> None:
+        system.functions.attach(address, module.while_loaded(handler), exact=point.offset != 0)
+
+    when_loaded(system, file, point, unsafe, plant)
+
+
+def when_loaded(
+    system: SystemMachine, file: ModuleFile, point: AttachPoint, unsafe: bool, plant: Callable[[Module, int], object]
+) -> None:
+    """Call `plant` with the module and the address of a point in it, each time that this is loaded. Raises AttachError."""
     name, offset, size = point.function, point.offset, file.functions[point.function].size
     if offset and offset >= size:
         raise AttachError(f"Offset outside the function bounds ('{name}' size is {size})")
@@ -148,7 +178,7 @@ def attach_in_module(system: SystemMachine, file: ModuleFile, point: AttachPoint
     def loaded(module: Module) -> None:
         address = module.symbols.by_name.get(name)
         if address is not None:
-            system.functions.attach(address + offset, module.while_loaded(handler), exact=offset != 0)
+            plant(module, address + offset)
 
     system.modules.when_loaded(file.name, loaded)
 

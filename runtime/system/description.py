@@ -156,6 +156,10 @@ class SystemDescription:
             return f"{found.name} is on the list of functions that no kprobe may enter"
         if address != found.address and address in self.facts.patched:
             return f"{found.name}+{address - found.address:#x} is a static branch, which the kernel itself patches"
+        if address in self.facts.static_calls:
+            return f"{found.name}+{address - found.address:#x} is a static call, which the kernel itself patches"
+        if address in self.facts.bugs:
+            return f"{found.name}+{address - found.address:#x} is that of a BUG() or WARN(), which the kernel knows by its address"
         return ""
 
     @cached_property

@@ -44,6 +44,11 @@ class Module:
 
         return call
 
+    def symbol_at(self, address: int) -> tuple[str, int]:
+        """The name of the function at or before an address, and the distance to it."""
+        i = bisect_right(self.symbols.addresses, address) - 1
+        return (self.symbols.names[i], address - self.symbols.addresses[i]) if i >= 0 else ("", 0)
+
     @cached_property
     def symbols(self) -> Symbols:
         m, known = self._modules, self._modules.kernel
@@ -61,13 +66,14 @@ class Module:
 
 class Modules:
     """Those of one machine. found: in the order in which they were loaded, with those that are gone: what was seen in them keeps its
-    names."""
+    names. on_change: called when the code of one is about to run for the first time, and when it is about to go."""
 
     def __init__(self, machine: SystemMachine, kernel: SystemDescription) -> None:
         self.machine = machine
         self.kernel = kernel
         self.read = machine.processor.read
         self.found: list[Module] = []
+        self.on_change: Callable[[Module], object] = lambda module: None
         self._waiting: dict[str, list[Callable[[Module], object]]] = {}
         for name, callback in (("do_init_module", self._loading), ("free_module", self._freeing)):
             address = kernel.symbols.get(name)
@@ -103,17 +109,28 @@ class Modules:
 
     def symbol_at(self, address: int) -> tuple[str, int] | None:
         """The name of the function of a module that an address belongs to, and the distance to it."""
-        for module in reversed(self.found):
-            starts = module.symbols.addresses
-            i = bisect_right(starts, address) - 1
-            if i >= 0 and address - starts[i] < _REACH:
-                return module.symbols.names[i], address - starts[i]
-        return None
+        module = self.module_at(address)
+        return module.symbol_at(address) if module is not None else None
+
+    def module_at(self, address: int) -> Module | None:
+        """The module whose code an address is in, or was in."""
+        best, reach = None, _REACH
+        for module in (*self.loaded, *(m for m in reversed(self.found) if not m.loaded)):
+            name, distance = module.symbol_at(address)
+            if name and distance < reach:
+                best, reach = module, distance
+        return best
+
+    def lookup(self, function: str, name: str = "") -> int:
+        """The address of a function of a loaded module, of the one with a name if that is given; 0 without one."""
+        found = (m.symbols.by_name.get(function, 0) for m in self.loaded if name in ("", m.name))
+        return next((address for address in found if address), 0)
 
     def _loading(self) -> None:
         module = Module(self, self._argument())
         assert module.symbols is not None  # read while the kernel still has those of its init
         self.found.append(module)
+        self.on_change(module)
         for callback in self._waiting.get(module.name, ()):
             callback(module)
 
@@ -121,6 +138,7 @@ class Modules:
         address = self._argument()
         for module in self.loaded:
             if module.address == address:
+                self.on_change(module)
                 module.loaded = False
 
     def _argument(self) -> int:

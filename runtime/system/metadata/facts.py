@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyprobe.runtime.system.metadata import attachable, btf, events, kallsyms, memory, tracepoints
+from pyprobe.runtime.system.metadata import attachable, btf, events, kallsyms, memory, reserved, tracepoints
 from pyprobe.runtime.system.metadata.events import Event, EventField
 from pyprobe.runtime.system.metadata.symbols import Symbols
 from pyprobe.runtime.system.metadata.tracepoints import Branch, Place
@@ -133,6 +133,25 @@ class Facts:
     def _find_patched(self) -> list[bytes]:
         some = {branch.code for place in self.tracepoints.values() for branch in place.branches}
         return [array("Q", tracepoints.patched(self.memory, self.symbols, some)).tobytes()]
+
+    @cached_property
+    def static_calls(self) -> frozenset[int]:
+        """The addresses of all static calls, which the kernel patches as it runs."""
+        return frozenset(_words(self._reserved[0]))
+
+    @cached_property
+    def bugs(self) -> frozenset[int]:
+        """The addresses of the instructions of BUG() and WARN()."""
+        return frozenset(_words(self._reserved[1]))
+
+    @cached_property
+    def _reserved(self) -> list[bytes]:
+        return self._part("reserved", self._find_reserved)
+
+    def _find_reserved(self) -> list[bytes]:
+        entry = self.types.named("struct bug_entry")
+        found = reserved.static_calls(self.memory, self.symbols), reserved.bugs(self.memory, self.symbols, entry.size if entry else 0)
+        return [array("Q", addresses).tobytes() for addresses in found]
 
     @cached_property
     def raw_tracepoints(self) -> dict[str, int]:

@@ -14,6 +14,7 @@ import pyprobe
 from pyprobe import Kprobe, KprobeError, Kretprobe, regs_get_kernel_argument, regs_return_value
 from pyprobe.runtime.machine.breakpoints import KPROBES_BRK_IMM, breakpoint_code
 from pyprobe.runtime.system.kernels.store import Kernel
+from pyprobe.runtime.system.metadata.facts import Facts
 
 FAULTING = {"x86_64": ("clear_user_original", 16), "arm64": ("__arch_clear_user", 16)}
 """A store to a program's memory, which faults where nothing was yet, and its offset in that function of Debian's 6.1 kernels."""
@@ -120,6 +121,7 @@ def seen_count(seen: list[tuple[Any, ...]]) -> int:
 
 def refuse(kernel: Kernel, text: Any) -> None:
     """Errors are Linux's."""
+    facts = text.description.facts
     wrong: list[tuple[dict[str, Any], int]] = [
         ({"symbol_name": "no_such_function"}, errno.ENOENT),
         ({"symbol_name": "vfs_read", "addr": 1}, errno.EINVAL),
@@ -127,12 +129,23 @@ def refuse(kernel: Kernel, text: Any) -> None:
         ({"symbol_name": next(iter(text.description.forbidden))}, errno.EINVAL),
         ({"addr": 0x1000}, errno.EINVAL),
         ({"addr": sorted(text.description.facts.patched)[50]}, errno.EINVAL),
+        *(({"addr": sorted(found)[50]}, errno.EINVAL) for found in (facts.static_calls, facts.bugs) if found),
         *([({"symbol_name": "vfs_read", "offset": 4}, errno.EINVAL)] if kernel.arch == "arm64" else []),
     ]
     for arguments, number in wrong:
         with pytest.raises(KprobeError) as error:
             pyprobe.register_kprobe(Kprobe(**arguments))
         assert error.value.errno == number, arguments
+
+
+def test_instructions_that_the_kernel_knows_by_their_address(kernel: Kernel, facts: Facts) -> None:
+    """Static calls call or jump, BUG() is an undefined instruction; arm64 has no static calls, and its BUG() is a breakpoint."""
+    if kernel.arch == "arm64":
+        assert not facts.static_calls
+        return
+    calls = {facts.memory.read(address, 1) for address in facts.static_calls}
+    assert len(facts.static_calls) > 1000 and calls <= {b"\xe8", b"\xe9"}
+    assert len(facts.bugs) > 1000 and {facts.memory.read(address, 2) for address in facts.bugs} == {b"\x0f\x0b"}
 
 
 def test_forbidden_functions(kernel: Kernel, pyprobe: Callable[..., Any]) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import re
 import shutil
 from pathlib import Path
 
+import pytest
+
+import pyprobe
 from pyprobe.runtime.system.kernels.store import Kernel
 
 
@@ -20,7 +25,8 @@ def test_functions_types_and_stacks_of_what_init_has_loaded(guest) -> None:  # t
     assert frames[:3] == ["fuse_lookup_name", "fuse_lookup", "__lookup_slow"], frames
 
 
-def test_a_module_that_the_command_loads(kernel: Kernel, guest, root: Path) -> None:  # type: ignore[no-untyped-def]  # see above
+@pytest.mark.parametrize("how", ["hook", "breakpoint"])
+def test_a_module_that_the_command_loads(kernel: Kernel, guest, root: Path, how: str) -> None:  # type: ignore[no-untyped-def]  # see above
     folder = root / "lib/modules" / kernel.release
     folder.mkdir(parents=True)
     order = kernel.load_order("virtio")
@@ -29,8 +35,34 @@ def test_a_module_that_the_command_loads(kernel: Kernel, guest, root: Path) -> N
     script = 'kprobe:virtio:virtio_init { printf("%s %s\\n", comm, func); } kretprobe:virtio:virtio_init { printf("= %d\\n", retval); }'
     insert = "; ".join(f"insmod /lib/modules/{kernel.release}/{path.name}" for path in order)
     remove = "; ".join(f"rmmod {path.stem}" for path in reversed(order))
-    done = guest(f"sh -c '{insert}; {remove}; {insert}; grep ^virtio /proc/modules'", script=script)
+    done = guest(f"sh -c '{insert}; {remove}; {insert}; grep ^virtio /proc/modules'", "--attach", how, script=script)
     assert done.out.split("\n")[:4] == ["insmod virtio_init", "= 0"] * 2 and "virtio " in done.out, done
+
+
+def test_breakpoints_give_what_hooks_do(kernel: Kernel, guest) -> None:  # type: ignore[no-untyped-def]  # see above
+    script = """kprobe:fuse:fuse_file_read_iter { @[comm, kstack(3)] = count(); } kprobe:ovl_open+SECOND { @second = count(); }
+        kretprobe:fuse:fuse_file_read_iter { @back[comm, func, kstack(2)] = count(); } kretprobe:ovl_read_iter { @sum = sum(retval); }"""
+    script = script.replace("SECOND", "5" if kernel.arch == "x86_64" else "8")
+    hook, trap = (guest("sh -c 'cat /etc/passwd | wc -l'", "--attach", how, "--stats", script=script) for how in ("hook", "breakpoint"))
+    assert hook.out == trap.out and "@back[cat, fuse_file_read_iter" in hook.out
+    assert "breakpoint at fuse:fuse_file_read_iter+0x0" in trap.err and "breakpoint at overlay:ovl_open+0x" in trap.err, trap.err
+
+
+def test_kprobes_and_events_in_modules(kernel: Kernel, root: Path) -> None:
+    seen: list[int] = []
+    with pyprobe.Machine(["cat", "/etc/passwd"], kernel=kernel.name, root=str(root), environ={"PATH": "/bin"}) as machine:
+        pyprobe.register_kprobe(pyprobe.Kprobe(symbol_name="fuse:fuse_file_read_iter", pre_handler=lambda p, regs: seen.append(p.addr)))
+        machine.kprobe_events.write("p:into fuse:fuse_file_read_iter\nr:back fuse:fuse_file_read_iter $retval:s64")
+        assert "p:kprobes/into fuse:fuse_file_read_iter\n" in machine.kprobe_events.read()
+        for name in ("nosuch:fuse_open", "fuse:nosuch"):
+            with pytest.raises(pyprobe.KprobeError) as error:
+                pyprobe.register_kprobe(pyprobe.Kprobe(symbol_name=name))
+            assert error.value.errno == errno.ENOENT
+        assert machine.run() == 0
+    into = [line for line in machine.trace if " into: " in line]
+    assert seen and len(into) == len(seen)
+    assert all(re.search(r"into: \(fuse_file_read_iter\+0x0/0x[0-9a-f]+ \[fuse\]\)$", line) for line in into), into
+    assert any(re.search(r"back: \(\S+ <- fuse_file_read_iter \[fuse\]\) arg1=\d+$", line) for line in machine.trace), machine.trace
 
 
 def test_from_the_first_instruction_on(guest) -> None:  # type: ignore[no-untyped-def]  # see above
