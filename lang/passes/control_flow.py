@@ -16,6 +16,7 @@ from pyprobe.lang.nodes import (
     ForRange,
     Function,
     If,
+    Increment,
     Jump,
     Macro,
     Node,
@@ -140,14 +141,17 @@ class _Flow:
 
 
 def whole_statement(statement: Statement) -> Span:
-    """The place of a statement as messages show it: with the semicolon, or with the blanks behind where it needs none; what begins with
-    a variable or map ends before the semicolon. An expression that ends a block is only itself."""
+    """The place of a statement as messages show it: with the semicolon, or with the blanks behind where it needs none; a variable or
+    map ends before the semicolon, what is computed from one before the blanks. An expression that ends a block is only itself."""
     span = statement.span
     if isinstance(statement, Jump):
         return whole_jump(statement)
     if not isinstance(statement, ExprStatement) or not span.source.text:
         return span
-    behind = _BLANKS if span.text.startswith(("$", "@")) else _BEHIND if isinstance(statement.expr, (If, Block)) else _SEMICOLON
+    if span.text.startswith(("$", "@")):
+        behind = _NOTHING if isinstance(statement.expr, (Binary, Increment)) else _BLANKS
+    else:
+        behind = _BEHIND if isinstance(statement.expr, (If, Block)) else _SEMICOLON
     after = behind.match(span.source.text, span.end)
     return Span(span.source, span.start, after.end(), span.outer) if after else span
 
@@ -161,6 +165,7 @@ def whole_jump(jump: Jump) -> Span:
     return Span(span.source, span.start, after.end() if after else span.end, span.outer)
 
 
+_NOTHING = re.compile("")
 _BLANKS = re.compile(LAYOUT, re.S)
 _SEMICOLON = re.compile(rf"{LAYOUT};", re.S)
 _BEHIND = re.compile(rf"{LAYOUT};?", re.S)

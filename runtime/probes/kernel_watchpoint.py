@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.system.machine import SystemMachine
 
 _ACCESSES = {"r": R, "w": W}
-_DEAF = ("x86_64",)  # after some access in a booted kernel, the hooks for memory are not called until the emulator is started again
+_DEAF = ("x86_64",)  # where hooks for memory were seen to miss accesses of a booted kernel, for a cause that is not known yet
 
 
 def attach(machine: Any, points: PointTable, point: AttachPoint, make: MakeHandler) -> None:
@@ -33,7 +33,7 @@ def attach(machine: Any, points: PointTable, point: AttachPoint, make: MakeHandl
         system.functions.attach(address, handler, exact=True)
         return
     if system.arch in _DEAF:
-        raise AttachError("the emulator does not report every access that an x86-64 kernel makes; watch one for arm64, or execution (x)")
+        raise AttachError("accesses of an x86-64 kernel are not reported reliably; watch those of an arm64 one, or execution (x)")
     wanted = 0
     for letter in point.mode:
         wanted |= _ACCESSES[letter]

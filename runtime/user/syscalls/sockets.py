@@ -328,13 +328,18 @@ def sys_recvfrom(k: Kernel, t: Task, fd: int, ubuf: int, size: int, flags: int, 
     count = socket.recvmsg(k, t, message)
     for file in message.files:
         file.release(k)
-    if addr and (isinstance(socket, DatagramSocket) or socket.family == AF_UNIX):
+    if addr and _tells_sender(socket):
         if socket.family == AF_UNIX and not message.address:
             if addr_len:
                 t.space.put_u32(addr_len, 0)  # the sender has no name
         else:
             _tell_address(t, socket, message.address, addr, addr_len)
     return count
+
+
+def _tells_sender(socket: Socket) -> bool:
+    """Whether a receiver is told where a message comes from: not of a connection of the Internet."""
+    return isinstance(socket, (DatagramSocket, NetlinkSocket)) or socket.family == AF_UNIX
 
 
 def _control(k: Kernel, t: Task, socket: Socket, message: Message, room: int) -> bytes:
@@ -375,7 +380,7 @@ def _recvmsg(k: Kernel, t: Task, socket: Socket, header: int, flags: int) -> int
     if data:
         t.space.write(control, data)
     address = b""
-    if name and (isinstance(socket, DatagramSocket) or socket.family == AF_UNIX) and message.address is not None:
+    if name and _tells_sender(socket) and message.address is not None:
         address = sockaddr.pack(socket.family, message.address)
         t.space.write(name, address[:name_room])
     t.space.put_u32(header + 8, len(address))
