@@ -17,8 +17,8 @@ from pyprobe.runtime.probes.returns import Returns
 from pyprobe.runtime.probes.trampolines import Trampolines
 
 if TYPE_CHECKING:
-    from pyprobe.runtime.machine.breakpoints import FileBreakpoints
     from pyprobe.runtime.machine.engine import Engine
+    from pyprobe.runtime.machine.file_breakpoints import FileBreakpoints
     from pyprobe.runtime.machine.memory import AddressSpace, Vma
     from pyprobe.runtime.probes.description import Description
     from pyprobe.runtime.probes.usdt import Semaphores
@@ -200,8 +200,8 @@ def register_uprobe(user: UserPoints, target: Target, offset: int) -> None:
 
 def break_at(user: UserPoints, engine: Engine, target: Target, offset: int) -> str:
     """Make a file ready for a breakpoint at an offset; how it will work. Raises AttachError where Linux refuses one."""
-    from pyprobe.runtime.machine.breakpoints import FileBreakpoints
     from pyprobe.runtime.machine.displaced import Refused, displace
+    from pyprobe.runtime.machine.file_breakpoints import FileBreakpoints
 
     if target.breakpoints is None and user.uprobes is None:
         returned = user.returns(engine)
