@@ -75,7 +75,8 @@ class PointTable(Protocol):
     """What the attachments of one run share (runtime.probes.Attachments).
 
     begin, end: the handlers of these probes; own: the (name, handler) of those of pyprobe's other events by provider: `self`, `test`,
-    `bench`. breakpoints: code is probed as Linux does it; attached: how each probe is, by its name.
+    `bench`. iterators: what goes through the objects of each, and where it is kept instead: None when it is to run, "" where that cannot be.
+    breakpoints: code is probed as Linux does it; attached: how each probe is, by its name.
     """
 
     description: Description
@@ -83,6 +84,7 @@ class PointTable(Protocol):
     begin: list[Handler]
     end: list[Handler]
     own: dict[str, list[tuple[str, Handler]]]
+    iterators: list[tuple[str | None, Handler]]
     breakpoints: bool
     attached: dict[str, Attached]
 

@@ -305,7 +305,14 @@ FIELDS: dict[str, dict[str, Getter]] = {
         "mmap_base": attrgetter("mmap_base"), "total_vm": lambda m: sum(v.end - v.start for v in m.vmas()) // PAGE,
         "start_brk": attrgetter("start_brk"), "brk": attrgetter("brk"),
     },
-    "struct vm_area_struct": {"vm_start": attrgetter("start"), "vm_end": attrgetter("end"), "vm_flags": _vm_flags},
+    "struct vm_area_struct": {
+        "vm_start": attrgetter("start"), "vm_end": attrgetter("end"), "vm_flags": _vm_flags, "vm_pgoff": lambda v: v.offset // PAGE,
+    },
+    "struct bpf_iter_meta": {"session_id": lambda i: 1, "seq_num": attrgetter("number")},
+    **{
+        f"struct bpf_iter__{kind}": {"meta": lambda i: i, **{name: attrgetter(name) for name in members}}
+        for kind, members in {"task": ("task",), "task_file": ("task", "fd", "file"), "task_vma": ("task", "vma")}.items()
+    },
     "struct kernel_clone_args": {
         name: attrgetter(name) for name in ("flags", "pidfd", "child_tid", "parent_tid", "exit_signal", "stack", "tls")
     },
