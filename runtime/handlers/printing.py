@@ -12,7 +12,6 @@ from pyprobe.runtime.handlers.arguments import argument, literal
 from pyprobe.runtime.handlers.compiler import Compiler, bare
 from pyprobe.runtime.handlers.emitter import Code
 
-
 STRAIGHT = frozenset({"iter"})
 """Probes whose printf() writes where they are read from, not into the events."""
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.kprobes.api import Kprobes
     from pyprobe.runtime.system.cpu import Processor
     from pyprobe.runtime.system.description import SystemDescription
+    from pyprobe.runtime.system.paths import Paths
     from pyprobe.runtime.system.pt_regs import EventRegisters
     from pyprobe.runtime.system.ram import Ram
     from pyprobe.runtime.system.tracing.registering import TaskTable
@@ -253,15 +254,25 @@ class SystemMachine:
         return EventRegisters(self)
 
     @cached_property
+    def paths(self) -> Paths:
+        """The texts of the kernel's paths."""
+        from pyprobe.runtime.system.paths import Paths
+
+        return Paths(self)
+
+    @cached_property
     def tracepoints(self) -> Tracepoints:
         """The kernel's tracepoints."""
         from pyprobe.runtime.system.tracing.tracepoints import Tracepoints
 
         return Tracepoints(self)
 
+    def is_ours(self, task: SystemTask) -> bool:
+        """Whether a task works for this machine. Before it becomes our init, the first task is the kernel's own."""
+        return self._hidden.get(task.address) or (task.pid == HIDDEN_PID and task.is_program)
+
     def _ours(self) -> bool:
-        """Whether the current task is one of ours. These never end, so that their addresses are theirs for the whole run. Before it
-        becomes our init, the first task is the kernel's own."""
+        """Whether the current task is one of ours. These never end, so that their addresses are theirs for the whole run."""
         task = self.current
         if task is None:
             return False
@@ -305,6 +316,18 @@ class SystemMachine:
             self._stop_at = Event.NOTHING
             self.stop()
         return event is not Event.REFUSED
+
+    def until_command(self) -> None:
+        """Have the next run end when the command has become a program, before its first instruction."""
+        address = self.description.symbols.get("finalize_exec")  # the last function that all kinds of programs pass (fs/exec.c)
+
+        def arrived() -> None:
+            task = self.current
+            if task is not None and task.ppid == HIDDEN_PID and not self.is_hidden():
+                self.stop()
+
+        if address is not None:
+            self.functions.attach(address, arrived, exact=False, ours=True)
 
     def _power(self, what: str) -> None:
         self.power = what

@@ -37,14 +37,16 @@ def _tasks(k: Kernel, here: Iteration) -> Iterator[None]:
 
 
 def _files(k: Kernel, here: Iteration) -> Iterator[None]:
-    for here.task in _processes(k):
-        for here.fd, here.file in here.task.process.files:
+    for task in _processes(k):
+        here.task = task
+        for here.fd, here.file in task.process.files:
             yield
 
 
 def _vmas(k: Kernel, here: Iteration) -> Iterator[None]:
-    for here.task in _processes(k):
-        for here.vma in here.task.process.space.vmas():
+    for task in _processes(k):
+        here.task = task
+        for here.vma in task.process.space.vmas():
             yield
 
 
