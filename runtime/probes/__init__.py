@@ -50,6 +50,7 @@ BOOTED: dict[str, str] = {
     "tracepoint": "kernel_events",
     "rawtracepoint": "kernel_events",
     "software": "kernel_software",
+    "hardware": "kernel_hardware",
     "watchpoint": "kernel_watchpoint",
 }
 """Where the provider for a booted kernel is another one."""
