@@ -7,7 +7,6 @@ jumping to it counts once, as in processors. What our init does does not count.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
 from ctypes import c_uint32, c_uint64, c_void_p
 from typing import TYPE_CHECKING
 
