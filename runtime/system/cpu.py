@@ -229,6 +229,10 @@ class Processor(VirtualMemory, Emulator):
         """The same for an instruction by its offset in RAM."""
         self._invalidate(self.uc, offset, offset + 1)
 
+    def forget_all(self) -> None:
+        """Translate everything anew, as hooks want it that were installed since."""
+        self._api.ctl(self.uc, unicorn.CTL_TB_FLUSH)
+
     # breakpoints
 
     def trap(self, address: int, callback: Callable[[], int | None]) -> None:
