@@ -75,12 +75,13 @@ def _detailed(arch: str) -> Any:
     return decoder
 
 
-def stores(arch: str, code: bytes) -> bool:
-    """Whether the instruction that `code` begins with writes to the memory that it names."""
+def rewrites(arch: str, code: bytes) -> bool:
+    """Whether the instruction that `code` begins with reads memory and writes to the same place."""
     import capstone
 
+    both = capstone.CS_AC_READ | capstone.CS_AC_WRITE
     for found in _detailed(arch).disasm(code[: LONGEST[arch]], 0, 1):
-        return any(operand.type == capstone.CS_OP_MEM and operand.access & capstone.CS_AC_WRITE for operand in found.operands)
+        return any(operand.type == capstone.CS_OP_MEM and operand.access & both == both for operand in found.operands)
     return False
 
 

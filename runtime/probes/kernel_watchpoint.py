@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.system.machine import SystemMachine
 
 _ACCESSES = {"r": R, "w": W}
-_DEAF = ("x86_64",)  # where hooks for memory were seen to miss accesses of a booted kernel, for a cause that is not known yet
+_DEAF: tuple[str, ...] = ()
 
 
 def attach(machine: Any, points: PointTable, point: AttachPoint, make: MakeHandler) -> None:
