@@ -101,6 +101,7 @@ class Arm64(Processor):
         super().__init__(ram, clock, model=CORTEX_A53, native=native)
         self.on_call: Callable[[int, int], int] = lambda function, argument: -1
         self.line = False
+        self._clears: list[Callable[[int, int], None]] = []
         offsets = self.offsets
         self.env = pointer(self.cpu + offsets.env)
         if self.env != self.cpu + offsets.arm_state:
@@ -213,13 +214,17 @@ class Arm64(Processor):
             self.provide(register)  # the physical timer is a hypervisor's; it never fires
 
     def watch_lines(self, cleared: Callable[[int, int], None]) -> None:
-        """For DC ZVA, with which the kernel clears pages and more."""
+        """For DC ZVA, with which the kernel clears pages and more. The emulator asks one hook alone."""
+        self._clears.append(cleared)
+        if len(self._clears) > 1:
+            return
 
         def executed(uc: int, register: int, operands: int, user: int) -> int:
             try:
                 found = _CpReg.from_address(operands)
                 if (found.op0, found.op1, found.crn, found.crm, found.op2) == DC_ZVA and not self.state.stopping:
-                    cleared(found.val & -ZVA_BLOCK, ZVA_BLOCK)
+                    for tell in self._clears:
+                        tell(found.val & -ZVA_BLOCK, ZVA_BLOCK)
             except BaseException as error:
                 self.fail(error)
             return 0  # it is still to be executed

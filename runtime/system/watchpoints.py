@@ -1,7 +1,7 @@
 """Watchpoints: who reads or writes some bytes of the kernel's memory.
 
-The emulator's hooks for memory are told physical addresses, so accesses are seen whatever virtual address they use, and those of devices and
-of the processor's walks through page tables are not, as with a processor's debug registers. Three things need care:
+The emulator's hooks for memory are told physical addresses, so accesses are seen whatever virtual address they use. Those of devices and of
+the processor's walks through page tables are not, as with a processor's debug registers. Three things need care:
 
 * An access that crosses pages is reported first as a whole, with the address in the first page, and then, if it reads, in pieces.
 * While such an access is under way the emulator reports no writes, and it forgets that it has ended if the second page is not there; the
@@ -92,13 +92,13 @@ class Watchpoint:
         this = (state.pc, processor.words.now, kind)
         if kind == unicorn.MEM_WRITE:
             processor.ram.view[at : at + len(data)] = data
-        if this != self._last and (kind == unicorn.MEM_WRITE or not self._access & W or not self._rewrites(state.pc)):
+        if this != self._last and (kind == unicorn.MEM_WRITE or not self._rewrites(state.pc)):
             self._last = this
             self._function()
         state.pc = before
 
     def _rewrites(self, pc: int) -> bool:
-        """Whether the instruction's write will be its access."""
+        """Whether the write of the instruction will be its access; it is looked for: x86 has no watchpoints for reads only."""
         found = self._rewriting.get(pc)
         if found is None:
             arch = self._processor.arch.name
