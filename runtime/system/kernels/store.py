@@ -30,7 +30,9 @@ DISTRIBUTED = ("debian-arm64", "debian-amd64")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _KEPT_MODULE = re.compile(r"(fuse|overlay|virtio[a-z0-9_-]*)\.ko(\.\w+)?")
+_MODULE = re.compile(r"[^/]+\.ko(\.\w+)?")
 _KERNEL_FILE = re.compile(r"(boot|(usr/)?lib/modules/[^/]+)/(vmlinuz|vmlinux|Image)(-[^/]*)?")
+_VERMAGIC = re.compile(rb"\0vermagic=([^ \0]+)")
 _DEPENDS = re.compile(rb"\0depends=([^\0]*)\0")
 
 
@@ -120,19 +122,23 @@ def find(name: str) -> Kernel:
 def add(name: str, files: Sequence[str | Path], *, root: Iterable[deb.Member] = (), folder: Path | None = None) -> Kernel:
     """Unpack a kernel from packages or a kernel file into the cache under a name, in place of one that had it.
 
-    files: Debian packages of which one holds a kernel and any may hold modules, or one vmlinuz, Image or vmlinux.
+    files: a kernel as a package, vmlinuz, Image or vmlinux, and any number of packages with modules of it, and of modules (`.ko`).
     root: files of a root file system to keep with it. Raises KernelError.
     """
     if folder is None and not _NAME.fullmatch(name):
         raise KernelError(f"{name!r} can't be a kernel's name: use letters, digits and . _ + -")
     image: KernelImage | None = None
     modules: dict[str, bytes] = {}
+    given: dict[str, bytes] = {}
     sources = []
     for file in files:
         data = _read(file)
         sources.append((os.path.basename(file), hashlib.sha256(data).hexdigest()))
+        found = None
         if data.startswith(deb.MAGIC):
             found = _from_package(data, os.path.basename(file), modules)
+        elif _MODULE.fullmatch(os.path.basename(file)):
+            given[os.path.basename(file)] = data
         else:
             found = read_image(data, os.path.basename(file))
         if image is not None and found is not None:
@@ -140,6 +146,8 @@ def add(name: str, files: Sequence[str | Path], *, root: Iterable[deb.Member] = 
         image = image or found
     if image is None:
         raise KernelError(f"no kernel in {', '.join(os.path.basename(f) for f in files)}")
+    for file, data in given.items():
+        modules[module_name(file)] = _module(data, file, image)
     return _write(name, folder or directory() / name, image, modules, tuple(sources), root)
 
 
@@ -168,6 +176,17 @@ def _from_package(data: bytes, name: str, modules: dict[str, bytes]) -> KernelIm
         elif member.target is None and member.size and _KERNEL_FILE.fullmatch(member.path):
             image = read_image(member.read(), f"{base} of {name}")
     return image
+
+
+def _module(data: bytes, name: str, kernel: KernelImage) -> bytes:
+    """A module's file, unpacked. Raises KernelError when it is none, or that of another kernel, which would not load it."""
+    content = decompress(data, name)
+    if content[:4] != b"\x7fELF" or content[16:18] != b"\1\0":
+        raise KernelError(f"{name} is not a kernel module")
+    found = _VERMAGIC.search(content)
+    if found and kernel.release and found[1].decode("ascii", "replace") != kernel.release:
+        raise KernelError(f"{name} is a module of Linux {found[1].decode('ascii', 'replace')}, and the kernel is {kernel.release}")
+    return content
 
 
 def _of_file(path: str) -> Kernel:
