@@ -7,6 +7,7 @@ have an entry in the page table already is left to `memory.AddressSpace`.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, replace
 
 from pyprobe.runtime.machine.physical import PAGE, PAGE_MASK, Backing, PhysicalMemory
 
@@ -19,6 +20,7 @@ STACK_LIMIT = 8 << 20  # RLIMIT_STACK of a usual login
 MMAP_MIN = 0x10000  # vm.mmap_min_addr
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Vma:
     """One mapping (vm_area_struct): `start` to `end` shows `backing` from `offset` on, or private zeros without one.
 
@@ -26,29 +28,15 @@ class Vma:
     backing and in the file are the same.
     """
 
-    __slots__ = ("backing", "end", "grows_down", "name", "offset", "path", "prot", "shared", "start")
-
-    def __init__(
-        self,
-        start: int,
-        end: int,
-        prot: int,
-        shared: bool = False,
-        backing: Backing | None = None,
-        offset: int = 0,
-        name: bytes = b"",
-        path: bytes = b"",
-        grows_down: bool = False,
-    ) -> None:
-        self.start = start
-        self.end = end
-        self.prot = prot
-        self.shared = shared
-        self.backing = backing
-        self.offset = offset
-        self.name = name
-        self.path = path
-        self.grows_down = grows_down
+    start: int
+    end: int
+    prot: int
+    shared: bool = False
+    backing: Backing | None = None
+    offset: int = 0
+    name: bytes = b""
+    path: bytes = b""
+    grows_down: bool = False
 
     @property
     def file_offset(self) -> int:
@@ -58,7 +46,7 @@ class Vma:
     def part(self, start: int, end: int) -> Vma:
         """The same mapping cut to `start`..`end`."""
         offset = self.offset + (start - self.start) if self.backing is not None else self.offset
-        return Vma(start, end, self.prot, self.shared, self.backing, offset, self.name, self.path, self.grows_down)
+        return replace(self, start=start, end=end, offset=offset)
 
     def continues(self, other: Vma) -> bool:
         """Whether `other`, which begins where this ends, is more of the same."""

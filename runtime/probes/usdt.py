@@ -13,7 +13,8 @@ from pyprobe.runtime.machine.elf import ElfError
 from pyprobe.runtime.machine.memory import MemoryFault, OutOfMemory, W
 from pyprobe.runtime.machine.usdt import Operand, StaticProbe, operands, static_probes
 from pyprobe.runtime.probes.base import Attached, AttachError, Listed, MakeHandler
-from pyprobe.runtime.probes.user import NO_POINTS, Place, Spot, Target, UserBinding, UserPoints, break_at, instruction, register_uprobe
+from pyprobe.runtime.probes.user import NO_POINTS, Place, UserBinding
+from pyprobe.runtime.probes.user_points import Spot, Target, UserPoints, break_at, instruction, register_uprobe
 from pyprobe.runtime.wildcard import matcher
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ def attach(machine: Kernel, points: PointTable, point: AttachPoint, make: MakeHa
         if offset is None:
             raise AttachError(f"Could not resolve address: {point.target}:{probe.address:#x}")
         place = Place(probe.address, offset, image.at(probe.address), exact=True)
-        how = break_at(user, engine, target, place) if user.breakpoints else "hook"
+        how = break_at(user, engine, target, place.offset) if user.breakpoints else "hook"
         points.attached[point.name] = Attached(f"{how} at {point.target}+{offset:#x}", partial(instruction, image, offset))
         spot = target.spots.setdefault(offset, Spot())
         spot.exact = True

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pyprobe.runtime.machine.calling import ARGUMENTS
 from pyprobe.runtime.machine.memory import MemoryFault, Points, R, Vma, W, X
-from pyprobe.runtime.probes.user import ARGUMENTS
 from pyprobe.runtime.system import maple
 from pyprobe.runtime.system.ram import PAGE
 

@@ -26,10 +26,10 @@ from pyprobe.runtime.user.vfs.abi import (
     SEEK_END,
     SEEK_SET,
 )
-from pyprobe.runtime.user.vfs.content import Views
 from pyprobe.runtime.user.vfs.inode import Dentry, Entry, FileSystem, Inode
 from pyprobe.runtime.user.vfs.openfile import OpenFile, Position
 from pyprobe.runtime.user.vfs.synthetic import SyntheticDirectory, SyntheticLink, Table, TextFile
+from pyprobe.runtime.user.vfs.views import Views
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.memory import AddressSpace
