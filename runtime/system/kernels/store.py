@@ -14,10 +14,12 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from pyprobe.runtime.system import cache
 from pyprobe.runtime.system.kernels import deb
 from pyprobe.runtime.system.kernels.errors import KernelError
 from pyprobe.runtime.system.kernels.image import KernelImage, read_image
@@ -28,6 +30,7 @@ MOUNT_POINTS = ("dev", "proc", "root", "run", "sys", "tmp")  # of a kept root
 DISTRIBUTED = ("debian-arm64", "debian-amd64")
 """The names that `kernel install` knows."""
 
+_DRAFT, _GRAVE = ".draft-", ".gone-"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _KEPT_MODULE = re.compile(r"(fuse|overlay|virtio[a-z0-9_-]*)\.ko(\.\w+)?")
 _MODULE = re.compile(r"[^/]+\.ko(\.\w+)?")
@@ -86,9 +89,8 @@ def module_name(file: str) -> str:
 
 
 def directory() -> Path:
-    """Where the kernels are kept (XDG Base Directory Specification)."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return Path(base if os.path.isabs(base) else os.path.expanduser("~/.cache")) / "pyprobe" / "kernels"
+    """Where the kernels are kept."""
+    return cache.directory("kernels")
 
 
 def kernels() -> list[Kernel]:
@@ -148,7 +150,18 @@ def add(name: str, files: Sequence[str | Path], *, root: Iterable[deb.Member] = 
         raise KernelError(f"no kernel in {', '.join(os.path.basename(f) for f in files)}")
     for file, data in given.items():
         modules[module_name(file)] = _module(data, file, image)
-    return _write(name, folder or directory() / name, image, modules, tuple(sources), root)
+    if folder is not None:
+        return _write(name, folder, image, modules, tuple(sources), root)
+    folder = directory() / name
+    with _locked(folder):
+        return _write(name, folder, image, modules, tuple(sources), root)
+
+
+def _locked(folder: Path) -> AbstractContextManager[None]:
+    """Keep others from making or deleting a folder."""
+    with suppress(OSError):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    return cache.locked(str(folder.parent / f".{folder.name}.lock"))
 
 
 def remove(name: str) -> None:
@@ -156,7 +169,30 @@ def remove(name: str) -> None:
     folder = directory() / name
     if not _NAME.fullmatch(name) or not folder.is_dir():
         raise KernelError(f"no kernel {name}")
-    _delete(folder)
+    with _locked(folder):
+        digest = _digest(folder)
+        if folder.is_dir():
+            _delete(folder)
+    _forget(digest)
+
+
+def _digest(folder: Path) -> str:
+    """That of the kernel in a folder, "" if it does not tell."""
+    try:
+        return str(json.loads((folder / "kernel.json").read_text())["digest"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _forget(digest: str) -> None:
+    """Delete the snapshots of a kernel, unless another folder holds the same one; and what killed processes left."""
+    from pyprobe.runtime.system import snapshot
+
+    cache.sweep(directory(), _DRAFT, _GRAVE)
+    cache.sweep(snapshot.directory(), snapshot.DRAFT)
+    if len(digest) == 64 and digest not in map(_digest, directory().iterdir()):
+        for path in snapshot.family(digest):
+            path.unlink(missing_ok=True)
 
 
 def _read(file: str | Path) -> bytes:
@@ -194,12 +230,12 @@ def _of_file(path: str) -> Kernel:
     digest = hashlib.sha256(_read(path)).hexdigest()
     folder = directory() / f".file-{digest[:32]}"
     name = os.path.basename(path)
-    if folder.is_dir():
-        try:
-            return _load(folder, name)
-        except KernelError:
-            pass  # made again
-    return add(name, [path], folder=folder)
+    with suppress(KernelError):
+        return _load(folder, name)
+    with _locked(folder):
+        with suppress(KernelError):
+            return _load(folder, name)  # somebody else was at it
+        return add(name, [path], folder=folder)
 
 
 def _load(folder: Path, name: str) -> Kernel:
@@ -234,7 +270,7 @@ def _write(
     }
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder.parent))
+        draft = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=folder.parent))
         try:
             (draft / "image").write_bytes(image.content)
             (draft / "modules").mkdir()
@@ -242,9 +278,12 @@ def _write(
                 (draft / "modules" / f"{module}.ko").write_bytes(content)
             _write_root(draft / "root", root)
             (draft / "kernel.json").write_text(json.dumps(facts, indent=1) + "\n")
+            before = _digest(folder)
             if folder.exists():
                 _delete(folder)
             os.rename(draft, folder)
+            if before != digest:
+                _forget(before)
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
             raise
@@ -274,7 +313,7 @@ def _write_root(root: Path, members: Iterable[deb.Member]) -> None:
 
 def _delete(folder: Path) -> None:
     """Remove a folder: out of sight first, so that nobody finds half of one."""
-    grave = Path(tempfile.mkdtemp(prefix=".gone-", dir=folder.parent))
+    grave = Path(tempfile.mkdtemp(prefix=_GRAVE, dir=folder.parent))
     try:
         os.rename(folder, grave / "it")
     except OSError as error:
