@@ -1,4 +1,4 @@
-"""The user's cache, which several processes work in at once: where it is, locks that leave nothing behind, and what killed processes left."""
+"""The user's cache, in which several processes work at once: where it is, locks that leave nothing behind, leftovers."""
 
 from __future__ import annotations
 
