@@ -18,9 +18,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 from pyprobe.runtime.machine import unicorn
 from pyprobe.runtime.machine.arch import Arch
 from pyprobe.runtime.machine.clock import Clock
-from pyprobe.runtime.machine.disassembly import LONGEST, stores
 from pyprobe.runtime.machine.emulator import Emulator
-from pyprobe.runtime.machine.memory import R, W
 from pyprobe.runtime.machine.points import Points
 from pyprobe.runtime.machine.state import NOWHERE
 from pyprobe.runtime.machine.unicorn import UnicornError
@@ -35,9 +33,7 @@ _CHECK_LIMIT = 10_000  # nanoseconds after which a check has gone wrong
 _COUNTER_REACH = 0x40  # bytes before the architecture's state in which the counter lies (CPUNegativeOffsetState)
 HARD = 2  # CPU_INTERRUPT_HARD
 GO = 2  # state.stopping: only to go on elsewhere
-_WIDEST = 16  # bytes of the widest access
 
-_ACCESSED = ctypes.CFUNCTYPE(None, c_void_p, ctypes.c_int, c_uint64, ctypes.c_int, ctypes.c_int64, c_void_p)
 MMIO_READ = ctypes.CFUNCTYPE(c_uint64, c_void_p, c_uint64, ctypes.c_uint, c_void_p)
 MMIO_WRITE = ctypes.CFUNCTYPE(None, c_void_p, c_uint64, ctypes.c_uint, c_uint64, c_void_p)
 
@@ -78,6 +74,7 @@ class Processor(VirtualMemory, Emulator):
         self.cpu = pointer(self.uc + self.offsets.cpu)
         self.interrupt_request = c_uint32.from_address(self.cpu + self.offsets.interrupt_request)
         self._halted = c_uint32.from_address(self.cpu + self.offsets.halted)
+        self.in_pieces = c_uint32.from_address(self.uc + self.offsets.in_pieces)
         self.points = Points()
         self.choose(native, "pyprobe.runtime.system._native")
         counter = pointer(self.cpu + self.offsets.icount)
@@ -176,42 +173,19 @@ class Processor(VirtualMemory, Emulator):
 
     def on_access(self, access: int, address: int, length: int, function: Callable[[], object]) -> None:
         """Call `function` when an instruction reads (R) or writes (W) any of the bytes at a virtual address, which lie in one page that
-        stays where it is. `state.pc` is the instruction, memory what it is behind it. Raises LookupError where nothing is mapped.
+        stays where it is. `state.pc` is the instruction, memory what it is behind it; once for an instruction that does both. Raises
+        LookupError where nothing is mapped.
 
         While there is one of these, every access of any memory takes the long way.
         """
-        start = self.translate(address)
-        if start < 0:
-            raise LookupError(f"nothing is mapped at {address:#x}")
-        view, base, state = self.ram.view, self.ram.base, self.state
-        both: dict[int, bool] = {}  # by their addresses, whether instructions that read here write, too: then that is their access
+        from pyprobe.runtime.system.watchpoints import Watchpoint
 
-        def reads_only(pc: int) -> bool:
-            if pc not in both:
-                both[pc] = stores(self.arch.name, self.read(pc, LONGEST[self.arch.name]) or b"")
-            return not both[pc]
-
-        def accessed(uc: int, kind: int, physical: int, size: int, value: int, user: int) -> None:
-            at = (physical & NOWHERE) - base
-            if state.stopping or not start - size < at < start + length:
-                return
-            try:
-                before, state.pc = state.pc, self._read(self.arch.pc)
-                if kind == unicorn.MEM_WRITE:
-                    view[at : at + size] = (value & (1 << 8 * size) - 1).to_bytes(size, "little")  # as the instruction is about to
-                    function()
-                elif not access & W or reads_only(state.pc):
-                    function()
-                state.pc = before
-            except BaseException as error:
-                self.fail(error)
-
-        callback = _ACCESSED(accessed)
-        self._keep.append(callback)
-        first = base + start - _WIDEST + 1
-        kinds = (unicorn.HOOK_MEM_READ if access & R else 0) | (unicorn.HOOK_MEM_WRITE if access & W else 0)
-        self._api.hook_add(self.uc, kinds, ctypes.cast(callback, c_void_p).value or 0, 0, first, base + start + length - 1)
+        self._keep.append(Watchpoint(self, access, address, length, function))
         self._invalidate(self.uc, 0, self.ram.size)  # what was translated before does not look
+
+    def watch_lines(self, cleared: Callable[[int, int], None]) -> None:
+        """Have `cleared(address, size)` called before an instruction that zeroes memory without writing to it, for architectures that have
+        one."""
 
     def pull(self, address: int, *, exact: bool | None = None) -> None:
         """Undo `plant`, or only that with the same `exact`; nothing happens where nothing is planted."""
@@ -392,9 +366,10 @@ class Processor(VirtualMemory, Emulator):
         waited = self._halted.value
         limit = self.clock.add(now + _CHECK_LIMIT, self.request_stop)
         pend(True)
+        self.in_pieces.value = 8  # a run begins with none
         error = self.callbacks.start()
-        found = (error, len(traps), waited, self._halted.value, self.words.now - now)
-        expected = (0, 1, 0, 1, size)
+        found = (error, len(traps), waited, self._halted.value, self.in_pieces.value, self.words.now - now)
+        expected = (0, 1, 0, 1, 0, size)
         self.clock.cancel(limit)
         self.state.stopping = 0
         self.on_trap = former
@@ -404,7 +379,7 @@ class Processor(VirtualMemory, Emulator):
         self.state.block = self.state.size = self.state.pc = 0
         self.clock.arm()
         if found != expected or self._error is not None:
-            raise mismatch("a run of two instructions (error, traps, halted before and after, bytes)", expected, found)
+            raise mismatch("a run of two instructions (error, traps, halted before and after, accesses in pieces, bytes)", expected, found)
 
     # contexts
 
