@@ -82,6 +82,15 @@ class Backing:
                         self.memory.written(frame)
         self.length = length
 
+    def punch(self, first: int, last: int) -> int:
+        """Make holes of the pages from `first` up to `last`, which nobody may have in a page table; how many have been given back."""
+        freed = [index for index in range(first, last) if index in self.frames] if last - first < len(self.frames) else [
+            index for index in self.frames if first <= index < last
+        ]
+        for index in freed:
+            self.memory.release(self.frames.pop(index))
+        return len(freed)
+
     def read(self, offset: int, n: int) -> bytes:
         """Up to `n` bytes at `offset`, short at the end."""
         n = min(n, self.length - offset)
@@ -129,6 +138,12 @@ class FileBacking(Backing):
 
     def next_present(self, index: int) -> int:
         return index if index < self._host_pages else super().next_present(index)
+
+    def punch(self, first: int, last: int) -> int:
+        """Zeros, which stay: what is not there would be read from the host again."""
+        for index in range(first, min(last, self.pages)):
+            self.write(index * PAGE, _ZERO[: self.length - index * PAGE])
+        return 0
 
     def _load(self, index: int) -> int:
         # Read into place rather than mapped: a mapped host file that shrinks would kill this process with SIGBUS.

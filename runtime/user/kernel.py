@@ -42,6 +42,7 @@ from pyprobe.runtime.user.words import U64
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.engine import Context
+    from pyprobe.runtime.machine.physical import Backing
     from pyprobe.runtime.user.syscalls.futex import Waiter
     from pyprobe.runtime.user.syscalls.msg import MessageQueue
     from pyprobe.runtime.user.syscalls.sem import SemaphoreSet
@@ -473,6 +474,11 @@ class Kernel(KernelCalls):
         registers = {name: engine.get(name) for name in REPORTED_REGISTERS[task.process.arch]}
         address = int.from_bytes(info.rest[:8], "little") if info.code in (1, 2) else None
         self.crashes.append(Crash(task, info.signo, info.code, address, registers, engine.get(engine.arch.pc)))
+
+    def unmap_mapping_range(self, backing: Backing, first: int, last: int) -> None:
+        """Take the pages of a file from `first` up to `last` out of every page table; private copies stay."""
+        for space in {id(process.space): process.space for process in self.processes.values() if process.alive}.values():
+            space.forget_pages(backing, first, last)
 
     def announce_images(self, space: AddressSpace) -> None:
         """Tell who asked (`on_image`) of the executable file mappings that have appeared in a space."""

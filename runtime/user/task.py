@@ -117,6 +117,7 @@ class Process:
         self.vfork_done: Callable[[], None] | None = None  # called when it no longer uses its parent's memory
         self.group_exit: int | None = None  # the status word every thread is dying with
         self.dumpable = 1
+        self.membarrier = 0  # commands of membarrier(2) it has registered for
         self.child_subreaper = False
         self.no_new_privs = False
         self.keep_caps = False
