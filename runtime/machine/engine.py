@@ -196,10 +196,13 @@ class Engine(Tracing, Contexts):
         """For the fill callback: the page-table entry for an access the table alone does not allow, or 0."""
         if self._at_trap is not None:
             return 0  # the program has not come here
+        plain = address
+        if self.arch.tag_bits & address and not address >> 55 & 1 and access != X:  # with a tag: the table alone knows no such page
+            plain &= ~self.arch.tag_bits
         try:
             space = self._space
-            before = space.pages.get(address // PAGE, 0)
-            entry = space.fault(address, access)
+            before = space.pages.get(plain // PAGE, 0)
+            entry = space.fault(plain, access)
             if not entry:
                 self._fault = (address, access)
                 return 0

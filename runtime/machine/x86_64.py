@@ -176,4 +176,5 @@ X86_64 = Arch(
     syscall_traces=("rcx", "r11", "flags"),  # Intel SDM, SYSCALL; the emulator leaves it out, and a program can see it
     trapped=_trapped,
     breakpoint=BreakpointTrap(number=3, size=1, advance=1, jump=5),  # INT3; JMP rel32
+    tag_bits=0,
 )

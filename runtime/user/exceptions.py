@@ -28,8 +28,8 @@ class Raised(NamedTuple):
     fault_address: int | None = None
 
 
-def raised(task: Task, stop: Stop) -> Raised:
-    """Judge why the engine has stopped in user code; the pc is put where the processor would have it."""
+def raised(task: Task, stop: Stop) -> Raised | None:
+    """Judge why the engine has stopped in user code; the pc is put where the processor would have it. None: the task just goes on."""
     if task.process.arch == "x86_64":
         from pyprobe.runtime.user import exceptions_x86_64 as of_arch
     else:

@@ -74,11 +74,10 @@ def _uses_stack(code: bytes) -> bool:
 def _back_to_branch(engine: Engine, space: AddressSpace) -> None:
     """A jump, call or return to no address at all faults itself, and has done nothing; the emulator has gone there."""
     block, size = engine.state.block, engine.state.size
-    last = None
-    for last in instructions("x86_64", space.peek(block, size), block):
-        pass
-    if last is None or not size:
+    decoded = list(instructions("x86_64", space.peek(block, size), block))
+    if not decoded:
         return
+    last = decoded[-1]
     mnemonic = last.mnemonic.rsplit(" ", 1)[-1]
     if mnemonic not in ("jmp", "call", "ret"):
         return

@@ -18,9 +18,9 @@ from pyprobe.runtime.machine.clock import UPTIME_NS, Clock, Timer
 from pyprobe.runtime.machine.engine import Engine, StopKind
 from pyprobe.runtime.machine.memory import AddressSpace, OutOfMemory, PhysicalMemory
 from pyprobe.runtime.machine.x86_64 import X86_64
+from pyprobe.runtime.user import exceptions, faults, functions, rseq, signals
 from pyprobe.runtime.user import exec as exec_module
 from pyprobe.runtime.user import exit as exit_module
-from pyprobe.runtime.user import exceptions, faults, functions, rseq, signals
 from pyprobe.runtime.user.abi import ABIS, SIGCONTEXT_ARM64, SIGCONTEXT_X86_64
 from pyprobe.runtime.user.calls import KernelCalls
 from pyprobe.runtime.user.entry import Entry
@@ -333,7 +333,9 @@ class Kernel(KernelCalls):
             elif task.parked is not None:
                 return
 
-    def _fault(self, task: Task, raised: Raised) -> None:
+    def _fault(self, task: Task, raised: Raised | None) -> None:
+        if raised is None:
+            return
         task.trap_number, task.trap_error = raised.number, raised.error
         if raised.fault_address is not None:
             task.fault_address = raised.fault_address
