@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+from bisect import bisect_left
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,7 @@ class Backing:
         self.memory = memory
         self.length = length
         self.frames: dict[int, int] = {}
+        self._order: list[int] = []  # the numbers of pages with a frame, as long as there are as many
 
     def frame(self, index: int) -> int:
         """The frame of page `index`, or 0 behind the end. Raises OutOfMemory."""
@@ -62,7 +64,11 @@ class Backing:
 
     def next_present(self, index: int) -> int:
         """The first page from `index` on that has bytes of its own; the number of pages if there is none."""
-        return min((page for page in self.frames if page >= index), default=self.pages)
+        order = self._order
+        if len(order) != len(self.frames):
+            order = self._order = sorted(self.frames)
+        at = bisect_left(order, index)
+        return order[at] if at < len(order) else self.pages
 
     @property
     def pages(self) -> int:
@@ -87,6 +93,7 @@ class Backing:
         freed = [index for index in range(first, last) if index in self.frames] if last - first < len(self.frames) else [
             index for index in self.frames if first <= index < last
         ]
+        self._order = []
         for index in freed:
             self.memory.release(self.frames.pop(index))
         return len(freed)
