@@ -243,6 +243,11 @@ class _Parser:
         """Whether a `;` is the next thing that this statement needs."""
         return self._viable("SEMICOLON") and not (self.lexer.last == "RBRACE" and self._viable("END"))
 
+    def _bound_is_enclosed(self) -> bool:
+        """Whether what was read last is the first bound of a `for (`, which is looked at together with the `)` after it."""
+        waiting = [v.terminal if isinstance(v, Token) else "" for v in self.values[-5:]]
+        return waiting[:2] == ["FOR", "LPAR"]
+
     def _unexpected(self, offset: int, terminal: str = "") -> Mistake:
         """The error for the text at `offset`, which cannot come."""
         if self.source.text.startswith(("->", "&&"), offset) and self._viable("COUNT"):
@@ -262,6 +267,10 @@ class _Parser:
             message = "expected '}'"
         if message is None and self._viable("NAME") and any(isinstance(v, Token) and v.terminal == "CONFIG" for v in self.values):
             message = "expected string, int, boolean, or ident" if self._viable("TRUE") else "expected config key"
+        if message is None and self._viable("RANGE") and not self._viable("RPAR") and self._bound_is_enclosed():
+            if self.source.text[start:end] != ")":
+                return Mistake("expected ')'", start, end)
+            start, end = self.lexer.place(after_layout(self.source.text, end))
         if message is None:
             message = next((text for terminals, text in EXPECTED if self._viable(*terminals)), "unexpected input")
         return Mistake(message, start, end)

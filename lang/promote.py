@@ -184,9 +184,11 @@ def meeting(left: Type, right: Type) -> Type | None:
 
 def holds(target: Type, source: Type) -> bool:
     """Whether every integer of type `source` has the same value in `target`."""
-    if not isinstance(target, Integer) or not isinstance(source, (Integer, Enum)):
+    if not isinstance(target, (Integer, Enum)) or not isinstance(source, (Integer, Enum)):
         return False
     signed = isinstance(source, Integer) and source.signed
+    if isinstance(target, Enum):
+        return not signed and target.size >= source.size
     if target.signed == signed:
         return target.size >= source.size
     return target.signed and target.size > source.size

@@ -187,16 +187,12 @@ class Inference:
             now, before = (without, with_key) if scalar else (with_key, without)
             self.error(f"{state.name} used as a map {now}, previously used {before}", span, 0)
 
-    def resolve(self, spec: n.TypeSpec, span: Span | None = None) -> Type:
-        """The type that is written; an unknown name is an error and has type NONE. An unknown enum is reported at `span`."""
+    def resolve(self, spec: n.TypeSpec) -> Type:
+        """The type that is written; an unknown name is an error and has type NONE."""
         try:
             return self._bounded(self.unit.types.resolve(spec, self.expr), spec.span)
         except UnknownType as unknown:
-            name = unknown.name
-            if name.startswith("enum "):
-                self.error(f"Unknown enum: {name.removeprefix('enum ')}", span or spec.span)
-            else:
-                self.error(str(unknown), spec.span)
+            self.error(str(unknown), spec.span)
             return NONE
 
     # ---- expressions
