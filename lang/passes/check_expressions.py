@@ -154,7 +154,7 @@ def _index(check: Checker, node: n.Index) -> n.Expr:
     if not good:
         check.error(f"The array index operator [] only accepts non-negative integer indices. Got: {t}", node.span)
     elif isinstance(base, Pointer) and not base.to.size:
-        check.error(f"The array index operator [] cannot be used on a pointer to an unsized type (void *).", node.span)
+        check.error("The array index operator [] cannot be used on a pointer to an unsized type (void *).", node.span)
     elif isinstance(base, (Array, String)) and isinstance(index, n.Integer):
         count = base.count if isinstance(base, Array) else base.size
         if index.value >= count and not (isinstance(base, Array) and not count):
