@@ -147,7 +147,7 @@ def _binary(ctx: Inference, node: n.Binary) -> Type:
     if left is BOOL and right is BOOL:
         return BOOL
     found = UINT64 if op in SHIFTS and not _whole(left) else arithmetic(left, right)
-    if op in ("/", "%") and found.signed and left != right:
+    if op in ("/", "%") and found.signed and left != right and _whole(left) and _whole(right):
         ctx.warning(f"signed operands for '{op}' can lead to undefined behavior (cast to unsigned to silence warning)", node.span)
     return INT64 if op == "-" and _whole(left) and _whole(right) else found
 
