@@ -108,6 +108,8 @@ class Checker:
                 self.error(f"{inner} cannot be part of a map key", span)
             if any(isinstance(e, Context) for e in t.elements):
                 self.error(_CONTEXT_KEY, span)
+            if NONE in t.elements:
+                self.error(f"Invalid map key type: {NONE}", span)
         elif isinstance(t, Context):
             self.error(_CONTEXT_KEY, node.span)
         elif t is NONE:
@@ -174,7 +176,8 @@ def _assign(check: Checker, node: n.Assign) -> Result:
         _nothing_for_map(check, target, node.span)
     if isinstance(target, n.MapAccess):
         name = target.map.name
-        if check.map_key(name) is NONE:
+        key = check.map_key(name)
+        if key is NONE or (isinstance(key, Tuple) and NONE in key.elements):
             check.error(f"Undefined map: {name}", target.map.span)
         target.key = check.key(name, target.key, target.span)
         target.map.type = check.map_value(name)

@@ -166,6 +166,7 @@ def _format(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
         message = spec.refuses(t)
         if message:
             check.error(message, node.span)
+            return node
     if node.name == "fail":
         check.error(_filled_in(text.value, node), node.span)
     node.args = [arg if not isinstance(arg, n.Expr) or isinstance(arg, n.Map) else check.read(arg) for arg in node.args]

@@ -140,10 +140,10 @@ def _dereferenced(base: n.Expr) -> n.Expr:
 
 
 def _tuple_access(check: Checker, node: n.TupleAccess) -> n.Expr:
-    message = element_error(node.base.type, node.index) if node.base.type is not NONE else ""
+    message = element_error(node.base.type, node.index)
+    node.base = check.expr(node.base)
     if message:
         check.error(message, node.span)
-    node.base = check.expr(node.base)
     return node
 
 

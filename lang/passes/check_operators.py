@@ -83,6 +83,16 @@ def _unusable(check: Checker, node: n.Binary, left: Type, right: Type) -> None:
     check.error(f"The {node.op} operator can not be used on expressions of types {left}, {right}", node.span)
 
 
+def _without_type(check: Checker, node: n.Binary, left: Type, right: Type) -> n.Expr:
+    """An operation on a value that has no type."""
+    if left is not right:
+        _mismatch(check, node, left, right)
+    elif node.op not in ("==", "!="):
+        _unusable(check, node, left, right)
+    node.type = NONE
+    return node
+
+
 def binary(check: Checker, node: n.Binary) -> n.Expr:
     """Check an expression with two operands."""
     if node.op in LOGICAL:
@@ -91,9 +101,7 @@ def binary(check: Checker, node: n.Binary) -> n.Expr:
     node.left, node.right = check.expr(node.left), check.expr(node.right)
     left, right = (NONE if node.left.type is NONE else left), (NONE if node.right.type is NONE else right)
     if left is NONE or right is NONE:
-        _mismatch(check, node, left, right)
-        node.type = NONE
-        return node
+        return _without_type(check, node, left, right)
     whole_left, whole_right = is_integer(left) or left is BOOL, is_integer(right) or right is BOOL
     if node.op in COMPARISONS:
         _comparison(check, node, left, right, whole_left and whole_right)
@@ -116,9 +124,7 @@ def _logical(check: Checker, node: n.Binary) -> n.Expr:
     other_kinds = Pointer if _with_pointer(left, right) else Aggregate
     left, right = (NONE if node.left.type is NONE else left), (NONE if node.right.type is NONE else right)
     if left is NONE or right is NONE:
-        _mismatch(check, node, left, right)
-        node.type = NONE
-        return node
+        return _without_type(check, node, left, right)
     if not all(t is BOOL or isinstance(t, _NUMERIC) or (isinstance(t, other_kinds) and _has_truth(t)) for t in (left, right)):
         alike = left == right or (isinstance(left, String) and isinstance(right, String)) or _with_pointer(left, right)
         (_unusable if alike else _mismatch)(check, node, left, right)

@@ -276,7 +276,7 @@ class Inference:
         """A value of type `found` is assigned to a map or one of its elements."""
         if isinstance(found, Aggregate) and not _is_aggregation(value):
             if not isinstance(state.value, (Integer, Enum)) or not found.castable:
-                error = self.error(_COPY.format(found, state.name, "retval" if found.function not in ("count",) else ""), span)
+                error = self.error(_COPY.format(found, state.name, _EXAMPLES.get(found.function, "retval")), span)
                 if error is not None and found.castable:
                     source = value.span.text if value is not None else "@"
                     error.hint(f"Add a cast to integer if you want the value of the aggregate, e.g. `{state.name} = (int64){source};`.")
@@ -336,6 +336,9 @@ _COPY = (
     "Map value '{0}' cannot be assigned from one map to another. The function that returns this type must be called directly e.g. "
     "`{1} = {0.function}({2});`."
 )
+
+
+_EXAMPLES = {"count": "", "stats": "arg2"}  # arguments that messages show
 
 
 def _is_aggregation(value: n.Expr | None) -> bool:
