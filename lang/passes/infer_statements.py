@@ -107,7 +107,11 @@ def _unroll(self: Inference, node: n.Unroll) -> None:
 
 def _for_range(self: Inference, node: n.ForRange) -> None:
     start, end = self.expr(node.start), self.expr(node.end)
-    head = Span(node.span.source, node.span.start, node.end.span.end, node.span.outer)
+    last = node.end.span.end
+    if isinstance(node.end, (n.Map, n.Builtin, n.Cast)):  # behind these the parser has looked beyond the blanks
+        text = node.span.source.text[last:]
+        last += len(text) - len(text.lstrip())
+    head = Span(node.span.source, node.span.start, last, node.span.outer)
     for word, bound in (("start", start), ("end", end)):
         if bound is not NONE and not isinstance(bound, (Integer, Enum)):
             self.error(f"Loop range requires an integer for the {word} value", head)
