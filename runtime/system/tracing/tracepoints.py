@@ -176,7 +176,8 @@ class Point:
 
 
 class InModule:
-    """A tracepoint of a module that somebody waits for. record: of its event, too; number: of its list; places, address: where it is now."""
+    """A tracepoint of a module that somebody waits for. number: of its list; record: its event's are wanted, too; places, address: where
+    it is now."""
 
     def __init__(self, name: str, number: int) -> None:
         self.name = name
