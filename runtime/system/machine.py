@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.system.tracing.tracepoints import Tracepoints
     from pyprobe.runtime.system.uprobes import KernelUprobes
 
+SOON = 1000  # nanoseconds from one look at who runs to the next
 TASKS = 4096  # task views kept; task_structs are reused, so there are hardly ever more
 
 
@@ -219,6 +220,16 @@ class SystemMachine:
             if ours is None:
                 ours = self._ours()
             return callback() if not (ours or aside) else None
+
+        return call
+
+    def put_off(self, callback: Callable[[], object]) -> Callable[[], object]:
+        """`callback`, a little later where a task of ours runs."""
+
+        def call() -> object:
+            if not (self.aside or self.is_hidden()):
+                return callback()
+            return self.clock.add(self.clock.now() + SOON, call)
 
         return call
 
