@@ -136,7 +136,9 @@ class SystemMachine:
     @property
     def current(self) -> SystemTask | None:
         """The task that runs; None before there is one."""
-        return self.task_at(self.current_address())
+        address = self.current_address()
+        task = self._tasks.get(address)
+        return task if task is not None else self._new_task(address)
 
     def task_at(self, address: int) -> SystemTask | None:
         """The task whose task_struct lies at an address of the kernel."""
