@@ -49,11 +49,6 @@ class Board(Protocol):
     def boot(self, kernel: bytes, initrd: bytes, command_line: str) -> None:
         """Put a kernel into memory and point the processor at it. Raises ValueError with the reason when it cannot be booted here."""
 
-    def close(self) -> None:
-        """Give back the memory that it takes; nothing can be done with it any more."""
-        self.processor.close()
-        self.board.ram.discard()
-
     def save(self) -> dict[str, Any]:
         """The state of the devices, as JSON can hold it."""
 
