@@ -140,7 +140,9 @@ class SystemMachine:
     @property
     def current(self) -> SystemTask | None:
         """The task that runs; None before there is one."""
-        return self.task_at(self.current_address())
+        address = self.current_address()
+        task = self._tasks.get(address)
+        return task if task is not None else self._new_task(address)
 
     def task_at(self, address: int) -> SystemTask | None:
         """The task whose task_struct lies at an address of the kernel."""
@@ -300,6 +302,11 @@ class SystemMachine:
         if self.started or ours:
             self.hidden[task.address] = ours
         return ours
+
+    def close(self) -> None:
+        """Give back the memory that it takes; nothing can be done with it any more."""
+        self.processor.close()
+        self.board.ram.discard()
 
     def save(self) -> dict[str, Any]:
         """Everything but the RAM, as JSON can hold it."""
