@@ -341,7 +341,17 @@ class Run:
 
     def _events(self) -> None:
         self.machine.start()
-        self.machine.run()
+        iterators = self.attachments.iterators
+        for kept, iterate in iterators:
+            if kept is None:
+                self.machine.settle()
+                iterate()
+            elif kept:
+                self.output.write(f"Program pinned to {kept}\n".encode())
+            else:
+                self.output.error(b"Failed to pin iter probe link")
+        if not iterators:
+            self.machine.run()
 
     def _end(self) -> None:
         """The end probes; an exit() in one of them has the last word."""

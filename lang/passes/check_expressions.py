@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pyprobe.lang import nodes as n
 from pyprobe.lang.passes import infer_queries as infer
-from pyprobe.lang.passes.casts import convert, final, readable
+from pyprobe.lang.passes.casts import convert, final, no_variant, readable
 from pyprobe.lang.passes.check_calls import call
 from pyprobe.lang.passes.check_operators import binary, unary
 from pyprobe.lang.passes.constant import constant, constant_boolean
@@ -154,7 +154,7 @@ def _index(check: Checker, node: n.Index) -> n.Expr:
     if not good:
         check.error(f"The array index operator [] only accepts non-negative integer indices. Got: {t}", node.span)
     elif isinstance(base, Pointer) and not base.to.size:
-        check.error(f"The array index operator [] cannot be used on a pointer to an unsized type ({base}).", node.span)
+        check.error("The array index operator [] cannot be used on a pointer to an unsized type (void *).", node.span)
     elif isinstance(base, (Array, String)) and isinstance(index, n.Integer):
         count = base.count if isinstance(base, Array) else base.size
         if index.value >= count and not (isinstance(base, Array) and not count):
@@ -176,9 +176,10 @@ def _cast(check: Checker, node: n.Cast) -> n.Expr:
         if isinstance(node.operand, n.Tuple):
             check.error(f'Cannot cast from "{source}" type', node.span)
         return node
-    if isinstance(target, Enum) and number >= 0 and number not in target.names and target.names:
-        check.error(f"Enum: {target.name} doesn't contain a variant value of {number}", node.span)
-        return node
+    if isinstance(target, Enum) and (message := no_variant(target, number)):
+        check.error(message, node.span)
+        if target.names:
+            return node
     if isinstance(node.spec, n.NamedType) and isinstance(target, String) and not node.spec.size:
         check.error(f'Cannot cast from "{source}" to "string"', node.span)
         return node

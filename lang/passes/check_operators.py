@@ -14,7 +14,6 @@ from pyprobe.lang.typesys import (
     INT64,
     NONE,
     UINT64,
-    VOID,
     Aggregate,
     Array,
     Enum,
@@ -56,8 +55,6 @@ def unary(check: Checker, node: n.Unary) -> n.Expr:
         node.operand = convert(node.operand, cell, None)
         node.type = cell.to
         return convert(node, UINT64, None)
-    elif op == "*" and isinstance(t, Pointer) and t.to is VOID:
-        check.error(f'Can not dereference pointer to "{t.to}"', node.span)
     return node
 
 
@@ -159,8 +156,10 @@ def _comparison(check: Checker, node: n.Binary, left: Type, right: Type, whole: 
         if node.op not in ("==", "!="):
             check.error(f"The {node.op} operator cannot be used on arrays.", node.span)
         elif left != right:
-            sized = "size" if left.count != right.count else "sized integer"
-            check.error(f"Only arrays of same {sized} support comparison operators.", node.span)
+            if left.count != right.count:
+                check.error("Only arrays of same size support comparison operators.", node.span)
+            if left.element != right.element or left.count != right.count:
+                check.error("Only arrays of same sized integer support comparison operators.", node.span)
     elif not _same_family(left, right) or (isinstance(left, _EXACT) and left != right):
         _mismatch(check, node, left, right)
     elif node.op not in ("==", "!="):

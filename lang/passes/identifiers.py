@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pyprobe.lang.builtins import BUILTINS
 from pyprobe.lang.diagnostics import Diagnostics
+from pyprobe.lang.functions import FUNCTIONS
 from pyprobe.lang.nodes import Call, EnumConstant, Expr, Function, Identifier, NamedType, Node, OffsetOf, SizeOf, TypeInfo, TypeOf
 from pyprobe.lang.parser import parse_expression
 from pyprobe.lang.passes import builtins
@@ -34,6 +35,11 @@ def _report(unit: Unit, node: Node) -> None:
         _report(unit, child)
 
 
+def _of_library(name: str) -> bool:
+    """Whether a function is a macro of upstream's library, all of which are expanded before C macros are."""
+    return any(known is not None and known.library for known in (FUNCTIONS.get(name), BUILTINS.get(name)))
+
+
 class _Words:
     """Resolves the words of one script; `_parsed` holds the macro bodies that were parsed, None for those that are no expression."""
 
@@ -49,8 +55,11 @@ class _Words:
         if isinstance(node, (SizeOf, OffsetOf, TypeOf, TypeInfo)):
             self._type_or_value(node)
         words = isinstance(node, Call) and node.name in BUILTINS
-        replace_children(node, lambda child: child if words and isinstance(child, Identifier) else self.resolve(child, chain))
+        replace_children(node, lambda child: child if words and self._is_plain_word(child) else self.resolve(child, chain))
         return node
+
+    def _is_plain_word(self, node: Node) -> bool:
+        return isinstance(node, Identifier) and node.name not in self._types.macros
 
     def _type_or_value(self, node: SizeOf | OffsetOf | TypeOf | TypeInfo) -> None:
         """A bare word as operand is a type if there is one of that name, else it stands for a value."""
@@ -91,4 +100,7 @@ class _Words:
             for name, value in vars(part).items():
                 if isinstance(value, Span):
                     setattr(part, name, Span(value.source, value.start, value.end, node.span))
-        return self.resolve(builtins.resolve(expression), (*chain, node.name))
+        for part in parts:
+            if isinstance(part, Call) and _of_library(part.name):
+                self._unit.diagnostics.error(f"Unknown function: '{part.name}'", part.span)
+        return self.resolve(builtins.resolve(expression, in_macro=True), (*chain, node.name))

@@ -314,7 +314,7 @@ def _cast(ctx: Inference, node: n.Cast) -> Type:
     operand = ctx.expr(node.operand)
     if node.spec is None:
         return node.type
-    target = ctx.resolve(node.spec, node.span)
+    target = ctx.resolve(node.spec)
     if isinstance(target, Array) and not target.count and target.element.size:
         if operand is NONE:
             return NONE

@@ -45,7 +45,8 @@ def _assign(self: Inference, node: n.Assign) -> None:
 
 def _check_literal(self: Inference, variable: VariableState, value: n.Integer, name: str, span: Span) -> None:
     declared = variable.type
-    if isinstance(declared, Integer) and not declared.low <= value.value <= declared.high:
+    negative = isinstance(declared, Enum) and value.value < 0
+    if negative or (isinstance(declared, Integer) and not declared.low <= value.value <= declared.high):
         self.mismatch(f"${name}", "variable", value.type, declared, span, 2)
 
 

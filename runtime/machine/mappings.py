@@ -7,7 +7,6 @@ have an entry in the page table already is left to `memory.AddressSpace`.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass, replace
 
 from pyprobe.runtime.machine.physical import PAGE, PAGE_MASK, Backing, PhysicalMemory
 
@@ -20,7 +19,6 @@ STACK_LIMIT = 8 << 20  # RLIMIT_STACK of a usual login
 MMAP_MIN = 0x10000  # vm.mmap_min_addr
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Vma:
     """One mapping (vm_area_struct): `start` to `end` shows `backing` from `offset` on, or private zeros without one.
 
@@ -28,15 +26,29 @@ class Vma:
     backing and in the file are the same.
     """
 
-    start: int
-    end: int
-    prot: int
-    shared: bool = False
-    backing: Backing | None = None
-    offset: int = 0
-    name: bytes = b""
-    path: bytes = b""
-    grows_down: bool = False
+    __slots__ = ("backing", "end", "grows_down", "name", "offset", "path", "prot", "shared", "start")
+
+    def __init__(
+        self,
+        start: int,
+        end: int,
+        prot: int,
+        shared: bool = False,
+        backing: Backing | None = None,
+        offset: int = 0,
+        name: bytes = b"",
+        path: bytes = b"",
+        grows_down: bool = False,
+    ) -> None:
+        self.start = start
+        self.end = end
+        self.prot = prot
+        self.shared = shared
+        self.backing = backing
+        self.offset = offset
+        self.name = name
+        self.path = path
+        self.grows_down = grows_down
 
     @property
     def file_offset(self) -> int:
@@ -46,7 +58,7 @@ class Vma:
     def part(self, start: int, end: int) -> Vma:
         """The same mapping cut to `start`..`end`."""
         offset = self.offset + (start - self.start) if self.backing is not None else self.offset
-        return replace(self, start=start, end=end, offset=offset)
+        return Vma(start, end, self.prot, self.shared, self.backing, offset, self.name, self.path, self.grows_down)
 
     def continues(self, other: Vma) -> bool:
         """Whether `other`, which begins where this ends, is more of the same."""

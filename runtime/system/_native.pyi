@@ -41,6 +41,7 @@ class Entry:
 class Coherence:
     def __new__(
         cls,
+        arch: bool,
         uc: int,
         cpu: int,
         host: int,
@@ -49,6 +50,30 @@ class Coherence:
         invalidate: int,
         protect: int,
         written: int,
+        mark: int,
         protect_slot: int,
         written_slot: int,
+        mark_slot: int,
     ) -> Coherence: ...
+
+class Shortcuts:
+    def __new__(
+        cls,
+        arch: bool,
+        uc: int,
+        cpu: int,
+        region: int,
+        base: int,
+        size: int,
+        flush: int,
+        unchecked: int,
+        mapping: int,
+        fill: int,
+        set_page: int,
+        translate: int,
+        mapping_place: int,
+        fill_places: tuple[int, int],
+        set_page_slot: int,
+        translate_slot: int,
+    ) -> Shortcuts: ...
+    def expect_stop(self, address: int, /) -> None: ...

@@ -94,7 +94,8 @@ class Arm64(Processor):
     """`on_call` answers HVC and SMC: it gets the function's number and first argument and returns x0."""
 
     arch = ARM64
-    invalidate_symbol = "tb_invalidate_phys_range_aarch64"
+    suffix = "aarch64"
+    fill_symbol = "arm_cpu_tlb_fill_aarch64"
     pt_regs = PT_REGS
 
     def __init__(self, ram: Ram, clock: Clock, *, native: bool | None = None) -> None:
@@ -189,7 +190,7 @@ class Arm64(Processor):
             "shift": COUNTER_SHIFT,
             "uc": self.uc,
             "translate": self.function("uc_vmem_translate"),
-            "invalidate": self.function(self.invalidate_symbol),
+            "invalidate": self.function(f"tb_invalidate_phys_range_{self.suffix}"),
             "ram": self.ram.base,
             "ram_size": self.ram.size,
             "in_pieces": ctypes.addressof(self.in_pieces),

@@ -22,6 +22,7 @@ from pyprobe.runtime.machine.emulator import Emulator
 from pyprobe.runtime.machine.points import Points
 from pyprobe.runtime.machine.state import NOWHERE
 from pyprobe.runtime.machine.unicorn import UnicornError
+from pyprobe.runtime.system import coherence, shortcuts
 from pyprobe.runtime.system.internals import mismatch, offsets, pointer
 from pyprobe.runtime.system.ram import PAGE, Ram
 from pyprobe.runtime.system.virtual import VirtualMemory
@@ -49,6 +50,7 @@ class Processor(VirtualMemory, Emulator):
 
     pt_regs: where struct pt_regs of the kernel has registers, in bytes.
     native: use the extensions (True: or fail, None: if they are there). why_not: why they are not used, or "".
+    suffix: of the names of libunicorn's functions for the architecture. fill_symbol: the one that fills its translation buffer.
     on_attend: called before what is due.
     on_trap: called when the guest executes the trap instruction; registers can be read and set then.
         False: it goes the way of a system call.
@@ -57,7 +59,8 @@ class Processor(VirtualMemory, Emulator):
     """
 
     arch: Arch
-    invalidate_symbol: str
+    suffix: str
+    fill_symbol: str
     pt_regs: Mapping[str, int]
     glue: Exceptions
 
@@ -82,11 +85,13 @@ class Processor(VirtualMemory, Emulator):
             raise mismatch("CPUState.icount_decr_ptr", "just before the registers", hex(counter))
         self.callbacks.kicks(counter + 2)
         self.callbacks.activate({}, self.points)
-        invalidate = self._api.address(self.invalidate_symbol)
+        invalidate = self.function(f"tb_invalidate_phys_range_{self.suffix}")
         self._invalidate = ctypes.PYFUNCTYPE(None, c_void_p, c_uint64, c_uint64)(invalidate)
         self._api.hook_add(self.uc, unicorn.HOOK_BLOCK, self.callbacks.block, self.callbacks.user)
         self.diverted: dict[int, int] = {}  # real return addresses, by where on the stack a kretprobe has put another (x86-64)
         self.slots = range(0)  # where displaced instructions of the kernel run, once there are any (see breakpoints.py)
+        self._coherence = coherence.install(self)
+        self._shortcuts = shortcuts.install(self) if self.native else None
         self._general = self._general_size = 0  # where the general registers lie, and how many bytes of them
 
     def function(self, name: str) -> int:
@@ -187,6 +192,10 @@ class Processor(VirtualMemory, Emulator):
         """Have `cleared(address, size)` called before an instruction that zeroes memory without writing to it, for architectures that have
         one."""
 
+    def expect_stop(self, address: int) -> None:
+        if self._shortcuts is not None:
+            self._shortcuts.expect_stop(address)
+
     def pull(self, address: int, *, exact: bool | None = None) -> None:
         """Undo `plant`, or only that with the same `exact`; nothing happens where nothing is planted."""
         for where, kind in ((self.points.blocks, False), (self.points.exact, True)):
@@ -202,6 +211,10 @@ class Processor(VirtualMemory, Emulator):
     def forget_place(self, offset: int) -> None:
         """The same for an instruction by its offset in RAM."""
         self._invalidate(self.uc, offset, offset + 1)
+
+    def forget_all(self) -> None:
+        """Translate everything anew, as hooks want it that were installed since."""
+        self._api.ctl(self.uc, unicorn.CTL_TB_FLUSH)
 
     # breakpoints
 

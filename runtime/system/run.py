@@ -108,6 +108,13 @@ class SystemRun:
     def start(self) -> None:
         pass
 
+    def settle(self) -> None:
+        if not self.machine.started:
+            self.prepare()
+        self.machine.until_command()
+        self.machine.run()
+        self._failed()
+
     def run(self) -> int:
         try:
             status = self.machine.run()

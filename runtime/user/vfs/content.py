@@ -285,6 +285,12 @@ class MappedContent:
                     self.backing.frame(index)
         self.backing.resize(size)
 
+    def punch(self, first: int, last: int) -> None:
+        """Make holes of whole pages, which no page table shows."""
+        freed = min(self.backing.punch(first, last) * PAGE, self._charged)
+        self._disk.charge(-freed)
+        self._charged -= freed
+
     def blocks(self) -> int:
         backing, count, page = self.backing, 0, 0
         while page < backing.pages:

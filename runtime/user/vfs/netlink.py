@@ -139,6 +139,10 @@ class NetlinkSocket(Socket):
         body = struct.pack("<i", -error) + request[: _HEADER.size]
         self._put(_HEADER.pack(_HEADER.size + len(body), NLMSG_ERROR, 0, sequence, self._port) + body)
 
+    def deliver(self, data: bytes) -> None:
+        """The kernel sends something that nobody has asked for."""
+        self._put(data)
+
     def _put(self, data: bytes) -> None:
         self.incoming.put(Chunk(data, NetlinkAddress(0, 0), [], (0, 0, 0)))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.vfs.abi import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 
 Maker = Callable[["Kernel", "Task"], bytes]
 Taker = Callable[["Kernel", "Task", bytes], None]
+
+
+def proc_number(*parts: object) -> int:
+    """A stable inode number for a path in /proc, apart from those of fixed files."""
+    return 1 << 32 | crc32("/".join(map(str, parts)).encode())
 
 
 class SyntheticDirectory(Inode):

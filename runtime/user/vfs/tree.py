@@ -217,6 +217,27 @@ class Regular(Inode):
             self._reaching(size, size).truncate(size)
         self.touch(k.clock.wall())
 
+    def punch(self, k: Kernel, offset: int, end: int) -> None:
+        """Make a hole of a part of the file within its size: the whole pages in it take no room any more.
+
+        Raises:
+            Errno: EPERM, ENOSPC.
+        """
+        if self.seals > 0 and self.seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE):
+            raise Errno(errno.EPERM)
+        first, last = -(-offset // PAGE), (end if end < self.size() else end + PAGE - 1) // PAGE
+        for low, high in ((offset, min(end, first * PAGE)), (max(offset, last * PAGE), end)) if first < last else ((offset, end),):
+            while low < high:
+                low += self.write((memoryview(bytes(min(PAGE, high - low))),), low)
+        if first < last:
+            content = self._own()
+            if isinstance(content, MemoryContent):
+                self.content = content = map_content(self.fs.memory, self.fs.disk, content)
+            assert isinstance(content, MappedContent)
+            k.unmap_mapping_range(content.backing, first, last)
+            content.punch(first, last)
+        self.touch(k.clock.wall())
+
     def backing(self, *, writable: bool) -> Backing:
         """The bytes as physical memory, for mappings; `writable`: stores through a shared mapping are to reach the file.
 
