@@ -35,6 +35,14 @@ def test_the_header_tells_the_truth(pyprobe: Callable[..., Result], script: Path
         assert [line for line in lines if line.strip() not in ("", " ") and line not in printed] == []
 
 
+def test_they_attach_to_arm64_programs(pyprobe: Callable[..., Result], build) -> None:  # type: ignore[no-untyped-def]  # a fixture
+    program = build("calls.c", "-static", compiler="aarch64-linux-gnu-gcc")
+    for script in SCRIPTS:
+        if script.stem not in HOSTS_OWN:
+            done = pyprobe("--dry-run", str(script), "-c", str(program))
+            assert done.status == 0 and "ERROR" not in done.err, (script, done)
+
+
 def test_formatting_does_not_change_them(pyprobe: Callable[..., Result], tmp_path: Path) -> None:
     for script in SCRIPTS:
         once = pyprobe("--fmt", str(script)).out
