@@ -35,10 +35,10 @@ def test_the_header_tells_the_truth(pyprobe: Callable[..., Result], script: Path
         assert [line for line in lines if line.strip() not in ("", " ") and line not in printed] == []
 
 
-def test_they_attach_to_arm64_programs(pyprobe: Callable[..., Result], build) -> None:  # type: ignore[no-untyped-def]  # a fixture
+def test_system_calls_that_arm64_lacks_are_no_trouble(pyprobe: Callable[..., Result], build: Callable[..., Path]) -> None:
     program = build("calls.c", "-static", compiler="aarch64-linux-gnu-gcc")
     for script in SCRIPTS:
-        if script.stem not in HOSTS_OWN:
+        if "tracepoint:syscalls:" in script.read_text():
             done = pyprobe("--dry-run", str(script), "-c", str(program))
             assert done.status == 0 and "ERROR" not in done.err, (script, done)
 
