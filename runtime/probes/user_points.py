@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.machine.file_breakpoints import FileBreakpoints
     from pyprobe.runtime.machine.memory import AddressSpace, Vma
     from pyprobe.runtime.probes.description import Description
-    from pyprobe.runtime.probes.usdt import Semaphores
+    from pyprobe.runtime.probes.usdt import BootedSemaphores, Semaphores
     from pyprobe.runtime.system.uprobes import KernelUprobes
 
     Following: TypeAlias = Returns | Trampolines | KernelUprobes  # who follows functions to their returns
@@ -71,7 +71,7 @@ class UserPoints:
         self._by_image: dict[Image, Target] = {}
         self._by_path: dict[bytes, Target | None] = {}
         self._returns: dict[str, Returns | Trampolines] = {}
-        self.semaphores: Semaphores | None = None  # of usdt probes, made when the first has one
+        self.semaphores: Semaphores | BootedSemaphores | None = None  # of usdt probes, made when the first has one
         machine.on_image.append(self._announced)
 
     def target(self, path: str, image: Image) -> Target:

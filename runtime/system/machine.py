@@ -77,6 +77,9 @@ class TrapCaller:
         self._cpu.set(self._cpu.arch.result, value)
 
 
+_LAST_WORDS = (b"reboot: Power down", b"reboot: System halted")  # kernel/reboot.c, then a PC without power management just waits
+
+
 class Hang(Exception):
     """The guest waits for an interrupt that nothing will raise."""
 
@@ -203,6 +206,9 @@ class SystemMachine:
                 self.power = "off"
                 break
             deadline = self.clock.next_deadline()
+            if deadline == NEVER and self.board.console.rstrip().endswith(_LAST_WORDS):
+                self.power = "off"
+                break
             if deadline == NEVER:
                 raise Hang("the guest waits and nothing can wake it")
             self.clock.advance_to(deadline)
