@@ -138,6 +138,9 @@ class Session:
     def run(self, program: Program) -> int:
         """Run a checked program to its end; the exit status. Raises RunError for what a user can mend, HandlerFault for faults of ours."""
         probes = self._chosen(program.probes)
+        if not probes:
+            print("No probes to attach")
+            return FAILED
         epoch_ns = self.settings.epoch_ns if self.settings.epoch_ns is not None else EPOCH_NS
         uptime_ns = UPTIME_NS if self.settings.kernel is None else 0  # a kernel of its own says itself how long it has been up
         clock = Clock(epoch_ns, real=self.settings.real_clock, uptime_ns=uptime_ns)

@@ -6,8 +6,8 @@ Also what `-l` shows, which is the same knowledge asked by pattern.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, cast
 
 from pyprobe.lang.attachpoint import AttachPoint, PointError
@@ -134,6 +134,17 @@ class MachineWorld:
                 found.setdefault(one.name, one)
         return list(found.values())
 
+    def types(self, query: str) -> list[tuple[str, Callable[[], str]]]:
+        """What `-l 'struct PATTERN'` shows, for `union` and `enum` too: full names, sorted for each of the patterns that commas separate,
+        and the definitions in C."""
+        found: dict[str, Callable[[], str]] = {}
+        for pattern in query.split(","):
+            keyword, _, tag = pattern.strip().partition(" ")
+            wanted = matcher(f"{keyword} {tag.strip()}")
+            for name in filter(wanted, self.machine.type_names(keyword)):
+                found.setdefault(name, partial(self.machine.definition, name))
+        return list(found.items())
+
     def _listing(self, pattern: str) -> Iterable[Listed]:
         if not pattern:
             return
@@ -147,7 +158,7 @@ class MachineWorld:
         else:
             kind, *parts = pattern.split(":")
         parts = [p for p in parts if p] or parts[:0]
-        name = SHORT.get(kind) or OLD_NAMES.get(kind) or kind.lower()
+        name = SHORT.get(kind) or SHORT.get(kind.lower()) or OLD_NAMES.get(kind.lower()) or kind.lower()
         if "*" not in kind:
             kinds = [name]
         elif parts and "/" in parts[0]:
