@@ -85,9 +85,12 @@ class AttachPoint:
 
     @property
     def name(self) -> str:
-        """The name that the `probe` builtin and messages show."""
-        if self.alias:
-            return self.alias
+        """The name that messages show: the author's, else the place."""
+        return self.alias or self.place
+
+    @property
+    def place(self) -> str:
+        """The full text of the place, which the `probe` builtin shows."""
         parts = [self.provider, self.unit or self.target, self.language, self.namespace, str(self.program or "")]
         function = self.written or self.function
         if function:

@@ -76,8 +76,8 @@ class Diagnostics:
         return any(d.severity == "error" for d in self.items)
 
     def ordered(self) -> list[Diagnostic]:
-        """Errors first, then warnings, each in the order they were found."""
-        return sorted(self.items, key=lambda d: d.severity != "error")
+        """Warnings without a place, errors, other warnings; each in the order they were found."""
+        return sorted(self.items, key=lambda d: 1 if d.severity == "error" else 0 if d.span is None else 2)
 
 
 class CompileError(Exception):
@@ -110,12 +110,13 @@ def excerpt(span: Span) -> list[str]:
 def render(diagnostic: Diagnostic) -> str:
     """The diagnostic as the lines shown to a person: header, source with markers, contexts, hints; no final newline."""
     word = diagnostic.severity.upper()
+    message = diagnostic.message.removesuffix("\n")  # a text of the script may end its line itself
     if diagnostic.plain:
-        lines = [diagnostic.message]
+        lines = [message]
     elif diagnostic.span is None:
-        lines = [f"{word}: {diagnostic.message}"]
+        lines = [f"{word}: {message}"]
     else:
-        lines = _place(diagnostic.span, f"{word}: {diagnostic.message}")
+        lines = _place(diagnostic.span, f"{word}: {message}")
         for span, message in diagnostic.contexts:
             lines += _place(span, f"{word}: {message}")
         outer = diagnostic.span.outer

@@ -81,7 +81,8 @@ class Trials(Run):
 
 
 class Tests(Trials):
-    """A test passes when its probe returns 0 or nothing, calls neither exit() with another status nor errorf()."""
+    """A test passes when its probe returns 0 or nothing, calls neither exit() with another status nor errorf(),
+    and nothing goes wrong in it (a division by zero, for example)."""
 
     provider = "test"
 

@@ -33,6 +33,7 @@ from pyprobe.lang.passes import (
     mapdecls,
     placement,
     scope,
+    spaces,
     typenames,
     unroll,
     unstable,
@@ -66,6 +67,7 @@ PASSES: tuple[Pass, ...] = (
     ("mapdecls", mapdecls.run),
     ("words", identifiers.unknown),
     ("check", check.run),
+    ("spaces", spaces.run),
     ("lower", lower.run),
     ("parameters", getopt.validate),
 )

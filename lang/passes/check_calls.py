@@ -333,7 +333,9 @@ def _macaddr(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
 
 
 def _space(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
-    """kptr and uptr only say where a pointer points."""
+    """kptr and uptr only say where a pointer points. An integer's type has no place for that: there the call itself stays."""
+    if not isinstance(node.type, Pointer):
+        return node
     return n.Cast(spec=None, operand=_expression(node, 0), type=node.type, span=node.span)
 
 

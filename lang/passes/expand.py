@@ -25,25 +25,23 @@ PER_TARGET = frozenset(("uaddr",))  # functions whose result type depends on the
 
 
 def run(unit: Unit) -> None:
-    total = 0
+    expanded = 0  # places that wildcards stand for
     for index, item in enumerate(item for item in unit.script.items if isinstance(item, Probe)):
-        points = _points(unit, item)
-        total += len(points)
+        points, expanded = _points(unit, item, expanded)
         if points:
             try:
                 unit.bodies += _bodies(unit, item, points, index)
             except PointError as e:
                 unit.diagnostics.error(e.message, item.points[0].span).hints += e.hints
-    if total > unit.config.max_bpf_progs:
-        _too_many(unit, total)
 
 
 def has_wildcard(point: AttachPoint) -> bool:
     return any(c in part for part in (point.provider, point.target, point.namespace, point.function) for c in "*[]")
 
 
-def _points(unit: Unit, probe: Probe) -> list[AttachPoint]:
-    """All the places of one clause, in the order written; what is missing is reported as `missing_probes` says."""
+def _points(unit: Unit, probe: Probe, expanded: int) -> tuple[list[AttachPoint], int]:
+    """All the places of one clause, in the order written, and `expanded`, the number of those that wildcards stand for so far, with
+    them; what is missing is reported as `missing_probes` says."""
     found: list[AttachPoint] = []
     failed = False
     for point in probe.points:
@@ -54,6 +52,10 @@ def _points(unit: Unit, probe: Probe) -> list[AttachPoint]:
             unit.diagnostics.error(e.message, point.span).hints += e.hints
             continue
         found += matches
+        if has_wildcard(point):
+            before, expanded = expanded, expanded + len(matches)
+            if before <= unit.config.max_bpf_progs < expanded:
+                _too_many(unit, expanded, point)
         if not matches and not has_wildcard(point) and point.provider in MISS_IS_NAMED:
             failed = True
             _missing(unit, f"No matches for {point.provider} {_place(point)}.", point)
@@ -61,13 +63,13 @@ def _points(unit: Unit, probe: Probe) -> list[AttachPoint]:
             if match.written and match.written != match.function:
                 unit.diagnostics.warning(f"'{match.written}' is called '{match.function}' in this kernel; probing that", point.span)
     if found:
-        return found
+        return found, expanded
     missing = unit.config.missing_probes
     if missing == "warn":
         unit.diagnostics.warning(REMOVED, probe.points[0].span)
     elif missing == "error" and not failed:
         unit.diagnostics.error(NO_POINTS, probe.points[0].span)
-    return found
+    return found, expanded
 
 
 def _missing(unit: Unit, message: str, point: AttachPoint) -> None:
@@ -79,7 +81,7 @@ def _missing(unit: Unit, message: str, point: AttachPoint) -> None:
 
 def _place(point: AttachPoint) -> str:
     """The point without its provider, as messages name it."""
-    _, _, place = point.copy(alias="").name.partition(":")
+    _, _, place = point.place.partition(":")
     return place
 
 
@@ -116,9 +118,8 @@ def _with_slashes(span: Span) -> Span:
     return Span(span.source, max(0, text.rfind("/", 0, span.start)), text.find("/", span.end) + 1 or span.end, span.outer)
 
 
-def _too_many(unit: Unit, total: int) -> None:
+def _too_many(unit: Unit, total: int, point: AttachPoint) -> None:
     limit = unit.config.max_bpf_progs
-    place = next(item.points[0].span for item in unit.script.items if isinstance(item, Probe))
     unit.diagnostics.error(
-        f"Your program is trying to generate more than {total} BPF programs, which exceeds the current limit of {limit}", place
+        f"Your program is trying to generate more than {total} BPF programs, which exceeds the current limit of {limit}", point.span
     ).hint("You can increase the limit through the BPFTRACE_MAX_BPF_PROGS environment variable.")

@@ -129,7 +129,7 @@ class Inference:
         """Bytes of the longest name among the points of the current body, of which a wildcard makes thousands."""
         longest = self._longest.get(id(self.body))
         if longest is None:
-            longest = self._longest[id(self.body)] = max(len(p.name.encode()) for p in self.body.points)
+            longest = self._longest[id(self.body)] = max(len(p.place.encode()) for p in self.body.points)
         return longest
 
     def _round(self) -> bool:

@@ -54,7 +54,8 @@ class TextOutput(Output):
         if kind == "warnf" and not self.warnings:
             return
         word = "ERROR" if kind == "errorf" else "WARNING"
-        self.write_error(f"{span.source.name}:{span.header}: {word}: ".encode() + text + b"\n")
+        ended = text.removesuffix(b"\n")  # the line ends by itself
+        self.write_error(f"{span.source.name}:{span.header}: {word}: ".encode() + ended + b"\n")
         if span.outer is not None:
             outer = render(Diagnostic("error" if kind == "errorf" else "warning", "expanded from", span.outer))
             self.write_error(outer.encode() + b"\n")

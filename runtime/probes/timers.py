@@ -51,7 +51,7 @@ class TimerBinding(TaskBinding):
     """Builtins when a timer fires: about the task that runs then, if one does."""
 
     def __init__(self, machine: Kernel, point: AttachPoint) -> None:
-        super().__init__(machine, point.name, point.provider, idle=True)
+        super().__init__(machine, point.place, point.provider, idle=True)
 
     def special(self, name: str, literals: tuple[Any, ...]) -> Bound | None:
         if name == "reg":

@@ -233,7 +233,7 @@ class UserBinding(TaskBinding):
     def __init__(
         self, machine: Kernel, engine: Engine, point: AttachPoint, image: Image, place: Place, returns: Following | None
     ) -> None:
-        super().__init__(machine, point.name, point.provider)
+        super().__init__(machine, point.place, point.provider)
         self.engine = engine
         self.image = image
         self.place = place
