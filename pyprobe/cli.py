@@ -15,7 +15,7 @@ from io import TextIOWrapper
 from typing import NoReturn
 
 from pyprobe import options as command_line
-from pyprobe.messages import FAILED, OK, RUN_FAILED, say_error, show, usage_error
+from pyprobe.messages import FAILED, OK, RUN_FAILED, check_colour, say_error, show, usage_error
 from pyprobe.options import Options, UsageError
 from pyprobe.programs import read_program
 
@@ -62,6 +62,7 @@ def main(arguments: Sequence[str]) -> int:
         options = command_line.parse(arguments)
     except UsageError as error:
         return usage_error(error)
+    check_colour()
     try:
         return dispatch(options, bool(arguments))
     except UsageError as error:
@@ -141,7 +142,9 @@ def similar(word: str, names: list[str]) -> str:
 
 def refuse_pid(text: str) -> int:
     """`-p` names a process of this host, which the emulated machine does not hold."""
-    if not text.isdecimal():
+    if text.startswith("-") and text[1:].isdecimal():
+        say_error(f"Pid out of range: {-int(text[1:]) % (1 << 64)}")
+    elif not text.isdecimal():
         digits = len(text) - len(text.lstrip("0123456789"))
         say_error(f"Failed to parse pid: {'invalid trailing bytes' if digits else 'invalid integer'}: {text}")
     elif not 0 < int(text) <= 0x400000:

@@ -65,16 +65,15 @@ def lines(query: str, *, verbose: bool, options: Options | None = None) -> Itera
 
 
 def list_script(options: Options) -> int:
-    """The probes that a program would attach to, without begin and end."""
-    from pyprobe.running import compile_text, make_world, settings_of
+    """The probes that a program would attach to, as they are written, without those of pyprobe itself. Its bodies are not judged."""
+    from pyprobe.running import make_world, points_of, settings_of
 
     name, text, parameters = read_program(options)
-    program, status = compile_text(options, make_world(settings_of(options)), name, text, parameters)
-    if program is None:
-        return status
-    for listed in sorted({shown(probe.point) for probe in program.probes if probe.point.provider not in ("begin", "end")}):
-        print(listed)
-    return OK
+    points, status = points_of(options, make_world(settings_of(options)), name, text, parameters)
+    for point in points:
+        if point.provider not in ("begin", "end", "self"):
+            print(shown(point))
+    return status
 
 
 def shown(point: object) -> str:

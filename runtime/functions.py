@@ -188,6 +188,8 @@ def cat(context: RuntimeContext) -> Callable[[bytes], None]:
     def show(path: bytes) -> None:
         try:
             data = (context.read_file or _host_file)(path, limit)
+        except IsADirectoryError:
+            return  # it can be opened, but holds nothing to read
         except OSError as error:
             reason = os.strerror(error.errno or 0)
             context.output.error(b"failed to open file '%s' (%s)" % (path, reason.encode()))

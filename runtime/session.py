@@ -40,6 +40,7 @@ TRIALS = {"test": "--test to run test probes.", "bench": "--bench to run benchma
 TOO_MANY = """Can't attach to {count} probes because it exceeds the current limit of {limit} probes.
 You can increase the limit through the BPFTRACE_MAX_PROBES environment variable, but BE CAREFUL since a high number of probes attached \
 can cause your system to crash."""
+NOT_LOADED = 'Unknown BPF object load failure. Try using the "-d libbpf" option to see the full loading log.'
 ALONE = frozenset({"begin", "end", *TRIALS})  # probes that nothing outside pyprobe can fire
 
 
@@ -148,7 +149,17 @@ class Session:
         names = Symbolizer(machine.machine, self.world.machine)
         renderer = Renderer(program.config, names, clock)
         writer = JsonOutput if self.settings.format == "json" else TextOutput
-        output: Output = writer(self.out, self.err, renderer, buffering=self.settings.buffering, warnings=self.settings.warnings)
+        output: Output = writer(
+            self.out,
+            self.err,
+            renderer,
+            buffering=self.settings.buffering,
+            warnings=self.settings.warnings,
+            colour=self.settings.colour,
+        )
+        for info in program.maps.values():
+            if not info.capacity:
+                raise RunError(f"{NOT_LOADED}\nHINT: {info.name} has room for no key at all")
         maps = MapStore(program)
         seen_clock = script_clock(maps, clock)
 

@@ -257,7 +257,8 @@ class Inference:
             unreadable = str(found)
             found = wide(found) if found.castable else NONE
         if found is VOID:
-            unreadable, found = "void", NONE
+            ends = isinstance(value, n.Call) and value.name == "exit"  # it has no value at all, which is less than void
+            unreadable, found = "" if ends else "void", NONE
         if found is NONE:
             if unreadable:
                 self.error(f"Value '{unreadable}' cannot be assigned to a scratch variable.", span)
@@ -267,7 +268,12 @@ class Inference:
                 self.error("Invalid expression for assignment", span)
             return
         if state.declared:
-            if not _fits_declared(state.type, found):
+            if isinstance(state.type, Enum) and isinstance(value, n.Integer) and state.type.names and value.value not in state.type.names:
+                if value.value >= 0:
+                    self.error(f"Enum: {state.type.name} doesn't contain a variant value of {value.value}", value.span)
+                else:
+                    self.mismatch(f"${node.name}", "variable", found, state.type, span, 2)
+            elif not _fits_declared(state.type, found):
                 self.mismatch(f"${node.name}", "variable", found, state.type, span, 2)
             return
         joined = join(state.type, found)
@@ -284,7 +290,7 @@ class Inference:
         """A value of type `found` is assigned to a map or one of its elements."""
         if isinstance(found, Aggregate) and not _is_aggregation(value):
             if not isinstance(state.value, (Integer, Enum)) or not found.castable:
-                error = self.error(_COPY.format(found, state.name, "retval" if found.function not in ("count",) else ""), span)
+                error = self.error(_COPY.format(found, state.name, _EXAMPLES.get(found.function, "retval")), span)
                 if error is not None and found.castable:
                     source = value.span.text if value is not None else "@"
                     error.hint(f"Add a cast to integer if you want the value of the aggregate, e.g. `{state.name} = (int64){source};`.")
@@ -350,6 +356,10 @@ _COPY = (
 )
 
 
+_EXAMPLES = {"count": "", "stats": "arg2", "lhist": "rand %10, 0, 10, 1", "tseries": "rand %10, 10s, 1"}
+"""What upstream shows as the arguments of a function."""
+
+
 def _is_aggregation(value: n.Expr | None) -> bool:
     while isinstance(value, n.Block) and value.result is not None:
         value = value.result
@@ -364,7 +374,9 @@ def _is_builtin_call(value: n.Expr) -> bool:
 
 
 def _is_empty(value: n.Expr | None) -> bool:
-    return (isinstance(value, n.Tuple) and not value.items) or (isinstance(value, (n.Block, n.If)) and value.type is NONE)
+    if isinstance(value, n.Tuple):
+        return not value.items
+    return (isinstance(value, n.Call) and value.name == "exit") or (isinstance(value, (n.Block, n.If)) and value.type is NONE)
 
 
 _AT_ONCE = frozenset({n.Integer, n.String, n.Boolean, n.EnumConstant})

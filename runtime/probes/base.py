@@ -63,6 +63,9 @@ class Provider(Protocol):
         """Have the handler called whenever the event happens. Raises AttachError."""
 
 
+NO_SYSCALL = (1 << 64) - 1  # orig_ax where no system call is being made
+
+
 class Attached(NamedTuple):
     """How a probe is attached, for people. instruction: the one under it; misses: hits that its handler was not called for."""
 

@@ -17,7 +17,7 @@ from pyprobe.runtime.machine import disassembly
 from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.machine.elf import ElfError, Symbol
 from pyprobe.runtime.machine.symbols import Image
-from pyprobe.runtime.probes.base import Attached, AttachError, Handler, Listed, MakeHandler, TaskBinding, combined, user_stack
+from pyprobe.runtime.probes.base import NO_SYSCALL, Attached, AttachError, Handler, Listed, MakeHandler, TaskBinding, combined, user_stack
 from pyprobe.runtime.probes.effects import function_skipper
 from pyprobe.runtime.probes.returns import Returns
 from pyprobe.runtime.probes.trampolines import Trampolines
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 ARGUMENTS = {"x86_64": ("di", "si", "dx", "cx", "r8", "r9"), "arm64": tuple(f"r{i}" for i in range(8))}
 RESULT = {"x86_64": "ax", "arm64": "r0"}
-NO_SYSCALL = (1 << 64) - 1  # orig_ax where no system call is being made
 
 NO_POINTS = "Probe has no valid attach points. If this is expected, set the 'missing_probes' config variable to 'warn'."
 FORCE = "Use --unsafe to force attachment. WARNING: This option could lead to data corruption in the target process."
