@@ -24,12 +24,12 @@ from pyprobe.runtime.user.syscalls.system import DOMAINNAME, SYSNAME
 from pyprobe.runtime.user.task import Process, Task
 from pyprobe.runtime.user.vfs.abi import CREATION_FLAGS, PIPEFS_MAGIC, major, minor
 from pyprobe.runtime.user.vfs.attributes import KStat
-from pyprobe.runtime.user.vfs.inet import IPPROTO_TCP, TCP_CLOSE, TCP_ESTABLISHED, TCP_LISTEN, TcpSocket
 from pyprobe.runtime.user.vfs.inode import Dentry, FileSystem, Inode
 from pyprobe.runtime.user.vfs.openfile import OpenFile
 from pyprobe.runtime.user.vfs.sockaddr import ANY, V4_MAPPED, InetAddress, pack
 from pyprobe.runtime.user.vfs.socket import QUEUE_LIMIT, SHUT_RD, SHUT_WR, Socket, SocketInode
 from pyprobe.runtime.user.vfs.sysctl import HOSTNAME, RELEASE, VERSION
+from pyprobe.runtime.user.vfs.tcp import IPPROTO_TCP, TCP_CLOSE, TCP_ESTABLISHED, TCP_LISTEN, TcpSocket
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel

@@ -42,6 +42,10 @@ class Tracepoint:
 
 _TASK: Fields = (("char[16]", "comm"), ("pid_t", "pid"), ("int", "prio"))
 _WOKEN: Fields = (*_TASK, ("int", "target_cpu"))
+_PORTS: Fields = (("__u16", "sport"), ("__u16", "dport"), ("__u16", "family"))
+_PROTOCOL: Fields = (("__u16", "protocol"),)
+_HOSTS: Fields = (("__u8[4]", "saddr"), ("__u8[4]", "daddr"), ("__u8[16]", "saddr_v6"), ("__u8[16]", "daddr_v6"))
+_TCP: Fields = (("const void *", "skaddr"), *_PORTS, *_HOSTS, ("__u64", "sock_cookie"))
 
 # category, name, fields: as /sys/kernel/tracing/events/CATEGORY/NAME/format of Linux 6.1 to 6.18 has them; where they differ, the newest
 EVENTS: tuple[tuple[str, str, Fields], ...] = (
@@ -59,9 +63,12 @@ EVENTS: tuple[tuple[str, str, Fields], ...] = (
      (("int", "sig"), ("int", "errno"), ("int", "code"), ("unsigned long", "sa_handler"), ("unsigned long", "sa_flags"))),
     ("signal", "signal_generate",
      (("int", "sig"), ("int", "errno"), ("int", "code"), ("char[16]", "comm"), ("pid_t", "pid"), ("int", "group"), ("int", "result"))),
+    ("sock", "inet_sk_error_report", (("int", "error"), *_PORTS, *_PROTOCOL, *_HOSTS)),
     ("sock", "inet_sock_set_state",
-     (("const void *", "skaddr"), ("int", "oldstate"), ("int", "newstate"), ("__u16", "sport"), ("__u16", "dport"), ("__u16", "family"),
-      ("__u16", "protocol"), ("__u8[4]", "saddr"), ("__u8[4]", "daddr"), ("__u8[16]", "saddr_v6"), ("__u8[16]", "daddr_v6"))),
+     (("const void *", "skaddr"), ("int", "oldstate"), ("int", "newstate"), *_PORTS, *_PROTOCOL, *_HOSTS)),
+    ("tcp", "tcp_destroy_sock", _TCP),
+    ("tcp", "tcp_receive_reset", _TCP),
+    ("tcp", "tcp_send_reset", (("const void *", "skbaddr"), ("const void *", "skaddr"), ("int", "state"), *_PORTS, *_HOSTS)),
     ("task", "task_newtask", (("pid_t", "pid"), ("char[16]", "comm"), ("unsigned long", "clone_flags"), ("short", "oom_score_adj"))),
     ("task", "task_rename", (("pid_t", "pid"), ("char[16]", "oldcomm"), ("char[16]", "newcomm"), ("short", "oom_score_adj"))),
     ("timer", "itimer_expire", (("int", "which"), ("pid_t", "pid"), ("unsigned long long", "now"))),
@@ -79,6 +86,7 @@ EVENTS: tuple[tuple[str, str, Fields], ...] = (
 class Tracepoints:
     """All tracepoints of one emulated kernel. Those the kernel fires itself are attributes by their names."""
 
+    inet_sk_error_report: Tracepoint
     inet_sock_set_state: Tracepoint
     itimer_expire: Tracepoint
     itimer_state: Tracepoint
@@ -96,6 +104,9 @@ class Tracepoints:
     signal_generate: Tracepoint
     task_newtask: Tracepoint
     task_rename: Tracepoint
+    tcp_destroy_sock: Tracepoint
+    tcp_receive_reset: Tracepoint
+    tcp_send_reset: Tracepoint
 
     def __init__(self, kernel: Kernel, arch: str) -> None:
         self._k = kernel

@@ -12,7 +12,7 @@ from pyprobe.runtime.user.errors import Block, Errno
 from pyprobe.runtime.user.vfs import sockaddr
 from pyprobe.runtime.user.vfs.abi import MAX_RW_COUNT, O_CLOEXEC, O_NONBLOCK
 from pyprobe.runtime.user.vfs.datagram import DatagramSocket
-from pyprobe.runtime.user.vfs.inet import TcpSocket, UdpSocket
+from pyprobe.runtime.user.vfs.inet import UdpSocket
 from pyprobe.runtime.user.vfs.netlink import NETLINK_ROUTE, NetlinkSocket
 from pyprobe.runtime.user.vfs.open import install, limit
 from pyprobe.runtime.user.vfs.openfile import OpenFile
@@ -42,6 +42,7 @@ from pyprobe.runtime.user.vfs.socket import (
     Socket,
 )
 from pyprobe.runtime.user.vfs.stream import StreamSocket
+from pyprobe.runtime.user.vfs.tcp import TcpSocket
 from pyprobe.runtime.user.vfs.unix import UnixDatagram, UnixStream, unix_pair
 from pyprobe.runtime.user.words import s32
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +42,34 @@ def test_functions(kernel: Kernel, root: Path, tool: Callable[[str], str], pypro
     seen = {c.function.name for c in table if c.ours}
     reached = {c.function.name for c in table if c.real}
     assert {c.function.name for c in table} - reached == INLINED and seen >= reached - {"try_to_wake_up"}
+
+
+ENDS = "args.sport, args.dport, args.family, ntop(args.saddr), ntop(args.daddr), ntop(args.saddr_v6), ntop(args.daddr_v6)"
+OF_TCP = {
+    "sock:inet_sk_error_report": "args.error, args.protocol",
+    "sock:inet_sock_set_state": "args.oldstate, args.newstate, args.protocol",
+    "tcp:tcp_destroy_sock": "args.sock_cookie",
+    "tcp:tcp_receive_reset": "args.sock_cookie",
+    "tcp:tcp_send_reset": "args.state, (uint64)args.skbaddr != 0",
+}
+FREE_PORT = re.compile(r"(?<= )[0-9]{5}(?=,)")
+
+
+def test_tcp(kernel: Kernel, root: Path, tool: Callable[[str], str], pyprobe: Callable[..., Result]) -> None:
+    """What happens to connections, in the order in which it is told: only the ports that the kernel chooses are others."""
+    source = ROOT / "tests" / "programs" / "tcp.c"
+    subprocess.run([tool(COMPILERS[kernel.arch]), "-O1", "-w", "-static", "-o", str(root / "tcp"), str(source)], check=True, timeout=60)
+    script = "".join(f"tracepoint:{event} {{ print((probe, {ENDS}, {rest})); }}\n" for event, rest in OF_TCP.items())
+
+    def told(*options: str) -> list[str]:
+        done = pyprobe("-q", "-e", script, "-c", "/tcp", "--root", str(root), *options, timeout=120)
+        assert done.status == 0, done.err
+        ports: dict[str, str] = {}
+        return [FREE_PORT.sub(lambda m: ports.setdefault(m[0], f"port{len(ports)}"), line) for line in done.out.splitlines()]
+
+    ours = told()
+    assert ours == told("--kernel", kernel.name)
+    assert len(ours) > 160 and all(any(event in line for line in ours) for event in OF_TCP)
 
 
 def test_tracepoints(kernel: Kernel, facts: Facts) -> None:
