@@ -347,7 +347,7 @@ class UdpSocket(_Inet, DatagramSocket):
         bound = self.local
         try:
             if message.address is not None or self.remote is not None:
-                goal = self.destination(message.address or self.remote or b"")
+                goal = message.goal = self.destination(message.address or self.remote or b"")
                 self.autobind(ANY)
                 assert isinstance(self.local, InetAddress)
                 bound = self.local
