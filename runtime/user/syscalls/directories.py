@@ -6,6 +6,7 @@ import errno
 import struct
 from typing import TYPE_CHECKING
 
+from pyprobe.runtime.user.capabilities import CAP_CHOWN, CAP_FOWNER, CAP_FSETID, CAP_SYS_CHROOT
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.vfs.abi import (
     AT_EMPTY_PATH,
@@ -238,7 +239,7 @@ def sys_fchdir(k: Kernel, t: Task, fd: int) -> int:
 
 def sys_chroot(k: Kernel, t: Task, filename: int) -> int:
     dentry = _enter(t, k.vfs.find(k, t, t.space.cstring(filename)))
-    if t.cred.euid != 0:
+    if not t.cred.capable(CAP_SYS_CHROOT):
         raise Errno(errno.EPERM)
     t.process.fs.root = dentry
     return 0
@@ -289,7 +290,7 @@ def _chmod(k: Kernel, t: Task, dentry: Dentry, mode: int) -> int:
     if inode.is_symlink:
         raise Errno(errno.EOPNOTSUPP)
     mode &= 0o7777
-    if t.cred.fsuid != 0 and inode.gid != t.cred.fsgid and inode.gid not in t.cred.groups:
+    if inode.gid != t.cred.fsgid and inode.gid not in t.cred.groups and not t.cred.capable(CAP_FSETID):
         mode &= ~S_ISGID
     inode.mode = inode.kind | mode
     _changed(k, dentry, IN_ATTRIB)
@@ -317,7 +318,7 @@ def _chown(k: Kernel, t: Task, dentry: Dentry, user: int, group: int) -> int:
     _writable(inode)
     user &= NO_ID
     group &= NO_ID
-    if t.cred.fsuid != 0:
+    if not t.cred.capable(CAP_CHOWN):
         mine = inode.uid == t.cred.fsuid
         own_group = mine and (group == t.cred.fsgid or group in t.cred.groups)
         if user not in (NO_ID, inode.uid) or (group not in (NO_ID, inode.gid) and not own_group):
@@ -354,7 +355,7 @@ def _set_times(k: Kernel, t: Task, dentry: Dentry, times: tuple[int | None, int 
     _writable(inode)
     now = k.clock.wall()
     if times is None:
-        if t.cred.fsuid not in (0, inode.uid):
+        if t.cred.fsuid != inode.uid and not t.cred.capable(CAP_FOWNER):
             check(t, inode, W_OK)
         times = (now, now)
     elif times != (None, None):

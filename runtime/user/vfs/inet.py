@@ -10,6 +10,7 @@ import errno
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from pyprobe.runtime.user.capabilities import CAP_NET_BIND_SERVICE
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.functions import kernel_function
 from pyprobe.runtime.user.vfs.datagram import DatagramSocket
@@ -120,7 +121,7 @@ class _Inet(Socket):
             raise Errno(errno.EINVAL)
         if not address.is_local:
             raise Errno(errno.EADDRNOTAVAIL)
-        if 0 < address.port < PRIVILEGED_PORTS and t.cred.euid != 0:
+        if 0 < address.port < PRIVILEGED_PORTS and not t.cred.capable(CAP_NET_BIND_SERVICE):
             raise Errno(errno.EACCES)
         self.local = self._network.bind(self, address)
         self.asked = address
