@@ -69,9 +69,8 @@ class Engine(Tracing, Contexts):
         self._cut = False  # the run ends where the block would go on in a page that is not to be executed
         self._each: list[Callable[[int, int], None]] = []  # of on_instruction
         self._executed_last = NOWHERE
-        pages = ((unicorn.CTL_PAGE_SIZE, PAGE),) if arch.page_size_4k else ()
-        self.open(arch.cpu_model, 0, memory.size, memory.base, (*pages, (unicorn.CTL_TLB_TYPE, unicorn.TLB_VIRTUAL)))
-        self._exit_checks.wanted(False)
+        self.open(arch.cpu_model, 0, memory.size, memory.base, ((unicorn.CTL_TLB_TYPE, unicorn.TLB_VIRTUAL),))
+        self.exit_checks.wanted(False)
         self.choose(native)
         self.cpu_state = find_registers(self.uc, arch.magic, self._read, self._write) if cpu_state else 0
         self.cpu_state_found = self.cpu_state != 0

@@ -88,7 +88,7 @@ class Kernel(KernelCalls):
         native: bool | None = None,
     ) -> None:
         self.memory = memory if memory is not None else PhysicalMemory(memory_limit)
-        self.clock = clock if clock is not None else Clock(uptime_ns=UPTIME_NS)
+        self.clock: Clock = clock if clock is not None else Clock(uptime_ns=UPTIME_NS)
         self.vfs = Vfs(self.memory, self.clock.wall(), root=root, view=view, limit=disk_limit)
         self.arch = arch
         self.architectures = architectures
@@ -127,7 +127,7 @@ class Kernel(KernelCalls):
         self.unknown_syscalls = self.entry.unknown
         self.scheduler = Scheduler(self)
         self.syscalls = SyscallTable()
-        self.functions = functions.KernelFunctions(self, arch)
+        self.functions: functions.KernelFunctions = functions.KernelFunctions(self, arch)
         self.tracepoints = Tracepoints(self, arch)
         self.lives = self.tracepoints
         self.zone = FileZone(*ABIS[arch].file_zone)

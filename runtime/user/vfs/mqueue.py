@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from pyprobe.runtime.user.signals import SigInfo, send_to_process
 from pyprobe.runtime.user.vfs.abi import READABLE, S_IFREG, WRITABLE
-from pyprobe.runtime.user.vfs.anon import fill
-from pyprobe.runtime.user.vfs.content import Views
 from pyprobe.runtime.user.vfs.inode import FileSystem, Inode
 from pyprobe.runtime.user.vfs.openfile import OpenFile, Position
+from pyprobe.runtime.user.vfs.views import Views, scatter
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
@@ -112,7 +111,7 @@ class QueueFile(OpenFile):
         room = sum(map(len, views))
         piece = text[position.value : position.value + room]
         position.value += len(piece)
-        return fill(views, piece)
+        return scatter(views, piece)
 
     def poll(self, k: Kernel, t: Task) -> int:
         queue = self.inode

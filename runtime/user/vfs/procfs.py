@@ -26,12 +26,12 @@ from pyprobe.runtime.user.vfs.abi import (
     SEEK_END,
     SEEK_SET,
 )
-from pyprobe.runtime.user.vfs.content import Views
 from pyprobe.runtime.user.vfs.inode import Dentry, Entry, FileSystem, Inode
 from pyprobe.runtime.user.vfs.namespaces import namespaces
 from pyprobe.runtime.user.vfs.openfile import OpenFile, Position
 from pyprobe.runtime.user.vfs.smaps import smaps, smaps_rollup
 from pyprobe.runtime.user.vfs.synthetic import SyntheticDirectory, SyntheticLink, Table, TextFile, proc_number
+from pyprobe.runtime.user.vfs.views import Views
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.memory import AddressSpace

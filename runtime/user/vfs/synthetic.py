@@ -9,9 +9,9 @@ from zlib import crc32
 
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.vfs.abi import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
-from pyprobe.runtime.user.vfs.content import Views
 from pyprobe.runtime.user.vfs.inode import Dentry, Entry, FileSystem, Inode
 from pyprobe.runtime.user.vfs.openfile import DirectoryFile, OpenFile, Position, generic_seek
+from pyprobe.runtime.user.vfs.views import Views
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel

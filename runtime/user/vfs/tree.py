@@ -25,10 +25,11 @@ from pyprobe.runtime.user.vfs.abi import (
     S_IFMT,
     S_IFREG,
 )
-from pyprobe.runtime.user.vfs.content import PAGE, Content, Disk, HostContent, MappedContent, MemoryContent, Views, map_content
+from pyprobe.runtime.user.vfs.content import PAGE, Content, Disk, HostContent, MappedContent, MemoryContent, map_content
 from pyprobe.runtime.user.vfs.host import HASH_BITS, HostDirectory, HostFile, HostLayer, inode_number
 from pyprobe.runtime.user.vfs.inode import Dentry, Entry, FileSystem, Inode
 from pyprobe.runtime.user.vfs.stat import StatFs
+from pyprobe.runtime.user.vfs.views import Views
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.physical import Backing, PhysicalMemory
