@@ -16,7 +16,7 @@ from pyprobe.runtime.user.syscalls.refused import ABSENT
 PROGRAMS = Path(__file__).parents[2] / "programs"
 
 
-NAMES = ("signals", "processes", "ipc", "notify", "messages", "families", "newcalls", "dualstack", "smaps", "packetinfo")
+NAMES = ("signals", "processes", "ipc", "notify", "messages", "families", "newcalls", "dualstack", "smaps", "packetinfo", "openat2")
 ROOTS = ("capabilities",)  # what only root may do
 
 
