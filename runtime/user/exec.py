@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import AddressSpace, Backing, MemoryFault
 from pyprobe.runtime.user import cross, loader
+from pyprobe.runtime.user.capabilities import after_exec
 from pyprobe.runtime.user.elf import SHEBANG_SIZE, Elf, is_elf, read_elf, shebang
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.functions import kernel_function
@@ -94,6 +95,7 @@ def open_exec(k: Kernel, t: Task, path: bytes, dfd: int = AT_FDCWD, flags: int =
 def _take_ids(task: Task, inode: Inode) -> None:
     """The ids a program with set-user-ID or set-group-ID mode runs with, and the saved ones of every program (bprm_fill_uid)."""
     cred = task.cred
+    before = cred.euid, cred.egid
     if not task.process.no_new_privs:
         if inode.mode & S_ISUID:
             cred.euid = inode.uid
@@ -101,6 +103,7 @@ def _take_ids(task: Task, inode: Inode) -> None:
             cred.egid = inode.gid
     cred.suid = cred.fsuid = cred.euid
     cred.sgid = cred.fsgid = cred.egid
+    after_exec(cred, set_id=(cred.euid, cred.egid) != before)
 
 
 def _check_inode(t: Task, inode: Inode) -> None:

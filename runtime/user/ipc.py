@@ -6,6 +6,7 @@ import errno
 import struct
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from pyprobe.runtime.user.capabilities import CAP_IPC_OWNER, CAP_SYS_ADMIN
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.words import NANOSECONDS, s32
 
@@ -50,12 +51,12 @@ class IpcObject:
         elif self.gid in (cred.egid, *cred.groups) or self.cgid in (cred.egid, *cred.groups):
             granted >>= 3
         asked = wanted >> 6 | wanted >> 3 | wanted
-        if asked & ~granted & 7 and cred.euid:
+        if asked & ~granted & 7 and not cred.capable(CAP_IPC_OWNER):
             raise Errno(errno.EACCES)
 
     def check_owner(self, t: Task) -> None:
         """Raises Errno(EPERM) unless the task may change or remove the object."""
-        if t.cred.euid not in (0, self.uid, self.cuid):
+        if t.cred.euid not in (self.uid, self.cuid) and not t.cred.capable(CAP_SYS_ADMIN):
             raise Errno(errno.EPERM)
 
     def set(self, k: Kernel, t: Task, raw: bytes) -> None:

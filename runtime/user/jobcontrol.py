@@ -9,6 +9,7 @@ from __future__ import annotations
 from errno import EIO, EPERM
 from typing import TYPE_CHECKING
 
+from pyprobe.runtime.user.capabilities import CAP_SYS_ADMIN
 from pyprobe.runtime.user.errors import Block, Errno
 from pyprobe.runtime.user.signals import SIG_IGN, Sig, SigInfo, action_of, bit, send_to_process
 
@@ -32,7 +33,7 @@ class ControllingTerminal:
         if process.sid != process.pid or process.ctty is not None:
             raise Errno(EPERM)
         if self.sid:
-            if not steal or t.euid:
+            if not steal or not t.cred.capable(CAP_SYS_ADMIN):
                 raise Errno(EPERM)
             self._let_go(k)
         self.sid, self.foreground = process.sid, process.pgid

@@ -164,11 +164,12 @@ def fill_stack(
         platform = push(abi.platform + b"\0")
         random_at = push(random)
         sp = align_down(sp, 16)
+        secure = cred.uid != cred.euid or cred.gid != cred.egid
         entries = (
             (AT_MINSIGSTKSZ, abi.minsigstksz), (AT_HWCAP, abi.hwcap), (AT_PAGESZ, PAGE), (AT_CLKTCK, CLOCK_TICKS),
             (AT_PHDR, image.elf.phdr_address + image.bias), (AT_PHENT, 56), (AT_PHNUM, image.elf.phdr_count),
             (AT_BASE, interpreter.bias if interpreter else 0), (AT_FLAGS, 0), (AT_ENTRY, image.entry),
-            (AT_UID, cred.uid), (AT_EUID, cred.euid), (AT_GID, cred.gid), (AT_EGID, cred.egid), (AT_SECURE, 0),
+            (AT_UID, cred.uid), (AT_EUID, cred.euid), (AT_GID, cred.gid), (AT_EGID, cred.egid), (AT_SECURE, secure),
             (AT_RANDOM, random_at), (AT_HWCAP2, abi.hwcap2), (AT_EXECFN, execfn), (AT_PLATFORM, platform), (AT_NULL, 0),
         )  # fmt: skip
         auxv = b"".join(struct.pack("<QQ", key, value & U64) for key, value in entries)

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from pyprobe.runtime.user.capabilities import ALL_CAPABILITIES
 from pyprobe.runtime.user.errors import Block
 from pyprobe.runtime.user.pt_regs import SavedRegisters
 
@@ -48,14 +49,24 @@ DEFAULT_LIMITS: dict[int, tuple[int, int]] = {
 
 
 class Credentials:
-    """User and group ids; struct cred. Shared by nobody: each process has its own copy."""
+    """User and group ids, and capabilities as sets of bits; struct cred. Shared by nobody: each process has its own copy."""
 
-    __slots__ = ("egid", "euid", "fsgid", "fsuid", "gid", "groups", "sgid", "suid", "uid")
+    __slots__ = (
+        "cap_ambient", "cap_bounding", "cap_effective", "cap_inheritable", "cap_permitted",
+        "egid", "euid", "fsgid", "fsuid", "gid", "groups", "sgid", "suid", "uid",
+    )  # fmt: skip
 
     def __init__(self, uid: int = 0, gid: int = 0, groups: tuple[int, ...] = ()) -> None:
         self.uid = self.euid = self.suid = self.fsuid = uid
         self.gid = self.egid = self.sgid = self.fsgid = gid
         self.groups = groups
+        self.cap_inheritable = self.cap_ambient = 0
+        self.cap_permitted = self.cap_effective = 0 if uid else ALL_CAPABILITIES
+        self.cap_bounding = ALL_CAPABILITIES
+
+    def capable(self, capability: int) -> bool:
+        """Has it the capability, a number of capabilities(7), in force?"""
+        return bool(self.cap_effective >> capability & 1)
 
     def copy(self) -> Credentials:
         """An equal one that can change by itself."""

@@ -35,7 +35,7 @@ int main(){
   stack_t st={.ss_sp=malloc(65536),.ss_size=65536}; sigaltstack(&st,0); sa.sa_sigaction=onstack; sa.sa_flags=SA_SIGINFO|SA_ONSTACK; sigaction(SIGUSR2,&sa,0); raise(SIGUSR2); raise(SIGUSR2);
   sa.sa_sigaction=skip; sa.sa_flags=SA_SIGINFO; sigaction(SIGILL,&sa,0); __asm__ volatile("ud2"); printf("after ill\n");
   // FP kept across handler
-  signal(SIGALRM,fph); struct itimerval it={{0,1000},{0,1000}}; setitimer(ITIMER_REAL,&it,0); double a=0; for(long i=0;i<3000000;i++){ a+=i*0.5; } printf("fp %.1f handlers %d\n",a,n>3); memset(&it,0,sizeof it); setitimer(ITIMER_REAL,&it,0);
+  signal(SIGALRM,fph); struct itimerval it={{0,1000},{0,1000}}; setitimer(ITIMER_REAL,&it,0); double a=0; for(long i=0;i<3000000;i++){ a+=i*0.5; } printf("fp %.1f handlers %d\n",a,n>0); memset(&it,0,sizeof it); setitimer(ITIMER_REAL,&it,0);
   // EINTR vs restart
   int pf[2]; pipe(pf); n=0; sa.sa_sigaction=h; sa.sa_flags=SA_SIGINFO|SA_RESTART; sigaction(SIGUSR1,&sa,0);
   pid_t c=fork(); if(!c){ usleep(10000); kill(getppid(),SIGUSR1); usleep(10000); write(pf[1],"x",1); _exit(42);} 

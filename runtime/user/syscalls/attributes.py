@@ -6,6 +6,7 @@ import errno
 import struct
 from typing import TYPE_CHECKING
 
+from pyprobe.runtime.user.capabilities import CAP_CHOWN, CAP_FOWNER, CAP_FSETID
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.vfs.abi import (
     AT_EMPTY_PATH,
@@ -67,7 +68,7 @@ def _chmod(k: Kernel, t: Task, dentry: Dentry, mode: int) -> int:
     if inode.is_symlink:
         raise Errno(errno.EOPNOTSUPP)
     mode &= 0o7777
-    if t.cred.fsuid != 0 and inode.gid != t.cred.fsgid and inode.gid not in t.cred.groups:
+    if inode.gid != t.cred.fsgid and inode.gid not in t.cred.groups and not t.cred.capable(CAP_FSETID):
         mode &= ~S_ISGID
     inode.mode = inode.kind | mode
     _changed(k, dentry, IN_ATTRIB)
@@ -95,7 +96,7 @@ def _chown(k: Kernel, t: Task, dentry: Dentry, user: int, group: int) -> int:
     _writable(inode)
     user &= NO_ID
     group &= NO_ID
-    if t.cred.fsuid != 0:
+    if not t.cred.capable(CAP_CHOWN):
         mine = inode.uid == t.cred.fsuid
         own_group = mine and (group == t.cred.fsgid or group in t.cred.groups)
         if user not in (NO_ID, inode.uid) or (group not in (NO_ID, inode.gid) and not own_group):
@@ -132,7 +133,7 @@ def _set_times(k: Kernel, t: Task, dentry: Dentry, times: tuple[int | None, int 
     _writable(inode)
     now = k.clock.wall()
     if times is None:
-        if t.cred.fsuid not in (0, inode.uid):
+        if t.cred.fsuid != inode.uid and not t.cred.capable(CAP_FOWNER):
             check(t, inode, W_OK)
         times = (now, now)
     elif times != (None, None):

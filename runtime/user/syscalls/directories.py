@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from pyprobe.runtime.user.capabilities import CAP_SYS_CHROOT
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.vfs.abi import (
     AT_EMPTY_PATH,
@@ -228,7 +229,7 @@ def sys_fchdir(k: Kernel, t: Task, fd: int) -> int:
 
 def sys_chroot(k: Kernel, t: Task, filename: int) -> int:
     dentry = _enter(t, k.vfs.find(k, t, t.space.cstring(filename)))
-    if t.cred.euid != 0:
+    if not t.cred.capable(CAP_SYS_CHROOT):
         raise Errno(errno.EPERM)
     t.process.fs.root = dentry
     return 0

@@ -15,8 +15,12 @@ from pyprobe.runtime.user.vfs.abi import (
     FALLOC_FL_ZERO_RANGE,
     MAX_RW_COUNT,
     O_APPEND,
+    O_CLOEXEC,
     O_CREAT,
+    O_DIRECTORY,
     O_LARGEFILE,
+    O_NOFOLLOW,
+    O_PATH,
     O_TMPFILE,
     O_TRUNC,
     O_WRONLY,
@@ -36,6 +40,7 @@ _COPY_CHUNK = 1 << 16
 _MFD_CLOEXEC, _MFD_ALLOW_SEALING, _MFD_HUGETLB, _MFD_NOEXEC_SEAL, _MFD_EXEC = 1, 2, 4, 8, 16
 _OPEN_HOW = struct.Struct("<QQQ")
 _KNOWN_OPEN_FLAGS = 0o37777703
+_PATH_FLAGS = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC  # O_PATH_FLAGS of fs/open.c
 _RWF_KNOWN = 0x3F
 _RWF_NOWAIT = 0x8
 _RWF_APPEND = 0x10
@@ -66,6 +71,8 @@ def sys_openat2(k: Kernel, t: Task, dfd: int, filename: int, how: int, usize: in
     flags = open_flags(t.process.arch, flags)
     made = flags & O_CREAT or flags & O_TMPFILE == O_TMPFILE
     if flags & ~_KNOWN_OPEN_FLAGS or resolve & ~0x3F or mode & ~(0o7777 if made else 0) or resolve & 0x18 == 0x18:
+        raise Errno(errno.EINVAL)
+    if flags & O_PATH and flags & ~_PATH_FLAGS:
         raise Errno(errno.EINVAL)
     result: int = k.do_sys_openat2(dfd, filename, OpenHow(flags | O_LARGEFILE, mode, resolve))
     return result

@@ -6,6 +6,7 @@ import struct
 from errno import EACCES, EINVAL, EPERM, ESRCH
 from typing import TYPE_CHECKING
 
+from pyprobe.runtime.user.capabilities import CAP_SETGID, CAP_SETUID, after_setfsuid, after_setuid
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.words import U32, s32
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
 UNCHANGED = U32
 NGROUPS_MAX = 65536
-CAPABILITY_VERSIONS = {0x19980330: 1, 0x20071026: 2, 0x20080522: 2}  # version to number of 32-bit words
-ALL_CAPABILITIES = (1 << 41) - 1
 
 
 def sys_getpid(k: Kernel, t: Task) -> int:
@@ -70,25 +69,26 @@ def sys_getresgid(k: Kernel, t: Task, rgid: int, egid: int, sgid: int) -> int:
     return _put_ids(t, (rgid, egid, sgid), (t.cred.gid, t.cred.egid, t.cred.sgid))
 
 
-def _privileged(t: Task) -> bool:
-    return t.cred.euid == 0
+def _user_ids(t: Task) -> tuple[int, int, int]:
+    return t.cred.uid, t.cred.euid, t.cred.suid
 
 
 def sys_setuid(k: Kernel, t: Task, uid: int) -> int:
     """setuid(2)."""
-    cred, uid = t.cred, uid & U32
-    if _privileged(t):
+    cred, uid, before = t.cred, uid & U32, _user_ids(t)
+    if cred.capable(CAP_SETUID):
         cred.uid = cred.suid = uid
     elif uid not in (cred.uid, cred.suid):
         raise Errno(EPERM)
     cred.euid = cred.fsuid = uid
+    after_setuid(cred, before, keep=t.process.keep_caps)
     return 0
 
 
 def sys_setgid(k: Kernel, t: Task, gid: int) -> int:
     """setgid(2)."""
     cred, gid = t.cred, gid & U32
-    if _privileged(t):
+    if cred.capable(CAP_SETGID):
         cred.gid = cred.sgid = gid
     elif gid not in (cred.gid, cred.sgid):
         raise Errno(EPERM)
@@ -100,10 +100,12 @@ def sys_setresuid(k: Kernel, t: Task, ruid: int, euid: int, suid: int) -> int:
     """setresuid(2)."""
     cred = t.cred
     new = [old if value & U32 == UNCHANGED else value & U32 for value, old in ((ruid, cred.uid), (euid, cred.euid), (suid, cred.suid))]
-    if not _privileged(t) and any(value not in (cred.uid, cred.euid, cred.suid) for value in new):
+    if not cred.capable(CAP_SETUID) and any(value not in (cred.uid, cred.euid, cred.suid) for value in new):
         raise Errno(EPERM)
+    before = _user_ids(t)
     cred.uid, cred.euid, cred.suid = new
     cred.fsuid = cred.euid
+    after_setuid(cred, before, keep=t.process.keep_caps)
     return 0
 
 
@@ -111,7 +113,7 @@ def sys_setresgid(k: Kernel, t: Task, rgid: int, egid: int, sgid: int) -> int:
     """setresgid(2)."""
     cred = t.cred
     new = [old if value & U32 == UNCHANGED else value & U32 for value, old in ((rgid, cred.gid), (egid, cred.egid), (sgid, cred.sgid))]
-    if not _privileged(t) and any(value not in (cred.gid, cred.egid, cred.sgid) for value in new):
+    if not cred.capable(CAP_SETGID) and any(value not in (cred.gid, cred.egid, cred.sgid) for value in new):
         raise Errno(EPERM)
     cred.gid, cred.egid, cred.sgid = new
     cred.fsgid = cred.egid
@@ -133,15 +135,16 @@ def sys_setregid(k: Kernel, t: Task, rgid: int, egid: int) -> int:
 def sys_setfsuid(k: Kernel, t: Task, uid: int) -> int:
     """setfsuid(2): the old one."""
     old, uid = t.cred.fsuid, uid & U32
-    if _privileged(t) or uid in (t.cred.uid, t.cred.euid, t.cred.suid):
+    if uid != UNCHANGED and (uid in (*_user_ids(t), old) or t.cred.capable(CAP_SETUID)):
         t.cred.fsuid = uid
+        after_setfsuid(t.cred, old)
     return old
 
 
 def sys_setfsgid(k: Kernel, t: Task, gid: int) -> int:
     """setfsgid(2): the old one."""
     old, gid = t.cred.fsgid, gid & U32
-    if _privileged(t) or gid in (t.cred.gid, t.cred.egid, t.cred.sgid):
+    if gid != UNCHANGED and (t.cred.capable(CAP_SETGID) or gid in (t.cred.gid, t.cred.egid, t.cred.sgid)):
         t.cred.fsgid = gid
     return old
 
@@ -158,7 +161,7 @@ def sys_getgroups(k: Kernel, t: Task, size: int, grouplist: int) -> int:
 
 def sys_setgroups(k: Kernel, t: Task, size: int, grouplist: int) -> int:
     """setgroups(2)."""
-    if not _privileged(t):
+    if not t.cred.capable(CAP_SETGID):
         raise Errno(EPERM)
     size &= U32
     if size > NGROUPS_MAX:
@@ -221,31 +224,3 @@ def sys_setsid(k: Kernel, t: Task) -> int:
     process.sid = process.pgid = process.pid
     process.ctty = None
     return process.pid
-
-
-# capabilities
-
-
-def sys_capget(k: Kernel, t: Task, header: int, data: int) -> int:
-    """capget(2): root has all of them, others none."""
-    version, pid = struct.unpack("<Ii", t.space.read(header, 8))
-    words = CAPABILITY_VERSIONS.get(version)
-    if words is None:
-        t.space.put_u32(header, 0x20080522)
-        if data:
-            raise Errno(EINVAL)
-        return 0
-    target = k.tasks.get(pid) if pid else t
-    if target is None:
-        raise Errno(ESRCH)
-    has = ALL_CAPABILITIES if target.cred.euid == 0 else 0
-    if data:
-        t.space.write(data, b"".join(struct.pack("<III", has >> 32 * i & U32, has >> 32 * i & U32, 0) for i in range(words)))
-    return 0
-
-
-def sys_capset(k: Kernel, t: Task, header: int, data: int) -> int:
-    """capset(2): accepted from root, without effect."""
-    if not _privileged(t):
-        raise Errno(EPERM)
-    return 0

@@ -6,6 +6,7 @@ from errno import EACCES, EEXIST, EFAULT, EINVAL, ENOMEM, EPERM
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import PAGE, AddressSpace, R, Vma, W, X
+from pyprobe.runtime.user.capabilities import CAP_SYS_RAWIO
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.faults import FAULT_FLAG_TRIED, VM_FAULT_MAJOR
 from pyprobe.runtime.user.functions import kernel_function
@@ -91,7 +92,7 @@ def do_mmap(
             raise Errno(EINVAL)
         if addr > TOP - length:
             raise Errno(ENOMEM)
-        if addr < MINIMUM_ADDRESS and task.euid:
+        if addr < MINIMUM_ADDRESS and not task.cred.capable(CAP_SYS_RAWIO):
             raise Errno(EACCES)
         if addr == 0:
             raise Errno(EACCES)

@@ -6,6 +6,7 @@ import errno
 import struct
 from typing import TYPE_CHECKING, Final
 
+from pyprobe.runtime.user.capabilities import CAP_SYS_RESOURCE
 from pyprobe.runtime.user.errors import Block, Errno
 from pyprobe.runtime.user.signals import NSIG
 from pyprobe.runtime.user.vfs.abi import (
@@ -70,7 +71,7 @@ def sys_mq_open(k: Kernel, t: Task, name: int, oflag: int, mode: int, attr: int)
         count, size = DEFAULT_COUNT, DEFAULT_SIZE
         if attr:
             _, count, size, _ = _ATTR.unpack(t.space.read(attr, _ATTR.size))
-            most, largest = (COUNT_LIMIT, SIZE_LIMIT) if t.euid else (COUNT_MAX, SIZE_MAX)
+            most, largest = (COUNT_MAX, SIZE_MAX) if t.cred.capable(CAP_SYS_RESOURCE) else (COUNT_LIMIT, SIZE_LIMIT)
             if not 0 < count <= most or not 0 < size <= largest:
                 raise Errno(errno.EINVAL)
         if len(queues) >= QUEUES_MAX:

@@ -6,6 +6,7 @@ import errno
 import struct
 from typing import TYPE_CHECKING, Final
 
+from pyprobe.runtime.user.capabilities import CAP_SYS_RESOURCE
 from pyprobe.runtime.user.errors import Block, Errno
 from pyprobe.runtime.user.ipc import IPC_INFO, IPC_NOWAIT, IPC_RMID, IPC_SET, IPC_STAT, READ, WRITE, IpcObject, seconds
 from pyprobe.runtime.user.words import s32, s64
@@ -130,7 +131,7 @@ def sys_msgctl(k: Kernel, t: Task, msqid: int, cmd: int, buf: int) -> int:
         raw = t.space.read(buf, _QBYTES_AT + 8)
         room = int.from_bytes(raw[_QBYTES_AT:], "little")
         queue.check_owner(t)
-        if room > MSGMNB and t.euid:
+        if room > MSGMNB and not t.cred.capable(CAP_SYS_RESOURCE):
             raise Errno(errno.EPERM)
         queue.set(k, t, raw)
         queue.room = room

@@ -6,6 +6,7 @@ import struct
 from errno import EBADF, EINVAL, EPERM, ESRCH
 from typing import TYPE_CHECKING
 
+from pyprobe.runtime.user.capabilities import CAP_KILL
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.pidfd import PidFile, pidfd_create
 from pyprobe.runtime.user.signals import NSIG, SI_USER, SigInfo
@@ -43,7 +44,7 @@ def sys_pidfd_send_signal(k: Kernel, t: Task, pidfd: int, sig: int, info: int, f
     if not process.alive:
         raise Errno(ESRCH)
     target = process.leader or next(iter(process.threads.values()))
-    if t.cred.euid and not {t.cred.uid, t.cred.euid} & {target.cred.uid, target.cred.suid}:
+    if not t.cred.capable(CAP_KILL) and not {t.cred.uid, t.cred.euid} & {target.cred.uid, target.cred.suid}:
         raise Errno(EPERM)
     made = SigInfo.from_user(signo, t)
     if info:

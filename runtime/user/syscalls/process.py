@@ -18,6 +18,7 @@ from pyprobe.runtime.user.fork import (
     CloneArgs,
 )
 from pyprobe.runtime.user.signals import CLD_CONTINUED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, NSIG, Sig
+from pyprobe.runtime.user.syscalls import capabilities
 from pyprobe.runtime.user.syscalls.pidfd import process_of
 from pyprobe.runtime.user.syscalls.seccomp import sys_seccomp
 from pyprobe.runtime.user.task import COMM_LENGTH, DEFAULT_TIMER_SLACK
@@ -275,7 +276,7 @@ PR_SET_NAME, PR_GET_NAME, PR_GET_SECCOMP, PR_SET_SECCOMP, PR_CAPBSET_READ, PR_GE
 PR_SET_TIMERSLACK, PR_GET_TIMERSLACK = 29, 30
 PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS = 36, 37, 38, 39
 PR_GET_TID_ADDRESS, PR_SET_THP_DISABLE, PR_GET_THP_DISABLE, PR_CAP_AMBIENT = 40, 41, 42, 47
-LAST_CAPABILITY = 40
+PR_CAPBSET_DROP = 24
 
 
 def sys_prctl(k: Kernel, t: Task, option: int, arg2: int, arg3: int, arg4: int, arg5: int) -> int:
@@ -314,9 +315,13 @@ def sys_prctl(k: Kernel, t: Task, option: int, arg2: int, arg3: int, arg4: int, 
     elif option == PR_GET_TIMERSLACK:
         return t.process.timer_slack
     elif option == PR_CAPBSET_READ:
-        if arg2 > LAST_CAPABILITY:
+        return capabilities.bounding_read(t, arg2)
+    elif option == PR_CAPBSET_DROP:
+        return capabilities.bounding_drop(t, arg2)
+    elif option == PR_CAP_AMBIENT:
+        if arg4 or arg5:
             raise Errno(EINVAL)
-        return 1
+        return capabilities.ambient(t, arg2, arg3)
     elif option == PR_GET_TID_ADDRESS:
         t.space.put_u64(arg2, t.clear_child_tid)
     elif option == PR_SET_KEEPCAPS:

@@ -11,6 +11,7 @@ from errno import EFAULT, EINVAL, EPERM, ESRCH
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import MemoryFault, R, W
+from pyprobe.runtime.user.capabilities import CAP_SYS_PTRACE
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.syscalls.memory import advise
 from pyprobe.runtime.user.syscalls.pidfd import process_of
@@ -38,7 +39,7 @@ SHARED: dict[int, Callable[[Process], object]] = {
 
 def may_access(t: Task, process: Process, *, attach: bool) -> None:
     """Raise Errno(EPERM) where ptrace(2)'s rules for reading (attach: for changing) a process do."""
-    if process is t.process or t.euid == 0:
+    if process is t.process or t.cred.capable(CAP_SYS_PTRACE):
         return
     target = process.leader or next(iter(process.threads.values()), None)
     if target is None or {target.cred.uid, target.cred.euid, target.cred.suid} != {t.uid} or not process.dumpable:

@@ -6,6 +6,7 @@ from errno import EACCES, EFAULT, EINVAL, EOPNOTSUPP
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.user import seccomp
+from pyprobe.runtime.user.capabilities import CAP_SYS_ADMIN
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.words import U32
 
@@ -27,7 +28,7 @@ def sys_seccomp(k: Kernel, t: Task, op: int, flags: int, uargs: int) -> int:
     elif op == SET_MODE_FILTER:
         if flags & ~(FLAG_TSYNC | FLAG_LOG | FLAG_SPEC_ALLOW):
             raise Errno(EINVAL)
-        if not t.process.no_new_privs and t.cred.euid:
+        if not t.process.no_new_privs and not t.cred.capable(CAP_SYS_ADMIN):
             raise Errno(EACCES)
         if not uargs:
             raise Errno(EFAULT)

@@ -7,6 +7,7 @@ from errno import EAGAIN, EINTR, EINVAL, ENOMEM, EPERM, ESRCH
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.user import signals
+from pyprobe.runtime.user.capabilities import CAP_KILL
 from pyprobe.runtime.user.errors import Block, Errno
 from pyprobe.runtime.user.signal_frames import SS_AUTODISARM, SS_DISABLE, SS_ONSTACK, on_altstack
 from pyprobe.runtime.user.signals import NSIG, SI_TKILL, UNBLOCKABLE, SigAction, SigInfo, bit, has_deliverable, pending_set
@@ -167,7 +168,7 @@ def sys_sigaltstack(k: Kernel, t: Task, uss: int, uoss: int) -> int:
 
 def _may_signal(t: Task, target: Process) -> bool:
     leader = target.leader or next(iter(target.threads.values()), None)
-    return t.euid == 0 or leader is None or t.euid in (leader.cred.uid, leader.cred.suid) or t.uid in (leader.cred.uid, leader.cred.suid)
+    return leader is None or t.cred.capable(CAP_KILL) or not {t.uid, t.euid}.isdisjoint({leader.cred.uid, leader.cred.suid})
 
 
 def _send(k: Kernel, t: Task, target: Process, signo: int) -> None:

@@ -11,6 +11,7 @@ from pyprobe.runtime.machine.memory import R, W
 from pyprobe.runtime.user.errors import Block, Errno
 from pyprobe.runtime.user.vfs import sockaddr
 from pyprobe.runtime.user.vfs.abi import MAX_RW_COUNT, O_CLOEXEC, O_NONBLOCK
+from pyprobe.runtime.user.vfs.ancillary import of_packet
 from pyprobe.runtime.user.vfs.datagram import DatagramSocket
 from pyprobe.runtime.user.vfs.inet import UdpSocket
 from pyprobe.runtime.user.vfs.netlink import NETLINK_ROUTE, NetlinkSocket
@@ -352,6 +353,13 @@ def _control(k: Kernel, t: Task, socket: Socket, message: Message, room: int) ->
             room -= len(parts[-1])
         else:
             message.out |= MSG_CTRUNC
+    for level, kind, content in of_packet(socket, message) if isinstance(socket, DatagramSocket) else ():
+        data = _CMSGHDR.pack(_CMSGHDR.size + len(content), level, kind) + content
+        if len(data) > room:
+            message.out |= MSG_CTRUNC
+            break
+        parts.append(data.ljust(min((len(data) + 7) & ~7, room), b"\0"))
+        room -= len(parts[-1])
     if message.files:
         fits = max(0, (room - _CMSGHDR.size) // 4)
         numbers: list[int] = []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import PAGE, MemoryFault
 from pyprobe.runtime.user.abi import ABIS
+from pyprobe.runtime.user.capabilities import CAP_SYS_NICE, CAP_SYS_RESOURCE
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.rseq import register as register_rseq
 from pyprobe.runtime.user.syscalls.time import process_cpu_time, task_cpu_time
@@ -77,7 +78,7 @@ def _limit_target(k: Kernel, t: Task, pid: int) -> Process:
     target = k.tasks.get(s32(pid)) if s32(pid) else t
     if target is None:
         raise Errno(ESRCH)
-    if t.euid and target.uid != t.uid:
+    if target.uid != t.uid and not t.cred.capable(CAP_SYS_RESOURCE):
         raise Errno(EPERM)
     return target.process
 
@@ -91,9 +92,9 @@ def sys_prlimit64(k: Kernel, t: Task, pid: int, resource: int, new: int, old: in
     before = process.limits[resource]
     if new:
         soft, hard = struct.unpack("<QQ", t.space.read(new, 16))
-        if soft > hard or (resource == RLIMIT_NOFILE and hard > NR_OPEN and t.euid == 0 and soft > NR_OPEN):
+        if soft > hard or (resource == RLIMIT_NOFILE and hard > NR_OPEN and soft > NR_OPEN and t.cred.capable(CAP_SYS_RESOURCE)):
             raise Errno(EINVAL if soft > hard else EPERM)
-        if hard > before[1] and t.euid:
+        if hard > before[1] and not t.cred.capable(CAP_SYS_RESOURCE):
             raise Errno(EPERM)
         process.limits[resource] = (soft, hard)
     if old:
@@ -271,7 +272,7 @@ def sys_setpriority(k: Kernel, t: Task, which: int, who: int, niceval: int) -> i
     """setpriority(2): kept and shown, without effect on scheduling."""
     for process in _prioritised(k, t, which, who):
         nice = max(-20, min(19, s32(niceval)))
-        if nice < process.nice and t.euid:
+        if nice < process.nice and not t.cred.capable(CAP_SYS_NICE):
             raise Errno(EACCES)
         process.nice = nice
     return 0

@@ -122,8 +122,12 @@ def do_faccessat(k: Kernel, dfd: int, filename: bytes, mode: int, flags: int) ->
         dentry = k.vfs.start(t, dfd, filename)
     else:
         dentry = k.vfs.walk(k, t, dfd, filename).find(filename, follow=not flags & AT_SYMLINK_NOFOLLOW)
-    who = (t.cred.fsuid, t.cred.fsgid) if flags & AT_EACCESS else (t.cred.uid, t.cred.gid)
-    if mode and not permitted(dentry.require(), mode, *who, t.cred.groups):
+    who = t.cred
+    if not flags & AT_EACCESS and (who.uid != who.fsuid or who.gid != who.fsgid or who.cap_effective != who.cap_permitted):
+        who = who.copy()  # access_override_creds
+        who.fsuid, who.fsgid = who.uid, who.gid
+        who.cap_effective = 0 if who.uid else who.cap_permitted
+    if mode and not permitted(who, dentry.require(), mode):
         raise Errno(errno.EACCES)
     return 0
 

@@ -71,7 +71,9 @@ class DatagramSocket(Socket):
             receiver = peer
             needed = max(1, len(data))
             self.wait(k, t, message.flags, lambda: queue.room >= needed or receiver.closed, "room in a socket", option=SO_SNDTIMEO)
-        queue.put(Chunk(data, self.local, message.files, self.credentials))
+        chunk = Chunk(data, self.local, message.files, self.credentials)
+        chunk.goal, chunk.arrived = message.goal, k.clock.wall()
+        queue.put(chunk)
         k.vfs.in_flight += len(message.files)
         message.files = []
         return len(data)

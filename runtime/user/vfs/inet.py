@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Final
 
+from pyprobe.runtime.user.capabilities import CAP_NET_BIND_SERVICE
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.functions import kernel_function
 from pyprobe.runtime.user.vfs.datagram import DatagramSocket
@@ -124,7 +125,7 @@ class InetSocket(Socket):
             raise Errno(errno.EINVAL)
         if not address.is_local:
             raise Errno(errno.EADDRNOTAVAIL)
-        if 0 < address.port < PRIVILEGED_PORTS and t.cred.euid != 0:
+        if 0 < address.port < PRIVILEGED_PORTS and not t.cred.capable(CAP_NET_BIND_SERVICE):
             raise Errno(errno.EACCES)
         self.local = self._network.bind(self, address)
         self.asked = address
@@ -227,7 +228,7 @@ class UdpSocket(InetSocket, DatagramSocket):
         bound = self.local
         try:
             if message.address is not None or self.remote is not None:
-                goal = self.destination(message.address or self.remote or b"")
+                goal = message.goal = self.destination(message.address or self.remote or b"")
                 self.autobind(ANY)
                 assert isinstance(self.local, InetAddress)
                 bound = self.local

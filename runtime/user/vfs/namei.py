@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Final
 
+from pyprobe.runtime.user.capabilities import CAP_MKNOD
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.functions import kernel_function
 from pyprobe.runtime.user.vfs import names
@@ -161,7 +162,7 @@ def do_mknodat(k: Kernel, dfd: int, name: bytes, mode: int, dev: int) -> int:
         raise Errno(errno.EPERM)
     if kind not in (0, S_IFREG, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK):
         raise Errno(errno.EINVAL)
-    if kind in (S_IFCHR, S_IFBLK) and t.cred.euid != 0:
+    if kind in (S_IFCHR, S_IFBLK) and not t.cred.capable(CAP_MKNOD):
         raise Errno(errno.EPERM)
     place = k.vfs.walk(k, t, dfd, name).place(name)
     dentry = names.new_name(k, t, place)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from pyprobe.runtime.machine.memory import MemoryFault
+from pyprobe.runtime.user.capabilities import CAP_SYS_RESOURCE
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.vfs import proctext
 from pyprobe.runtime.user.vfs.abi import (
@@ -273,7 +274,7 @@ def _set_oom_score_adj(k: Kernel, t: Task, data: bytes) -> None:
         raise Errno(errno.EINVAL) from None
     if not -1000 <= value <= 1000:
         raise Errno(errno.EINVAL)
-    if value < t.process.oom_score_adj and t.euid:
+    if value < t.process.oom_score_adj and not t.cred.capable(CAP_SYS_RESOURCE):
         raise Errno(errno.EACCES)
     t.process.oom_score_adj = value
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 USER_HZ: Final = 100
 PAGE: Final = 4096
 _INFINITY: Final = (1 << 64) - 1
-_ALL_CAPABILITIES: Final = (1 << 41) - 1  # up to CAP_CHECKPOINT_RESTORE
 
 
 def _ticks(ns: int) -> int:
@@ -221,11 +220,10 @@ def status(k: Kernel, process: Process) -> bytes:
     if task is not None:
         ignored = sum(1 << number - 1 for number, action in process.actions.items() if action.handler == 1)
         caught = sum(1 << number - 1 for number, action in process.actions.items() if action.handler > 1)
-        capabilities = _ALL_CAPABILITIES if task.cred.euid == 0 else 0
         sets = ((b"SigPnd", _set(task.pending)), (b"ShdPnd", _set(process.pending)), (b"SigBlk", task.blocked),
                 (b"SigIgn", ignored), (b"SigCgt", caught),
-                (b"CapInh", 0), (b"CapPrm", capabilities), (b"CapEff", capabilities), (b"CapBnd", _ALL_CAPABILITIES),
-                (b"CapAmb", 0))  # fmt: skip
+                (b"CapInh", cred.cap_inheritable), (b"CapPrm", cred.cap_permitted), (b"CapEff", cred.cap_effective),
+                (b"CapBnd", cred.cap_bounding), (b"CapAmb", cred.cap_ambient))  # fmt: skip
         rows += [b"%s:\t%016x" % one for one in sets]
     filtered = task is not None and task.seccomp is not None
     rows += [b"NoNewPrivs:\t%d" % process.no_new_privs, b"Seccomp:\t%d" % (2 * filtered), b"Seccomp_filters:\t%d" % filtered]

@@ -15,7 +15,7 @@ from pyprobe.runtime.user.errors import Block, Errno
 from pyprobe.runtime.user.vfs.abi import O_RDWR, S_IFSOCK
 from pyprobe.runtime.user.vfs.inode import Dentry, Inode
 from pyprobe.runtime.user.vfs.openfile import OpenFile, Position
-from pyprobe.runtime.user.vfs.sockaddr import Address
+from pyprobe.runtime.user.vfs.sockaddr import Address, InetAddress
 from pyprobe.runtime.user.vfs.views import Views, scatter
 from pyprobe.runtime.user.words import NANOSECONDS
 
@@ -65,10 +65,10 @@ class Message:
     """One sendmsg or recvmsg (struct msghdr): the memory, and what goes with it.
 
     address: where to (or, received, where from). files: open files that are passed along; each is a reference.
-    flags: MSG_* of the call; out: MSG_* for the caller of recvmsg.
+    flags: MSG_* of the call; out: MSG_* for the caller of recvmsg. goal, arrived: of a packet received, see `Chunk`.
     """
 
-    __slots__ = ("address", "credentials", "files", "flags", "out", "views", "want_files")
+    __slots__ = ("address", "arrived", "credentials", "files", "flags", "goal", "out", "views", "want_files")
 
     def __init__(self, views: Views, flags: int = 0, address: Address | None = None) -> None:
         self.views = views
@@ -78,6 +78,8 @@ class Message:
         self.credentials: Credentials | None = None
         self.out = 0
         self.want_files = False
+        self.goal: InetAddress | None = None
+        self.arrived = 0
 
     @property
     def size(self) -> int:
@@ -87,6 +89,7 @@ class Message:
     def take(self, packet: Chunk) -> int:
         """Receive a packet: what there is no room for is lost. How many bytes recvmsg tells of (MSG_TRUNC: all that there were)."""
         self.address, self.credentials = packet.source, packet.credentials
+        self.goal, self.arrived = packet.goal, packet.arrived
         done = scatter(self.views, packet.data)
         if done == len(packet.data):
             return done
@@ -95,15 +98,17 @@ class Message:
 
 
 class Chunk:
-    """What one send put into a queue."""
+    """What one send put into a queue. goal, arrived: of a packet, the Internet address it was sent to, and the time of day, ns."""
 
-    __slots__ = ("credentials", "data", "files", "source")
+    __slots__ = ("arrived", "credentials", "data", "files", "goal", "source")
 
     def __init__(self, data: bytes, source: Address | None, files: list[OpenFile], credentials: Credentials | None) -> None:
         self.data = data
         self.source = source
         self.files = files
         self.credentials = credentials
+        self.goal: InetAddress | None = None
+        self.arrived = 0
 
 
 class Queue:

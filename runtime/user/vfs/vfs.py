@@ -21,6 +21,7 @@ from pyprobe.runtime.user.vfs.abi import (
     O_RDWR,
     OVERLAYFS_SUPER_MAGIC,
     PIPEFS_MAGIC,
+    RESOLVE_IN_ROOT,
     SOCKFS_MAGIC,
     TMPFS_MAGIC,
     makedev,
@@ -190,7 +191,8 @@ class Vfs:
 
     def walk(self, k: Kernel, t: Task, descriptor: int, path: bytes, resolve: int = 0) -> Walk:
         """A path resolution from a directory descriptor (AT_FDCWD: the working directory)."""
-        return Walk(k, t, self.start(t, descriptor, path), resolve)
+        begin = path.lstrip(b"/") or b"." if resolve & RESOLVE_IN_ROOT else path  # there the directory is the root of all paths
+        return Walk(k, t, self.start(t, descriptor, begin), resolve)
 
     def find(self, k: Kernel, t: Task, path: bytes, *, descriptor: int = AT_FDCWD, follow: bool = True) -> Dentry:
         """The dentry of an existing file.

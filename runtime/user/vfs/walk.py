@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, NamedTuple
 
+from pyprobe.runtime.user.capabilities import CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.vfs.abi import (
     MAX_SYMLINKS,
@@ -50,6 +51,9 @@ class Place(NamedTuple):
         return self.name not in _NO_ENTRY
 
 
+SEARCHES = 1 << CAP_DAC_OVERRIDE | 1 << CAP_DAC_READ_SEARCH
+
+
 class Walk:
     """One path resolution of a task.
 
@@ -68,7 +72,7 @@ class Walk:
         self._resolve = resolve
         self._beneath = bool(resolve & RESOLVE_BENEATH)
         self._no_xdev = bool(resolve & RESOLVE_NO_XDEV)
-        self._privileged = t.cred.fsuid == 0  # may search every directory
+        self._privileged = bool(t.cred.cap_effective & SEARCHES)  # may search every directory
         self._root = start if resolve & (RESOLVE_IN_ROOT | RESOLVE_BENEATH) else t.process.fs.root
 
     def find(self, path: bytes, *, follow: bool = True) -> Dentry:

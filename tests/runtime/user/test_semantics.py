@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -15,7 +16,11 @@ from pyprobe.runtime.user.syscalls.refused import ABSENT
 PROGRAMS = Path(__file__).parents[2] / "programs"
 
 
-@pytest.mark.parametrize("name", ["signals", "processes", "ipc", "notify", "messages", "families", "newcalls", "dualstack", "smaps"])
+NAMES = ("signals", "processes", "ipc", "notify", "messages", "families", "newcalls", "dualstack", "smaps", "packetinfo", "openat2")
+ROOTS = ("capabilities",)  # what only root may do
+
+
+@pytest.mark.parametrize("name", [*NAMES, *(ROOTS if os.geteuid() == 0 else ())])
 def test_same_as_native(
     name: str, emulate: Callable[..., tuple[int, bytes, bytes]], build: Callable[..., str], environment: dict[str, str]
 ) -> None:
