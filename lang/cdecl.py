@@ -54,8 +54,8 @@ class Kernel(Protocol):
 
 
 class CError(Exception):
-    """The C compiler refused the text. `lines` are its messages; `missing_types` says that the first is about a name that is not known, `redefined`
-    that something is defined twice."""
+    """The C compiler refused the text. `lines` are its messages; `missing_types` says that the first is about a name that is not known,
+    `redefined` that something is defined twice."""
 
     def __init__(self, lines: list[str], missing_types: bool, redefined: bool) -> None:
         super().__init__(lines[0] if lines else "")

@@ -1,18 +1,18 @@
 """Bare words that are enum constants, C macros or, in sizeof and its like, types.
 
-What remains is reported only when calls have been checked, because a word may also be the argument of a builtin (`nsecs(tai)`).
+What remains is reported by the last check, because a word may also be the argument of a builtin (`nsecs(tai)`).
 """
 
 from __future__ import annotations
 
 from pyprobe.lang.builtins import BUILTINS
 from pyprobe.lang.diagnostics import Diagnostics
-from pyprobe.lang.functions import FUNCTIONS
 from pyprobe.lang.nodes import Call, EnumConstant, Expr, Function, Identifier, NamedType, Node, OffsetOf, SizeOf, TypeInfo, TypeOf
 from pyprobe.lang.parser import parse_expression
 from pyprobe.lang.passes import builtins
+from pyprobe.lang.passes.calls import is_library
 from pyprobe.lang.passes.unit import Unit
-from pyprobe.lang.passes.walk import children, copy, descend, replace_children
+from pyprobe.lang.passes.walk import copy, descend, replace_children
 from pyprobe.lang.source import Source, Span
 
 
@@ -20,24 +20,6 @@ def run(unit: Unit) -> None:
     words = _Words(unit)
     for root in (*unit.blocks(), *(item.body for item in unit.script.items if isinstance(item, Function))):
         words.resolve(root)
-
-
-def unknown(unit: Unit) -> None:
-    """Report the words that nothing defines."""
-    for block in (*unit.blocks(), *(body.block for body in unit.functions())):
-        _report(unit, block)
-
-
-def _report(unit: Unit, node: Node) -> None:
-    if isinstance(node, Identifier):
-        unit.diagnostics.error(f"Unknown identifier: '{node.name}'", node.span)
-    for child in children(node):
-        _report(unit, child)
-
-
-def _of_library(name: str) -> bool:
-    """Whether a function is a macro of upstream's library, all of which are expanded before C macros are."""
-    return any(known is not None and known.library for known in (FUNCTIONS.get(name), BUILTINS.get(name)))
 
 
 class _Words:
@@ -101,6 +83,6 @@ class _Words:
                 if isinstance(value, Span):
                     setattr(part, name, Span(value.source, value.start, value.end, node.span))
         for part in parts:
-            if isinstance(part, Call) and _of_library(part.name):
+            if isinstance(part, Call) and is_library(part.name):  # those are expanded before C macros are
                 self._unit.diagnostics.error(f"Unknown function: '{part.name}'", part.span)
         return self.resolve(builtins.resolve(expression, in_macro=True), (*chain, node.name))

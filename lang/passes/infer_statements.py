@@ -78,7 +78,7 @@ def _let(self: Inference, node: n.Let) -> None:
     state = self.variable(node.variable)
     if node.spec is not None:
         declared = self.resolve(node.spec)
-        if isinstance(declared, Aggregate):
+        if isinstance(declared, Aggregate) or declared is VOID:
             self.error(f"Invalid variable declaration type: {declared}", node.spec.span, 3)
             state.declared, state.type = True, declared
         elif declared is not NONE and not state.declared:
@@ -107,7 +107,11 @@ def _unroll(self: Inference, node: n.Unroll) -> None:
 
 def _for_range(self: Inference, node: n.ForRange) -> None:
     start, end = self.expr(node.start), self.expr(node.end)
-    head = Span(node.span.source, node.span.start, node.end.span.end, node.span.outer)
+    last = node.end.span.end
+    if isinstance(node.end, (n.Map, n.Builtin, n.Cast)):  # behind these the parser has looked beyond the blanks
+        text = node.span.source.text[last:]
+        last += len(text) - len(text.lstrip())
+    head = Span(node.span.source, node.span.start, last, node.span.outer)
     for word, bound in (("start", start), ("end", end)):
         if bound is not NONE and not isinstance(bound, (Integer, Enum)):
             self.error(f"Loop range requires an integer for the {word} value", head)

@@ -36,6 +36,7 @@ _NAME, _TYPE, _OPAQUE, _FIELD, _READ, _WRITE = 0, 20, 32, 48, 80, 88
 
 ADDRESS = 0xFFFF_FFFF_F000  # of a table or page, in a descriptor
 VALID, TABLE = 1, 2
+KERNEL = 1 << 63  # and above: addresses that TTBR1_EL1 translates
 LINEAR = (0xFFFF_0000_0000_0000, 0xFFF0_0000_0000_0000)  # with addresses of 48 bits, and of 52
 
 
@@ -291,7 +292,7 @@ class Arm64(Processor):
 
         def current() -> int:
             address = word.value
-            if address >> 63 or not entry:
+            if address >= KERNEL or not entry:
                 return address
             start = self.translate(entry + cpu_offset.value & 0xFFFF_FFFF_FFFF_FFFF)
             return int.from_bytes(view[start : start + 8], "little") if start >= 0 else 0

@@ -113,6 +113,8 @@ class Boot:
                     except (OSError, snapshot.Damaged) as error:
                         self.warn(f"the snapshot of the booted kernel can't be kept, so every run will boot it again: {error}")
                         return self._boot(clock)
+                    finally:
+                        machine.close()
         return self._restore(found, clock)
 
     def _restore(self, found: snapshot.Snapshot, clock: Clock) -> SystemMachine:

@@ -390,6 +390,10 @@ class Processor(VirtualMemory, Emulator):
         if found != expected or self._error is not None:
             raise mismatch("a run of two instructions (error, traps, halted before and after, accesses in pieces, bytes)", expected, found)
 
+    def close(self) -> None:
+        self._shortcuts = self._coherence = None  # they know the emulator by its address, which another may get
+        super().close()
+
     # contexts
 
     def general(self) -> bytes:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.system.tracing.tracepoints import Tracepoints
     from pyprobe.runtime.system.uprobes import KernelUprobes
 
+SOON = 1000  # nanoseconds from one look at who runs to the next
 TASKS = 4096  # task views kept; task_structs are reused, so there are hardly ever more
 
 
@@ -142,7 +143,9 @@ class SystemMachine:
     @property
     def current(self) -> SystemTask | None:
         """The task that runs; None before there is one."""
-        return self.task_at(self.current_address())
+        address = self.current_address()
+        task = self._tasks.get(address)
+        return task if task is not None else self._new_task(address)
 
     def task_at(self, address: int) -> SystemTask | None:
         """The task whose task_struct lies at an address of the kernel."""
@@ -228,6 +231,16 @@ class SystemMachine:
 
         return call
 
+    def put_off(self, callback: Callable[[], object]) -> Callable[[], object]:
+        """`callback`, a little later where a task of ours runs."""
+
+        def call() -> object:
+            if not (self.aside or self.is_hidden()):
+                return callback()
+            return self.clock.add(self.clock.now() + SOON, call)
+
+        return call
+
     def is_hidden(self) -> bool:
         """Whether the current task is one of ours."""
         ours = self.hidden.get(self.current_address())
@@ -295,6 +308,11 @@ class SystemMachine:
         if self.started or ours:
             self.hidden[task.address] = ours
         return ours
+
+    def close(self) -> None:
+        """Give back the memory that it takes; nothing can be done with it any more."""
+        self.processor.close()
+        self.board.ram.discard()
 
     def save(self) -> dict[str, Any]:
         """Everything but the RAM, as JSON can hold it."""

@@ -34,7 +34,7 @@ def make_description(settings: Settings) -> SystemDescription:
         kernel = store.find(settings.kernel)
     except KernelError as error:
         raise RunError(_with_hint(error), FAILED) from None
-    targets = TargetResolver(kernel.arch)
+    targets = TargetResolver(kernel.arch, root=settings.root or "")
     if settings.command is not None:
         try:
             root = root_directory(kernel.arch, settings.root, kernel.root)

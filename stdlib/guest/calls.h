@@ -16,7 +16,7 @@ enum { SYS_read = 0, SYS_write = 1, SYS_close = 3, SYS_mmap = 9, SYS_rt_sigprocm
        SYS_exit = 60, SYS_wait4 = 61, SYS_fcntl = 72, SYS_chdir = 80, SYS_setuid = 105, SYS_setgid = 106, SYS_setsid = 112, SYS_setgroups = 116,
        SYS_sched_setscheduler = 144, SYS_mlock = 149, SYS_chroot = 161, SYS_mount = 165, SYS_reboot = 169, SYS_openat = 257, SYS_mkdirat = 258,
        SYS_symlinkat = 266, SYS_ppoll = 271, SYS_signalfd4 = 289, SYS_dup3 = 292, SYS_pipe2 = 293, SYS_finit_module = 313, SYS_statx = 332,
-       SYS_umask = 95, SYS_faccessat = 269, SYS_fchmodat = 268, SYS_sethostname = 170 };
+       SYS_umask = 95, SYS_faccessat = 269, SYS_fchmodat = 268, SYS_sethostname = 170, SYS_prctl = 157 };
 static inline s64 syscall6(s64 n, s64 a, s64 b, s64 c, s64 d, s64 e, s64 f)
 {
 	register s64 r10 __asm__("r10") = d;
@@ -36,7 +36,7 @@ enum { SYS_read = 63, SYS_write = 64, SYS_close = 57, SYS_mmap = 222, SYS_rt_sig
        SYS_exit = 93, SYS_wait4 = 260, SYS_fcntl = 25, SYS_chdir = 49, SYS_setuid = 146, SYS_setgid = 144, SYS_setsid = 157, SYS_setgroups = 159,
        SYS_sched_setscheduler = 119, SYS_mlock = 228, SYS_chroot = 51, SYS_mount = 40, SYS_reboot = 142, SYS_openat = 56, SYS_mkdirat = 34,
        SYS_symlinkat = 36, SYS_ppoll = 73, SYS_signalfd4 = 74, SYS_dup3 = 24, SYS_pipe2 = 59, SYS_finit_module = 273, SYS_statx = 291,
-       SYS_umask = 166, SYS_faccessat = 48, SYS_fchmodat = 53, SYS_sethostname = 161 };
+       SYS_umask = 166, SYS_faccessat = 48, SYS_fchmodat = 53, SYS_sethostname = 161, SYS_prctl = 167 };
 #define CALL(instruction)                                                                                                     \
 	register s64 x8 __asm__("x8") = n;                                                                                    \
 	register s64 x0 __asm__("x0") = a;                                                                                    \
@@ -69,7 +69,7 @@ enum { SIGCHLD = 17, SIG_BLOCK = 0, SIG_SETMASK = 2, CLONE_VM = 0x100, CLONE_FS 
 enum { MS_RDONLY = 1, MS_NOSUID = 2, MS_NODEV = 4, MS_NOEXEC = 8, MS_MOVE = 8192 };
 enum { POLLIN = 1, POLLOUT = 4, WNOHANG = 1, SCHED_FIFO = 1, SCHED_RESET_ON_FORK = 0x40000000, AF_INET = 2, SOCK_DGRAM = 2, SIOCSIFFLAGS = 0x8914, IFF_UP = 1 };
 enum { PROT_READ = 1, PROT_WRITE = 2, MAP_PRIVATE = 2, MAP_ANONYMOUS = 0x20, MAP_POPULATE = 0x8000, RNDADDENTROPY = 0x40085203, RNDRESEEDCRNG = 0x5207 };
-enum { PAGE = 4096, S_IFMT = 0170000, S_IFREG = 0100000, X_OK = 1 };
+enum { PAGE = 4096, S_IFMT = 0170000, S_IFREG = 0100000, X_OK = 1, PR_SET_NAME = 15 };
 enum { LINUX_REBOOT_MAGIC1 = 0xfee1dead, LINUX_REBOOT_MAGIC2 = 672274793, LINUX_REBOOT_CMD_POWER_OFF = 0x4321fedc };
 
 void *memset(void *to, int c, u64 n)

@@ -270,6 +270,11 @@ static void become_the_command(void)
 	const char *path = find(arguments[0], folders, &result);
 	if (!path)
 		fail(arguments[0], result);
+	const char *last = path; /* what it will be called, it is called from now on: no probe sees another name of it */
+	for (const char *c = path; *c; c++)
+		if (*c == '/')
+			last = c + 1;
+	sys(SYS_prctl, PR_SET_NAME, last, 0, 0, 0);
 	trap(TRAP_START, 0, 0, 0, 0);
 	result = sys(SYS_execve, path, arguments, variables, 0, 0);
 	fail(arguments[0], result);

@@ -32,7 +32,7 @@ DISTRIBUTED = ("debian-arm64", "debian-amd64")
 
 _DRAFT, _GRAVE = ".draft-", ".gone-"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
-_KEPT_MODULE = re.compile(r"(fuse|overlay|virtio[a-z0-9_-]*)\.ko(\.\w+)?")
+_KEPT_MODULE = re.compile(r"(fuse|overlay|virtio[a-z0-9_-]*|(vmw_)?vsock[a-z0-9_]*)\.ko(\.\w+)?")
 _MODULE = re.compile(r"[^/]+\.ko(\.\w+)?")
 _KERNEL_FILE = re.compile(r"(boot|(usr/)?lib/modules/[^/]+)/(vmlinuz|vmlinux|Image)(-[^/]*)?")
 _VERMAGIC = re.compile(rb"\0vermagic=([^ \0]+)")

@@ -37,6 +37,11 @@ class DatagramSocket(Socket):
         """
         raise NotImplementedError
 
+    def disconnect(self, k: Kernel) -> None:
+        """connect(2) with AF_UNSPEC: packets go to and come from anybody again."""
+        self.peer = self.remote = None
+        self.connected = False
+
     def before_send(self, k: Kernel, t: Task) -> None:
         """Get an own address if the family gives one to every sender."""
 

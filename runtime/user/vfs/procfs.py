@@ -28,6 +28,7 @@ from pyprobe.runtime.user.vfs.abi import (
 from pyprobe.runtime.user.vfs.inode import Dentry, Entry, FileSystem, Inode
 from pyprobe.runtime.user.vfs.namespaces import namespaces
 from pyprobe.runtime.user.vfs.openfile import OpenFile, Position
+from pyprobe.runtime.user.vfs.smaps import smaps, smaps_rollup
 from pyprobe.runtime.user.vfs.synthetic import SyntheticDirectory, SyntheticLink, Table, TextFile, proc_number
 from pyprobe.runtime.user.vfs.views import Views
 
@@ -41,6 +42,8 @@ _DT_LNK: Final = S_IFLNK >> 12
 _DT_REG: Final = S_IFREG >> 12
 
 ProcessText = Callable[["Kernel", "Process"], bytes]
+
+PROCESS: Final[dict[bytes, ProcessText]] = {**proctext.PROCESS, b"smaps": smaps, b"smaps_rollup": smaps_rollup}
 
 
 def root(dev: int, now: int) -> Inode:
@@ -109,7 +112,7 @@ class ProcessDirectory(SyntheticDirectory):
     def lookup(self, k: Kernel, t: Task, name: bytes) -> Inode | None:
         process, fs, now = self.process, self.fs, k.clock.wall()
         ino = proc_number(process.pid, self.tid, name)
-        text = proctext.PROCESS.get(name)
+        text = PROCESS.get(name)
         if text is not None:
             make = text
             return TextFile(fs, 0o644 if name in _WRITERS else 0o444, now, lambda k, t: make(k, process), _WRITERS.get(name), ino)
@@ -133,7 +136,7 @@ class ProcessDirectory(SyntheticDirectory):
 
     def entries(self, k: Kernel, t: Task) -> list[Entry]:
         process = self.process
-        found = [(name, _DT_REG, proc_number(process.pid, self.tid, name)) for name in proctext.PROCESS]
+        found = [(name, _DT_REG, proc_number(process.pid, self.tid, name)) for name in PROCESS]
         found += [(name, _DT_LNK, proc_number(process.pid, self.tid, name)) for name in _LINKS]
         found.append((b"mem", _DT_REG, proc_number(process.pid, self.tid, b"mem")))
         folders = (b"fd", b"fdinfo", b"net", b"ns") if self.tid else (b"fd", b"fdinfo", b"net", b"ns", b"task")

@@ -15,7 +15,7 @@ from pyprobe.runtime.user.syscalls.refused import ABSENT
 PROGRAMS = Path(__file__).parents[2] / "programs"
 
 
-@pytest.mark.parametrize("name", ["signals", "processes", "ipc", "notify", "messages", "families", "newcalls"])
+@pytest.mark.parametrize("name", ["signals", "processes", "ipc", "notify", "messages", "families", "newcalls", "dualstack", "smaps"])
 def test_same_as_native(
     name: str, emulate: Callable[..., tuple[int, bytes, bytes]], build: Callable[..., str], environment: dict[str, str]
 ) -> None:
