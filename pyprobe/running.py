@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import shlex
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -18,12 +18,31 @@ if TYPE_CHECKING:
     from pyprobe.runtime.session import Settings
 
 
+_PART = re.compile(r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)|([^\s'"\\]+)""", re.DOTALL)  # of a word
+_ESCAPED = re.compile(r"""\\(?:([$`"\\])|\n)""")  # between double quotes; a backslash before anything else is itself
+
+
 def split_command(text: str) -> list[bytes]:
-    """The words of `-c`, by shell quoting rules. Raises UsageError when quotes do not match or there is no word."""
-    try:
-        words = shlex.split(text)
-    except ValueError as error:
-        raise UsageError(f"-c: {error}: {text}", prefix="ERROR: ") from None
+    """The words of `-c`, by the quoting rules of a shell (POSIX.1-2017, Shell Command Language, 2.2); nothing else is special.
+
+    Raises UsageError when quotes do not match or there is no word.
+    """
+    words: list[str] = []
+    at, between = 0, True
+    while at < len(text):
+        if text[at].isspace():
+            at, between = at + 1, True
+            continue
+        found = _PART.match(text, at)
+        if found is None:
+            why = "No escaped character" if text[at] == "\\" else "No closing quotation"
+            raise UsageError(f"-c: {why}: {text}", prefix="ERROR: ")
+        single, double, escaped, plain = found.groups()
+        piece = _ESCAPED.sub(r"\1", double) if double is not None else single or (escaped or "").strip("\n") or plain or ""
+        if between:
+            words.append("")
+        words[-1] += piece
+        at, between = found.end(), False
     if not words:
         raise UsageError("-c: no command", prefix="ERROR: ")
     return [os.fsencode(w) for w in words]

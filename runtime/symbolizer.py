@@ -27,13 +27,14 @@ HEADER = 4096  # bytes of a file that must be equal for two to count as the same
 class Mapping:
     """An executable mapping of a file: addresses [start, end) show it from `offset` on."""
 
-    __slots__ = ("end", "offset", "path", "start")
+    __slots__ = ("end", "file", "offset", "path", "start")
 
-    def __init__(self, start: int, end: int, offset: int, path: bytes) -> None:
+    def __init__(self, start: int, end: int, offset: int, path: bytes, file: Backing | None) -> None:
         self.start = start
         self.end = end
         self.offset = offset
         self.path = path
+        self.file = path, file  # at a path there may be another file later
 
 
 class Symbolizer:
@@ -43,7 +44,7 @@ class Symbolizer:
         self.machine = machine
         self._description = description
         self._mappings: dict[int, list[Mapping]] = {}  # by process id, in the order they appeared
-        self._images: dict[bytes, Callable[[], Image | None]] = {}
+        self._images: dict[tuple[bytes, Backing | None], Callable[[], Image | None]] = {}
         if hasattr(machine, "on_image"):
             machine.on_image.append(self._mapped)
             machine.lives.attach("sched", "sched_process_fork", self._forked)
@@ -80,7 +81,7 @@ class Symbolizer:
     def build_id(self, pid: int, address: int) -> tuple[str, int] | None:
         """Build id, in hexadecimal, of the file at an address, and the offset in the file."""
         mapping = self._mapping(pid, address)
-        image = self._images[mapping.path]() if mapping else None
+        image = self._images[mapping.file]() if mapping else None
         if mapping is None or image is None or not image.build_id:
             return None
         return image.build_id, address - mapping.start + mapping.offset
@@ -97,7 +98,7 @@ class Symbolizer:
 
     def _locate(self, pid: int, address: int) -> tuple[Image, int, Mapping] | None:
         mapping = self._mapping(pid, address)
-        image = self._images[mapping.path]() if mapping else None
+        image = self._images[mapping.file]() if mapping else None
         if mapping is None or image is None:
             return None
         at = image.elf.address(address - mapping.start + mapping.offset)
@@ -110,9 +111,10 @@ class Symbolizer:
         task = self.machine.current
         if task is None:
             return
-        self._mappings.setdefault(task.pid, []).append(Mapping(vma.start, vma.end, vma.file_offset, vma.path))
-        if vma.path not in self._images:
-            image = self._images[vma.path] = cache(partial(self._image, os.fsdecode(vma.path), vma.backing))
+        mapping = Mapping(vma.start, vma.end, vma.file_offset, vma.path, vma.backing)
+        self._mappings.setdefault(task.pid, []).append(mapping)
+        if mapping.file not in self._images:
+            image = self._images[mapping.file] = cache(partial(self._image, os.fsdecode(vma.path), vma.backing))
             if not isinstance(vma.backing, FileBacking):
                 image()  # the guest may change it; what the host's files showed stays, to be read when somebody asks
 

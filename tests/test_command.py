@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pyprobe.running import split_command
 from tests.conftest import ROOT, Result
 
 Command = Callable[..., Result]
@@ -297,6 +298,26 @@ def test_another_user_gets_the_same_bytes(tool: Callable[[str], str]) -> None:
     somebody = [tool("unshare"), "--user", "--map-user=1234", *command]
     own, other = (subprocess.run(c, stdout=subprocess.PIPE, env=environment, cwd=ROOT, check=True).stdout for c in (command, somebody))
     assert own == other and b"session" in own
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a b",
+        "a  'b c' d\te",
+        r'a "\$x \` \" \\ \n" b',
+        r"a\ b c\'",
+        "'' \"\"",
+        """a"b"'c'd""",
+        " x ",
+        "'\\$' \"'\" '\"'",
+        'a"b\\\nc"',
+    ],
+)
+def test_a_command_is_split_as_a_shell_does(text: str) -> None:
+    script = "for word in " + text + """; do printf '%s\\0' "$word"; done"""
+    shell = subprocess.run(["sh", "-c", script], capture_output=True, check=True, timeout=10)
+    assert split_command(text) == shell.stdout.split(b"\0")[:-1]
 
 
 def test_seed_and_clock_are_the_users(pyprobe: Command) -> None:

@@ -39,6 +39,8 @@ def test_long_names_may_be_cut_short() -> None:
         (["--test", "--bench"], "ERROR: USAGE: --bench conflicts with existing --mode"),
         (["--mode", "x"], "ERROR: USAGE: --mode can only be 'codegen', 'compiler-bench', 'bench', 'test' or 'format'."),
         (["-d", "x"], "ERROR: USAGE: invalid option for -d: x"),
+        (["--kernel", "k", "--view", "none"], "ERROR: USAGE: --view is not possible with --kernel: its programs see all of --root DIR"),
+        (["--kernel", "k", "--keep", "d"], "ERROR: USAGE: --keep is not possible with --kernel"),
         (["--clock", "soon"], "ERROR: USAGE: --clock must be 'real' or seconds since 1970, got soon"),
     ],
 )

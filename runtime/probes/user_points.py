@@ -19,7 +19,7 @@ from pyprobe.runtime.probes.trampolines import Trampolines
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.engine import Engine
     from pyprobe.runtime.machine.file_breakpoints import FileBreakpoints
-    from pyprobe.runtime.machine.memory import AddressSpace, Vma
+    from pyprobe.runtime.machine.memory import AddressSpace, Backing, Vma
     from pyprobe.runtime.probes.description import Description
     from pyprobe.runtime.probes.usdt import BootedSemaphores, Semaphores
     from pyprobe.runtime.system.uprobes import KernelUprobes
@@ -69,7 +69,7 @@ class UserPoints:
         self._resolver = description.targets
         self.targets: dict[tuple[int, int], Target] = {}
         self._by_image: dict[Image, Target] = {}
-        self._by_path: dict[bytes, Target | None] = {}
+        self._by_file: dict[tuple[bytes, Backing | None], Target | None] = {}
         self._returns: dict[str, Returns | Trampolines] = {}
         self.semaphores: Semaphores | BootedSemaphores | None = None  # of usdt probes, made when the first has one
         machine.on_image.append(self._announced)
@@ -83,7 +83,7 @@ class UserPoints:
             raise AttachError(f"{path}: it is gone")
         if identity not in self.targets:
             self.targets[identity] = Target(path, image)
-            self._by_path.clear()
+            self._by_file.clear()
         return self._by_image.setdefault(image, self.targets[identity])
 
     def returns(self, engine: Engine) -> Following:
@@ -142,14 +142,14 @@ class UserPoints:
 
     def target_of(self, vma: Vma) -> Target | None:
         """The probed file that a mapping shows."""
-        path = vma.path
-        if path not in self._by_path:
-            identity = self._resolver.identity(os.fsdecode(path))
+        file = vma.path, vma.backing
+        if file not in self._by_file:
+            identity = self._resolver.identity(os.fsdecode(vma.path))
             target = self.targets.get(identity) if identity else None
             if target is not None and vma.backing is not None and vma.backing.read(0, len(target.header)) != target.header:
                 target = None  # the guest has put another file there
-            self._by_path[path] = target
-        return self._by_path[path]
+            self._by_file[file] = target
+        return self._by_file[file]
 
     def _points(self, target: Target, vma: Vma) -> dict[int, tuple[Handler, bool]]:
         """Address to callback, and whether the point is exact, for what the mapping shows of the file."""

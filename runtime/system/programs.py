@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyprobe.runtime.machine.calling import ARGUMENTS
 from pyprobe.runtime.machine.memory import MemoryFault, Points, R, Vma, W, X
-from pyprobe.runtime.system import maple
+from pyprobe.runtime.system import maple, pagecache
+from pyprobe.runtime.system.pagecache import GuestFile
 from pyprobe.runtime.system.ram import PAGE
 from pyprobe.runtime.system.root.fuse import Server
 
@@ -33,7 +34,9 @@ assert (VM_READ, VM_WRITE, VM_EXEC) == (R, W, X)
 _LONGEST = 64  # components of a path
 THREAD_SIZE = 4 * PAGE  # with pages of 4 KB, on both architectures
 
-FUSE = b"fuse"  # the type of the file system that the host's files are on
+FUSE, TMPFS = b"fuse", b"tmpfs"  # the types of the file systems that the host's files are on, and what the guest makes
+UPPER = b"files"  # the directory of our init's tmpfs that what is written beside the host's files goes to
+_TYPE_NAME = 16  # bytes of a type that are looked at
 
 
 class Layout(NamedTuple):
@@ -84,6 +87,12 @@ class TreeFile:
     def __init__(self, node: Node) -> None:
         self._node = node
         self.length = node.status.size
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TreeFile) and self._node.key == other._node.key
+
+    def __hash__(self) -> int:
+        return hash(self._node.key)
 
     def read(self, offset: int, size: int) -> bytes:
         return self._node.read(offset, size)
@@ -245,6 +254,7 @@ class Programs:
         self.processes: set[int] = set()
         self._spaces: dict[int, Space] = {}  # by the address of the mm_struct
         self._layout: Layout | None = None
+        self._cache_layout: pagecache.Layout | None = None
         self._watching = False
 
     def watch(self) -> None:
@@ -319,26 +329,37 @@ class Programs:
         backed: Any = backing
         return flags, Vma(start, end, flags & _PROTECTION, shared, backed, first * PAGE, path, path, grows)
 
-    def _file(self, file: int) -> tuple[bytes, TreeFile | None]:
-        """The path of an open file that is one of the host's, as the guest sees it; b"" for others."""
+    def _file(self, file: int) -> tuple[bytes, TreeFile | GuestFile | None]:
+        """The path of an open file as the guest sees it, and the file, if it is one of the host's or a program that the guest has made;
+        b"" for others."""
         o = self.layout
-        dentry = self._word(file + o.f_path)
         names: list[bytes] = []
-        at = dentry
+        at = self._word(file + o.f_path)
         for _ in range(_LONGEST):
             parent = self._word(at + o.d_parent)
             if parent == at:
                 break
             names.append(self.cpu.read_string(self._word(at + o.d_name), PAGE) or b"")
             at = parent
-        node = self.machine.channel.node(reversed(names)) if names and self._of_host(file) else None
-        return (b"/" + b"/".join(reversed(names)), TreeFile(node)) if node is not None else (b"", None)
-
-    def _of_host(self, file: int) -> bool:
-        """Whether what is read through an open file lies on the file system of the host's files."""
+        names.reverse()
         inode = self._word(file + self.kernel.offset("file", "f_inode"))
+        kind = self._type_of(inode) if names else b""
+        found: TreeFile | GuestFile | None = None
+        if kind == FUSE:
+            node = self.machine.channel.node(names)
+            found = TreeFile(node) if node is not None else None
+        elif kind == TMPFS:
+            if names[0] == UPPER and self._type_of(self._word(at + o.d_inode)) == TMPFS:  # a path that does not lead through the overlay
+                del names[0]
+            self._cache_layout = self._cache_layout or pagecache.Layout.of(self.kernel)
+            made = GuestFile(self.cpu, self._cache_layout, inode)
+            found = made if made.readable else None
+        return (b"/" + b"/".join(names), found) if found is not None else (b"", None)
+
+    def _type_of(self, inode: int) -> bytes:
+        """The type of the file system that an inode is on."""
         kind = self._word(self._word(inode + self.layout.i_sb) + self.layout.s_type)
-        return self.cpu.read_string(self._word(kind), len(FUSE) + 1) == FUSE
+        return self.cpu.read_string(self._word(kind), _TYPE_NAME) or b""
 
     def count_up(self, path: str, offset: int) -> bool:
         """Raise a 16-bit counter in a file of the host, by its path in the guest, for every program that maps it: they find it raised in

@@ -45,6 +45,10 @@ def make_description(settings: Settings) -> SystemDescription:
         name = os.fsdecode(settings.command[0])
         targets.command = find_command(targets, name)
         arch = program_arch(targets, targets.command) if targets.command else ""
+        if not targets.command and "/" in name and settings.root is None and root != "/" and os.path.isfile(name):
+            arch = program_arch(TargetResolver(kernel.arch), name)
+            if arch in ("", kernel.arch):
+                raise RunError(f"{name} is not in the kernel's own small root, {root}; --root DIR has it run in another", FAILED)
         if arch and arch != kernel.arch:
             raise RunError(f"{name} is a program for {arch}, and kernel {kernel.name} runs those for {kernel.arch}", FAILED)
     return SystemDescription(kernel, targets, faithful=settings.faithful)

@@ -108,6 +108,27 @@ def test_a_program_for_another_processor_is_named(kernel: Kernel, guest, root: P
     assert done.status == 1 and other.replace("aarch64", "arm64") in done.err and kernel.arch in done.err, done
 
 
+@pytest.mark.parametrize("kernel", ["debian-arm64"], indirect=True)
+def test_a_file_of_the_host_that_the_kernels_own_root_lacks_is_named(kernel: Kernel, pyprobe, tmp_path: Path, tool) -> None:  # type: ignore[no-untyped-def]  # see above
+    options = ("-q", "--kernel", kernel.name, "-e", "begin { }", "-c")
+    for arch, why in (("x86_64", "is a program for x86_64, and kernel"), ("arm64", "is not in the kernel's own small root, ")):
+        build(kernel, lambda _, compiler=COMPILERS[arch]: tool(compiler), "calls.c", tmp_path / arch)
+        done = pyprobe(*options, str(tmp_path / arch))
+        assert done.status == 1 and done.err.startswith(f"ERROR: {tmp_path / arch} {why}"), done
+
+
+@pytest.mark.parametrize("kernel", ["debian-arm64"], indirect=True)
+def test_a_panic_shows_the_console(guest) -> None:  # type: ignore[no-untyped-def]  # see above
+    done = guest("sh -c 'echo c > /proc/sysrq-trigger'", script="kprobe:vfs_write { @ = count(); }")
+    assert done.status == 0 and "@: 1\n" in done.out
+    assert done.err.startswith("WARNING: the kernel panicked, or was told to start anew\n    [") and "Kernel Offset" in done.err, done
+
+
+def test_a_power_off_is_no_trouble(guest) -> None:  # type: ignore[no-untyped-def]  # see above
+    done = guest("sh -c 'echo o > /proc/sysrq-trigger; sleep 9'", script="kprobe:vfs_write { @ = count(); }")
+    assert (done.status, done.err) == (0, "") and "@: 1\n" in done.out, done
+
+
 def test_what_the_command_left_behind_does_not_hold_the_run(guest) -> None:  # type: ignore[no-untyped-def]  # see above
     done = guest("sh -c '(sleep 1000; echo late) & echo now'")
     assert done.out.split() == ["now"]

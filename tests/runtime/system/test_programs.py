@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -112,3 +113,19 @@ def test_stacks_of_programs_in_the_kernel(compiled, both) -> None:  # type: igno
     compiled("calls.c", "-static")
     _, system = both("/bin/calls 3", 'kprobe:ksys_write /comm == "calls"/ { printf("%s", ustack); }')
     assert "write+" in system.out.splitlines()[1], system
+
+
+def test_stacks_of_programs_that_the_guest_has_made(compiled, guest) -> None:  # type: ignore[no-untyped-def]  # see above
+    """In the overlay, in a file system of its own, and at a path where there was another program before."""
+    compiled("calls.c", "-static", "-fno-omit-frame-pointer")
+    compiled("static.c", "-static", "-fno-omit-frame-pointer")
+    script = 'kprobe:ksys_write /comm == "calls" || comm == "static" || comm == "made"/ { printf("STACK%s", ustack); }'
+    made = "cp /bin/calls /tmp/made; /tmp/made 3; cp /bin/static /tmp/made; /tmp/made"
+    mounted = "mkdir /m; mount -t tmpfs m /m; cp /bin/calls /m/made; /m/made 3"
+    expected, done = (guest(f"sh -c '{command}'", script=script) for command in ("calls 3; static; calls 3", f"{made}; {mounted}"))
+
+    def stacks(text: str) -> list[list[str]]:
+        return [re.findall(r"^ +(\w+\+\d+)$", stack, re.MULTILINE) for stack in text.split("STACK")[1:]]
+
+    assert stacks(done.out) == stacks(expected.out), done
+    assert len(stacks(done.out)) == 3 and all("write+" in stack[0] for stack in stacks(done.out)), done
