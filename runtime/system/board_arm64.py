@@ -73,7 +73,7 @@ class BoardArm64:
         self.uart.load(state["uart"])
         self.timer.load(state["timer"])
 
-    def boot(self, kernel: bytes, initrd: bytes, command_line: str) -> None:
+    def boot(self, kernel: memoryview, initrd: bytes, command_line: str) -> None:
         """Put an (uncompressed) Image into memory and point the processor at it. Raises BadImage."""
         if kernel[56:60] != MAGIC:
             raise BadImage("not an arm64 kernel Image")

@@ -96,7 +96,7 @@ class BoardX86:
                 case 0xCF9 if value & 4:
                     self.processor.on_power("reset")
 
-    def boot(self, kernel: bytes, initrd: bytes, command_line: str) -> None:
+    def boot(self, kernel: memoryview, initrd: bytes, command_line: str) -> None:
         """Put a vmlinux into memory and point the processor at it. Raises ValueError with the reason when it cannot be booted here."""
         entry, headers, size, count = struct.unpack_from("<QQ14xHH", kernel, 24)
         end = 0
