@@ -42,8 +42,7 @@ class BoardX86:
         self.uart = Uart8250(lambda level: self.pic.line(UART_LINE, level))
         self.cmos = Cmos(clock)
         self.processor.acknowledge = self.pic.acknowledge
-        self.processor.port_in = self.port_in
-        self.processor.port_out = self.port_out
+        self.processor.connect(self.port_in, self.port_out, self.uart, COM1)
 
     @property
     def console(self) -> bytes:

@@ -24,6 +24,7 @@ from pyprobe.runtime.system.ram import Ram
 from pyprobe.runtime.system.shortcuts import METHODS
 
 if TYPE_CHECKING:
+    from pyprobe.runtime.system.devices.uart8250 import Uart8250
     from pyprobe.runtime.system.description import SystemDescription
 
 QEMU64 = 0  # uc_cpu_x86
@@ -73,8 +74,7 @@ class _Msr(ctypes.Structure):
 
 
 class X86(Processor):
-    """`acknowledge` gives the vector of the interrupt that the controller wants taken, or -1; `port_in(port, size)` and
-    `port_out(port, size, value)` are the devices."""
+    """`acknowledge` gives the vector of the interrupt that the controller wants taken, or -1."""
 
     arch = X86_64
     suffix = "x86_64"
@@ -164,8 +164,6 @@ class X86(Processor):
         self._api.hook_add(self.uc, unicorn.HOOK_INTR, exception, user)
         for instruction, function in ((INS_SYSCALL, syscall), (INS_RDTSC, rdtsc), (INS_RDTSCP, rdtscp)):
             self._api.hook_add(self.uc, unicorn.HOOK_INSN, function, user, instruction=instruction)
-        self._hook(unicorn.HOOK_INSN, IN(self._in), INS_IN)
-        self._hook(unicorn.HOOK_INSN, OUT(self._out), INS_OUT)
         self._hook(unicorn.HOOK_INSN, INSTRUCTION(self._cpuid), INS_CPUID)
         self._ask = ctypes.PYFUNCTYPE(None, c_void_p, c_uint32, c_uint32, *[c_void_p] * 4)(self.function("cpu_x86_cpuid_x86_64"))
         self._enter = ctypes.PYFUNCTYPE(None, c_void_p, c_int, c_int)(self.function("do_interrupt_x86_hardirq_x86_64"))
@@ -176,6 +174,19 @@ class X86(Processor):
         methods = pointer(self.cpu + self.offsets.cpu_class)
         (place,) = linkage.places(methods, METHODS, old, 1, "CPUClass.cpu_exec_interrupt")
         c_uint64.from_address(place).value = ctypes.cast(new, c_void_p).value or 0
+
+    def connect(self, port_in: Callable[[int, int], int], port_out: Callable[[int, int, int], None], uart: Uart8250, port: int) -> None:
+        """Have ports answered: IN by `port_in(port, size)`, OUT by `port_out(port, size, value)`; the console is at eight of them from `port`
+        on."""
+        self.port_in, self.port_out = port_in, port_out
+        functions = IN(self._in), OUT(self._out)
+        self._keep += functions
+        came, went = (ctypes.cast(function, c_void_p).value or 0 for function in functions)
+        user = 0
+        if self.native:
+            _, _, came, went, user = self._console(uart, port, came, went)
+        self._api.hook_add(self.uc, unicorn.HOOK_INSN, came, user, instruction=INS_IN)
+        self._api.hook_add(self.uc, unicorn.HOOK_INSN, went, user, instruction=INS_OUT)
 
     # what the guest does
 
