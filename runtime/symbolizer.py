@@ -42,8 +42,8 @@ class Mapping:
 
 def tells_of_programs(program: Program) -> bool:
     """Whether places in programs are values of a program's: stacks and symbols of theirs."""
-    nodes = (node for probe in program.probes for node in descend(probe.body))
-    return any(isinstance(node, Expr) and (node.type is USYM or (isinstance(node.type, Stack) and node.type.kind == "ustack")) for node in nodes)
+    types = (node.type for probe in program.probes for node in descend(probe.body) if isinstance(node, Expr))
+    return any(t == USYM or (isinstance(t, Stack) and t.kind == "ustack") for t in types)
 
 
 class Symbolizer:

@@ -92,9 +92,12 @@ class Boot:
         board = make_board(arch, Ram(ram_base(arch), self.options.memory * MB), clock, self.native)
         command_line = " ".join(filter(None, (board.command_line, "rdinit=/init", self.options.append)))
         try:
-            with open(self.kernel.image, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-                with memoryview(mapped) as image:
-                    board.boot(image, self.initrd, command_line)
+            with (
+                open(self.kernel.image, "rb") as file,
+                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+                memoryview(mapped) as image,
+            ):
+                board.boot(image, self.initrd, command_line)
         except ValueError as error:
             raise BootError(str(error)) from None
         return SystemMachine(board, self.description)

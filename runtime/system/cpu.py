@@ -29,8 +29,8 @@ from pyprobe.runtime.system.internals import mismatch, offsets, pointer
 from pyprobe.runtime.system.ram import PAGE, Ram
 
 if TYPE_CHECKING:
-    from pyprobe.runtime.system.devices.uart8250 import Uart8250
     from pyprobe.runtime.system.description import SystemDescription
+    from pyprobe.runtime.system.devices.uart8250 import Uart8250
 
 _CHECK_LIMIT = 10_000  # nanoseconds after which a check has gone wrong
 _COUNTER_REACH = 0x40  # bytes before the architecture's state in which the counter lies (CPUNegativeOffsetState)

@@ -10,6 +10,7 @@ import ctypes
 import struct
 from collections.abc import Callable
 from ctypes import byref, c_bool, c_int, c_uint32, c_uint64, c_void_p
+from functools import cache
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine import unicorn
@@ -24,8 +25,8 @@ from pyprobe.runtime.system.ram import Ram
 from pyprobe.runtime.system.shortcuts import METHODS
 
 if TYPE_CHECKING:
-    from pyprobe.runtime.system.devices.uart8250 import Uart8250
     from pyprobe.runtime.system.description import SystemDescription
+    from pyprobe.runtime.system.devices.uart8250 import Uart8250
 
 QEMU64 = 0  # uc_cpu_x86
 INS_IN, INS_OUT = 218, 500  # uc_x86_insn
@@ -176,8 +177,7 @@ class X86(Processor):
         c_uint64.from_address(place).value = ctypes.cast(new, c_void_p).value or 0
 
     def connect(self, port_in: Callable[[int, int], int], port_out: Callable[[int, int, int], None], uart: Uart8250, port: int) -> None:
-        """Have ports answered: IN by `port_in(port, size)`, OUT by `port_out(port, size, value)`; the console is at eight of them from `port`
-        on."""
+        """Have ports answered: IN by `port_in(port, size)`, OUT by `port_out(port, size, value)`. uart: the console, at `port` and above."""
         self.port_in, self.port_out = port_in, port_out
         functions = IN(self._in), OUT(self._out)
         self._keep += functions
@@ -307,10 +307,12 @@ class X86(Processor):
     def current_task(self, kernel: SystemDescription) -> Callable[[], int]:
         """The per-cpu variable `current_task` (arch/x86/include/asm/current.h), for a time a member of `pcpu_hot`; per-cpu variables lie
         behind the kernel's GS, which SWAPGS swaps with the program's."""
-        symbols = kernel.symbols
-        at = symbols.get("current_task")
-        if at is None:
-            at = symbols["pcpu_hot"] + kernel.offset("pcpu_hot", "current_task")
+
+        @cache  # when it is needed first
+        def variable() -> int:
+            at = kernel.symbols.get("current_task")
+            return kernel.symbols["pcpu_hot"] + kernel.offset("pcpu_hot", "current_task") if at is None else at
+
         gs, kernel_gs, ram = self._gs, self._kernel_gs, self.ram
         known = -1  # the base whose variable `word` is
         word = c_uint64()
@@ -321,7 +323,7 @@ class X86(Processor):
             if not base >> 63:
                 base = kernel_gs.value
             if base != known:
-                start = self.translate(base + at & 0xFFFF_FFFF_FFFF_FFFF)
+                start = self.translate(base + variable() & 0xFFFF_FFFF_FFFF_FFFF)
                 if start < 0:
                     return 0
                 known, word = base, c_uint64.from_address(ram.address + start)

@@ -110,7 +110,7 @@ class Pit8254:
         self.fire()
 
     def read(self, port: int) -> int:
-        """Ports 0x40 to 0x43. On the bus of a PC that takes a microsecond, which a kernel counts on that looks until a count has changed."""
+        """Ports 0x40 to 0x43. That takes a microsecond on the bus of a PC, and kernels look until a count has changed."""
         self.clock.charge(ACCESS_NS)
         return self.channels[port & 3].read() if port & 3 < 3 else 0xFF
 
