@@ -177,7 +177,7 @@ class X86(Processor):
         c_uint64.from_address(place).value = ctypes.cast(new, c_void_p).value or 0
 
     def connect(self, port_in: Callable[[int, int], int], port_out: Callable[[int, int, int], None], uart: Uart8250, port: int) -> None:
-        """Have ports answered: IN by `port_in(port, size)`, OUT by `port_out(port, size, value)`. uart: the console, at `port` and above."""
+        """Ports: IN is answered by `port_in(port, size)`, OUT by `port_out(port, size, value)`. uart: the console, at `port` and above."""
         self.port_in, self.port_out = port_in, port_out
         functions = IN(self._in), OUT(self._out)
         self._keep += functions
