@@ -63,6 +63,7 @@ VBAR_EL3 = SystemRegister(3, 6, 12, 0, 0)
 SCR_EL3, CPTR_EL3 = SystemRegister(3, 6, 1, 1, 0), SystemRegister(3, 6, 1, 1, 2)
 HCR_EL2, CPTR_EL2 = SystemRegister(3, 4, 1, 1, 0), SystemRegister(3, 4, 1, 1, 2)
 CNTHCTL_EL2, CNTVOFF_EL2 = SystemRegister(3, 4, 14, 1, 0), SystemRegister(3, 4, 14, 0, 3)
+DC_ZVA = SystemRegister(1, 3, 7, 4, 1)
 DC_CVAU, IC_IVAU = SystemRegister(1, 3, 7, 11, 1), SystemRegister(1, 3, 7, 5, 1)
 
 RESET = (
@@ -80,6 +81,9 @@ PT_REGS = {**ARM64.state, "pc": 8 * 32, "pstate": 8 * 33}
 
 READ = ctypes.CFUNCTYPE(c_uint64, c_void_p, c_void_p)
 WRITE = ctypes.CFUNCTYPE(None, c_void_p, c_void_p, c_uint64)
+SYS = ctypes.CFUNCTYPE(c_uint32, c_void_p, ctypes.c_int, c_void_p, c_void_p)
+INS_SYS = 3  # uc_arm64_insn
+ZVA_BLOCK = 64  # bytes that DC ZVA zeroes: 4 << DCZID_EL0.BS
 
 
 class _CpReg(ctypes.Structure):
@@ -100,6 +104,7 @@ class Arm64(Processor):
         super().__init__(ram, clock, model=CORTEX_A53, native=native)
         self.on_call: Callable[[int, int], int] = lambda function, argument: -1
         self.line = False
+        self._clears: list[Callable[[int, int], None]] = []
         offsets = self.offsets
         self.env = pointer(self.cpu + offsets.env)
         if self.env != self.cpu + offsets.arm_state:
@@ -190,6 +195,7 @@ class Arm64(Processor):
             "invalidate": self.function(f"tb_invalidate_phys_range_{self.suffix}"),
             "ram": self.ram.base,
             "ram_size": self.ram.size,
+            "in_pieces": ctypes.addressof(self.in_pieces),
         }
         if self.native:
             from pyprobe.runtime.system._native import Glue
@@ -209,6 +215,24 @@ class Arm64(Processor):
             c_uint64.from_address(entry + _WRITE).value = clean
         for register in CNTP:
             self.provide(register)  # the physical timer is a hypervisor's; it never fires
+
+    def watch_lines(self, cleared: Callable[[int, int], None]) -> None:
+        """For DC ZVA, with which the kernel clears pages and more. The emulator asks one hook alone."""
+        self._clears.append(cleared)
+        if len(self._clears) > 1:
+            return
+
+        def executed(uc: int, register: int, operands: int, user: int) -> int:
+            try:
+                found = _CpReg.from_address(operands)
+                if (found.op0, found.op1, found.crn, found.crm, found.op2) == DC_ZVA and not self.state.stopping:
+                    for tell in self._clears:
+                        tell(found.val & -ZVA_BLOCK, ZVA_BLOCK)
+            except BaseException as error:
+                self.fail(error)
+            return 0  # it is still to be executed
+
+        self.hook_python(unicorn.HOOK_INSN, SYS(executed), INS_SYS)
 
     def _special(self, number: int) -> None:
         try:

@@ -12,8 +12,8 @@ with programs at other addresses than they are executed at:
   anything else is translated from it, so that the emulator need not look for entries each time (`tlb_reset_dirty_by_vaddr`).
 
 The emulator has a function for each of the two moments, `tb_invalidate_phys_page_fast` and `tlb_protect_code`, and calls them through its
-procedure linkage table, where ours are put in. x86-64 has no instruction that says when code has changed. arm64 has those for addresses,
-to which `Glue` listens as well, but a kernel that patches itself as it boots tells of all code at once (IC IALLUIS).
+procedure linkage table, where ours are put in. x86-64 has no instruction that says when code has changed. arm64 has those for
+addresses, which `Glue` listens to as well, but a kernel that patches itself as it boots tells of all code at once (IC IALLUIS).
 """
 
 from __future__ import annotations

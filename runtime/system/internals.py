@@ -17,15 +17,16 @@ from pyprobe.runtime.machine.unicorn import UnicornError, locate
 class Offsets(NamedTuple):
     """Places in bytes.
 
-    In uc_struct: cpu. In uc_context: context_header (bytes before the registers). In CPUState: interrupt_request (32 bits), env
-    (pointer), icount (pointer to the counter that is tested as a block begins), halted (32 bits), cpu_class (pointer). In ARMCPU:
-    arm_registers (pointer to the table of system registers). From CPUState to the architecture's own state: arm_state, x86_state; in
-    these: arm_x0, arm_pc, arm_syndrome; x86_eip, eflags, cc_src, cc_op, df and hflags, the six segments (es, cs, ss, ds, fs, gs), CR3 and
-    model-specific registers. slots: by the names of functions, from each to the slot of the procedure linkage table through which it is
-    called.
+    In uc_struct: cpu, in_pieces (32 bits, called size_recur_mem: not 0 while an access that crosses pages is made piece by piece). In
+    uc_context: context_header (bytes before the registers). In CPUState: interrupt_request (32 bits), env (pointer), icount (pointer to the
+    counter that is tested as a block begins), halted (32 bits), cpu_class (pointer). In ARMCPU: arm_registers (pointer to the table of
+    system registers). From CPUState to the architecture's own state: arm_state, x86_state; in these: arm_x0, arm_pc, arm_syndrome; x86_eip,
+    eflags, cc_src, cc_op, df and hflags, the six segments (es, cs, ss, ds, fs, gs), CR3 and model-specific registers. slots: by the names
+    of functions, from each to the slot of the procedure linkage table through which it is called.
     """
 
     cpu: int
+    in_pieces: int
     context_header: int
     interrupt_request: int
     env: int
@@ -56,6 +57,7 @@ class Offsets(NamedTuple):
 BUILDS = {
     "44285d3e80527122e9e361928189385906ec813e": Offsets(  # unicorn 2.1.4, the wheel for x86-64 Linux
         cpu=0x1B8,
+        in_pieces=0x568,
         context_header=0x28,
         interrupt_request=0x1C,
         env=0x128,

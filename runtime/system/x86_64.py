@@ -160,6 +160,7 @@ class X86(Processor):
             words=ctypes.addressof(self.words),
             trap=TRAP,
             special=self._special,
+            in_pieces=ctypes.addressof(self.in_pieces),
         )
         exception, syscall, rdtsc, rdtscp, user = glue.addresses()
         self._api.hook_add(self.uc, unicorn.HOOK_INTR, exception, user)
