@@ -25,7 +25,7 @@ from pyprobe.runtime.output.base import Output
 from pyprobe.runtime.output.json import JsonOutput
 from pyprobe.runtime.output.text import TextOutput
 from pyprobe.runtime.probes import AttachError, Attachments
-from pyprobe.runtime.symbolizer import Symbolizer
+from pyprobe.runtime.symbolizer import Symbolizer, tells_of_programs
 from pyprobe.runtime.times import MapClock
 from pyprobe.runtime.values import Renderer
 
@@ -149,7 +149,8 @@ class Session:
         uptime_ns = UPTIME_NS if self.settings.kernel is None else 0  # a kernel of its own says itself how long it has been up
         clock = Clock(epoch_ns, real=self.settings.real_clock, uptime_ns=uptime_ns)
         machine = make_machine(self.settings, self.world, clock, probes)
-        names = Symbolizer(machine.machine, self.world.machine)
+        follow = self.settings.mode is not None or tells_of_programs(program)
+        names = Symbolizer(machine.machine, self.world.machine, programs=follow)
         renderer = Renderer(program.config, names, clock)
         writer = JsonOutput if self.settings.format == "json" else TextOutput
         output: Output = writer(

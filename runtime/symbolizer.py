@@ -12,12 +12,16 @@ from collections.abc import Callable
 from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+from pyprobe.lang.nodes import Expr
+from pyprobe.lang.passes.walk import descend
+from pyprobe.lang.typesys import USYM, Stack
 from pyprobe.runtime.context import Symbol
 from pyprobe.runtime.machine.elf import ElfError
 from pyprobe.runtime.machine.physical import FileBacking
 from pyprobe.runtime.machine.symbols import Image
 
 if TYPE_CHECKING:
+    from pyprobe.lang.program import Program
     from pyprobe.runtime.machine.memory import AddressSpace, Backing, Vma
     from pyprobe.runtime.probes.description import Description
 
@@ -37,15 +41,24 @@ class Mapping:
         self.file = path, file  # at a path there may be another file later
 
 
-class Symbolizer:
-    """The names that a machine knows (`runtime.context.Names`). Make it before the machine runs."""
+def tells_of_programs(program: Program) -> bool:
+    """Whether places in programs are values of a program's: stacks and symbols of theirs."""
+    types = (node.type for probe in program.probes for node in descend(probe.body) if isinstance(node, Expr))
+    return any(t == USYM or (isinstance(t, Stack) and t.kind == "ustack") for t in types)
 
-    def __init__(self, machine: Any, description: Description) -> None:
+
+class Symbolizer:
+    """The names that a machine knows (`runtime.context.Names`). Make it before the machine runs.
+
+    programs: places in programs may be asked for, so that it has to be known what is mapped where.
+    """
+
+    def __init__(self, machine: Any, description: Description, *, programs: bool = True) -> None:
         self.machine = machine
         self._description = description
         self._mappings: dict[int, list[Mapping]] = {}  # by process id, in the order they appeared
         self._images: dict[tuple[bytes, Backing | None], Callable[[], Image | None]] = {}
-        if hasattr(machine, "on_image"):
+        if programs and hasattr(machine, "on_image"):
             machine.on_image.append(self._mapped)
             machine.lives.attach("sched", "sched_process_fork", self._forked)
 

@@ -10,6 +10,7 @@ import ctypes
 import struct
 from collections.abc import Callable
 from ctypes import c_uint32, c_uint64, c_void_p
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyprobe.runtime.machine import unicorn
@@ -288,11 +289,14 @@ class Arm64(Processor):
         """The kernel keeps its address in SP_EL0 (arch/arm64/include/asm/current.h). That is the program's stack while a program runs;
         then the per-cpu variable `__entry_task` has it, which the kernel's entry reads."""
         word, cpu_offset, view = self.sp_el0, self.word(TPIDR_EL1, "TPIDR_EL1"), self.ram.view
-        entry = entry_task(kernel)
+        find = cache(lambda: entry_task(kernel))  # when it is needed: many a script asks for nothing while a program runs
 
         def current() -> int:
             address = word.value
-            if address >= KERNEL or not entry:
+            if address >= KERNEL:
+                return address
+            entry = find()
+            if not entry:
                 return address
             start = self.translate(entry + cpu_offset.value & 0xFFFF_FFFF_FFFF_FFFF)
             return int.from_bytes(view[start : start + 8], "little") if start >= 0 else 0

@@ -48,7 +48,7 @@ class BoardArm64:
         cpu, timer = self.processor, self.timer
         cpu.map_device(DISTRIBUTOR, gic.SIZE, self.gic.read_distributor, self.gic.write_distributor)
         cpu.map_device(INTERFACE, gic.SIZE, self.gic.read_interface, self.gic.write_interface)
-        cpu.map_device(UART, 0x1000, self.uart.read, self.uart.write)
+        cpu.map_device(UART, 0x1000, self.uart.read, self.uart.write, console=self.uart)
         cpu.map_device(RTC, pl031.SIZE, self.rtc.read, self.rtc.write)
         cpu.provide(CNTV_CTL_EL0, timer.read_control, timer.write_control)
         cpu.provide(CNTV_CVAL_EL0, timer.read_compare, timer.write_compare)
@@ -73,7 +73,7 @@ class BoardArm64:
         self.uart.load(state["uart"])
         self.timer.load(state["timer"])
 
-    def boot(self, kernel: bytes, initrd: bytes, command_line: str) -> None:
+    def boot(self, kernel: memoryview, initrd: bytes, command_line: str) -> None:
         """Put an (uncompressed) Image into memory and point the processor at it. Raises BadImage."""
         if kernel[56:60] != MAGIC:
             raise BadImage("not an arm64 kernel Image")

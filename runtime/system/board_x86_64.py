@@ -42,8 +42,7 @@ class BoardX86:
         self.uart = Uart8250(lambda level: self.pic.line(UART_LINE, level))
         self.cmos = Cmos(clock)
         self.processor.acknowledge = self.pic.acknowledge
-        self.processor.port_in = self.port_in
-        self.processor.port_out = self.port_out
+        self.processor.connect(self.port_in, self.port_out, self.uart, COM1)
 
     @property
     def console(self) -> bytes:
@@ -96,7 +95,7 @@ class BoardX86:
                 case 0xCF9 if value & 4:
                     self.processor.on_power("reset")
 
-    def boot(self, kernel: bytes, initrd: bytes, command_line: str) -> None:
+    def boot(self, kernel: memoryview, initrd: bytes, command_line: str) -> None:
         """Put a vmlinux into memory and point the processor at it. Raises ValueError with the reason when it cannot be booted here."""
         entry, headers, size, count = struct.unpack_from("<QQ14xHH", kernel, 24)
         end = 0

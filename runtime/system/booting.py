@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 import sys
 from collections.abc import Callable
@@ -90,7 +91,12 @@ class Boot:
         board = make_board(arch, Ram(ram_base(arch), self.options.memory * MB), clock, self.native)
         command_line = " ".join(filter(None, (board.command_line, "rdinit=/init", self.options.append)))
         try:
-            board.boot(self.kernel.image.read_bytes(), self.initrd, command_line)
+            with (
+                open(self.kernel.image, "rb") as file,
+                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+                memoryview(mapped) as image,
+            ):
+                board.boot(image, self.initrd, command_line)
         except ValueError as error:
             raise BootError(str(error)) from None
         return SystemMachine(board, self.description)

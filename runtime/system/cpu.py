@@ -29,6 +29,7 @@ from pyprobe.runtime.system.virtual import VirtualMemory
 
 if TYPE_CHECKING:
     from pyprobe.runtime.system.description import SystemDescription
+    from pyprobe.runtime.system.devices.uart8250 import Uart8250
 
 _CHECK_LIMIT = 10_000  # nanoseconds after which a check has gone wrong
 _COUNTER_REACH = 0x40  # bytes before the architecture's state in which the counter lies (CPUNegativeOffsetState)
@@ -101,8 +102,13 @@ class Processor(VirtualMemory, Emulator):
             raise mismatch(f"the function {name}", "exported", "missing")
         return address
 
-    def map_device(self, base: int, size: int, read: Callable[[int, int], int], write: Callable[[int, int, int], None]) -> None:
-        """Registers of a device at a physical address: `read(offset, size)` gives a value, `write(offset, size, value)` takes one."""
+    def map_device(
+        self, base: int, size: int, read: Callable[[int, int], int], write: Callable[[int, int, int], None], console: Uart8250 | None = None
+    ) -> None:
+        """Registers of a device at a physical address: `read(offset, size)` gives a value, `write(offset, size, value)` takes one.
+
+        console: the device is that serial port.
+        """
 
         def on_read(uc: int, offset: int, width: int, user: int) -> int:
             try:
@@ -120,10 +126,19 @@ class Processor(VirtualMemory, Emulator):
         reader, writer = MMIO_READ(on_read), MMIO_WRITE(on_write)
         self._keep += [reader, writer]
         self.library.uc_mmio_map.argtypes = [c_void_p, c_uint64, c_size_t, c_void_p, c_void_p, c_void_p, c_void_p]
-        error = self.library.uc_mmio_map(
-            self.uc, base, size, ctypes.cast(reader, c_void_p), None, ctypes.cast(writer, c_void_p), None
-        )
+        at, to, user = ctypes.cast(reader, c_void_p).value, ctypes.cast(writer, c_void_p).value, None
+        if console is not None and self.native:
+            at, to, _, _, user = self._console(console, 0, at or 0, to or 0)
+        error = self.library.uc_mmio_map(self.uc, base, size, at, user, to, user)
         self._api.check(error, "uc_mmio_map")
+
+    def _console(self, uart: Uart8250, port: int, read: int, write: int) -> tuple[int, int, int, int, int]:
+        """The addresses of _native.Console, which passes on what is not a console's business to C functions."""
+        from pyprobe.runtime.system._native import Console
+
+        console = Console(uart.sent, ctypes.addressof(uart.plain), port, read, write)
+        self._keep += [console, uart.plain]
+        return console.addresses()
 
     # registers
 

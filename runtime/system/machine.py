@@ -49,7 +49,7 @@ class Board(Protocol):
     def console(self) -> bytes:
         """What the kernel has written to its console."""
 
-    def boot(self, kernel: bytes, initrd: bytes, command_line: str) -> None:
+    def boot(self, kernel: memoryview, initrd: bytes, command_line: str) -> None:
         """Put a kernel into memory and point the processor at it. Raises ValueError with the reason when it cannot be booted here."""
 
     def save(self) -> dict[str, Any]:

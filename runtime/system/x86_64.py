@@ -10,6 +10,7 @@ import ctypes
 import struct
 from collections.abc import Callable
 from ctypes import byref, c_bool, c_int, c_uint32, c_uint64, c_void_p
+from functools import cache
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine import unicorn
@@ -25,6 +26,7 @@ from pyprobe.runtime.system.shortcuts import METHODS
 
 if TYPE_CHECKING:
     from pyprobe.runtime.system.description import SystemDescription
+    from pyprobe.runtime.system.devices.uart8250 import Uart8250
 
 QEMU64 = 0  # uc_cpu_x86
 INS_IN, INS_OUT = 218, 500  # uc_x86_insn
@@ -73,8 +75,7 @@ class _Msr(ctypes.Structure):
 
 
 class X86(Processor):
-    """`acknowledge` gives the vector of the interrupt that the controller wants taken, or -1; `port_in(port, size)` and
-    `port_out(port, size, value)` are the devices."""
+    """`acknowledge` gives the vector of the interrupt that the controller wants taken, or -1."""
 
     arch = X86_64
     suffix = "x86_64"
@@ -165,8 +166,6 @@ class X86(Processor):
         self._api.hook_add(self.uc, unicorn.HOOK_INTR, exception, user)
         for instruction, function in ((INS_SYSCALL, syscall), (INS_RDTSC, rdtsc), (INS_RDTSCP, rdtscp)):
             self._api.hook_add(self.uc, unicorn.HOOK_INSN, function, user, instruction=instruction)
-        self._hook(unicorn.HOOK_INSN, IN(self._in), INS_IN)
-        self._hook(unicorn.HOOK_INSN, OUT(self._out), INS_OUT)
         self._hook(unicorn.HOOK_INSN, INSTRUCTION(self._cpuid), INS_CPUID)
         self._ask = ctypes.PYFUNCTYPE(None, c_void_p, c_uint32, c_uint32, *[c_void_p] * 4)(self.function("cpu_x86_cpuid_x86_64"))
         self._enter = ctypes.PYFUNCTYPE(None, c_void_p, c_int, c_int)(self.function("do_interrupt_x86_hardirq_x86_64"))
@@ -177,6 +176,18 @@ class X86(Processor):
         methods = pointer(self.cpu + self.offsets.cpu_class)
         (place,) = linkage.places(methods, METHODS, old, 1, "CPUClass.cpu_exec_interrupt")
         c_uint64.from_address(place).value = ctypes.cast(new, c_void_p).value or 0
+
+    def connect(self, port_in: Callable[[int, int], int], port_out: Callable[[int, int, int], None], uart: Uart8250, port: int) -> None:
+        """Ports: IN is answered by `port_in(port, size)`, OUT by `port_out(port, size, value)`. uart: the console, at `port` and above."""
+        self.port_in, self.port_out = port_in, port_out
+        functions = IN(self._in), OUT(self._out)
+        self._keep += functions
+        came, went = (ctypes.cast(function, c_void_p).value or 0 for function in functions)
+        user = 0
+        if self.native:
+            _, _, came, went, user = self._console(uart, port, came, went)
+        self._api.hook_add(self.uc, unicorn.HOOK_INSN, came, user, instruction=INS_IN)
+        self._api.hook_add(self.uc, unicorn.HOOK_INSN, went, user, instruction=INS_OUT)
 
     # what the guest does
 
@@ -297,10 +308,12 @@ class X86(Processor):
     def current_task(self, kernel: SystemDescription) -> Callable[[], int]:
         """The per-cpu variable `current_task` (arch/x86/include/asm/current.h), for a time a member of `pcpu_hot`; per-cpu variables lie
         behind the kernel's GS, which SWAPGS swaps with the program's."""
-        symbols = kernel.symbols
-        at = symbols.get("current_task")
-        if at is None:
-            at = symbols["pcpu_hot"] + kernel.offset("pcpu_hot", "current_task")
+
+        @cache  # when it is needed first
+        def variable() -> int:
+            at = kernel.symbols.get("current_task")
+            return kernel.symbols["pcpu_hot"] + kernel.offset("pcpu_hot", "current_task") if at is None else at
+
         gs, kernel_gs, ram = self._gs, self._kernel_gs, self.ram
         known = -1  # the base whose variable `word` is
         word = c_uint64()
@@ -311,7 +324,7 @@ class X86(Processor):
             if not base >> 63:
                 base = kernel_gs.value
             if base != known:
-                start = self.translate(base + at & 0xFFFF_FFFF_FFFF_FFFF)
+                start = self.translate(base + variable() & 0xFFFF_FFFF_FFFF_FFFF)
                 if start < 0:
                     return 0
                 known, word = base, c_uint64.from_address(ram.address + start)

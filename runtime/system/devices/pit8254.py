@@ -8,6 +8,7 @@ from pyprobe.runtime.machine.clock import Clock, Timer
 
 HZ = 1_193_182
 NS = 10**9
+ACCESS_NS = 1000
 _REFRESH_NS = 15_085  # of DRAM on a PC, seen in port 0x61
 _PERIODIC = (2, 3)
 _LOW, _HIGH, _BOTH = 1, 2, 3
@@ -109,7 +110,8 @@ class Pit8254:
         self.fire()
 
     def read(self, port: int) -> int:
-        """Ports 0x40 to 0x43."""
+        """Ports 0x40 to 0x43. That takes a microsecond on the bus of a PC, and kernels look until a count has changed."""
+        self.clock.charge(ACCESS_NS)
         return self.channels[port & 3].read() if port & 3 < 3 else 0xFF
 
     def write(self, port: int, value: int) -> None:

@@ -1,10 +1,12 @@
 """A serial port: the National Semiconductor 16550A without its FIFOs, which is what every 8250 driver knows how to use.
 
-It is the console. Characters leave at once; nothing is ever typed.
+It is the console. Characters leave at once; nothing is ever typed. Kernels write them one by one and look each time whether there is room,
+which there always is; the extension does both (`_native.Console`) while the port is `plain`.
 """
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 
 _DATA, _INTERRUPTS, _IDENTIFY, _LINE, _MODEM, _STATUS, _MODEM_STATUS, _SCRATCH = range(8)
@@ -23,16 +25,22 @@ class Uart8250:
         self.registers = [0] * 8
         self.divisor = [0, 0]
         self.ready = False  # the transmitter became empty, and nobody was told
+        self.plain = ctypes.c_uint8(1)  # a character that is written is sent, and nobody waits to be told that it was
 
     def save(self) -> dict[str, object]:
         return {"registers": self.registers, "divisor": self.divisor, "ready": self.ready, "sent": self.sent.decode("latin-1")}
 
     def load(self, state: dict[str, object]) -> None:
         for name, value in state.items():
-            setattr(self, name, bytearray(value, "latin-1") if isinstance(value, str) else value)
+            if isinstance(value, str):
+                self.sent[:] = value.encode("latin-1")
+            else:
+                setattr(self, name, value)
         self._update()
 
     def _update(self) -> None:
+        r = self.registers
+        self.plain.value = not (r[_LINE] & _LATCH or r[_INTERRUPTS] & _SEND)
         self.output(bool(self.registers[_INTERRUPTS] & _SEND) and self.ready)
 
     def read(self, offset: int, size: int) -> int:
@@ -70,3 +78,4 @@ class Uart8250:
             self._update()
         elif offset in (_LINE, _MODEM, _SCRATCH):
             r[offset] = value
+            self._update()

@@ -473,6 +473,27 @@ def test_table_of_many_points(x86: Bench) -> None:
     assert hits == [1] * 99
 
 
+def test_points_that_a_filter_takes_for_one(x86: Bench) -> None:
+    """Addresses that differ in the same way in two places have one bit in front of the table; it goes with the last of them."""
+    hits: list[int] = []
+    engine, space = x86.engine, x86.space
+    others = [LOOP_BODY ^ (k << 16 | k) for k in range(1, 60)]
+    for address in (*others[:30], LOOP_BODY, *others[30:]):
+        engine.plant(space, address, lambda: hits.append(1))
+    for left in (others[::2], others[1::2]):
+        for address in left:
+            engine.pull(space, address)
+        x86.load(LOOP)
+        assert x86.run() == SYSCALL
+        assert hits == [1] * 99
+        hits.clear()
+    engine.pull(space, LOOP_BODY)
+    engine.plant(space, others[0], lambda: hits.append(2))
+    x86.load(LOOP)
+    assert x86.run() == SYSCALL
+    assert not hits
+
+
 def test_long_straight_code_counts_and_fires(x86: Bench) -> None:
     """More than one block's worth of instructions without a jump."""
     n = 8000

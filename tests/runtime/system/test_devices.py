@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Callable
+
 from pyprobe.runtime.machine.clock import Clock
 from pyprobe.runtime.system import devicetree
+from pyprobe.runtime.system._native import Console
+from pyprobe.runtime.system.cpu import MMIO_READ, MMIO_WRITE
 from pyprobe.runtime.system.devices.cmos import Cmos
 from pyprobe.runtime.system.devices.generic_timer import GenericTimer
 from pyprobe.runtime.system.devices.gic import SPURIOUS, Gic
 from pyprobe.runtime.system.devices.pic8259 import Pic8259
 from pyprobe.runtime.system.devices.pit8254 import Pit8254
 from pyprobe.runtime.system.devices.uart8250 import Uart8250
+from pyprobe.runtime.system.x86_64 import IN, OUT
 
 
 def ready_gic() -> tuple[Gic, list[bool]]:
@@ -137,6 +143,51 @@ def test_uart_says_that_it_can_send_more() -> None:
     uart.write(3, 1, 0x80)
     uart.write(0, 1, 12)
     assert uart.read(0, 1) == 12 and bytes(uart.sent) == b"x"
+
+
+Get, Put = Callable[[int], int], Callable[[int, int], None]
+
+
+def console(uart: Uart8250, port: int, other: list[tuple[int, ...]]) -> tuple[Get, Put]:
+    """Reads and writes registers as the guest does, in memory or at ports; `other` is what is left to the device."""
+
+    def read(uc: int, offset: int, size: int, user: int) -> int:
+        other.append((offset - port,))
+        return uart.read(offset - port, size)
+
+    def write(uc: int, offset: int, size: int, value: int, user: int) -> None:
+        other.append((offset - port, value))
+        uart.write(offset - port, size, value)
+
+    kinds = (IN, OUT) if port else (MMIO_READ, MMIO_WRITE)
+    functions = kinds[0](read), kinds[1](write)
+    native = Console(uart.sent, ctypes.addressof(uart.plain), port, *(ctypes.cast(f, ctypes.c_void_p).value or 0 for f in functions))
+    *callbacks, user = native.addresses()
+    came, went = (kind(address) for kind, address in zip(kinds, callbacks[2:] if port else callbacks[:2], strict=True))
+    kept = functions, native
+
+    def get(offset: int) -> int:
+        assert kept
+        return int(came(0, port + offset, 1, user))
+
+    return get, lambda offset, value: went(0, port + offset, 1, value, user)
+
+
+def test_console_of_the_extension_is_the_uart() -> None:
+    other: list[tuple[int, ...]] = []
+    uarts = [Uart8250(lambda level: None) for _ in range(3)]
+    plain = uarts[0]
+    ours = [console(uarts[1], 0, other), console(uarts[2], 0x3F8, other)]
+    for step in (*b"hello", (3, 0x80), (0, 12), (1, 0), (3, 3), *b"more", (1, 2), *b"told", (1, 0), *b"end"):
+        offset, value = step if isinstance(step, tuple) else (0, step)
+        plain.write(offset, 1, value)
+        for _, put in ours:
+            put(offset, value)
+        for at in (5, 2, 0):
+            assert {get(at) for get, _ in ours} == {plain.read(at, 1)}
+    assert [bytes(uart.sent) for uart in uarts] == [b"hellomoretoldend"] * 3
+    assert [uart.divisor for uart in uarts] == [[12, 0]] * 3
+    assert other.count((0, ord("t"))) == 2 and (0, ord("h")) not in other and (5,) not in other
 
 
 def test_cmos_is_decimal() -> None:
