@@ -192,7 +192,7 @@ def cat(context: RuntimeContext) -> Callable[[bytes], None]:
         try:
             data = (context.read_file or _host_file)(path, limit)
         except OSError as error:
-            reason = os.strerror(error.errno or 0)
+            reason = error.strerror or os.strerror(error.errno or 0)
             context.output.error(b"failed to open file '%s' (%s)" % (path, reason.encode()))
             return
         context.output.cat(data)
