@@ -76,8 +76,8 @@ class Diagnostics:
         return any(d.severity == "error" for d in self.items)
 
     def ordered(self) -> list[Diagnostic]:
-        """Errors first, then warnings, each in the order they were found."""
-        return sorted(self.items, key=lambda d: d.severity != "error")
+        """Errors first, then warnings, each in the order they were found; before all the warnings that are about no place."""
+        return sorted(self.items, key=lambda d: 1 if d.severity == "error" else 0 if d.span is None else 2)
 
 
 class CompileError(Exception):

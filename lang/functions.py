@@ -242,10 +242,10 @@ _ALL = (
     ),
     # builtin values that take an argument which is a value (the others take words, see BUILTINS)
     Signature("comm", (Param("pid", "int", optional=True),), String(64), "name of a process"),
-    Signature("ppid", (Param("task", "pointer"),), UINT32, "process id of a task's parent", library=True),
-    Signature("pcomm", (Param("task", "pointer"),), String(16), "name of a task's parent", library=True),
-    Signature("leader_tid", (Param("task", "pointer"),), UINT32, "thread id of a task's group leader", library=True),
-    Signature("leader_comm", (Param("task", "pointer"),), String(16), "name of a task's group leader", library=True),
+    Signature("ppid", (Param("task", "any"),), UINT32, "process id of a task's parent", library=True),
+    Signature("pcomm", (Param("task", "any"),), String(16), "name of a task's parent", library=True),
+    Signature("leader_tid", (Param("task", "any"),), UINT32, "thread id of a task's group leader", library=True),
+    Signature("leader_comm", (Param("task", "any"),), String(16), "name of a task's group leader", library=True),
 )
 
 FUNCTIONS = {s.name: s for s in _ALL}

@@ -71,6 +71,11 @@ def main(arguments: Sequence[str]) -> int:
     except Exception as fault:  # the last line of defence: a fault of ours is one line and a request, never a traceback
         if options.verbose > 1:
             raise
+        from pyprobe.runtime.system.kernels.errors import KernelError
+
+        if isinstance(fault, KernelError):  # whoever first asks a kernel for something learns that it lacks that
+            say_error(str(fault) + (f"\nHINT: {fault.hint}" if fault.hint else ""))
+            return RUN_FAILED
         say_error(f"pyprobe itself failed: {type(fault).__name__}: {fault}\nHINT: please report this; -vv shows where it happened")
         return RUN_FAILED
 

@@ -14,7 +14,7 @@ from pyprobe.runtime.probes.base import Attached, AttachError, Handler, MakeHand
 
 if TYPE_CHECKING:
     from pyprobe.runtime.probes.description import Description
-    from pyprobe.runtime.probes.user import UserPoints
+    from pyprobe.runtime.probes.user_points import UserPoints
     from pyprobe.runtime.user.kernel import Kernel
 
 PROVIDERS: dict[str, str] = {
@@ -93,7 +93,7 @@ class Attachments:
 
     def user_points(self, machine: Kernel) -> UserPoints:
         """The points in programs, made when the first is attached."""
-        from pyprobe.runtime.probes.user import UserPoints
+        from pyprobe.runtime.probes.user_points import UserPoints
 
         if self._user is None:
             self._user = UserPoints(machine, self.description, breakpoints=self.breakpoints)

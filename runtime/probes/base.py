@@ -12,7 +12,7 @@ from pyprobe.runtime.machine.bound import Bound
 
 if TYPE_CHECKING:
     from pyprobe.runtime.probes.description import Description
-    from pyprobe.runtime.probes.user import UserPoints
+    from pyprobe.runtime.probes.user_points import UserPoints
     from pyprobe.runtime.user.kernel import Kernel
 
 Handler = Callable[[], object]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pyprobe.lang.attachpoint import AttachPoint, PointError
 from pyprobe.lang.typesys import Record
 from pyprobe.runtime.machine.bound import Bound
+from pyprobe.runtime.machine.calling import ARGUMENTS, RESULT
 from pyprobe.runtime.probes.base import Attached, AttachError, Listed, MakeHandler, TaskBinding
-from pyprobe.runtime.probes.user import ARGUMENTS, RESULT
 from pyprobe.runtime.wildcard import has_wildcard, matcher, traceable
 
 if TYPE_CHECKING:

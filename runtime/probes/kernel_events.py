@@ -10,10 +10,10 @@ from pyprobe.lang.attachpoint import AttachPoint
 from pyprobe.lang.typesys import Record, Type
 from pyprobe.runtime.fields import decoder
 from pyprobe.runtime.machine.bound import Bound
+from pyprobe.runtime.machine.calling import ARGUMENTS
 from pyprobe.runtime.probes import tracepoint
 from pyprobe.runtime.probes.base import AttachError, Listed, MakeHandler, TaskBinding
 from pyprobe.runtime.probes.typed import value
-from pyprobe.runtime.probes.user import ARGUMENTS
 from pyprobe.runtime.wildcard import has_wildcard, matcher
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from pyprobe.lang.attachpoint import AttachPoint, PointError
 from pyprobe.lang.typesys import Record
 from pyprobe.runtime.machine import disassembly
 from pyprobe.runtime.machine.bound import Bound
+from pyprobe.runtime.machine.calling import ARGUMENTS, RESULT
 from pyprobe.runtime.probes.base import Attached, AttachError, Handler, Listed, MakeHandler, TaskBinding
 from pyprobe.runtime.probes.kernel import parameters
-from pyprobe.runtime.probes.user import ARGUMENTS, RESULT
 from pyprobe.runtime.wildcard import has_wildcard, matcher, traceable
 
 if TYPE_CHECKING:

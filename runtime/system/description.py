@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.symbols import Image
+from pyprobe.runtime.system.kernels.filesystems import MODULES
 from pyprobe.runtime.system.kernels.payload import decompress
 from pyprobe.runtime.system.kernels.store import module_name
 from pyprobe.runtime.system.metadata import btf
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
     from pyprobe.runtime.system.metadata.events import Event
     from pyprobe.runtime.system.metadata.symbols import Symbol, Symbols
     from pyprobe.runtime.system.modules import Modules
-
-
-MODULES = ("fuse", "overlay")
-"""What our init loads; what these need comes along."""
 
 
 class Function:

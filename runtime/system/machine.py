@@ -77,6 +77,9 @@ class TrapCaller:
         self._cpu.set(self._cpu.arch.result, value)
 
 
+_LAST_WORDS = (b"reboot: Power down", b"reboot: System halted")  # kernel/reboot.c, then a PC without power management just waits
+
+
 class Hang(Exception):
     """The guest waits for an interrupt that nothing will raise."""
 
@@ -140,7 +143,9 @@ class SystemMachine:
     @property
     def current(self) -> SystemTask | None:
         """The task that runs; None before there is one."""
-        return self.task_at(self.current_address())
+        address = self.current_address()
+        task = self._tasks.get(address)
+        return task if task is not None else self._new_task(address)
 
     def task_at(self, address: int) -> SystemTask | None:
         """The task whose task_struct lies at an address of the kernel."""
@@ -201,6 +206,9 @@ class SystemMachine:
                 self.power = "off"
                 break
             deadline = self.clock.next_deadline()
+            if deadline == NEVER and self.board.console.rstrip().endswith(_LAST_WORDS):
+                self.power = "off"
+                break
             if deadline == NEVER:
                 raise Hang("the guest waits and nothing can wake it")
             self.clock.advance_to(deadline)
@@ -300,6 +308,11 @@ class SystemMachine:
         if self.started or ours:
             self.hidden[task.address] = ours
         return ours
+
+    def close(self) -> None:
+        """Give back the memory that it takes; nothing can be done with it any more."""
+        self.processor.close()
+        self.board.ram.discard()
 
     def save(self) -> dict[str, Any]:
         """Everything but the RAM, as JSON can hold it."""

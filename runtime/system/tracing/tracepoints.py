@@ -19,8 +19,8 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from pyprobe.runtime.machine.calling import ARGUMENTS
 from pyprobe.runtime.probes.base import AttachError
-from pyprobe.runtime.probes.user import ARGUMENTS
 from pyprobe.runtime.system.tracing.branches import Branches
 from pyprobe.runtime.system.tracing.syscalls import SystemCalls
 

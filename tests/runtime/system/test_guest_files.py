@@ -16,7 +16,7 @@ WORK = """echo new > /tmp/new; ln -s new /tmp/link; echo changed > /etc/changed;
 
 SEEN = {
     "/etc/kept": "the host's etc/kept\n", "/tmp/new": "new\n", "/tmp/link": "new\n", "/etc/changed": "changed\n",
-    "/dev/shm/x": "shared\n", "/etc/was/new": "again\n", "/mnt/a": "mounted\n", "/../mnt/./a": "mounted\n", "tmp/new": "new\n", 
+    "/dev/shm/x": "shared\n", "/etc/was/new": "again\n", "/mnt/a": "mounted\n", "/../mnt/./a": "mounted\n", "tmp/new": "new\n",
     "//etc//kept": "the host's etc/kept\n", "/big": "".join(f"line {i}\n" for i in range(900)),
 }  # fmt: skip
 NOT_SEEN = {
