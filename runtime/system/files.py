@@ -60,8 +60,14 @@ class GuestFiles:
         """The beginning of a file, from the command's working directory if the path is relative. Raises OSError."""
         command = self._machine.channel.command
         whole = os.path.join(command.directory if command is not None else b"/", path)
+        try:
+            return self._beginning(whole, limit)
+        except KeyError as missing:
+            raise OSError(errno.ENOTSUP, f"this kernel's types have no {missing.args[0]}") from None
+
+    def _beginning(self, path: bytes, limit: int) -> bytes:
         root = self._root()
-        entry = self._resolve(root, self._mounts(root), whole)
+        entry = self._resolve(root, self._mounts(root), path)
         if stat.S_ISDIR(entry.mode):
             raise _failure(errno.EISDIR)
         if not stat.S_ISREG(entry.mode):
@@ -183,9 +189,9 @@ class GuestFiles:
     def _child(self, directory: int, name: bytes) -> int:
         """The dentry of a name in a directory all of whose entries are in memory; 0 without one."""
         of = self._of
-        try:  # until Linux 6.8
+        if self._has("dentry", "d_subdirs"):  # until Linux 6.8
             entries = self._list(directory + of("dentry", "d_subdirs"), of("dentry", "d_child"))
-        except KeyError:
+        else:
             entries = self._chain(directory + of("dentry", "d_children", "first"), of("dentry", "d_sib", "next"))
         inode = of("dentry", "d_inode")
         return next((entry for entry in entries if self._name(entry) == name and self._word(entry + inode)), 0)
@@ -225,7 +231,7 @@ class GuestFiles:
         if not entry or entry & 3:
             return bytes(PAGE)
         first, size, physical = self._frames()
-        start = (physical + (entry - first) // size + index - self._word(entry + of("page", "index"))) * PAGE
+        start = (physical + (entry - first) // size + index - self._word(entry + of("folio", "index"))) * PAGE
         view = self._machine.board.ram.view
         return bytes(view[start : start + PAGE])
 
@@ -241,11 +247,19 @@ class GuestFiles:
         of = self._of
         attributes = inode - of("shmem_inode_info", "vfs_inode") + of("shmem_inode_info", "xattrs")
         name = of("simple_xattr", "name")
-        try:  # until Linux 6.2
-            found = self._list(attributes + of("simple_xattrs", "head"), of("simple_xattr", "list"))
-        except KeyError:
-            found = self._tree(self._word(attributes + of("simple_xattrs", "rb_root", "rb_node")), of("simple_xattr", "rb_node"))
+        for member in ("list", "node"):  # a list until Linux 6.2, a tree, and a list again, under its third name
+            if self._has("simple_xattr", member):
+                found = self._list(attributes, of("simple_xattr", member))
+                break
+        else:
+            found = self._tree(self._word(attributes), of("simple_xattr", "rb_node"))
         return any(self._text(self._word(attribute + name)) == _OPAQUE for attribute in found)
+
+    def _has(self, struct: str, member: str) -> bool:
+        try:
+            return self._of(struct, member) >= 0
+        except KeyError:
+            return False
 
     # the kernel's lists
 
