@@ -75,7 +75,7 @@ OPTIONS = (
     Option("", "debuginfo", "DIR[:DIR]", "append", "SCRIPT", "where to look for separate debug information"),
     Option("", "probe-filter", "REGEX", "store", "SCRIPT", "attach only probes whose full name matches"),
     Option("", "usdt-file-activation", None, "flag", "SCRIPT", "accepted; every process of the machine is seen anyway"),
-    Option("", "traceable-functions", "FILE", "store", "SCRIPT", "accepted; the emulated kernel knows its own functions"),
+    Option("", "traceable-functions", "FILE", "store", "SCRIPT", "must be readable; the emulated kernel knows its own functions"),
     Option("", "dwarf-pid", "PID", "append", "SCRIPT", "accepted; every process of the machine is seen anyway"),
     Option("", "no-feature", "LIST", "store", "SCRIPT", "accepted: kprobe_multi, kprobe_session, uprobe_multi"),
     Option("", "mode", "MODE", "store", "DEVELOPER", "codegen, compiler-bench, bench, test or format"),
@@ -193,7 +193,7 @@ def _long(options: Options, text: str, words: list[str]) -> None:
     if option is None:
         near = [long for long in _LONG if long.startswith(name)]
         if not near:
-            raise _getopt_error(f"unrecognized option '--{name}'")
+            raise _getopt_error(f"unrecognized option '--{text}'")
         if len(near) > 1:
             possible = " ".join(f"'--{long}'" for long in near)
             raise _getopt_error(f"option '--{name}' is ambiguous; possibilities: {possible}")
@@ -238,7 +238,7 @@ def _set(options: Options, option: Option, value: str) -> None:
         mode = option.kind.partition(":")[2] or value
         if mode not in MODES:
             raise UsageError("--mode can only be 'codegen', 'compiler-bench', 'bench', 'test' or 'format'.")
-        if options.mode is not None and options.mode != mode:
+        if options.mode is not None and options.mode != mode and option.kind != "store":
             raise UsageError(f"--{option.long} conflicts with existing --mode")
         options.mode = mode
 

@@ -67,6 +67,12 @@ class Description(Protocol):
     def enum_constant(self, name: str) -> tuple[int, Enum] | None:
         """Value and enum of a constant of the kernel."""
 
+    def type_names(self, keyword: str) -> list[str]:
+        """The full names of the kernel's types of a keyword (`struct`, `union` or `enum`), sorted."""
+
+    def definition(self, name: str) -> str:
+        """A struct, union or enum by its full name, as C defines it."""
+
     def today(self, name: str) -> str | None:
         """What the function is called in this kernel that had a name in an earlier one; None if there is none."""
 
@@ -128,6 +134,12 @@ class UserDescription:
 
     def enum_constant(self, name: str) -> tuple[int, Enum] | None:
         return self._types.constant(name)
+
+    def type_names(self, keyword: str) -> list[str]:
+        return self._types.tagged(keyword)
+
+    def definition(self, name: str) -> str:
+        return self._types.definition(name)
 
     @cached_property
     def _types(self) -> KernelTypes:

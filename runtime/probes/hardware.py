@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from pyprobe.lang.attachpoint import AttachPoint
-from pyprobe.lang.providers import EVENT_ALIASES, HARDWARE
+from pyprobe.lang.perf_events import EVENT_ALIASES, HARDWARE
 from pyprobe.lang.typesys import Record
 from pyprobe.runtime.machine.disassembly import is_branch
 from pyprobe.runtime.probes.base import AttachError, Handler, Listed, MakeHandler

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pyprobe.lang.attachpoint import AttachPoint, PointError
+from pyprobe.lang.attachpoint import AttachPoint, NoMatch
 from pyprobe.lang.typesys import BOOL, Integer, Record, Type
 from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.probes.base import AttachError, Listed, MakeHandler, TaskBinding
@@ -49,7 +49,7 @@ def spaced(ctype: str) -> str:
 
 def matches(machine: Description, point: AttachPoint) -> list[AttachPoint]:
     if point.target == "bpf":
-        raise PointError("No BPF programs run in the emulated kernel.")
+        raise NoMatch(point, "No BPF programs run in the emulated kernel.")
     module = point.target or machine.module
     if not matcher(module)(machine.module):
         return []
@@ -59,7 +59,7 @@ def matches(machine: Description, point: AttachPoint) -> list[AttachPoint]:
         today = machine.today(point.function)
         if today is not None:
             return [point.copy(target=machine.module, function=today, written=point.function)]
-        raise PointError(f"No matches for {point.provider} {f'{point.target}:' if point.target else ''}{point.function}.", REAL)
+        raise NoMatch(point, REAL)
     return [point.copy(target=machine.module, function=f) for f in found]
 
 
@@ -91,7 +91,7 @@ class TrampolineBinding(TaskBinding):
     """Builtins at the entry or the return of one kernel function."""
 
     def __init__(self, machine: Kernel, point: AttachPoint, function: KernelFunction) -> None:
-        super().__init__(machine, point.name, point.provider, idle=True)  # timers and wake-ups come while no task runs
+        super().__init__(machine, point.place, point.provider, idle=True)  # timers and wake-ups come while no task runs
         self.function = function
 
     def special(self, name: str, literals: tuple[Any, ...]) -> Bound | None:

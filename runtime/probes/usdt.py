@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pyprobe.lang.attachpoint import AttachPoint, PointError
+from pyprobe.lang.attachpoint import AttachPoint, NoMatch, PointError
 from pyprobe.lang.typesys import Record
 from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.machine.elf import ElfError
 from pyprobe.runtime.machine.memory import MemoryFault, OutOfMemory, W
 from pyprobe.runtime.machine.usdt import Operand, StaticProbe, operands, static_probes
 from pyprobe.runtime.probes.base import Attached, AttachError, Listed, MakeHandler
-from pyprobe.runtime.probes.user import NO_POINTS, Place, UserBinding
+from pyprobe.runtime.probes.user import Place, UserBinding
 from pyprobe.runtime.probes.user_points import Spot, Target, UserPoints, break_at, instruction, register_uprobe
-from pyprobe.runtime.wildcard import matcher
+from pyprobe.runtime.wildcard import has_wildcard, matcher
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.engine import Engine
@@ -47,10 +47,8 @@ def listing(machine: Description, name: str, parts: list[str]) -> Iterable[Liste
 
 
 def matches(machine: Description, point: AttachPoint) -> list[AttachPoint]:
-    if not point.target:
-        raise PointError("usdt should have a target")
     paths = machine.targets.resolve(point.target)
-    if not paths:
+    if not paths and point.target != "*":
         raise PointError(f"usdt target file '{point.target}' does not exist or is not executable")
     in_namespace, wanted = matcher(point.namespace or "*"), matcher(point.function)
     found: set[tuple[str, str, str]] = set()
@@ -59,8 +57,8 @@ def matches(machine: Description, point: AttachPoint) -> list[AttachPoint]:
             found |= {(path, p.provider, p.name) for p in probes(machine, path) if in_namespace(p.provider) and wanted(p.name)}
         except ElfError as error:
             raise PointError(f"usdt target file '{point.target}': {error}") from error
-    if not found and not any("*" in part for part in (point.target, point.namespace, point.function)):
-        raise PointError(NO_POINTS)
+    if not found and paths and not any(map(has_wildcard, (point.target, point.namespace, point.function))):
+        raise NoMatch(point.copy(target=paths[0]))
     return [point.copy(target=path, namespace=namespace, function=name) for path, namespace, name in sorted(found)]
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pyprobe.lang.attachpoint import AttachPoint, PointError
+from pyprobe.lang.attachpoint import AttachPoint, NoMatch, PointError
 from pyprobe.lang.typesys import Record, Type
 from pyprobe.runtime.machine import disassembly
 from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.machine.calling import ARGUMENTS, RESULT
 from pyprobe.runtime.machine.elf import ElfError, Symbol
 from pyprobe.runtime.machine.symbols import Image
-from pyprobe.runtime.probes.base import Attached, AttachError, Listed, MakeHandler, TaskBinding, user_stack
+from pyprobe.runtime.probes.base import NO_SYSCALL, Attached, AttachError, Listed, MakeHandler, TaskBinding, user_stack
 from pyprobe.runtime.probes.effects import function_skipper
 from pyprobe.runtime.probes.user_points import Spot, break_at, instruction, missed, register_uprobe
 from pyprobe.runtime.wildcard import has_wildcard, matcher, traceable
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
 
 WORD = (1 << 64) - 1
-NO_SYSCALL = WORD  # orig_ax where no system call is being made
 
-NO_POINTS = "Probe has no valid attach points. If this is expected, set the 'missing_probes' config variable to 'warn'."
 FORCE = "Use --unsafe to force attachment. WARNING: This option could lead to data corruption in the target process."
 
 
@@ -88,11 +87,11 @@ def expand(machine: Description, point: AttachPoint) -> list[AttachPoint]:
     if not point.function and not point.address and point.line is None:
         raise PointError(f"{point.provider} should be attached to a function and/or address")
     paths = machine.targets.resolve(point.target)
-    if not paths:
-        host = machine.targets.host_path(point.target)
-        if os.path.isfile(host) and os.access(host, os.X_OK):
-            machine.image(point.target)  # raises what is wrong with it
-        raise PointError(f"uprobe target file '{point.target}' does not exist or is not executable")
+    if not paths and point.line is not None:
+        missing = f"uprobe target file '{point.target}' does not exist or is not executable"
+        raise PointError(f"No DWARF debug info found for '{point.target}', cannot attach by source code location.", missing)
+    if not paths and point.target != "*":
+        raise PointError(f"uprobe target file '{point.target}' does not exist or is not executable", *unusable(machine, point.target))
     if "*" not in point.target:
         paths = paths[:1]
     found: list[AttachPoint] = []
@@ -108,9 +107,20 @@ def expand(machine: Description, point: AttachPoint) -> list[AttachPoint]:
             found.append(point.copy(target=path))
         else:
             found += [point.copy(target=path, function=f) for f in functions(image, point)]
-    if not found and point.language:
-        raise PointError(NO_POINTS)
+    if not found and paths and not has_wildcard(point.target) and not has_wildcard(point.function):
+        raise NoMatch(point.copy(target=paths[0]))
     return found
+
+
+def unusable(machine: Description, path: str) -> list[str]:
+    """Why a program that is there and executable cannot be probed."""
+    host = machine.targets.host_path(path)
+    if os.path.isfile(host) and os.access(host, os.X_OK):
+        try:
+            machine.image(path)
+        except ElfError as error:
+            return [f"It is there, but {error}."]
+    return []
 
 
 def line_address(image: Image, point: AttachPoint, file: str, line: int, column: int) -> int:
@@ -127,6 +137,9 @@ def line_address(image: Image, point: AttachPoint, file: str, line: int, column:
 
 def functions(image: Image, point: AttachPoint) -> list[str]:
     """The names of the functions that a point means in one image, sorted."""
+    if point.language == "cpp" and has_wildcard(point.function):
+        wanted = matcher(point.function)
+        return [f for f in image.names if wanted(spelled(f)) and traceable(f)]
     if point.language == "cpp":
         prefixes = mangled(point.function)
         return [f for f in image.names if f.startswith(prefixes) or f == point.function]
@@ -147,6 +160,21 @@ def mangled(name: str) -> tuple[str, ...]:
     if last == scopes[-1]:
         return tuple(f"_ZN{outer}C{variant}E" for variant in "123")
     return (f"_ZN{outer}{len(last)}{last}E", f"_ZNK{outer}{len(last)}{last}E")
+
+
+def spelled(symbol: str) -> str:
+    """The C++ name of a function, without its parameters and those of templates; the symbol itself where it is no mangled one."""
+    if not symbol.startswith("_Z"):
+        return symbol
+    parts: list[str] = []
+    rest = symbol[2:].lstrip("LNrVK")
+    while number := re.match(r"[0-9]+", rest):
+        end = number.end() + int(number[0])
+        parts.append(rest[number.end() : end])
+        rest = rest[end:]
+    if parts and rest[:1] in ("C", "D"):
+        parts.append(("~" if rest[0] == "D" else "") + parts[-1])
+    return "::".join(parts) or symbol
 
 
 def args(machine: Description, point: AttachPoint) -> Record | None:
@@ -223,7 +251,7 @@ class UserBinding(TaskBinding):
     def __init__(
         self, machine: Kernel, engine: Engine, point: AttachPoint, image: Image, place: Place, returns: Following | None
     ) -> None:
-        super().__init__(machine, point.name, point.provider)
+        super().__init__(machine, point.place, point.provider)
         self.engine = engine
         self.image = image
         self.place = place

@@ -6,8 +6,8 @@ Also what `-l` shows, which is the same knowledge asked by pattern.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, cast
 
 from pyprobe.lang.attachpoint import AttachPoint, PointError
@@ -123,7 +123,7 @@ class MachineWorld:
             return frozenset(REGISTERS)
         from pyprobe.runtime.machine.x86_64 import REGISTERS as X86_64
 
-        return frozenset(X86_64) | {"orig_ax"}
+        return frozenset(X86_64) | {"orig_rax"}
 
     def listing(self, query: str = "*") -> list[Listed]:
         """What `-l QUERY` shows: for each of the patterns, which commas separate, its matches sorted by name. A pattern is
@@ -133,6 +133,17 @@ class MachineWorld:
             for one in sorted(self._listing(pattern.strip()), key=lambda one: one.name):
                 found.setdefault(one.name, one)
         return list(found.values())
+
+    def types(self, query: str) -> list[tuple[str, Callable[[], str]]]:
+        """What `-l 'struct PATTERN'` shows, for `union` and `enum` too: full names, sorted for each of the patterns that commas separate,
+        and the definitions in C."""
+        found: dict[str, Callable[[], str]] = {}
+        for pattern in query.split(","):
+            keyword, _, tag = pattern.strip().partition(" ")
+            wanted = matcher(f"{keyword} {tag.strip()}")
+            for name in filter(wanted, self.machine.type_names(keyword)):
+                found.setdefault(name, partial(self.machine.definition, name))
+        return list(found.items())
 
     def _listing(self, pattern: str) -> Iterable[Listed]:
         if not pattern:
@@ -147,7 +158,7 @@ class MachineWorld:
         else:
             kind, *parts = pattern.split(":")
         parts = [p for p in parts if p] or parts[:0]
-        name = SHORT.get(kind) or OLD_NAMES.get(kind) or kind.lower()
+        name = SHORT.get(kind) or SHORT.get(kind.lower()) or OLD_NAMES.get(kind.lower()) or kind.lower()
         if "*" not in kind:
             kinds = [name]
         elif parts and "/" in parts[0]:

@@ -215,6 +215,12 @@ class SystemDescription:
                 found = found or self.types_of(file.name, "").named(name)
         return found
 
+    def type_names(self, keyword: str) -> list[str]:
+        return self.types.tagged(keyword)
+
+    def definition(self, name: str) -> str:
+        return self.types.definition(name)
+
     def enum_constant(self, name: str) -> tuple[int, Enum] | None:
         return self.types.constant(name)
 
