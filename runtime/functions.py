@@ -191,7 +191,7 @@ def cat(context: RuntimeContext) -> Callable[[bytes], None]:
         except IsADirectoryError:
             return  # it can be opened, but holds nothing to read
         except OSError as error:
-            reason = os.strerror(error.errno or 0)
+            reason = error.strerror or os.strerror(error.errno or 0)
             context.output.error(b"failed to open file '%s' (%s)" % (path, reason.encode()))
             return
         context.output.cat(data)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pyprobe.lang.attachpoint import AttachPoint, PointError
 from pyprobe.lang.typesys import Record
 from pyprobe.runtime.machine.bound import Bound
-from pyprobe.runtime.probes.base import Handler, Listed, MakeHandler
+from pyprobe.runtime.probes.base import AttachError, Handler, Listed, MakeHandler
 from pyprobe.runtime.probes.special import SpecialBinding
 from pyprobe.runtime.wildcard import matcher
 
@@ -81,6 +81,11 @@ class IteratorBinding(SpecialBinding):
 
 
 def attach(machine: Kernel, points: PointTable, point: AttachPoint, make: MakeHandler) -> None:
+    if point.function == "task_vma" and points.description.booted:
+        try:
+            cast("SystemMachine", machine).description.offset("mm_struct", "mm_mt")
+        except KeyError:
+            raise AttachError("this kernel does not keep the mappings of a process in a maple tree, as Linux does from 6.1 on") from None
     context = Context()
     handler = make(IteratorBinding(machine, point, context))
 

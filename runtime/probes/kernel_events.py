@@ -72,7 +72,9 @@ def _prototype(machine: SystemDescription, point: AttachPoint) -> tuple[tuple[tu
 def field_type(machine: SystemDescription, event: Event, field: EventField) -> Type:
     """The type of a field of an event: what only this kernel knows, from its types."""
     category, ctype, name = event.category, field.type, field.name
-    if category == "syscalls" or ctype.startswith("__data_loc"):
+    if ctype.startswith("__data_loc"):
+        return tracepoint.field_type("", ctype, name, machine.type_named)
+    if category == "syscalls":
         return tracepoint.field_type(category, ctype, name, machine.type_named)
     return machine.types_of(event.module, "").written(ctype) or tracepoint.field_type(category, ctype, name, machine.type_named)
 

@@ -145,6 +145,12 @@ class SystemRun:
     def stop(self) -> None:
         self.machine.stop()
 
+    def read_file(self, path: bytes, limit: int) -> bytes:
+        """cat(): a file as a program in the guest sees it. Raises OSError."""
+        from pyprobe.runtime.system.files import GuestFiles
+
+        return GuestFiles(self.machine).read(path, limit)
+
     def report(self, names: Names, *, verbose: bool) -> Iterable[str]:
         yield from (f"WARNING: {warning}" for warning in self._warnings)
         console = self.machine.board.console

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from pyprobe.runtime.system.metadata import userdata
 from pyprobe.runtime.system.metadata.btf import TYPEDEF, Btf
 from pyprobe.runtime.system.metadata.memory import KernelMemory
 from pyprobe.runtime.system.metadata.scan import pointers
@@ -161,6 +162,18 @@ def _syscall_fields(memory: KernelMemory, layout: _Layout, name: str, metadata: 
     kinds, names = memory.u64(metadata + layout.syscall_types), memory.u64(metadata + layout.syscall_names)
     texts = [(memory.cstring(memory.u64(kinds + 8 * i)), memory.cstring(memory.u64(names + 8 * i))) for i in range(min(count, 6))]
     return number, *(EventField(kind, argument, _COMMON + 8 + 8 * i, 8, False) for i, (kind, argument) in enumerate(texts))
+
+
+def with_user_data(event: Event) -> Event:
+    """The event of a kernel that copies what the arguments of system calls point to, with the fields for that."""
+    way, _, name = event.name.removeprefix("sys_").partition("_")
+    data = userdata.table().get(name) if event.category == "syscalls" and way == "enter" else None
+    if data is None or any(at + 1 >= len(event.fields) for at in data.pointers):
+        return event
+    offset = event.fields[-1].offset + 8
+    names = [f"__{event.fields[at + 1].name}_val" for at in data.pointers]
+    more = (EventField(userdata.FIELD, name, offset + 4 * i, 4, False) for i, name in enumerate(names))
+    return event._replace(fields=(*event.fields, *more))
 
 
 def syscall_table(memory: KernelMemory, symbols: Symbols) -> list[str]:

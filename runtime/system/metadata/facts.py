@@ -97,7 +97,16 @@ class Facts:
         """The trace events by category and name, sorted."""
         (text,) = self._part("events", self._find_events)
         rows = [Event(c, n, tuple(EventField(*f) for f in fields), *places) for c, n, fields, *places in json.loads(text)]
+        if any(event.category == "syscalls" for event in rows) and self._copies_user_data():
+            rows = list(map(events.with_user_data, rows))
         return {(event.category, event.name): event for event in rows}
+
+    def _copies_user_data(self) -> bool:
+        """Whether the records of system calls hold what their arguments point to."""
+        try:
+            return self.types.offset("syscall_metadata", "user_mask") > 0
+        except KeyError:
+            return False
 
     def _find_events(self) -> list[bytes]:
         return [json.dumps(events.read(self.memory, self.symbols, self.types), separators=(",", ":")).encode()]

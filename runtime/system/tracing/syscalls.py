@@ -9,10 +9,11 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pyprobe.runtime.system.metadata import events
+from pyprobe.runtime.system.metadata import events, userdata
 
 if TYPE_CHECKING:
     from pyprobe.runtime.system.metadata.events import Event
+    from pyprobe.runtime.system.metadata.userdata import UserData
     from pyprobe.runtime.system.tracing.tracepoints import Tracepoints
 
 Callback = Callable[[], object]
@@ -33,6 +34,7 @@ class SystemCalls:
         facts = description.facts
         self._numbers = {name: i for i, name in enumerate(events.syscall_table(facts.memory, facts.symbols))}
         self._handlers: dict[str, dict[int, list[Callback]]] = {}
+        self._user_data: dict[int, tuple[int, UserData]] = {}  # number of arguments, and what is copied of them
         self._read = machine.processor.read
         offsets = [description.offset("pt_regs", name) for name in _ARGUMENTS[arch]]
         if arch == "arm64":
@@ -49,7 +51,11 @@ class SystemCalls:
         if handlers is None:
             handlers = self._handlers[way] = {}
             self._owner.attach_raw(way, lambda: self._happened(way))
-        handlers.setdefault(self._numbers[name], []).append(callback)
+        number = self._numbers[name]
+        handlers.setdefault(number, []).append(callback)
+        if event.fields[-1].type == userdata.FIELD:
+            data = userdata.table()[name]
+            self._user_data[number] = len(event.fields) - 1 - len(data.pointers), data
 
     def _happened(self, way: str) -> None:
         """sys_enter(regs, id), sys_exit(regs, ret)"""
@@ -62,9 +68,17 @@ class SystemCalls:
         if handlers is None or self._compatible():
             return
         words = [registers[at : at + 8] for at in self._offsets] if way == ENTER else [owner.arguments[2].to_bytes(8, "little")]
+        if way == ENTER and number in self._user_data:
+            words = self._with_user_data(words, *self._user_data[number])
         owner.record = b"".join((_HEAD.pack(number), *words))
         for handler in handlers:
             handler()
+
+    def _with_user_data(self, words: list[bytes], count: int, data: UserData) -> list[bytes]:
+        """What comes behind the head of a record, with what the first `count` words point to."""
+        numbers = [int.from_bytes(one, "little") for one in words]
+        texts = userdata.copied(data, numbers, self._read, self._owner.cpu.read_string)
+        return [*words[:count], userdata.packed(_HEAD.size + 8 * count, texts)]
 
     def _compatible(self) -> bool:
         if self._status < 0:
