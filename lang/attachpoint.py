@@ -95,9 +95,7 @@ class AttachPoint:
 
     @property
     def name(self) -> str:
-        """The name that the `probe` builtin and messages show."""
-        if self.alias:
-            return self.alias
+        """The name that the `probe` builtin and messages show; what the author called it is not in it."""
         parts = [self.provider, self.unit or self.target, self.language, self.namespace, str(self.program or "")]
         function = self.written or self.function
         if function:

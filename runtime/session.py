@@ -13,6 +13,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from pyprobe.lang.attachpoint import has_wildcard
 from pyprobe.lang.program import ProbeBody, Program
 from pyprobe.lang.typesys import Integer
 from pyprobe.runtime.context import RuntimeContext
@@ -38,6 +39,14 @@ NOTIFY = "__BPFTRACE_NOTIFY_PROBES_ATTACHED"
 DUMMY_CLOCK = "BPFTRACE_DUMMY_TS_MAP"
 TRIALS = {"test": "--test to run test probes.", "bench": "--bench to run benchmark probes."}
 ALONE = frozenset({"begin", "end", *TRIALS})  # probes that nothing outside pyprobe can fire
+
+
+AT_ONCE = frozenset(("kprobe", "kretprobe", "uprobe", "uretprobe"))
+TOO_MANY = (
+    "Can't attach to {} probes because it exceeds the current limit of {} probes.\n"
+    "You can increase the limit through the BPFTRACE_MAX_PROBES environment variable, but BE CAREFUL since a high number of probes "
+    "attached can cause your system to crash."
+)
 
 
 class RunError(Exception):
@@ -141,6 +150,7 @@ class Session:
         if not probes:
             print("No probes to attach")
             return FAILED
+        check_number(probes, program.config.max_probes)
         epoch_ns = self.settings.epoch_ns if self.settings.epoch_ns is not None else EPOCH_NS
         uptime_ns = UPTIME_NS if self.settings.kernel is None else 0  # a kernel of its own says itself how long it has been up
         clock = Clock(epoch_ns, real=self.settings.real_clock, uptime_ns=uptime_ns)
@@ -210,6 +220,15 @@ class Session:
             return open(self.settings.output, "wb")  # the run's own file, closed by the end of the process
         except OSError as error:
             raise RunError(f'Failed to open output file: "{self.settings.output}": {error.strerror}', FAILED) from None
+
+
+def check_number(probes: list[ProbeBody], limit: int) -> None:
+    """The bound that `max_probes` sets, for which a pattern's places in programs and in the kernel count once. Raises RunError."""
+    attached = {
+        (p.point.span.start, p.point.text) if p.point.provider in AT_ONCE and has_wildcard(p.point.text) else (id(p), "") for p in probes
+    }
+    if len(attached) > limit:
+        raise RunError(TOO_MANY.format(len(attached), limit), FAILED)
 
 
 class Run:

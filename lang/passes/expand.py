@@ -19,22 +19,19 @@ from pyprobe.lang.source import Span
 
 NO_POINTS = "Probe has no valid attach points. If this is expected, set the 'missing_probes' config variable to 'warn'."
 NOT_TRACEABLE = '{} is not traceable (either non-existing, inlined, or marked as "notrace"); attaching to it will likely fail'
+ONE_FOR_ALL = frozenset(("uprobe", "uretprobe"))  # providers that attach one program to all places of a pattern
 TYPED = BUILTINS["args"].providers or frozenset()  # providers that have `args`
 PER_TARGET = frozenset(("uaddr",))  # functions whose result type depends on the target program
 
 
 def run(unit: Unit) -> None:
-    total = 0
     for index, item in enumerate(item for item in unit.script.items if isinstance(item, Probe)):
         points = _points(unit, item)
-        total += len(points)
         if points:
             try:
                 unit.bodies += _bodies(unit, item, points, index)
             except PointError as e:
                 unit.diagnostics.error(e.message, item.points[0].span).hints += e.hints
-    if total > unit.config.max_bpf_progs:
-        _too_many(unit, total)
 
 
 def _points(unit: Unit, probe: Probe) -> list[AttachPoint]:
@@ -52,6 +49,8 @@ def _points(unit: Unit, probe: Probe) -> list[AttachPoint]:
             continue
         if not isinstance(places, NoMatch):
             found += places
+            if shows_name or (_is_pattern(point) and point.provider not in ONE_FOR_ALL):
+                _count(unit, len(places), point)
             for match in places:
                 if match.written and match.written != match.function:
                     unit.diagnostics.warning(f"'{match.written}' is called '{match.function}' in this kernel; probing that", point.span)
@@ -137,9 +136,12 @@ def _with_slashes(span: Span) -> Span:
     return Span(span.source, max(0, text.rfind("/", 0, span.start)), text.find("/", span.end) + 1 or span.end, span.outer)
 
 
-def _too_many(unit: Unit, total: int) -> None:
-    limit = unit.config.max_bpf_progs
-    place = next(item.points[0].span for item in unit.script.items if isinstance(item, Probe))
+def _count(unit: Unit, programs: int, point: AttachPoint) -> None:
+    """Count the programs that Linux would need for a pattern's places, and refuse too many."""
+    before, limit = unit.programs, unit.config.max_bpf_progs
+    unit.programs += programs
+    if before > limit or unit.programs <= limit:
+        return
     unit.diagnostics.error(
-        f"Your program is trying to generate more than {total} BPF programs, which exceeds the current limit of {limit}", place
+        f"Your program is trying to generate more than {unit.programs} BPF programs, which exceeds the current limit of {limit}", point.span
     ).hint("You can increase the limit through the BPFTRACE_MAX_BPF_PROGS environment variable.")
