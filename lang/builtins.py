@@ -89,6 +89,7 @@ _VALUES = (
 )
 
 BUILTINS = {b.name: b for b in _VALUES}
+WORDS = frozenset(word for value in _VALUES for word in value.words)
 
 STACK_MODES = ("bpftrace", "perf", "raw", "build_id")
 STACK_LIMIT = 127

@@ -15,7 +15,7 @@ from io import TextIOWrapper
 from typing import NoReturn
 
 from pyprobe import options as command_line
-from pyprobe.messages import FAILED, OK, RUN_FAILED, say_error, show, usage_error
+from pyprobe.messages import FAILED, OK, RUN_FAILED, check_colour, say_error, show, usage_error
 from pyprobe.options import Options, UsageError
 from pyprobe.programs import read_program
 
@@ -65,6 +65,7 @@ def main(arguments: Sequence[str]) -> int:
         options = command_line.parse(arguments)
     except UsageError as error:
         return usage_error(error)
+    check_colour()
     try:
         return dispatch(options, bool(arguments))
     except UsageError as error:
@@ -74,6 +75,11 @@ def main(arguments: Sequence[str]) -> int:
     except Exception as fault:  # the last line of defence: a fault of ours is one line and a request, never a traceback
         if options.verbose > 1:
             raise
+        from pyprobe.runtime.system.kernels.errors import KernelError
+
+        if isinstance(fault, KernelError):  # whoever first asks a kernel for something learns that it lacks that
+            say_error(str(fault) + (f"\nHINT: {fault.hint}" if fault.hint else ""))
+            return RUN_FAILED
         say_error(f"pyprobe itself failed: {type(fault).__name__}: {fault}\nHINT: please report this; -vv shows where it happened")
         return RUN_FAILED
 

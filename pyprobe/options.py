@@ -90,6 +90,13 @@ MODES = ("codegen", "compiler-bench", "bench", "test", "format")
 STAGES = ("all", "ast", "types", "program", "python")
 # bpftrace's own stages that have no counterpart here are accepted and show nothing
 FOREIGN_STAGES = ("codegen", "codegen-opt", "libbpf", "verifier", "parse", "dis")
+_EMULATED_ONLY = {  # options of the machine that a booted kernel does not have, and what to do instead
+    "view": ": its programs see all of --root DIR",
+    "keep": "",
+    "diff": "",
+    "limit": ": its bounds are --memory and those that the command sets with ulimit",
+    "uid": ": the command is root's; let it change the user, as with su or setpriv",
+}
 LEAST_MEMORY, MOST_MEMORY = 128, 3072  # MB, of a booted machine
 FEATURES = ("kprobe_multi", "kprobe_session", "uprobe_multi")
 
@@ -265,6 +272,9 @@ def _check(options: Options) -> None:
         raise UsageError(f"--memory must be a number of megabytes from {LEAST_MEMORY} to {MOST_MEMORY}, got {options.memory}")
     if options.kernel is not None and options.clock == "real":
         raise UsageError("--clock real is not possible with --kernel: its time is virtual")
+    for name, instead in _EMULATED_ONLY.items():
+        if getattr(options, name) and options.kernel is not None:
+            raise UsageError(f"--{name} is not possible with --kernel{instead}")
     for setting in options.env:
         if "=" not in setting:
             raise UsageError(f"--env must be NAME=VALUE, got {setting}")

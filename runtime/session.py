@@ -13,7 +13,6 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from pyprobe.lang.attachpoint import has_wildcard
 from pyprobe.lang.program import ProbeBody, Program
 from pyprobe.lang.typesys import Integer
 from pyprobe.runtime.context import RuntimeContext
@@ -38,15 +37,11 @@ OK, FAILED, RUN_FAILED = 0, 1, 255
 NOTIFY = "__BPFTRACE_NOTIFY_PROBES_ATTACHED"
 DUMMY_CLOCK = "BPFTRACE_DUMMY_TS_MAP"
 TRIALS = {"test": "--test to run test probes.", "bench": "--bench to run benchmark probes."}
+TOO_MANY = """Can't attach to {count} probes because it exceeds the current limit of {limit} probes.
+You can increase the limit through the BPFTRACE_MAX_PROBES environment variable, but BE CAREFUL since a high number of probes attached \
+can cause your system to crash."""
+NOT_LOADED = 'Unknown BPF object load failure. Try using the "-d libbpf" option to see the full loading log.'
 ALONE = frozenset({"begin", "end", *TRIALS})  # probes that nothing outside pyprobe can fire
-
-
-AT_ONCE = frozenset(("kprobe", "kretprobe", "uprobe", "uretprobe"))
-TOO_MANY = (
-    "Can't attach to {} probes because it exceeds the current limit of {} probes.\n"
-    "You can increase the limit through the BPFTRACE_MAX_PROBES environment variable, but BE CAREFUL since a high number of probes "
-    "attached can cause your system to crash."
-)
 
 
 class RunError(Exception):
@@ -150,7 +145,6 @@ class Session:
         if not probes:
             print("No probes to attach")
             return FAILED
-        check_number(probes, program.config.max_probes)
         epoch_ns = self.settings.epoch_ns if self.settings.epoch_ns is not None else EPOCH_NS
         uptime_ns = UPTIME_NS if self.settings.kernel is None else 0  # a kernel of its own says itself how long it has been up
         clock = Clock(epoch_ns, real=self.settings.real_clock, uptime_ns=uptime_ns)
@@ -158,7 +152,17 @@ class Session:
         names = Symbolizer(machine.machine, self.world.machine)
         renderer = Renderer(program.config, names, clock)
         writer = JsonOutput if self.settings.format == "json" else TextOutput
-        output: Output = writer(self.out, self.err, renderer, buffering=self.settings.buffering, warnings=self.settings.warnings)
+        output: Output = writer(
+            self.out,
+            self.err,
+            renderer,
+            buffering=self.settings.buffering,
+            warnings=self.settings.warnings,
+            colour=self.settings.colour,
+        )
+        for info in program.maps.values():
+            if not info.capacity:
+                raise RunError(f"{NOT_LOADED}\nHINT: {info.name} has room for no key at all")
         maps = MapStore(program)
         seen_clock = script_clock(maps, clock)
 
@@ -220,15 +224,6 @@ class Session:
             return open(self.settings.output, "wb")  # the run's own file, closed by the end of the process
         except OSError as error:
             raise RunError(f'Failed to open output file: "{self.settings.output}": {error.strerror}', FAILED) from None
-
-
-def check_number(probes: list[ProbeBody], limit: int) -> None:
-    """The bound that `max_probes` sets, for which a pattern's places in programs and in the kernel count once. Raises RunError."""
-    attached = {
-        (p.point.span.start, p.point.text) if p.point.provider in AT_ONCE and has_wildcard(p.point.text) else (id(p), "") for p in probes
-    }
-    if len(attached) > limit:
-        raise RunError(TOO_MANY.format(len(attached), limit), FAILED)
 
 
 class Run:
@@ -307,9 +302,11 @@ class Run:
     def _attach(self) -> int:
         """Attach every probe, in source order; how many there are. begin and end probes are only compiled."""
         count = 0
-        for probe in self.probes:
-            if not self.wanted(probe):
-                continue
+        wanted = [probe for probe in self.probes if self.wanted(probe)]
+        limit = self.program.config.max_probes
+        if len(wanted) > limit:
+            raise RunError(TOO_MANY.format(count=len(wanted), limit=limit), FAILED)
+        for probe in wanted:
             try:
                 self.attachments.attach(probe.point, lambda binding, probe=probe: self._handler(probe, binding))  # type: ignore[misc]  # binds the loop's value
                 count += 1
@@ -349,8 +346,16 @@ class Run:
         if self.settings.show_source:
             print(f"# {probe.name}\n{handler.source}")
         if self.settings.verbose:
-            self.output.write_error(f"Attaching '{probe.name}' probe\n".encode())
+            self._tell_of(probe)
         return counted(handler, self.hits, probe.name) if self.settings.stats else handler
+
+    def _tell_of(self, probe: ProbeBody) -> None:
+        """-v: what is about to be attached. Probes of pyprobe itself are told of when their time comes, if at all."""
+        provider = probe.point.provider
+        if provider == "begin":
+            self.output.write_error(b"Attaching 'begin' probe\n")
+        elif provider not in ("end", "self", *TRIALS):
+            self.output.write_error(f"Trying to attach probe: {probe.name}\n".encode())
 
     def _begin(self) -> None:
         self.context.hold()
@@ -363,13 +368,25 @@ class Run:
 
     def _events(self) -> None:
         self.machine.start()
-        self.machine.run()
+        iterators = self.attachments.iterators
+        for kept, iterate in iterators:
+            if kept is None:
+                self.machine.settle()
+                iterate()
+            elif kept:
+                self.output.write(f"Program pinned to {kept}\n".encode())
+            else:
+                self.output.error(b"Failed to pin iter probe link")
+        if not iterators:
+            self.machine.run()
 
     def _end(self) -> None:
         """The end probes; an exit() in one of them has the last word."""
         status, self.context.exit_code = self.context.exit_code, None
         self.context.hold()
         for handler in self.attachments.end:
+            if self.settings.verbose:
+                self.output.write_error(b"Attaching 'end' probe\n")
             handler()
         self.context.release()
         self.output.muted = False

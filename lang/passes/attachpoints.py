@@ -15,6 +15,9 @@ from pyprobe.lang.source import Span
 TESTS = {"test": "TEST", "bench": "BENCH"}
 """Providers whose names are given once, and the word for them in the message."""
 
+BESIDE_ITERATORS = frozenset(("begin", "end", "iter", *TESTS))
+ALONE = "The program ends when the iteration is done: only begin and end can stand beside it."
+
 PERF = frozenset(("software", "hardware"))
 """Providers that a wildcard may bring with a name that is no event of theirs, which is found out when points are expanded."""
 
@@ -28,14 +31,22 @@ def run(unit: Unit) -> None:
     if unit.diagnostics.failed:
         return
     named: dict[tuple[str, str], AttachPoint] = {}
+    others: list[AttachPoint] = []
     for item in unit.script.items:
-        if isinstance(item, Probe):
-            for point in item.points:
-                _check(unit, point)
-                if point.provider in TESTS:
-                    first = named.setdefault((point.provider, point.function), point)
-                    if first is not point:
-                        _twice(unit, point, first)
+        if not isinstance(item, Probe):
+            continue
+        for point in item.points:
+            _check(unit, point)
+            if point.provider in TESTS:
+                first = named.setdefault((point.provider, point.function), point)
+                if first is not point:
+                    _twice(unit, point, first)
+        iterators = [point for point in item.points if point.provider == "iter"]
+        others += iterators[:1] + [point for point in item.points if point.provider not in BESIDE_ITERATORS]
+    for point in others if len(others) > 1 else ():
+        if point.provider == "iter":
+            unit.diagnostics.error("iter probe must be the only probe of the program.", point.span).hint(ALONE)
+            break
 
 
 def _read(unit: Unit, probe: Probe) -> None:

@@ -101,7 +101,6 @@ class Unit:
         self.bodies: list[Body] = []  # from the expansion of attach points on; until then bodies are the script's
         self.named: dict[str, NamedParameter] = {}  # by name, from the getopt pass on
         self.headers: list[str] = []  # paths of the C headers that imports bring
-        self.programs = 0  # that patterns in attach points stand for
         self.expanded = 0  # nodes added by macros
         self.maps: dict[str, MapInfo] = {}
         self.inference: Inference | None = None  # from type inference on

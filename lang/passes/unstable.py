@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pyprobe.lang.nodes import Call, Identifier, ImportStatement, Node, TypeInfo, While
+from pyprobe.lang.nodes import Call, Identifier, ImportStatement, Macro, Node, TypeInfo, While
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import descend
 
@@ -20,14 +20,14 @@ IMPORT = (
     "please file an issue to explain why."
 )
 
-SHOWN = {"import_statement": "import statements"}
+SHOWN = {"import_statement": "import statements", "dw_ustack": "dw_ustack (DWARF stack unwinding)"}
 
 
 def run(unit: Unit) -> None:
     warned: set[str] = set()
     for item in unit.script.items:
         for node in descend(item):
-            if isinstance(node, While):
+            if isinstance(node, While) and not isinstance(item, Macro):
                 unit.diagnostics.warning(WHILE, node.span).hints[:] = [WHILE_HINT]
             elif isinstance(node, Identifier) and re.fullmatch(r"sarg\d+", node.name):
                 unit.diagnostics.error(SARG, node.span).hint(SARG_HINT)
@@ -44,9 +44,7 @@ def _feature(node: Node) -> str:
     """The setting, without its prefix, that governs the use of a node; empty for stable ones."""
     if isinstance(node, TypeInfo):
         return "typeinfo"
-    if isinstance(node, Call) and node.name in ("tseries", "dw_ustack"):
-        return node.name
-    return "dw_ustack" if isinstance(node, Identifier) and node.name == "dw_ustack" else ""
+    return node.name if isinstance(node, Call) and node.name in ("tseries", "dw_ustack") else ""  # the bare word is the library's
 
 
 def _check(unit: Unit, feature: str, node: Node, warned: set[str]) -> None:

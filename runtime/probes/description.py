@@ -11,6 +11,7 @@ from importlib import import_module
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Protocol, cast
 
+from pyprobe import stdlib
 from pyprobe.lang.typesys import Enum, Type
 from pyprobe.runtime.machine.symbols import Image
 from pyprobe.runtime.machine.targets import TargetResolver
@@ -148,9 +149,7 @@ class UserDescription:
 
     @cached_property
     def _historic(self) -> list[tuple[str, str]]:
-        from importlib.resources import files
-
-        lines = files("pyprobe.stdlib").joinpath("historic_names.tsv").read_text().splitlines()
+        lines = stdlib.text("historic_names.tsv").splitlines()
         rows = [line.split("\t") for line in lines if line and not line.startswith("#")]
         prefix = {"x86_64": "x64", "arm64": "arm64"}[self.arch]
         return [(row[0], row[1].replace("ARCH", prefix)) for row in rows]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pyprobe.lang.attachpoint import AttachPoint, NoMatch, PointError
 from pyprobe.lang.typesys import Record
 from pyprobe.runtime.machine.bound import Bound
+from pyprobe.runtime.machine.calling import ARGUMENTS, RESULT
 from pyprobe.runtime.probes.base import Attached, AttachError, Listed, MakeHandler, TaskBinding
-from pyprobe.runtime.probes.user import ARGUMENTS, RESULT
 from pyprobe.runtime.wildcard import has_wildcard, matcher, traceable
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class KernelBinding(TaskBinding):
     """Builtins at the entry or the return of one kernel function."""
 
     def __init__(self, machine: Kernel, point: AttachPoint, function: KernelFunction) -> None:
-        super().__init__(machine, point.name, point.provider, idle=True)  # timers and wake-ups come while no task runs
+        super().__init__(machine, point.place, point.provider, idle=True)  # timers and wake-ups come while no task runs
         self.function = function
 
     def special(self, name: str, literals: tuple[Any, ...]) -> Bound | None:

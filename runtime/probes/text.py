@@ -11,9 +11,9 @@ from pyprobe.lang.attachpoint import AttachPoint, NoMatch, PointError
 from pyprobe.lang.typesys import Record
 from pyprobe.runtime.machine import disassembly
 from pyprobe.runtime.machine.bound import Bound
+from pyprobe.runtime.machine.calling import ARGUMENTS, RESULT
 from pyprobe.runtime.probes.base import Attached, AttachError, Handler, Listed, MakeHandler, TaskBinding
 from pyprobe.runtime.probes.kernel import parameters
-from pyprobe.runtime.probes.user import ARGUMENTS, RESULT
 from pyprobe.runtime.wildcard import has_wildcard, matcher, traceable
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class TextBinding(TaskBinding):
     """Builtins at an instruction of the kernel, or at the return of one of its functions."""
 
     def __init__(self, machine: SystemMachine, point: AttachPoint, address: int) -> None:
-        super().__init__(cast(Any, machine), point.name, point.provider, idle=True)
+        super().__init__(cast(Any, machine), point.place, point.provider, idle=True)
         self.text = machine
         self.address = address
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pyprobe.lang.attachpoint import AttachPoint, PointError
 from pyprobe.lang.typesys import Record
 from pyprobe.runtime.machine.bound import Bound
-from pyprobe.runtime.probes.base import Handler, Listed, MakeHandler, TaskBinding
+from pyprobe.runtime.probes.base import NO_SYSCALL, Handler, Listed, MakeHandler, TaskBinding
 from pyprobe.runtime.wildcard import matcher
 
 if TYPE_CHECKING:
@@ -51,9 +51,11 @@ class TimerBinding(TaskBinding):
     """Builtins when a timer fires: about the task that runs then, if one does."""
 
     def __init__(self, machine: Kernel, point: AttachPoint) -> None:
-        super().__init__(machine, point.name, point.provider, idle=True)
+        super().__init__(machine, point.place, point.provider, idle=True)
 
     def special(self, name: str, literals: tuple[Any, ...]) -> Bound | None:
+        if name == "reg" and literals[0] == "orig_ax":
+            return Bound(str(NO_SYSCALL), {})
         if name == "reg":
             return self.machine.engine_for(self.machine.arch).register(literals[0])
         if name == "usermode":
@@ -67,8 +69,8 @@ class TimerBinding(TaskBinding):
 def attach(machine: Kernel, points: PointTable, point: AttachPoint, make: MakeHandler) -> None:
     handler = make(TimerBinding(machine, point))
     system: Any = machine
-    if points.description.booted and point.provider == "profile":
-        handler = system.shown(handler)  # a sample of what runs is none of ours
+    if points.description.booted:  # a sample of what runs is none of ours, and what is due then waits for somebody else to run
+        handler = system.shown(handler) if point.provider == "profile" else system.put_off(handler)
     start(machine, period(point), handler)
 
 

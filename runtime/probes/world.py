@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.system.description import SystemDescription
 
 DEFAULT_ARCH = "x86_64"
-KERNEL_KINDS = ["kprobe", "tracepoint", "software", "hardware", "fentry", "rawtracepoint"]  # what a name alone is looked up in
+KERNEL_KINDS = ["kprobe", "tracepoint", "software", "hardware", "fentry", "iter", "rawtracepoint"]  # what a name alone is looked up in
 MAX_SCRIPTS = 4  # how many `#!` lines to follow from a command to its program
 
 
@@ -70,8 +70,6 @@ class MachineWorld:
 
     def matches(self, point: AttachPoint) -> Iterable[AttachPoint]:
         found = provider(point.provider, self.machine)
-        if found is None and point.provider == "iter":
-            raise PointError(f"iter {point.function} not available for your kernel version.")
         if found is None:
             raise PointError(f"{point.provider} probes are not supported yet")
         matches = found.matches(self.machine, point)
@@ -125,7 +123,7 @@ class MachineWorld:
             return frozenset(REGISTERS)
         from pyprobe.runtime.machine.x86_64 import REGISTERS as X86_64
 
-        return frozenset(X86_64) | {"orig_ax"}
+        return frozenset(X86_64) | {"orig_rax"}
 
     def listing(self, query: str = "*") -> list[Listed]:
         """What `-l QUERY` shows: for each of the patterns, which commas separate, its matches sorted by name. A pattern is

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
-from importlib.resources import files
 
+from pyprobe import stdlib
 from pyprobe.lang.passes.types import KERNEL_INTEGERS
 from pyprobe.lang.typesys import BOOL, INT8, INT16, INT32, INT64, VOID, Array, Enum, Field, Integer, Pointer, String, Struct, Type
 
@@ -31,7 +31,7 @@ class KernelTypes:
         self.constants: dict[str, tuple[int, Enum]] = {}
         self._anonymous = 0
         for name in ("types.h", "uapi.h", f"{arch}.h"):
-            text = files("pyprobe.stdlib").joinpath("kernel", name).read_text()
+            text = stdlib.text("kernel", name)
             self._scan([token[1] for token in _TOKEN.finditer(text) if token[1]])
         while self._bodies:
             name = next(iter(self._bodies))
