@@ -102,4 +102,4 @@ def shown(point: AttachPoint) -> str:
     """A point as listings show it: `interval:s:1` and `software:cpu:100` without their rates."""
     if point.provider in ("software", "hardware"):
         return f"{point.provider}:{point.function}:"
-    return f"{point.provider}:{point.unit}:" if point.unit else point.copy(alias="").name
+    return f"{point.provider}:{point.unit}:" if point.unit else point.place

@@ -18,6 +18,7 @@ from tests.conftest import ROOT, Result
 Command = Callable[..., Result]
 EMULATED = "and probes fire in an emulated machine"
 NO_COMMAND = "ERROR: Failed to fork child: Path '{}' does not exist or is not executable ({})"
+TOO_MANY = "ERROR: Can't attach to 2 probes because it exceeds the current limit of 1 probes."
 NO_LIST = "Could not read functions from /nosuch. (No such file or directory)"
 FORKS = "kprobe:kernel_clone { @[comm] = count(); }"
 
@@ -64,6 +65,7 @@ def test_unknown_function_names_what_is_near_and_kernel(pyprobe: Command) -> Non
         (["-p", "0x400000", "-e", "begin { }"], 1, "ERROR: Failed to attach to pid: Unable to open pidfd (No such process)"),
         (["--dwarf-pid", "x", "-e", "begin { }"], 1, "ERROR: Failed to parse pid: invalid integer: x"),
         (["--traceable-functions", "/nosuch", "-e", "begin { }"], 1, f"ERROR: Failed to open kernel function info: {NO_LIST}"),
+        (["-e", "config = { max_probes = 1 } begin { } end { }"], 1, TOO_MANY),
         (["--nosuch=1"], 1, "pyprobe: unrecognized option '--nosuch=1'"),
         (["--test", "--bench", "-e", "begin { }"], 1, "ERROR: USAGE: --bench conflicts with existing --mode"),
         (["--", "nosuch.pt"], 1, "ERROR: failed to open file 'nosuch.pt': No such file or directory"),

@@ -19,6 +19,7 @@ from pyprobe.lang.source import Span
 
 NO_POINTS = "Probe has no valid attach points. If this is expected, set the 'missing_probes' config variable to 'warn'."
 NOT_TRACEABLE = '{} is not traceable (either non-existing, inlined, or marked as "notrace"); attaching to it will likely fail'
+ONE_FOR_ALL = frozenset(("uprobe", "uretprobe"))  # providers that attach one program to all places of a pattern
 TYPED = BUILTINS["args"].providers or frozenset()  # providers that have `args`
 PER_TARGET = frozenset(("uaddr",))  # functions whose result type depends on the target program
 
@@ -53,7 +54,7 @@ def _points(unit: Unit, probe: Probe, expanded: int) -> tuple[list[AttachPoint],
             for match in places:
                 if match.written and match.written != match.function:
                     unit.diagnostics.warning(f"'{match.written}' is called '{match.function}' in this kernel; probing that", point.span)
-            if _has_wildcard(point):
+            if _is_pattern(point) and (shows_name or point.provider not in ONE_FOR_ALL):
                 before, expanded = expanded, expanded + len(places)
                 if before <= unit.config.max_bpf_progs < expanded:
                     _too_many(unit, expanded, point)

@@ -212,7 +212,6 @@ def locate(image: Image, point: AttachPoint, unsafe: bool) -> Place:
     """Where an expanded point lies in its file. Raises AttachError."""
     try:
         function = image.function(point.function) if point.function else image.at(point.address)
-        place = f"{point.target}:{point.function}+{point.offset}" if point.function else f"{point.target}:{point.address}"
         address = point.address
         if point.function:
             if function is None:
@@ -231,7 +230,7 @@ def locate(image: Image, point: AttachPoint, unsafe: bool) -> Place:
             return Place(address, offset, None, exact=True)
         inside = address - function.address
         if inside and not unsafe and not disassembly.is_boundary(image.arch, image.code(function), inside):
-            raise AttachError(f"Could not add uprobe into middle of instruction: {place}", FORCE)
+            raise AttachError(f"Could not add uprobe into middle of instruction: {point.target}:{function.name}+{inside}", FORCE)
         return Place(address, offset, function, exact=inside != 0 or entered_from_above(image, function))
     except ElfError as error:
         raise AttachError(f"{point.target}: {error}") from error
