@@ -77,5 +77,5 @@ def test_symbols_and_registers():
     world = MachineWorld()
     assert world.kernel_symbol("vfs_read") > 1 << 63
     assert world.kernel_symbol("nosuch") is None
-    assert {"di", "ip", "orig_ax", "flags"} <= world.registers()
+    assert {"di", "ip", "orig_rax", "flags"} <= world.registers()
     assert {"r0", "regs[3]", "sp", "pc", "pstate"} <= MachineWorld(arch="arm64").registers()
