@@ -7,7 +7,7 @@ import re
 from pyprobe.lang.lexer import LAYOUT, after_layout
 
 _TAG = re.compile(r"(?:struct|union|enum)(?![A-Za-z0-9_])")
-_LINE = re.compile(r"#(?:\\\r?\n|/\*(?>.*?\*/|.*\Z)|[^\n])*", re.S)
+_LINE = re.compile(r"#[^\n]*")  # the parser knows no continued lines
 _PIECE = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"?|'(?:[^'\\\n]|\\.)*'?|//[^\n]*|/\*(?>.*?\*/|.*\Z)|[^\"'/]|/", re.S)
 _ATTRIBUTE = re.compile(rf"{LAYOUT}__attribute__{LAYOUT}(?=\()", re.S)
 _SEMICOLON = re.compile(rf"{LAYOUT};", re.S)
@@ -35,16 +35,16 @@ def section_end(text: str, start: int) -> int:
         end = following
 
 
-def terminated(section: str) -> str:
-    """The text of a C section with the semicolons that may be left out behind definitions, for a C compiler."""
+def definitions(section: str) -> str:
+    """The preprocessor lines and definitions of a C section for a C compiler: each begins a line, without what stands between them, and
+    definitions end with the semicolon that may be left out."""
     parts = []
-    end = 0
-    while following := definition_end(section, after_layout(section, end)):
+    begin = after_layout(section, script_start(section))
+    while end := definition_end(section, begin):
+        piece = section[begin:end]
+        parts.append(piece if piece.startswith("#") else f"{piece.removesuffix(';').rstrip()};")
         begin = after_layout(section, end)
-        piece = section[end:following]
-        parts.append(piece if section[begin] == "#" or piece.endswith(";") else f"{piece};")
-        end = following
-    return "".join(parts) + section[end:]
+    return "".join(f"{piece}\n" for piece in parts)
 
 
 def definition_end(text: str, start: int) -> int:

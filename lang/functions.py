@@ -12,6 +12,7 @@ from pyprobe.lang.results import (
     getopt_result,
     hist_result,
     lhist_result,
+    path_result,
     pton_result,
     space_result,
     str_result,
@@ -194,8 +195,8 @@ _ALL = (
     ),
     Signature(
         "path",
-        (Param("path", "any"), Param("size", "int", literal=True, optional=True)),
-        String(1024),
+        (Param("path", "any"), Param("size", "any", optional=True)),
+        path_result,
         "text of a kernel path",
         providers=TRAMPOLINE,
     ),
@@ -241,10 +242,10 @@ _ALL = (
     ),
     # builtin values that take an argument which is a value (the others take words, see BUILTINS)
     Signature("comm", (Param("pid", "int", optional=True),), String(64), "name of a process"),
-    Signature("ppid", (Param("task", "pointer"),), UINT32, "process id of a task's parent", library=True),
-    Signature("pcomm", (Param("task", "pointer"),), String(16), "name of a task's parent", library=True),
-    Signature("leader_tid", (Param("task", "pointer"),), UINT32, "thread id of a task's group leader", library=True),
-    Signature("leader_comm", (Param("task", "pointer"),), String(16), "name of a task's group leader", library=True),
+    Signature("ppid", (Param("task", "any"),), UINT32, "process id of a task's parent", library=True),
+    Signature("pcomm", (Param("task", "any"),), String(16), "name of a task's parent", library=True),
+    Signature("leader_tid", (Param("task", "any"),), UINT32, "thread id of a task's group leader", library=True),
+    Signature("leader_comm", (Param("task", "any"),), String(16), "name of a task's group leader", library=True),
 )
 
 FUNCTIONS = {s.name: s for s in _ALL}

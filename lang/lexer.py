@@ -204,9 +204,9 @@ def point_end(text: str, start: int) -> int:
 
 
 def type_end(text: str, start: int) -> int:
-    """Where a type that begins at `start` ends, or 0 when none begins there. A word that is a builtin value is no type."""
+    """Where a type that begins at `start` ends, or 0 when none begins there. A bare word that is a builtin value is none."""
     match = _TYPE_NAME.match(text, start)
-    if match is None or match[0] in ("true", "false") or is_builtin(match[1]):
+    if match is None or match[0] in ("true", "false") or is_builtin(match[0]):
         return 0
     end = match.end()
     if match[0] == "typeof":

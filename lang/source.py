@@ -54,6 +54,14 @@ class Span:
         return Span(self.source, self.start, max(self.end, other.end), self.outer)
 
     @property
+    def outermost(self) -> Span:
+        """The call in the script that led here; itself outside of macros."""
+        span = self
+        while span.outer is not None:
+            span = span.outer
+        return span
+
+    @property
     def text(self) -> str:
         return self.source.text[self.start : self.end]
 

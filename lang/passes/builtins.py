@@ -27,13 +27,14 @@ def run(unit: Unit) -> None:
             replace_children(item, resolve)
 
 
-def resolve(node: Node, bare_type: bool = False) -> Node:
-    """Resolve the names in a tree, in place; returns the replacement of `node`. `bare_type`: a bare name here may be that of a type."""
+def resolve(node: Node, bare_type: bool = False, in_macro: bool = False) -> Node:
+    """Resolve the names in a tree, in place; returns the replacement of `node`. `bare_type`: a bare name here may be that of a type;
+    `in_macro`: the tree is the body of a C macro, where the library's values are not known."""
     if isinstance(node, Identifier):
-        return _value(node, bare_type)
+        return _value(node, bare_type or in_macro)
     inside = isinstance(node, (SizeOf, OffsetOf, TypeOf, TypeInfo))
-    replace_children(node, lambda child: resolve(child, inside))
-    if isinstance(node, Call) and not node.args:
+    replace_children(node, lambda child: resolve(child, inside, in_macro))
+    if isinstance(node, Call) and not node.args and not in_macro:
         known = BUILTINS.get(node.name)
         if known is not None and (known.library or known.words) and node.name not in FUNCTIONS_ONLY:
             return Builtin(name=node.name, span=node.span)

@@ -13,7 +13,8 @@ from pyprobe.lang.functions import FUNCTIONS
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import descend, rewrite
 from pyprobe.lang.signalnames import LAST, signal_number
-from pyprobe.lang.signatures import PROBE_TYPES, USER, Signature
+from pyprobe.lang.signatures import PROBE_TYPES, Signature
+from pyprobe.lang.source import Span
 from pyprobe.lang.typesys import BOOL, NONE
 
 DEBUGF = (
@@ -21,7 +22,6 @@ DEBUGF = (
 )
 _ANY_LENGTH = frozenset({"printf", "errorf", "warnf", "cgroupid", "getopt"})  # whose first argument is never a value of the program
 _PLACE_FIRST = frozenset({"reg", "skboutput", "socket_cookie"})  # where the call stands is judged before its arguments
-_WITHOUT_COMM = USER | {name for name, kind in PROBE_TYPES.items() if kind == "special"}  # no comm(PID) there
 _OF_LIBRARY = frozenset({"is_literal", "override", "kfunc_exist", "kfunc_allowed", "uaddr"})  # macros around a function of the compiler
 _WORDS = {0: "no arguments", 1: "one argument"}
 
@@ -69,10 +69,19 @@ class _Calls:
             self.diagnostics.error(f"Unknown function: '{node.name}'", node.span)
             return node
         available = signature.providers is None or not self.provider or self.provider in signature.providers
-        if (available or node.name not in _PLACE_FIRST) and not self.counts(node, signature):
-            return node
-        if not available:
+        if not available and node.name in _PLACE_FIRST:
             self.unavailable(node)
+        if not self.counts(node, signature):
+            return node
+        if node.name == "path" and len(node.args) == 2 and _natural(node.args[1]) is None:
+            self.diagnostics.error("path: invalid size value, need non-negative literal", node.span)
+        if not available and node.name not in _PLACE_FIRST:
+            self.unavailable(node)
+            if node.name == "uaddr" and not isinstance(node.args[0], n.String):
+                self.diagnostics.error("__builtin_uaddr() expects a string literal as the first argument", node.span)
+            if not signature.unsafe:
+                return node
+        if not available and node.name == "override":
             return node
         if signature.unsafe and not self.unit.options.unsafe:
             text = (
@@ -81,6 +90,8 @@ class _Calls:
                 else f"{node.name}() is an unsafe function being used in safe mode"
             )
             self.diagnostics.error(text, node.span)
+        if not available and node.name != "reg":
+            return node
         if not signature.library and signature.params and signature.params[0].kinds == ("map",) and not isinstance(node.args[0], n.Map):
             self.diagnostics.error(f"{node.name}() expects a map argument", node.args[0].span)
             return node
@@ -92,9 +103,6 @@ class _Calls:
             self.diagnostics.error(message, node.span)
         elif signature.later:
             self.diagnostics.error(f"{node.name}() is not supported yet", node.span)
-        elif node.name == "comm" and not isinstance(node.args[0], n.String) and self.provider in _WITHOUT_COMM:
-            kind = PROBE_TYPES.get(self.provider, self.provider)
-            self.diagnostics.error(f"Syntax comm(PID) is not supported in this probe type yet. Type: {kind}", node.span)
         elif node.name == "cgroupid" and isinstance(node.args[0], n.String):
             return n.Integer(value=1, span=node.span)
         elif node.name == "reg" and isinstance(node.args[0], n.String):
@@ -121,35 +129,58 @@ class _Calls:
 
     def counts(self, node: n.Call, signature: Signature) -> bool:
         given = len(node.args)
+        if node.name == "is_scalar" and given:
+            return self.is_scalar(node)
         message = count_message(node.name, signature.least, signature.most, given)
+        if not message and node.name == "delete" and not isinstance(node.args[0], (n.Map, n.MapAccess)):
+            self.diagnostics.error("Unknown function: '__deprecated_delete'", node.span)  # the library's last resort
+            return False
         if not message:
-            return not signature.library or self.fitting(node, signature)
+            return True
         if node.name == "system" and not self.unit.options.unsafe:
             self.diagnostics.error("system() is an unsafe function being used in safe mode", node.span)
-        elif signature.library or node.name in BUILTINS or node.name in _OF_LIBRARY:
-            self.mismatch(node, signature.least if given < signature.least else len(signature.params))
+            self.diagnostics.error(message, node.span)
         else:
             self.diagnostics.error(message, node.span)
         return False
 
-    def fitting(self, node: n.Call, signature: Signature) -> bool:
-        """Whether the arguments of a library function are maps and variables where they have to be."""
+    def library(self, node: n.Call) -> None:
+        """Compare a call of a library macro with its definitions."""
+        signature, value, given = FUNCTIONS.get(node.name), BUILTINS.get(node.name), len(node.args)
+        if signature is None or (value is not None and not given):
+            if value is not None and value.library and not value.words and given:
+                self.mismatch(node, 0)
+        elif node.name != "is_scalar" and is_library(node.name):
+            if count_message(node.name, signature.least, signature.most, given):
+                self.mismatch(node, signature.least if given < signature.least else len(signature.params))
+            elif node.name != "delete" or given > 1:
+                self.fitting(node, signature)
+
+    def is_scalar(self, node: n.Call) -> bool:
+        """The count and kind of what is asked about, which is_scalar() words in its own way."""
+        message = "" if isinstance(node.args[0], n.Map) else "is_scalar() expects a map for the first argument"
+        if len(node.args) > 1:
+            message = message or f"is_scalar() requires 1 argument ({len(node.args)} provided)"
+        if message:
+            self.diagnostics.error(message, node.span)
+        return not message
+
+    def fitting(self, node: n.Call, signature: Signature) -> None:
+        """Report the arguments of a library macro that are no maps and variables where they have to be."""
+        misfits: list[tuple[Span, str]] = []
         for param, arg in zip(signature.params, node.args, strict=False):
-            is_map = isinstance(arg, n.Map) or (node.name == "delete" and isinstance(arg, n.MapAccess))
-            wanted = "map" if "map" in param.kinds and not is_map else ""
+            wanted = "map @" if "map" in param.kinds and not isinstance(arg, n.Map) else ""
             if "variable" in param.kinds and not isinstance(arg, n.Variable):
-                wanted = "variable"
-            if wanted and node.name == "is_scalar":
-                self.diagnostics.error("is_scalar() expects a map for the first argument", node.span)
-                return False
+                wanted = "variable $"
             if wanted:
-                got = "map" if isinstance(arg, n.Map) else "variable" if isinstance(arg, n.Variable) else "expression"
-                article = "an" if got == "expression" else "a"
-                self.diagnostics.error(f"Call to {node.name}() has arguments that do not match any definition.", node.span).context(
-                    arg.span, f"Mismatched arg. {node.name}() expects a {wanted} for arg {param.name} but got {article} {got}."
-                )
-                return False
-        return True
+                got = "a map" if isinstance(arg, n.Map) else "a variable" if isinstance(arg, n.Variable) else "an expression"
+                word, sigil = wanted.split()
+                text = f"Mismatched arg. {node.name}() expects a {word} for arg {sigil}{param.name} but got {got}."
+                misfits += [(arg.span, text), (node.span, "This is the argument in the closest definition.")]
+        if misfits:
+            found = self.diagnostics.error(f"Call to {node.name}() has arguments that do not match any definition.", node.span)
+            for span, text in misfits:
+                found.context(span, text)
 
     def mismatch(self, node: n.Call, expected: int) -> None:
         self.diagnostics.error(f"Call to {node.name}() has arguments that do not match any definition.", node.span).context(
@@ -167,9 +198,7 @@ class _Calls:
         """A builtin value written as a call."""
         known = BUILTINS[node.name]
         words: tuple[object, ...] = ()
-        if node.args and not known.words:
-            self.mismatch(node, 0)
-        elif node.args:
+        if node.args:
             words = self.stack(node) if "perf" in known.words else self.word(node)
         return n.Builtin(name=node.name, args=words, span=node.span)
 
@@ -353,6 +382,22 @@ _CHECKS: dict[str, Callable[[Args, str], str]] = {
     "kfunc_exist": _kernel_function,
     "kfunc_allowed": _kernel_function,
 }
+
+
+def is_library(name: str) -> bool:
+    """Whether a function is a macro of upstream's library, or is called through one."""
+    return name in _OF_LIBRARY or any(known is not None and known.library for known in (FUNCTIONS.get(name), BUILTINS.get(name)))
+
+
+def library(unit: Unit) -> None:
+    """Check the calls of library macros, which come first because upstream expands them first."""
+    calls = _Calls(unit)
+    defined = {item.name for item in unit.script.items if isinstance(item, n.Macro)}
+    for item in unit.script.items:
+        if isinstance(item, (n.Probe, n.Function)):
+            for node in descend(item):
+                if isinstance(node, n.Call) and node.name not in defined:
+                    calls.library(node)
 
 
 def run(unit: Unit) -> None:

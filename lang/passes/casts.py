@@ -12,14 +12,17 @@ _COMPOUND = (Flexible, Tuple, Record, Pointer)
 
 def final(t: Type) -> Type:
     """The type as the runtime sees it: no flexible literals, and aggregations inside a tuple are their current value."""
-    if not isinstance(t, _COMPOUND):
-        return t
-    t = settle(t)
-    if isinstance(t, Tuple) and any(isinstance(e, (Aggregate, Tuple)) for e in t.elements):
-        elements = tuple(readable(final(e)) for e in t.elements)
+    return _current(settle(t)) if isinstance(t, _COMPOUND) else t
+
+
+def _current(t: Type) -> Type:
+    """A type with aggregations inside tuples as their current value."""
+    if isinstance(t, Tuple):
+        elements = tuple(readable(_current(e)) for e in t.elements)
         return t if all(new is old for new, old in zip(elements, t.elements, strict=True)) else Tuple(elements)
-    if isinstance(t, Record) and any(isinstance(e, (Aggregate, Tuple)) for _, e in t.fields):
-        return Record(tuple((name, readable(final(e))) for name, e in t.fields))
+    if isinstance(t, Record):
+        fields = tuple((name, readable(_current(e))) for name, e in t.fields)
+        return t if all(new is old for (_, new), (_, old) in zip(fields, t.fields, strict=True)) else Record(fields)
     return t
 
 
@@ -32,6 +35,11 @@ def convert(node: n.Expr, to: Type, diagnostics: Diagnostics | None, source: Typ
     """The expression with its value converted to type `to` (a final one). Warns where an integer may change; no warning without
     diagnostics, nor where `source` (the type as inferred) was that of a literal whose sign may adapt, or of an aggregation."""
     t = node.type
+    if isinstance(to, Enum) and t != to and diagnostics is not None:
+        message = no_variant(to, node.value if isinstance(node, n.Integer) else -1)
+        if message:
+            diagnostics.error(message, node.span)
+            return node
     if isinstance(source, Aggregate) or (isinstance(source, Flexible) and to.size >= t.size):
         diagnostics = None
     if t is to or to is NONE:
@@ -55,9 +63,16 @@ def convert(node: n.Expr, to: Type, diagnostics: Diagnostics | None, source: Typ
         return node
     if t == to:
         return node
-    if isinstance(to, Integer) and isinstance(t, (Integer, Enum)) and diagnostics is not None and not holds(to, t):
+    if isinstance(to, (Integer, Enum)) and isinstance(t, (Integer, Enum)) and diagnostics is not None and not holds(to, t):
         _warn(node, t, to, diagnostics)
     return n.Cast(spec=None, operand=node, type=to, span=node.span)
+
+
+def no_variant(to: Enum, number: int) -> str:
+    """Why a value cannot become an enum: a message or an empty string. `number` is that of a literal, negative for other values."""
+    if not to.names:
+        return f"Unknown enum: {to.name}"
+    return f"Enum: {to.name} doesn't contain a variant value of {number}" if number >= 0 and number not in to.names else ""
 
 
 def _warn(node: n.Expr, t: Type, to: Type, diagnostics: Diagnostics) -> None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pyprobe.lang import nodes as n
+from pyprobe.lang.builtins import BUILTINS
 from pyprobe.lang.diagnostics import Diagnostic, Diagnostics
+from pyprobe.lang.functions import is_aggregation
 from pyprobe.lang.passes import check_expressions
 from pyprobe.lang.passes.casts import convert, final, readable
 from pyprobe.lang.passes.control_flow import whole_statement
@@ -21,7 +23,7 @@ from pyprobe.lang.passes.walk import copy, descend
 from pyprobe.lang.promote import kind
 from pyprobe.lang.signatures import WITHOUT_VALUE
 from pyprobe.lang.source import NOWHERE, Span
-from pyprobe.lang.typesys import BOOL, INT64, NONE, UINT64, VOID, Aggregate, Context, Enum, Integer, Pointer, Tuple, Type
+from pyprobe.lang.typesys import BOOL, INT8, INT64, NONE, UINT64, VOID, Aggregate, Context, Enum, Integer, Pointer, Tuple, Type
 
 _CONTEXT_KEY = "context cannot be part of a map key"
 
@@ -34,6 +36,18 @@ class Checker:
         self.inference = inference
         self.config = unit.config
         self.diagnostics: Diagnostics = unit.diagnostics
+        roots = [body.block for body in (*unit.bodies, *unit.functions())]
+        self.unknown = {id(node): node for root in roots for node in descend(root) if isinstance(node, n.Identifier)}  # words not reported
+
+    def word(self, node: n.Identifier) -> None:
+        """Report a word that nothing defines, once."""
+        if self.unknown.pop(id(node), None) is not None:
+            self.error(f"Unknown identifier: '{node.name}'", node.span)
+
+    def silence(self, node: n.Node) -> None:
+        """Report no words in a part of the tree that is not looked at."""
+        for part in descend(node):
+            self.unknown.pop(id(part), None)
 
     def error(self, message: str, span: Span) -> Diagnostic:
         return self.diagnostics.error(message, span)
@@ -95,10 +109,12 @@ class Checker:
                 self.error(f"{inner} cannot be part of a map key", span)
             if any(isinstance(e, Context) for e in t.elements):
                 self.error(_CONTEXT_KEY, span)
+            if NONE in t.elements:
+                self.error(f"Invalid map key type: {NONE}", span)
         elif isinstance(t, Context):
             self.error(_CONTEXT_KEY, node.span)
         elif t is NONE:
-            self.error(f"Invalid map key type: {t}", span)
+            self.error(f"Invalid map key type: {t}", node.span)
         return stored
 
     def read(self, node: n.Expr) -> n.Expr:
@@ -119,15 +135,21 @@ class Checker:
 Result = n.Statement | list[n.Statement]
 
 
+_EARLY = ("Can not access field", "Struct/union of", "Record does", "Unable to resolve comptime", "call to len()")
+"""How messages begin that come before those about whole statements."""
+
+
 def _expression(check: Checker, node: n.ExprStatement) -> Result:
     expr = node.expr
     if expr.type is VOID and isinstance(expr, n.Ternary) and expr.then is not None:
         expr = n.If(condition=expr.condition, then=_alone(expr.then), orelse=_alone(expr.orelse), type=VOID, span=expr.span)
+    before = len(check.diagnostics.items)
     node.expr = expr = check.expr(expr)
-    if expr.type is not NONE and expr.type is not VOID and not isinstance(expr, n.Increment):
+    failed = any(found.message.startswith(_EARLY) for found in check.diagnostics.items[before:])
+    if not failed and expr.type is not NONE and expr.type is not VOID and not isinstance(expr, n.Increment):
         behind = node.span.source.text[node.span.end : check.inference.body.block.span.end]
         last = node.span == NOWHERE or not behind.strip("; \t\n}")  # also the last one of the last block
-        check.warning("Return value discarded.", expr.span if last else whole_statement(node))
+        check.warning("Return value discarded.", expr.span.outermost if last else whole_statement(node))
     if isinstance(expr, n.Call) and expr.name == "exit":
         return [node, n.Jump(kind="return", span=node.span)]
     return node
@@ -144,20 +166,51 @@ def _assign(check: Checker, node: n.Assign) -> Result:
         check.inference.expr(node.value)
         node.op = ""
     if isinstance(target, n.Variable):
-        target.type = final(check.inference.variable(target).type)
+        _variable(check, target, node.value, node.span)
         node.value = check.store(node.value, target.type)
+        if node.value.type is NONE and target.type is NONE:
+            check.error(_NO_VALUE, node.span)
         return node
+    call = node.value.name if isinstance(node.value, n.Call) else ""
+    nothing = (node.value.type is NONE and not is_aggregation(call)) or call == "exit"
+    if nothing:
+        _nothing_for_map(check, target, node.span)
     if isinstance(target, n.MapAccess):
         name = target.map.name
+        key = check.map_key(name)
+        if key is NONE or (isinstance(key, Tuple) and NONE in key.elements):
+            check.error(f"Undefined map: {name}", target.map.span)
         target.key = check.key(name, target.key, target.span)
         target.map.type = check.map_value(name)
     else:
         name = target.name
     target.type = check.map_value(name)
+    if nothing:
+        node.value = check.expr(node.value)
+        return node
     if isinstance(target.type, Aggregate):
         return _aggregate(check, node)
     node.value = check.store(node.value, target.type)
     return node
+
+
+_NO_VALUE = "Invalid expression for assignment"
+
+
+def _variable(check: Checker, variable: n.Variable, value: n.Expr, span: Span) -> None:
+    """Note the variable's final type; when it has one, a value without a type does not fit."""
+    variable.type = final(check.inference.variable(variable).type)
+    if value.type is NONE and variable.type is not NONE:
+        known = f"when variable already has a type '{variable.type}'"
+        check.error(f"Type mismatch for ${variable.name}: trying to assign value of type '{NONE}' {known}", span)
+
+
+def _nothing_for_map(check: Checker, target: n.Expr, span: Span) -> None:
+    """A map, or an element of it, is assigned what has no value."""
+    name = target.map.name if isinstance(target, n.MapAccess) else target.name if isinstance(target, n.Map) else ""
+    known = check.map_value(name)
+    held = f"when map already has a value type '{INT8 if known is NONE else known}'"
+    check.error(f"Type mismatch for {name}: trying to assign value of type '{NONE}' {held}", span)
 
 
 _OF_EITHER_SIGN = frozenset({"sum", "min", "max", "avg", "stats", "tseries"})
@@ -196,13 +249,18 @@ def _let(check: Checker, node: n.Let) -> Result:
     node.variable.type = final(state.type)
     node.spec = None  # the variable has its type
     if node.value is not None:
+        _variable(check, node.variable, node.value, node.span)
         node.value = check.store(node.value, node.variable.type)
+        if node.value.type is NONE and node.variable.type is NONE:
+            check.error(_NO_VALUE, node.span)
     return node
 
 
 def _while(check: Checker, node: n.While) -> Result:
     t = node.condition.type
-    if t is NONE or t is VOID or t is BOOL or isinstance(t, (Integer, Enum, Pointer)):
+    if t is NONE:
+        node.condition = check.expr(node.condition)
+    elif t is VOID or t is BOOL or isinstance(t, (Integer, Enum, Pointer)):
         node.condition = check.condition(node.condition, node.span)
     else:  # unlike elsewhere, everything has a truth here
         node.condition = n.Cast(spec=None, operand=check.read(check.expr(node.condition)), type=BOOL, span=node.condition.span)
@@ -223,14 +281,23 @@ def _for_range(check: Checker, node: n.ForRange) -> Result:
     node.variable.type = final(check.inference.variable(node.variable).type)
     node.start = check.store(node.start, node.variable.type)
     node.end = check.store(node.end, node.variable.type)
-    node.body = check.block(node.body)
-    return node
+    return _loop(check, node)
 
 
 def _for_map(check: Checker, node: n.ForMap) -> Result:
     node.map.type = check.map_value(node.map.name)
     node.variable.type = final(check.inference.variable(node.variable).type)
+    return _loop(check, node)
+
+
+def _loop(check: Checker, node: n.ForRange | n.ForMap) -> Result:
+    """The body of a `for` loop, which is a function of its own: what belongs to the event is out of its reach."""
+    inner = {id(found) for loop in descend(node.body) if isinstance(loop, (n.ForRange, n.ForMap)) for found in descend(loop.body)}
+    found_here = [found for found in descend(node.body) if isinstance(found, n.Builtin) and id(found) not in inner]
+    beyond = [found for found in found_here if BUILTINS[found.name].contextual]
     node.body = check.block(node.body)
+    for found in beyond:
+        check.error(f"'{found.name}' builtin is not allowed in a for-loop", found.span)
     return node
 
 
@@ -275,3 +342,5 @@ def run(unit: Unit) -> None:
     for index in range(len(unit.bodies)):
         body = unit.inference.enter(index)
         body.block = checker.block(body.block)
+    for word in list(checker.unknown.values()):  # in what is only looked at for its type
+        checker.word(word)

@@ -15,6 +15,8 @@ from pyprobe.lang import nodes as n
 from pyprobe.lang.functions import FUNCTIONS
 from pyprobe.lang.passes import getopt
 from pyprobe.lang.passes.casts import convert
+from pyprobe.lang.passes.infer import LIKE_ARGUMENT
+from pyprobe.lang.passes.walk import descend
 from pyprobe.lang.promote import kind, wide
 from pyprobe.lang.signatures import WITHOUT_VALUE, Param, Signature
 from pyprobe.lang.typesys import (
@@ -29,8 +31,10 @@ from pyprobe.lang.typesys import (
     Integer,
     Nanoseconds,
     Pointer,
+    Record,
     Stack,
     String,
+    Struct,
     Type,
 )
 
@@ -58,8 +62,6 @@ _REFUSALS = {
     ("strcap", 0): "string-like values must be either strings, arrays or pointers",
     ("str_concat", 0): "string-like values must be either strings, arrays or pointers",
     ("str_concat", 1): "string-like values must be either strings, arrays or pointers",
-    **dict.fromkeys((("ppid", 0), ("pcomm", 0)), "Can not access field 'real_parent' on expression of type '{type}'"),
-    **dict.fromkeys((("leader_tid", 0), ("leader_comm", 0)), "Can not access field 'group_leader' on expression of type '{type}'"),
     **dict.fromkeys((("strerror", 0), ("signal_name", 0), ("syscall_name", 0)), 'Cannot cast from "{type}" to "int32"'),
 }
 """Own wordings for an argument of the wrong kind, by function and position."""
@@ -69,14 +71,24 @@ def call(check: Checker, node: n.Call) -> n.Expr:
     """Check a call and convert its arguments; the result may be something simpler."""
     signature = FUNCTIONS[node.name]
     types = [arg.type if isinstance(arg, n.Expr) else NONE for arg in node.args]
+    if node.name in _BY_TYPE and NONE in types:
+        check.silence(node)
+        check.error("Unable to resolve comptime expression", node.span)
+        return node
     if node.name in _SPECIAL_FIRST:
+        for part in descend(node):
+            if isinstance(part, n.Identifier):
+                check.word(part)
         return _SPECIAL_FIRST[node.name](check, node)
     given = list(node.args)
     node.args = [
         check.expr(arg) if isinstance(arg, n.Expr) and not _is_whole_map(arg, position, signature) else arg
         for position, arg in enumerate(node.args)
     ]
+    types = [NONE if isinstance(arg, n.Expr) and arg.type is NONE else t for arg, t in zip(node.args, types, strict=True)]
     if not _arguments(check, node, signature, given, types):
+        if node.name in LIKE_ARGUMENT and NONE in types:
+            node.type = NONE
         return node
     special = _SPECIAL.get(node.name)
     return special(check, node, types) if special is not None else node
@@ -111,6 +123,11 @@ def _expression(node: n.Call, position: int) -> n.Expr:
     return arg
 
 
+_BY_TYPE = frozenset({"strlen", "strcap", "len", "str_concat", "strcontains", "kfunc_exist", "kfunc_allowed"})
+"""Library macros that choose by the types of their arguments."""
+_SILENT = frozenset({"sum", "min", "max", "avg", "stats", "bswap"})  # say nothing of a value without a type
+
+
 def _refusal(param: Param, name: str, position: int, arg: n.Node, t: Type) -> str:
     """Why this argument cannot be there, or an empty string."""
     kinds = param.kinds
@@ -118,7 +135,7 @@ def _refusal(param: Param, name: str, position: int, arg: n.Node, t: Type) -> st
         if isinstance(arg, n.Map) or (name == "delete" and isinstance(arg, n.MapAccess)):
             return ""
         return f"{name}() expects a map argument"
-    if "any" in kinds or "variable" in kinds or "type" in kinds or (t is NONE and not param.literal):
+    if "any" in kinds or "variable" in kinds or "type" in kinds or (t is NONE and name in _SILENT):
         return ""
     if param.literal:
         if isinstance(arg, (n.Integer, n.String, n.Boolean)) and kind(arg.type) in kinds:
@@ -154,6 +171,7 @@ def _format(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
         message = spec.refuses(t)
         if message:
             check.error(message, node.span)
+            return node
     if node.name == "fail":
         check.error(_filled_in(text.value, node), node.span)
     node.args = [arg if not isinstance(arg, n.Expr) or isinstance(arg, n.Map) else check.read(arg) for arg in node.args]
@@ -264,6 +282,18 @@ def _str(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
     return node
 
 
+def _path(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
+    size = node.args[1] if len(node.args) == 2 else None
+    most = check.config.max_strlen
+    if not isinstance(types[0], (Struct, Pointer)):
+        check.error(f"path() only supports pointer or C type argument ({kind(types[0])} provided)", node.span)
+    elif size is not None and (not isinstance(size, n.Integer) or size.value < 0):
+        check.error("path: invalid size value, need non-negative literal", node.span)
+    elif isinstance(size, n.Integer) and size.value > most:
+        check.error(f"path: size is too long (over {most} bytes): {size.value}", node.span).hint("Increase BPFTRACE_MAX_STRLEN.")
+    return node
+
+
 def _buf(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
     if len(node.args) == 1 and not isinstance(types[0], Array):
         check.error(f"buf() expects a length argument for non-array type {kind(types[0])}", node.span)
@@ -334,6 +364,21 @@ def _macaddr(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
     return node
 
 
+def _task(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
+    """What is asked of a task goes through a member of its struct."""
+    member = "real_parent" if node.name in ("ppid", "pcomm") else "group_leader"
+    t = types[0]
+    while isinstance(t, Pointer):
+        t = t.to
+    if isinstance(t, Struct) and t.name != "struct task_struct" and member not in t.fields:
+        check.error(f"Struct/union of type '{t}' does not contain a field named '{member}'", node.span)
+    elif isinstance(t, Record):
+        check.error(f"Record does not contain a field named '{member}'", node.span)
+    elif not isinstance(t, Struct) and t is not NONE:
+        check.error(f"Can not access field '{member}' on expression of type '{t}'", node.span)
+    return node
+
+
 def _space(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
     """kptr and uptr only say where a pointer points. An integer's type has no place for that: there the call itself stays."""
     if not isinstance(node.type, Pointer):
@@ -355,6 +400,7 @@ _SPECIAL: dict[str, Special] = {
     "strcap": _string_like,
     "str": _str,
     "buf": _buf,
+    "path": _path,
     "strftime": _strftime,
     "kaddr": _kaddr,
     "uaddr": _uaddr,
@@ -363,6 +409,7 @@ _SPECIAL: dict[str, Special] = {
     "macaddr": _macaddr,
     "kptr": _space,
     "uptr": _space,
+    **dict.fromkeys(("ppid", "pcomm", "leader_tid", "leader_comm"), _task),
 }
 
 

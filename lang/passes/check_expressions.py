@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from pyprobe.lang import nodes as n
 from pyprobe.lang.passes import infer_queries as infer
-from pyprobe.lang.passes.casts import convert, final, readable
+from pyprobe.lang.passes.casts import convert, final, no_variant, readable
 from pyprobe.lang.passes.check_calls import call
 from pyprobe.lang.passes.check_operators import binary, unary
 from pyprobe.lang.passes.constant import constant, constant_boolean
 from pyprobe.lang.passes.infer_expressions import element_error
+from pyprobe.lang.passes.walk import descend
 from pyprobe.lang.promote import join, kind
 from pyprobe.lang.typesys import (
     BOOL,
@@ -38,6 +39,11 @@ _NUMERIC = (Integer, Enum)
 
 
 # ---- variables and maps
+
+
+def _identifier(check: Checker, node: n.Identifier) -> n.Expr:
+    check.word(node)
+    return node
 
 
 def _map_access(check: Checker, node: n.MapAccess) -> n.Expr:
@@ -134,10 +140,10 @@ def _dereferenced(base: n.Expr) -> n.Expr:
 
 
 def _tuple_access(check: Checker, node: n.TupleAccess) -> n.Expr:
-    message = element_error(node.base.type, node.index) if node.base.type is not NONE else ""
+    message = element_error(node.base.type, node.index)
+    node.base = check.expr(node.base)
     if message:
         check.error(message, node.span)
-    node.base = check.expr(node.base)
     return node
 
 
@@ -154,7 +160,7 @@ def _index(check: Checker, node: n.Index) -> n.Expr:
     if not good:
         check.error(f"The array index operator [] only accepts non-negative integer indices. Got: {t}", node.span)
     elif isinstance(base, Pointer) and not base.to.size:
-        check.error(f"The array index operator [] cannot be used on a pointer to an unsized type ({base}).", node.span)
+        check.error("The array index operator [] cannot be used on a pointer to an unsized type (void *).", node.span)
     elif isinstance(base, (Array, String)) and isinstance(index, n.Integer):
         count = base.count if isinstance(base, Array) else base.size
         if index.value >= count and not (isinstance(base, Array) and not count):
@@ -172,13 +178,19 @@ def _cast(check: Checker, node: n.Cast) -> n.Expr:
     node.type = target = final(node.type)
     if node.spec is None:
         return node
+    if target is NONE:
+        for part in descend(node.spec):
+            if isinstance(part, n.Identifier):
+                check.word(part)
+        check.error("Incomplete cast, unknown type", node.span)
+        return node
     if source is NONE:
-        if isinstance(node.operand, n.Tuple):
-            check.error(f'Cannot cast from "{source}" type', node.span)
+        check.error(f'Cannot cast from "{source}" type', node.span)
         return node
-    if isinstance(target, Enum) and number >= 0 and number not in target.names and target.names:
-        check.error(f"Enum: {target.name} doesn't contain a variant value of {number}", node.span)
-        return node
+    if isinstance(target, Enum) and (message := no_variant(target, number)):
+        check.error(message, node.span)
+        if target.names:
+            return node
     if isinstance(node.spec, n.NamedType) and isinstance(target, String) and not node.spec.size:
         check.error(f'Cannot cast from "{source}" to "string"', node.span)
         return node
@@ -247,7 +259,8 @@ def _tuple(check: Checker, node: n.Tuple) -> n.Expr:
         if isinstance(item.type, Aggregate) and item.type.function in ("hist", "lhist", "tseries"):
             check.error(f"Map type {item.type} cannot exist inside a tuple.", item.span)
     node.items = [check.read(check.expr(item)) for item in node.items]
-    node.type = Tuple(tuple(item.type for item in node.items)) if node.items else NONE
+    elements = tuple(item.type for item in node.items)
+    node.type = NONE if not elements or NONE in elements else Tuple(elements)
     return node
 
 
@@ -260,19 +273,34 @@ def _record(check: Checker, node: n.Record) -> n.Expr:
 # ---- compile-time questions
 
 
+def _is_unknown(check: Checker, node: n.SizeOf | n.OffsetOf | n.TypeInfo) -> bool:
+    """Whether the operand holds words that nothing defines, which are reported; the question has no answer then."""
+    words = [part for part in descend(node.operand) if isinstance(part, n.Identifier)]
+    for word in words:
+        check.word(word)
+        node.type = NONE
+    return bool(words)
+
+
 def _number(value: int, node: n.Expr) -> n.Expr:
     return n.Integer(value=value, flexible=True, type=node.type, span=node.span)
 
 
 def _size_of(check: Checker, node: n.SizeOf) -> n.Expr:
+    if _is_unknown(check, node):
+        return node
     return _number(infer.size_of(check.inference, node.operand), node)
 
 
 def _offset_of(check: Checker, node: n.OffsetOf) -> n.Expr:
+    if _is_unknown(check, node):
+        return node
     return _number(infer.offset_of(check.inference, node) or 0, node)
 
 
 def _type_info(check: Checker, node: n.TypeInfo) -> n.Expr:
+    if _is_unknown(check, node):
+        return node
     operand = node.operand
     t = check.inference.resolve(operand) if isinstance(operand, n.TypeSpec) else infer.operand_type(check.inference, operand)
     if not isinstance(node.type, Record):
@@ -296,6 +324,7 @@ def _comptime(check: Checker, node: n.Comptime) -> n.Expr:
 
 
 RULES: dict[type[n.Node], Callable[..., n.Expr]] = {
+    n.Identifier: _identifier,
     n.Map: _map,
     n.MapAccess: _map_access,
     n.Variable: _variable,

@@ -14,7 +14,6 @@ from pyprobe.lang.typesys import (
     INT64,
     NONE,
     UINT64,
-    VOID,
     Aggregate,
     Array,
     Enum,
@@ -39,7 +38,9 @@ def unary(check: Checker, node: n.Unary) -> n.Expr:
     """Check an expression with one operand."""
     node.operand = check.expr(node.operand)
     op, t = node.op, node.operand.type
-    if op == "&":
+    if t is NONE:
+        node.type = NONE
+    elif op == "&":
         node.type = Pointer(t)
         if isinstance(node.operand, n.Map) and check.inference.map(node.operand.name).defaulted:
             check.error(f"Undefined map: {node.operand.name}", node.operand.span)
@@ -56,14 +57,13 @@ def unary(check: Checker, node: n.Unary) -> n.Expr:
         node.operand = convert(node.operand, cell, None)
         node.type = cell.to
         return convert(node, UINT64, None)
-    elif op == "*" and isinstance(t, Pointer) and t.to is VOID:
-        check.error(f'Can not dereference pointer to "{t.to}"', node.span)
     return node
 
 
 def _mismatch(check: Checker, node: n.Binary, left: Type, right: Type) -> None:
     """Two sides that have nothing to do with each other."""
-    if node.op not in COMPARISONS | LOGICAL and not isinstance(left, String) and not isinstance(right, String):
+    plain = NONE in (left, right) or isinstance(left, String) or isinstance(right, String)
+    if node.op not in COMPARISONS | LOGICAL and not plain:
         left, right = _widened(node, node.left, left, right), _widened(node, node.right, right, left)
     error = check.error(f"Type mismatch for '{node.op}': comparing {left} with {right}", node.span)
     error.context(node.left.span, f"left ({left})").context(node.right.span, f"right ({right})")
@@ -83,14 +83,25 @@ def _unusable(check: Checker, node: n.Binary, left: Type, right: Type) -> None:
     check.error(f"The {node.op} operator can not be used on expressions of types {left}, {right}", node.span)
 
 
+def _without_type(check: Checker, node: n.Binary, left: Type, right: Type) -> n.Expr:
+    """An operation on a value that has no type."""
+    if left is not right:
+        _mismatch(check, node, left, right)
+    elif node.op not in ("==", "!="):
+        _unusable(check, node, left, right)
+    node.type = NONE
+    return node
+
+
 def binary(check: Checker, node: n.Binary) -> n.Expr:
     """Check an expression with two operands."""
     if node.op in LOGICAL:
         return _logical(check, node)
     left, right = node.left.type, node.right.type
     node.left, node.right = check.expr(node.left), check.expr(node.right)
+    left, right = (NONE if node.left.type is NONE else left), (NONE if node.right.type is NONE else right)
     if left is NONE or right is NONE:
-        return node
+        return _without_type(check, node, left, right)
     whole_left, whole_right = is_integer(left) or left is BOOL, is_integer(right) or right is BOOL
     if node.op in COMPARISONS:
         _comparison(check, node, left, right, whole_left and whole_right)
@@ -111,7 +122,10 @@ def _logical(check: Checker, node: n.Binary) -> n.Expr:
     left, right = node.left.type, node.right.type
     node.left, node.right = check.read(check.expr(node.left)), check.read(check.expr(node.right))
     other_kinds = Pointer if _with_pointer(left, right) else Aggregate
-    if not all(t in (BOOL, NONE) or isinstance(t, _NUMERIC) or (isinstance(t, other_kinds) and _has_truth(t)) for t in (left, right)):
+    left, right = (NONE if node.left.type is NONE else left), (NONE if node.right.type is NONE else right)
+    if left is NONE or right is NONE:
+        return _without_type(check, node, left, right)
+    if not all(t is BOOL or isinstance(t, _NUMERIC) or (isinstance(t, other_kinds) and _has_truth(t)) for t in (left, right)):
         alike = left == right or (isinstance(left, String) and isinstance(right, String)) or _with_pointer(left, right)
         (_unusable if alike else _mismatch)(check, node, left, right)
     return node
@@ -159,8 +173,10 @@ def _comparison(check: Checker, node: n.Binary, left: Type, right: Type, whole: 
         if node.op not in ("==", "!="):
             check.error(f"The {node.op} operator cannot be used on arrays.", node.span)
         elif left != right:
-            sized = "size" if left.count != right.count else "sized integer"
-            check.error(f"Only arrays of same {sized} support comparison operators.", node.span)
+            if left.count != right.count:
+                check.error("Only arrays of same size support comparison operators.", node.span)
+            if left.element != right.element or left.count != right.count:
+                check.error("Only arrays of same sized integer support comparison operators.", node.span)
     elif not _same_family(left, right) or (isinstance(left, _EXACT) and left != right):
         _mismatch(check, node, left, right)
     elif node.op not in ("==", "!="):

@@ -66,7 +66,9 @@ def _call(node: n.Call, ctx: Inference) -> Value | None:
 
 
 def _type_info(node: n.TypeInfo, field: str, ctx: Inference) -> Value | None:
-    t = ctx.resolve(node.operand) if isinstance(node.operand, n.TypeSpec) else node.operand.type
+    from pyprobe.lang.passes.infer_queries import operand_type  # the two modules ask each other
+
+    t = ctx.resolve(node.operand) if isinstance(node.operand, n.TypeSpec) else operand_type(ctx, node.operand)
     if t is NONE:
         return None
     values: dict[str, Value] = {"btf_id": 0, "base_type": kind(t).encode(), "full_type": str(t).encode()}

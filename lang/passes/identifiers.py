@@ -1,6 +1,6 @@
 """Bare words that are enum constants, C macros or, in sizeof and its like, types.
 
-What remains is reported only when calls have been checked, because a word may also be the argument of a builtin (`nsecs(tai)`).
+What remains is reported by the last check, because a word may also be the argument of a builtin (`nsecs(tai)`).
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from pyprobe.lang.diagnostics import Diagnostics
 from pyprobe.lang.nodes import Call, EnumConstant, Expr, Function, Identifier, NamedType, Node, OffsetOf, SizeOf, TypeInfo, TypeOf
 from pyprobe.lang.parser import parse_expression
 from pyprobe.lang.passes import builtins
+from pyprobe.lang.passes.calls import is_library
 from pyprobe.lang.passes.unit import Unit
-from pyprobe.lang.passes.walk import children, copy, descend, replace_children
+from pyprobe.lang.passes.walk import copy, descend, replace_children
 from pyprobe.lang.source import Source, Span
 
 
@@ -19,19 +20,6 @@ def run(unit: Unit) -> None:
     words = _Words(unit)
     for root in (*unit.blocks(), *(item.body for item in unit.script.items if isinstance(item, Function))):
         words.resolve(root)
-
-
-def unknown(unit: Unit) -> None:
-    """Report the words that nothing defines."""
-    for block in (*unit.blocks(), *(body.block for body in unit.functions())):
-        _report(unit, block)
-
-
-def _report(unit: Unit, node: Node) -> None:
-    if isinstance(node, Identifier):
-        unit.diagnostics.error(f"Unknown identifier: '{node.name}'", node.span)
-    for child in children(node):
-        _report(unit, child)
 
 
 class _Words:
@@ -49,8 +37,11 @@ class _Words:
         if isinstance(node, (SizeOf, OffsetOf, TypeOf, TypeInfo)):
             self._type_or_value(node)
         words = isinstance(node, Call) and node.name in BUILTINS
-        replace_children(node, lambda child: child if words and isinstance(child, Identifier) else self.resolve(child, chain))
+        replace_children(node, lambda child: child if words and self._is_plain_word(child) else self.resolve(child, chain))
         return node
+
+    def _is_plain_word(self, node: Node) -> bool:
+        return isinstance(node, Identifier) and node.name not in self._types.macros
 
     def _type_or_value(self, node: SizeOf | OffsetOf | TypeOf | TypeInfo) -> None:
         """A bare word as operand is a type if there is one of that name, else it stands for a value."""
@@ -91,4 +82,7 @@ class _Words:
             for name, value in vars(part).items():
                 if isinstance(value, Span):
                     setattr(part, name, Span(value.source, value.start, value.end, node.span))
-        return self.resolve(builtins.resolve(expression), (*chain, node.name))
+        for part in parts:
+            if isinstance(part, Call) and is_library(part.name):  # those are expanded before C macros are
+                self._unit.diagnostics.error(f"Unknown function: '{part.name}'", part.span)
+        return self.resolve(builtins.resolve(expression, in_macro=True), (*chain, node.name))

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pyprobe.lang import nodes as n
 from pyprobe.lang.builtins import BUILTINS
 from pyprobe.lang.diagnostics import Diagnostic
-from pyprobe.lang.functions import FUNCTIONS
+from pyprobe.lang.functions import FUNCTIONS, is_aggregation
 from pyprobe.lang.passes.infer_calls import call
 from pyprobe.lang.passes.infer_expressions import RULES
 from pyprobe.lang.passes.infer_queries import QUERIES
@@ -27,7 +27,7 @@ from pyprobe.lang.passes.unit import Body, Unit
 from pyprobe.lang.passes.walk import descend
 from pyprobe.lang.promote import join, wide
 from pyprobe.lang.source import NOWHERE, Span
-from pyprobe.lang.typesys import FLEXIBLE, NONE, VOID, Aggregate, Array, Enum, Integer, String, Tuple, Type
+from pyprobe.lang.typesys import DEEPEST, FLEXIBLE, NONE, VOID, Aggregate, Array, Enum, Integer, Pointer, String, Tuple, Type
 
 _RULES: dict[type[n.Node], Callable[..., Type]] = {**RULES, **QUERIES, n.Call: call}
 _ROUNDS = 24  # no sane program needs more than a handful; types that contain themselves never settle
@@ -187,16 +187,12 @@ class Inference:
             now, before = (without, with_key) if scalar else (with_key, without)
             self.error(f"{state.name} used as a map {now}, previously used {before}", span, 0)
 
-    def resolve(self, spec: n.TypeSpec, span: Span | None = None) -> Type:
-        """The type that is written; an unknown name is an error and has type NONE. An unknown enum is reported at `span`."""
+    def resolve(self, spec: n.TypeSpec) -> Type:
+        """The type that is written; an unknown name is an error and has type NONE."""
         try:
-            return self.unit.types.resolve(spec, self.expr)
+            return self._bounded(self.unit.types.resolve(spec, self.expr), spec.span)
         except UnknownType as unknown:
-            name = unknown.name
-            if name.startswith("enum "):
-                self.error(f"Unknown enum: {name.removeprefix('enum ')}", span or spec.span)
-            else:
-                self.error(str(unknown), spec.span)
+            self.error(str(unknown), spec.span)
             return NONE
 
     # ---- expressions
@@ -206,8 +202,17 @@ class Inference:
         rule = _RULES.get(type(node))
         if rule is None:
             return node.type
-        node.type = found = rule(self, node)
+        found: Type = rule(self, node)
+        if found.levels > DEEPEST:
+            found = self._bounded(found, node.span)
+        node.type = found
         return self._known(node, found) if self._level else found
+
+    def _bounded(self, found: Type, span: Span) -> Type:
+        if found.levels > DEEPEST:
+            self.error(f"type is nested too deeply (more than {DEEPEST} levels)", span, 0)
+            return NONE
+        return found
 
     def _known(self, node: n.Expr, found: Type) -> Type:
         """What is known of an expression in this step, when `found` is what its parts make it now."""
@@ -262,18 +267,9 @@ class Inference:
         if found is NONE:
             if unreadable:
                 self.error(f"Value '{unreadable}' cannot be assigned to a scratch variable.", span)
-            elif state.type is not NONE and isinstance(value, n.Tuple) and not value.items:
-                self.mismatch(f"${node.name}", "variable", found, state.type, span)
-            elif self.reporting and _is_empty(value):
-                self.error("Invalid expression for assignment", span)
-            return
+            return  # the check reports other values without a type
         if state.declared:
-            if isinstance(state.type, Enum) and isinstance(value, n.Integer) and state.type.names and value.value not in state.type.names:
-                if value.value >= 0:
-                    self.error(f"Enum: {state.type.name} doesn't contain a variant value of {value.value}", value.span)
-                else:
-                    self.mismatch(f"${node.name}", "variable", found, state.type, span, 2)
-            elif not _fits_declared(state.type, found):
+            if not _fits_declared(state.type, found):
                 self.mismatch(f"${node.name}", "variable", found, state.type, span, 2)
             return
         joined = join(state.type, found)
@@ -301,18 +297,14 @@ class Inference:
             self.error("Value 'void' cannot be assigned to a map.", span)
             return
         if found is NONE or ends:
-            if self.reporting and (ends or _is_empty(value)):
-                known = FLEXIBLE[1] if state.value is NONE else state.value
-                nothing = f"trying to assign value of type '{NONE}' when map already has a value type '{known}'"
-                self.error(f"Type mismatch for {state.name}: {nothing}", span)
-            return
+            return  # the check reports it
         joined = join(state.value, found)
         if joined is None:
             differing = _differing_parameters(state.value, found)
             if differing:
                 self.error(differing, value.span if value is not None else span)
             else:
-                at = value.span if value is not None and _is_builtin_call(value) else span
+                at = value.span if isinstance(value, n.Call) and is_aggregation(value.name) else span
                 self.mismatch(state.name, "map", found, state.value, at)
         elif joined is not state.value:
             state.value = joined
@@ -366,22 +358,9 @@ def _is_aggregation(value: n.Expr | None) -> bool:
     return isinstance(value, n.Call)
 
 
-def _is_builtin_call(value: n.Expr) -> bool:
-    """Whether messages about a value point at it: at a call of what upstream's library does not define."""
-    if not isinstance(value, n.Call) or value.name == "strftime":
-        return False
-    return value.name not in FUNCTIONS or not FUNCTIONS[value.name].library
-
-
-def _is_empty(value: n.Expr | None) -> bool:
-    if isinstance(value, n.Tuple):
-        return not value.items
-    return (isinstance(value, n.Call) and value.name == "exit") or (isinstance(value, (n.Block, n.If)) and value.type is NONE)
-
-
 _AT_ONCE = frozenset({n.Integer, n.String, n.Boolean, n.EnumConstant})
 _NAMED = frozenset({n.Variable, n.Map, n.MapAccess, n.SizeOf, n.OffsetOf})
-_LIKE_ARGUMENT = frozenset({"bswap", "kptr", "uptr", "strftime"})  # functions whose type waits for that of their argument
+LIKE_ARGUMENT = frozenset({"bswap", "kptr", "uptr", "strftime"})  # functions whose type waits for that of their argument
 
 
 def _steps_of(node: n.Expr) -> int:
@@ -389,7 +368,7 @@ def _steps_of(node: n.Expr) -> int:
     kind = type(node)
     if isinstance(node, n.Call):
         function = FUNCTIONS.get(node.name)
-        if function is None or node.name in _LIKE_ARGUMENT:
+        if function is None or node.name in LIKE_ARGUMENT:
             return 1
         return 1 if function.library and function.mode != "compile" else 0
     if isinstance(node, n.Builtin):
@@ -414,6 +393,8 @@ def _fits_declared(declared: Type, found: Type) -> bool:
     """Whether a value may be assigned to a variable of a declared type: all integers can be converted."""
     if isinstance(declared, (Integer, Aggregate)) and isinstance(found, (Integer, Enum)):
         return True  # that no variable can be an aggregation is reported with the declaration
+    if isinstance(declared, Pointer) and isinstance(found, Pointer):
+        return True
     if isinstance(declared, String) and isinstance(found, String):
         return found.size <= declared.size
     joined = join(declared, found)

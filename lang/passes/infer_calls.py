@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pyprobe.lang import nodes as n
 from pyprobe.lang.functions import FUNCTIONS
 from pyprobe.lang.promote import kind
-from pyprobe.lang.signatures import Signature
+from pyprobe.lang.signatures import PROBE_TYPES, USER, Signature
 from pyprobe.lang.typesys import INTEGERS, NONE, Aggregate, Enum, Integer, Pointer, Type
 
 if TYPE_CHECKING:
@@ -117,7 +117,23 @@ def _with_key(ctx: Inference, node: n.Call) -> None:
         node.args[2].type = ctx.variable(node.args[2]).type
 
 
+def _comm(ctx: Inference, node: n.Call) -> None:
+    """The name of another process: of which one, and whether it can be told at this probe."""
+    t = node.args[0].type if isinstance(node.args[0], n.Expr) else NONE
+    if t is NONE:
+        ctx.error("Unable to resolve comptime expression", node.span)
+        return
+    if kind(t) != "int":
+        ctx.error("Only integer supported for comm()'s pid", node.span)
+    provider = ctx.body.point.provider
+    if provider in _WITHOUT_COMM:
+        probe = PROBE_TYPES.get(provider, provider)
+        ctx.error(f"Syntax comm(PID) is not supported in this probe type yet. Type: {probe}", node.span)
+
+
+_WITHOUT_COMM = USER | {name for name, probe in PROBE_TYPES.items() if probe == "special"}
 _STATEFUL: dict[str, Callable[[Inference, n.Call], None]] = {
+    "comm": _comm,
     "print": _needs_value,
     "clear": _needs_value,
     "zero": _needs_value,

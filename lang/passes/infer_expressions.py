@@ -122,7 +122,7 @@ def _unary(ctx: Inference, node: n.Unary) -> Type:
         return NONE if t is NONE else Pointer(t)
     t = ctx.expr(operand)
     if t is NONE:
-        return BOOL if op == "!" else NONE
+        return NONE
     if op == "*" and isinstance(t, Pointer):
         return t.to
     if isinstance(t, (Integer, Enum)) or (op == "!" and t is BOOL):
@@ -134,20 +134,20 @@ def _unary(ctx: Inference, node: n.Unary) -> Type:
 def _binary(ctx: Inference, node: n.Binary) -> Type:
     left, right = ctx.expr(node.left), ctx.expr(node.right)
     op = node.op
+    if left is NONE or right is NONE:
+        return NONE
     if op in LOGICAL:
         return BOOL
     if op in COMPARISONS:
         if isinstance(left, Pointer) and isinstance(right, Pointer) and left != right and ctx.reporting:
             _distinct_pointers(ctx, node, left, right)
         return BOOL
-    if left is NONE or right is NONE:
-        return NONE
     if isinstance(left, Pointer) or isinstance(right, Pointer):
         return _pointer_arithmetic(ctx, node, left, right)
     if left is BOOL and right is BOOL:
         return BOOL
     found = UINT64 if op in SHIFTS and not _whole(left) else arithmetic(left, right)
-    if op in ("/", "%") and found.signed and left != right:
+    if op in ("/", "%") and found.signed and left != right and _whole(left) and _whole(right):
         ctx.warning(f"signed operands for '{op}' can lead to undefined behavior (cast to unsigned to silence warning)", node.span)
     return INT64 if op == "-" and _whole(left) and _whole(right) else found
 
@@ -314,7 +314,7 @@ def _cast(ctx: Inference, node: n.Cast) -> Type:
     operand = ctx.expr(node.operand)
     if node.spec is None:
         return node.type
-    target = ctx.resolve(node.spec, node.span)
+    target = ctx.resolve(node.spec)
     if isinstance(target, Array) and not target.count and target.element.size:
         if operand is NONE:
             return NONE

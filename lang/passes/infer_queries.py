@@ -31,6 +31,7 @@ def operand_type(ctx: Inference, operand: n.Expr) -> Type:
     """The type of an expression that is not evaluated; a keyed map used bare stands for its key."""
     if isinstance(operand, n.Map):
         state = ctx.map(operand.name)
+        state.read = True
         return state.value if state.scalar is not False else state.key
     return ctx.expr(operand)
 

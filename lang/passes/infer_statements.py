@@ -45,7 +45,8 @@ def _assign(self: Inference, node: n.Assign) -> None:
 
 def _check_literal(self: Inference, variable: VariableState, value: n.Integer, name: str, span: Span) -> None:
     declared = variable.type
-    if isinstance(declared, Integer) and not declared.low <= value.value <= declared.high:
+    negative = isinstance(declared, Enum) and value.value < 0
+    if negative or (isinstance(declared, Integer) and not declared.low <= value.value <= declared.high):
         self.mismatch(f"${name}", "variable", value.type, declared, span, 2)
 
 
@@ -106,7 +107,11 @@ def _unroll(self: Inference, node: n.Unroll) -> None:
 
 def _for_range(self: Inference, node: n.ForRange) -> None:
     start, end = self.expr(node.start), self.expr(node.end)
-    head = Span(node.span.source, node.span.start, node.end.span.end, node.span.outer)
+    last = node.end.span.end
+    if isinstance(node.end, (n.Map, n.Builtin, n.Cast)):  # behind these the parser has looked beyond the blanks
+        text = node.span.source.text[last:]
+        last += len(text) - len(text.lstrip())
+    head = Span(node.span.source, node.span.start, last, node.span.outer)
     for word, bound in (("start", start), ("end", end)):
         if bound is not NONE and not isinstance(bound, (Integer, Enum)):
             self.error(f"Loop range requires an integer for the {word} value", head)

@@ -52,8 +52,7 @@ class UnknownType(Exception):
     """A type name that nothing defines; `name` is as written, with its keyword."""
 
     def __init__(self, name: str) -> None:
-        enum = name.removeprefix("enum ")
-        super().__init__(f"Unknown enum: {enum}" if enum != name else f'Cannot resolve unknown type "{name}"')
+        super().__init__(f'Cannot resolve unknown type "{name}"')
         self.name = name
 
 
@@ -92,6 +91,8 @@ class TypeTable:
         """
         if isinstance(spec, NamedType):
             found = self.named(spec.name, spec.size)
+            if found is None and spec.name.startswith("enum "):
+                return t.Enum(spec.name.removeprefix("enum "), {})  # that nothing defines it matters where a value becomes one
             if found is None:
                 raise UnknownType(spec.name)
             return found

@@ -20,7 +20,7 @@ IMPORT = (
     "please file an issue to explain why."
 )
 
-SHOWN = {"import_statement": "import statements"}
+SHOWN = {"import_statement": "import statements", "dw_ustack": "dw_ustack (DWARF stack unwinding)"}
 
 
 def run(unit: Unit) -> None:
@@ -44,9 +44,7 @@ def _feature(node: Node) -> str:
     """The setting, without its prefix, that governs the use of a node; empty for stable ones."""
     if isinstance(node, TypeInfo):
         return "typeinfo"
-    if isinstance(node, Call) and node.name in ("tseries", "dw_ustack"):
-        return node.name
-    return "dw_ustack" if isinstance(node, Identifier) and node.name == "dw_ustack" else ""
+    return node.name if isinstance(node, Call) and node.name in ("tseries", "dw_ustack") else ""  # the bare word is the library's
 
 
 def _check(unit: Unit, feature: str, node: Node, warned: set[str]) -> None:

@@ -12,6 +12,9 @@ from pyprobe.runtime.handlers.arguments import argument, literal
 from pyprobe.runtime.handlers.compiler import Compiler, bare
 from pyprobe.runtime.handlers.emitter import Code
 
+STRAIGHT = frozenset({"iter"})
+"""Probes whose printf() writes where they are read from, not into the events."""
+
 
 def formatted(c: Compiler, node: nodes.Call) -> str:
     """The expression that gives the bytes of a format with its arguments."""
@@ -48,7 +51,8 @@ def _show(c: Compiler, node: nodes.Call, act: Callable[[bytes], None]) -> None:
 
 
 def _printf(c: Compiler, node: nodes.Call) -> None:
-    _show(c, node, c.context.output.printf)
+    output = c.context.output
+    _show(c, node, output.straight if c.probe.point.provider in STRAIGHT else output.printf)
 
 
 def _message(kind: str) -> Callable[[Compiler, nodes.Call], None]:

@@ -6,10 +6,13 @@ import pytest
 
 from pyprobe.lang import cdecl
 from pyprobe.lang.cdecl import Declarations
+from pyprobe.lang.passes.csection import KernelNames
 from pyprobe.lang.passes.types import TypeTable
 from pyprobe.lang.typesys import Struct
+from pyprobe.lang.world import NoWorld
 from tests.lang.worlds import TASK, TableWorld
 
+KERNEL = KernelNames(TypeTable(TableWorld()))
 TEXT = """
 #include <stddef.h>
 #define ONE (1 /* c */ + TWO)
@@ -34,7 +37,7 @@ union u { int i; char text[3]; };
 
 @pytest.fixture(scope="module")
 def declared() -> Declarations:
-    return cdecl.parse(TEXT, "x86_64", TypeTable(TableWorld()).named)
+    return cdecl.parse(TEXT, "x86_64", KERNEL)
 
 
 def _fields(declared: Declarations, name: str) -> list[tuple[str, str, int]]:
@@ -61,7 +64,7 @@ def test_members(declared: Declarations) -> None:
         ("table", "int32[3][2]", 72),
         ("names", "int8[8][2]", 96),
         ("typedefed", "uint32", 112),
-        ("tail", "int64[0]", 120),
+        ("tail", "none", 120),
     ]
     assert declared.tags["struct plain"].size == 120
 
@@ -91,7 +94,7 @@ def test_enums(declared: Declarations) -> None:
 
 
 def test_macros(declared: Declarations) -> None:
-    assert declared.macros(["ONE", "EMPTY", "CALL", "nothing"]) == {"ONE": "(1+TWO)", "TWO": "23"}
+    assert declared.macros(["ONE", "EMPTY", "CALL", "nothing"]) == {"ONE": "(1+TWO)", "TWO": "23", "CALL": "(x)x"}
 
 
 @pytest.mark.parametrize(
@@ -103,19 +106,33 @@ def test_macros(declared: Declarations) -> None:
 )
 def test_errors(text: str, line: str, missing: bool) -> None:
     with pytest.raises(cdecl.CError) as caught:
-        cdecl.parse(text, "x86_64", TypeTable(TableWorld()).named)
+        cdecl.parse(text, "x86_64", KERNEL)
     assert (caught.value.lines, caught.value.missing_types) == ([line], missing)
 
 
 def test_architecture() -> None:
     text = "#ifdef __TARGET_ARCH_arm64\n#define A 1\n#endif\n#ifdef __aarch64__\n#define B 2\n#endif\n"
-    assert cdecl.parse(text, "arm64", lambda name: None).macros(["A", "B"]) == {"A": "1", "B": "2"}
+    assert cdecl.parse(text, "arm64", KernelNames(TypeTable(NoWorld()))).macros(["A", "B"]) == {"A": "1", "B": "2"}
+
+
+def test_what_the_kernel_defines_can_be_a_member() -> None:
+    text = """struct task_struct;
+        struct a { char c; struct task_struct task; enum color paint; int table[GREEN + 1]; };"""
+    declared = cdecl.parse(text, "x86_64", KERNEL)
+    members = [("c", "int8", 0), ("task", "struct task_struct", 4), ("paint", "enum color", 12), ("table", "int32[2]", 16)]
+    assert _fields(declared, "struct a") == members
+    assert list(declared.tags) == ["struct a"]
+    assert declared.constants == {}
+
+
+def test_a_struct_without_members_defines_nothing() -> None:
+    assert list(cdecl.parse("struct a { struct b { int c; }; };", "x86_64", KERNEL).tags) == ["struct b"]
 
 
 def test_typedefs_of_the_kernels_headers_are_there_without_them() -> None:
     """linux/types.h counts as included, and what it would define is supplied."""
     text = """#include <linux/types.h>
         struct a { __aligned_u64 u; __be16 port; __kernel_loff_t at; __wsum sum; };"""
-    declared = cdecl.parse(text, "x86_64", TypeTable(TableWorld()).named)
+    declared = cdecl.parse(text, "x86_64", KERNEL)
     fields = [("u", "uint64", 0), ("port", "uint16", 8), ("at", "int64", 16), ("sum", "uint32", 24)]
     assert _fields(declared, "struct a") == fields
