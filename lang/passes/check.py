@@ -14,7 +14,7 @@ from pyprobe.lang.builtins import BUILTINS
 from pyprobe.lang.diagnostics import Diagnostic, Diagnostics
 from pyprobe.lang.functions import is_aggregation
 from pyprobe.lang.passes import check_expressions
-from pyprobe.lang.passes.casts import convert, final, readable
+from pyprobe.lang.passes.casts import convert, final, readable, warns_of_conversion
 from pyprobe.lang.passes.control_flow import whole_statement
 from pyprobe.lang.passes.infer import Inference
 from pyprobe.lang.passes.infer_statements import compound_span
@@ -339,8 +339,11 @@ def run(unit: Unit) -> None:
     """Check and convert all bodies."""
     assert unit.inference is not None
     checker = Checker(unit, unit.inference)
+    known = len(unit.diagnostics.items)
     for index in range(len(unit.bodies)):
         body = unit.inference.enter(index)
         body.block = checker.block(body.block)
     for word in list(checker.unknown.values()):  # in what is only looked at for its type
         checker.word(word)
+    found = unit.diagnostics.items[known:]
+    unit.diagnostics.items[known:] = sorted(found, key=lambda d: not warns_of_conversion(d))  # bpftrace converts before it checks
