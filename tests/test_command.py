@@ -389,8 +389,9 @@ def test_the_c_section_is_preprocessed(pyprobe: Command, tmp_path: Path) -> None
     (tmp_path / "sizes.h").write_text("#define FOUR 4\nstruct pair { short a; int b; };\nenum mood { CALM, WILD = 7 };\n")
     script = tmp_path / "it.bt"
     script.write_text(
-        "#!/usr/bin/env bpftrace\n#include <sizes.h>\n#define EIGHT (FOUR * 2)\n#ifdef FOUR\n#define WORD \"four\"\n#else\n#define WORD \"none\"\n"
-        "#endif\n#ifndef NOTHING\n#define MORE (EIGHT + 1)\n#endif\n"
+        "#!/usr/bin/env bpftrace\n#include <sizes.h>\n#define EIGHT (FOUR * 2)\n"
+        '#ifdef FOUR\n#define WORD "four"\n#else\n#define WORD "none"\n#endif\n'
+        "#ifndef NOTHING\n#define MORE (EIGHT + 1)\n#endif\n"
         "begin { print((FOUR, EIGHT, WORD, MORE)); print(sizeof(struct pair)); print(WILD); @[CALM] = WILD; }\n"
     )
     done = pyprobe("-I", str(tmp_path), str(script))
