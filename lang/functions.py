@@ -173,7 +173,7 @@ _ALL = (
         "address of a per-CPU kernel symbol",
     ),
     Signature(
-        "uaddr", (Param("symbol", "string", literal=True),), Pointer(UINT64, "user"), "address of a symbol of the program", providers=USER
+        "uaddr", (Param("symbol", "string", literal=True),), Pointer(INT64, "user"), "address of a symbol of the program", providers=USER
     ),
     Signature("reg", (Param("name", "string", literal=True),), UINT64, "value of a register", providers=REGISTERS),
     Signature("ksym", (Param("address", *_ADDRESS),), KSYM, "kernel symbol of an address"),

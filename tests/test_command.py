@@ -405,3 +405,17 @@ def test_messages_of_a_run_are_coloured_too(pyprobe: Command) -> None:
         ("33m", "WARNING"),
     ]
     assert coloured[-1].endswith("Additional Info - helper: map_update_elem, retcode: -7")
+
+
+def test_the_c_section_is_preprocessed(pyprobe: Command, tmp_path: Path) -> None:
+    """#include from a given directory, macros used as values, conditions."""
+    (tmp_path / "sizes.h").write_text("#define FOUR 4\nstruct pair { short a; int b; };\nenum mood { CALM, WILD = 7 };\n")
+    script = tmp_path / "it.bt"
+    script.write_text(
+        "#!/usr/bin/env bpftrace\n#include <sizes.h>\n#define EIGHT (FOUR * 2)\n"
+        '#ifdef FOUR\n#define WORD "four"\n#else\n#define WORD "none"\n#endif\n'
+        "#ifndef NOTHING\n#define MORE (EIGHT + 1)\n#endif\n"
+        "begin { print((FOUR, EIGHT, WORD, MORE)); print(sizeof(struct pair)); print(WILD); @[CALM] = WILD; }\n"
+    )
+    done = pyprobe("-I", str(tmp_path), str(script))
+    assert done.out.split("\n")[:7] == ["(4, 8, four, 9)", "8", "WILD", "", "", "@[CALM]: WILD", ""]

@@ -68,6 +68,14 @@ def test_declarations(pyprobe, program):
     assert run.out == f"uprobe:{program}:take\n{TAKE}uprobe:{program}:half\n{half}uretprobe:{program}:take\n"
 
 
+def test_types_by_name(pyprobe, program):
+    """Without a C section, structs, unions and typedefs of the probed program may be named."""
+    body = "$t = (struct thing *)arg0; print($t.name); print($t.next.name); print(sizeof(thing_t)); print(offsetof(struct thing, in));"
+    assert shown(pyprobe, program, body) == ["firstxyz", "second", "88", "40"]
+    run = pyprobe("-e", f"uprobe:{program}:take {{ print(sizeof(struct nosuch)); }}")
+    assert run.status == 1 and 'ERROR: Cannot resolve unknown type "struct nosuch"' in run.err
+
+
 def test_unknown_parameter(pyprobe, program):
     run = pyprobe("-e", f"uprobe:{program}:take {{ print(args.nosuch); }}")
     assert run.status == 1 and "ERROR: Can't find function parameter nosuch" in run.err

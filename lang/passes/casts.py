@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyprobe.lang import nodes as n
-from pyprobe.lang.diagnostics import Diagnostics
+from pyprobe.lang.diagnostics import Diagnostic, Diagnostics
 from pyprobe.lang.promote import holds, settle, wide
 from pyprobe.lang.typesys import NONE, Aggregate, Enum, Flexible, Integer, Pointer, Record, String, Tuple, Type
 
@@ -75,9 +75,17 @@ def no_variant(to: Enum, number: int) -> str:
     return f"Enum: {to.name} doesn't contain a variant value of {number}" if number >= 0 and number not in to.names else ""
 
 
+_CONVERTED = "Expression of type: "
+
+
+def warns_of_conversion(diagnostic: Diagnostic) -> bool:
+    """Whether a diagnostic is about a conversion that the language makes by itself."""
+    return diagnostic.severity == "warning" and diagnostic.message.startswith(_CONVERTED)
+
+
 def _warn(node: n.Expr, t: Type, to: Type, diagnostics: Diagnostics) -> None:
     diagnostics.warning(
-        f"Expression of type: {t} being cast to type: {to}. This may cause unexpected results. "
+        f"{_CONVERTED}{t} being cast to type: {to}. This may cause unexpected results. "
         "Use an explicit cast to suppress this warning.",
         node.span,
     )

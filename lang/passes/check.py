@@ -14,7 +14,7 @@ from pyprobe.lang.builtins import BUILTINS
 from pyprobe.lang.diagnostics import Diagnostic, Diagnostics
 from pyprobe.lang.functions import is_aggregation
 from pyprobe.lang.passes import check_expressions
-from pyprobe.lang.passes.casts import convert, final, readable
+from pyprobe.lang.passes.casts import convert, final, readable, warns_of_conversion
 from pyprobe.lang.passes.control_flow import whole_statement
 from pyprobe.lang.passes.infer import Inference
 from pyprobe.lang.passes.infer_statements import compound_span
@@ -165,13 +165,13 @@ def _assign(check: Checker, node: n.Assign) -> Result:
         node.value = n.Binary(op=node.op.rstrip("="), left=copy(target), right=node.value, span=compound_span(node))
         check.inference.expr(node.value)
         node.op = ""
+    call = node.value.name if isinstance(node.value, n.Call) else ""
     if isinstance(target, n.Variable):
         _variable(check, target, node.value, node.span)
         node.value = check.store(node.value, target.type)
-        if node.value.type is NONE and target.type is NONE:
+        if target.type is NONE and (node.value.type is NONE or call == "exit"):
             check.error(_NO_VALUE, node.span)
         return node
-    call = node.value.name if isinstance(node.value, n.Call) else ""
     nothing = (node.value.type is NONE and not is_aggregation(call)) or call == "exit"
     if nothing:
         _nothing_for_map(check, target, node.span)
@@ -339,8 +339,11 @@ def run(unit: Unit) -> None:
     """Check and convert all bodies."""
     assert unit.inference is not None
     checker = Checker(unit, unit.inference)
+    known = len(unit.diagnostics.items)
     for index in range(len(unit.bodies)):
         body = unit.inference.enter(index)
         body.block = checker.block(body.block)
     for word in list(checker.unknown.values()):  # in what is only looked at for its type
         checker.word(word)
+    found = unit.diagnostics.items[known:]
+    unit.diagnostics.items[known:] = sorted(found, key=lambda d: not warns_of_conversion(d))  # bpftrace converts before it checks

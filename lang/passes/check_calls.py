@@ -327,9 +327,6 @@ def _uaddr(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
     found = check.unit.world.user_symbol(check.inference.body.point, name)
     if found is None:
         check.error(f"Could not resolve symbol: {check.inference.body.point.target}:{name}", node.span)
-        return node
-    size = found[1] if found[1] in (1, 2, 4, 8) else 8
-    node.type = Pointer(Integer(size, False), "user")
     return node
 
 

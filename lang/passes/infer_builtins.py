@@ -46,7 +46,7 @@ def space_of(address: n.Expr, provider: str) -> str | None:
         return address.type.space
     if isinstance(address, n.Call) and address.name in SPACE_MARKS:
         return SPACE_MARKS[address.name]
-    return default_space(provider)
+    return None if isinstance(address, n.Integer) else default_space(provider)
 
 
 def in_space(t: Type, space: str | None) -> Type:

@@ -9,7 +9,7 @@ from pyprobe.lang import nodes as n
 from pyprobe.lang.functions import FUNCTIONS
 from pyprobe.lang.promote import kind
 from pyprobe.lang.signatures import PROBE_TYPES, USER, Signature
-from pyprobe.lang.typesys import NONE, Aggregate, Enum, Integer, Type
+from pyprobe.lang.typesys import INTEGERS, NONE, Aggregate, Enum, Integer, Pointer, Type
 
 if TYPE_CHECKING:
     from pyprobe.lang.passes.infer import Inference, MapState
@@ -40,12 +40,23 @@ def call(ctx: Inference, node: n.Call) -> Type:
     special = _STATEFUL.get(node.name)
     if special is not None:
         special(ctx, node)
+    if node.name == "uaddr":
+        return _pointer_to_symbol(ctx, node, signature)
     if isinstance(signature.result, Type):
         return signature.result
     if len(node.args) < signature.least:
         return NONE
     found = signature.result(node.args, ctx.config)
     return node.type if node.type == found and not isinstance(found, Integer) else found
+
+
+def _pointer_to_symbol(ctx: Inference, node: n.Call, signature: Signature) -> Type:
+    """uaddr(): a pointer to a signed integer of the symbol's size."""
+    assert isinstance(signature.result, Type)
+    symbol = node.args[0] if node.args else None
+    found = ctx.unit.world.user_symbol(ctx.body.point, symbol.value.decode(errors="replace")) if isinstance(symbol, n.String) else None
+    kept = INTEGERS.get(f"int{found[1] * 8}") if found is not None else None
+    return Pointer(kept, "user") if kept is not None else signature.result
 
 
 def _aggregation(ctx: Inference, node: n.Call, signature: Signature) -> Type:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyprobe.lang.nodes import Call, Expr, FieldAccess, Index, Integer, Node, Unary
+from pyprobe.lang.nodes import Assign, Builtin, Call, Expr, FieldAccess, Increment, Index, Integer, Let, Node, Unary, Variable
 from pyprobe.lang.passes.infer_builtins import space_of
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import descend
@@ -10,16 +10,44 @@ from pyprobe.lang.typesys import Integer as IntegerType
 from pyprobe.lang.typesys import Pointer
 
 UNKNOWN = "Addrspace is not set"
+SOURCES = frozenset(("kptr", "uptr", "kaddr", "percpu_kaddr"))
 READERS = frozenset(("str", "buf", "join", "macaddr"))
 """Functions that read at the address which is their first argument."""
 
 
 def run(unit: Unit) -> None:
+    told = any(_tells(node) for body in unit.bodies for node in descend(body.block))
     for body in unit.bodies:
         provider = body.point.provider
-        if any(_unknown(address, provider) for node in descend(body.block) if (address := _address(node)) is not None):
+        own = pointees(body.block)
+        addresses = [address for node in descend(body.block) if (address := _address(node)) is not None]
+        addresses = [a for a in addresses if not (isinstance(a, Variable) and (a.name, a.slot) in own)]
+        if any(_unknown(address, provider) for address in addresses if not told or isinstance(address, Integer)):
             unit.diagnostics.warning(UNKNOWN)
             return
+
+
+def pointees(body: Node) -> dict[tuple[str, int], Expr]:
+    """The variables of a body, by name and slot, that are only ever given the address of one variable or map, and which that is."""
+    found: dict[tuple[str, int], Expr | None] = {}
+    for node in descend(body):
+        if isinstance(node, Let) and node.value is not None:
+            variable, value = node.variable, node.value
+        elif isinstance(node, Assign) and isinstance(node.target, Variable):
+            variable, value = node.target, node.value
+        elif isinstance(node, Increment) and isinstance(node.target, Variable):
+            variable, value = node.target, node
+        else:
+            continue
+        whose = value.operand if isinstance(value, Unary) and value.op == "&" else None
+        key = (variable.name, variable.slot)
+        found[key] = None if key in found else whose
+    return {key: whose for key, whose in found.items() if whose is not None}
+
+
+def _tells(node: Node) -> bool:
+    """Whether a node gives an address together with its space, which numbers computed from it keep, wherever they are stored."""
+    return (isinstance(node, Builtin) and node.name == "curtask") or (isinstance(node, Call) and node.name in SOURCES)
 
 
 def _address(node: Node) -> Expr | None:

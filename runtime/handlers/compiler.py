@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyprobe.lang import nodes
+from pyprobe.lang.passes.spaces import pointees
 from pyprobe.lang.passes.walk import descend
 from pyprobe.lang.program import ProbeBody
 from pyprobe.lang.source import Span
@@ -38,6 +39,7 @@ class Compiler:
         self.loops: list[str] = []
         self.asked: list[tuple[str, tuple[Any, ...], Bound]] = []  # what the event was asked for
         self.named = False  # the handler holds the name of its probe
+        self.pointees = pointees(probe.body)
         self._variables: dict[tuple[str, int], str] = {}
         self._sharing: dict[str, int] = {}  # how many variables of the script share a name
 

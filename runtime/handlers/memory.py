@@ -130,6 +130,10 @@ def dereference(c: Compiler, node: nodes.Unary) -> Code:
     """`*p`; an integer is taken as an address of as many bytes as it is wide."""
     if isinstance(node.operand, nodes.Unary) and node.operand.op == "&":
         return c.expr(node.operand.operand)
+    if isinstance(node.operand, nodes.Variable):
+        own = c.pointees.get((node.operand.name, node.operand.slot))  # variables of the script lie nowhere in memory
+        if own is not None:
+            return c.expr(own)
     t = node.operand.type
     if isinstance(t, Pointer):
         return load(c, c.expr(node.operand), node.type, node.span, t.space)

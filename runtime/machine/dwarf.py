@@ -29,6 +29,7 @@ _RECORDS = {
     "DW_TAG_class_type": "struct",
     "DW_TAG_union_type": "union",
 }
+MOST_SEARCHED = 4 << 20  # bytes of debug information that are gone through for a name; no table leads to types
 _MOST_QUALIFIERS = 100  # a damaged file may have a type that refers to itself
 
 Parameter = tuple[str, t.Type, str]
@@ -113,6 +114,22 @@ class DebugInfo:
                 yield state, name.rpartition("/")[2]
 
     # ---- types
+
+    def named(self, name: str) -> t.Type | None:
+        """The type of a C name: `struct point`, `union value`, or a typedef; None where no unit defines it, or there is too much to
+        look through."""
+        return guarded(lambda: self._named(name))
+
+    def _named(self, name: str) -> t.Type | None:
+        keyword, _, tag = name.rpartition(" ")
+        if self._dwarf.debug_info_sec.size > MOST_SEARCHED:
+            return None
+        for unit in self._dwarf.iter_CUs():
+            for child in unit.get_top_DIE().iter_children():
+                right = _RECORDS.get(child.tag) == keyword if keyword else child.tag == "DW_TAG_typedef"
+                if right and _name(child) == tag and "DW_AT_declaration" not in child.attributes:
+                    return self.type(child)
+        return None
 
     def _target(self, entry: Any, attribute: str) -> Any:
         return entry.get_DIE_from_attribute(attribute) if entry is not None and attribute in entry.attributes else None

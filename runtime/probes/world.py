@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, cast
 
 from pyprobe.lang.attachpoint import AttachPoint, PointError
 from pyprobe.lang.providers import OLD_NAMES, SHORT
+from pyprobe.lang.signatures import USER
 from pyprobe.lang.source import Span
 from pyprobe.lang.typesys import Enum, Record, Type
-from pyprobe.runtime.probes import PROVIDERS, provider
+from pyprobe.runtime.probes import provider
 from pyprobe.runtime.probes.base import Listed
 from pyprobe.runtime.wildcard import matcher
 
@@ -47,6 +48,7 @@ class MachineWorld:
         machine: Description | None = None,
     ) -> None:
         self.warnings: list[tuple[str, Span]] = []
+        self._programs: dict[str, None] = {}  # paths of those that are probed, in order: their types may be named
         self._command = os.fsdecode(command[0]) if command else ""
         self._search = os.fsdecode((environ or {}).get(b"PATH", b"")) or os.environ.get("PATH", "")
         self._cwd = os.fsdecode(cwd)
@@ -73,6 +75,8 @@ class MachineWorld:
         if found is None:
             raise PointError(f"{point.provider} probes are not supported yet")
         matches = found.matches(self.machine, point)
+        if point.provider in USER and matches and "*" not in point.target:
+            self._programs.setdefault(next(iter(matches)).target)
         if point.provider in ("uprobe", "uretprobe") and "*" not in point.target and matches:
             files = self.machine.targets.resolve(point.target)
             if len(files) > 1:
@@ -93,7 +97,16 @@ class MachineWorld:
         return found(self.machine, point)
 
     def type_named(self, name: str) -> Type | None:
-        return self.machine.type_named(name)
+        return self.machine.type_named(name) or next((t for p in self._programs if (t := self._type_of_program(p, name)) is not None), None)
+
+    def _type_of_program(self, path: str, name: str) -> Type | None:
+        from pyprobe.runtime.machine.elf import ElfError
+
+        debug = self.machine.image(path).debug_info
+        try:
+            return debug.named(name) if debug is not None else None
+        except ElfError:
+            return None  # damaged information is as good as none
 
     def enum_constant(self, name: str) -> tuple[int, Enum] | None:
         return self.machine.enum_constant(name)
@@ -153,7 +166,7 @@ class MachineWorld:
 
             yield from (Listed(line) for line in blacklist.lines(self.machine))
             return
-        if ":" not in pattern and pattern.lower() not in PROVIDERS and pattern not in SHORT:
+        if ":" not in pattern:
             kind, parts = "*", [pattern]
         else:
             kind, *parts = pattern.split(":")
