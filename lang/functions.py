@@ -240,7 +240,7 @@ _ALL = (
         mode="compile",
     ),
     # builtin values that take an argument which is a value (the others take words, see BUILTINS)
-    Signature("comm", (Param("pid", "int", optional=True),), String(64), "name of a process"),
+    Signature("comm", (Param("pid", "any", optional=True),), String(64), "name of a process"),
     Signature("ppid", (Param("task", "any"),), UINT32, "process id of a task's parent", library=True),
     Signature("pcomm", (Param("task", "any"),), String(16), "name of a task's parent", library=True),
     Signature("leader_tid", (Param("task", "any"),), UINT32, "thread id of a task's group leader", library=True),

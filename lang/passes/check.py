@@ -134,7 +134,7 @@ class Checker:
 Result = n.Statement | list[n.Statement]
 
 
-_EARLY = ("Can not access field", "Struct/union of", "Record does", "Unable to resolve comptime", "call to len()")
+_EARLY = ("Unable to resolve comptime", "call to len()")
 """How messages begin that come before those about whole statements."""
 
 
