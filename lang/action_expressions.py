@@ -10,12 +10,25 @@ from pyprobe.lang.source import Span
 ADDRESS_OF = "address-of operator (&) can only be used on a map or variable"
 
 
-def ternary(v: Values, s: Span) -> n.Ternary:
-    return n.Ternary(condition=v[0], then=v[2], orelse=v[4], span=s)
+def choice(v: Values, s: Span) -> tuple[n.Expr, n.Expr | None]:
+    return (v[0], v[2])
 
 
-def short_ternary(v: Values, s: Span) -> n.Ternary:
-    return n.Ternary(condition=v[0], then=None, orelse=v[3], span=s)
+def short_choice(v: Values, s: Span) -> tuple[n.Expr, n.Expr | None]:
+    return (v[0], None)
+
+
+def more_choices(v: Values, s: Span) -> list[tuple[n.Expr, n.Expr | None]]:
+    v[0].append(v[1])  # unlike a list's next item, a level deeper than what was before it
+    return v[0]  # type: ignore[no-any-return]  # the first symbol of the rule is the list
+
+
+def ternary(v: Values, s: Span) -> n.Expr:
+    result: n.Expr = v[1]
+    for condition, then in reversed(v[0]):
+        span = Span(s.source, condition.span.start, s.end, s.outer)
+        result = n.Ternary(condition=condition, then=then, orelse=result, span=span)
+    return result
 
 
 def binary(v: Values, s: Span) -> n.Binary:
@@ -119,26 +132,40 @@ def offsetof(v: Values, s: Span) -> n.OffsetOf:
     return n.OffsetOf(operand=v[2], path=v[4], span=s)
 
 
+Branch = tuple[int, n.Expr, n.Block]  # where the `if` begins, its condition and its block
+
+
+def branch(v: Values, s: Span) -> list[Branch]:
+    return [(s.start, v[1], v[2])]
+
+
+def else_if(v: Values, s: Span) -> list[Branch]:
+    v[0].append((v[2].start, v[3], v[4]))
+    return v[0]  # type: ignore[no-any-return]  # the first symbol of the rule is the list
+
+
 def if_then(v: Values, s: Span) -> n.If:
-    condition = v[1]
-    if isinstance(condition, n.Comptime):
-        return n.If(condition=condition.operand, then=v[2], comptime=True, span=s)
-    return n.If(condition=condition, then=v[2], span=s)
+    return _chain(v[0], None, s)
 
 
 def if_else(v: Values, s: Span) -> n.If:
-    result = if_then(v, s)
-    result.orelse = v[4]
+    return _chain(v[0], v[2], s)
+
+
+def _chain(branches: list[Branch], orelse: n.Block | None, s: Span) -> n.If:
+    """`else if`: the block of the outer `else` holds nothing but the inner `if`."""
+    *outer, (start, condition, then) = branches
+    result = _if(condition, then, orelse, Span(s.source, start, s.end, s.outer))
+    for start, condition, then in reversed(outer):
+        orelse = n.Block(statements=[], result=result, span=result.span)
+        result = _if(condition, then, orelse, Span(s.source, start, s.end, s.outer))
     return result
 
 
-def chained(v: Values, s: Span) -> n.Block:
-    """`else if`: the block of the outer `else` holds nothing but the inner `if`."""
-    return n.Block(statements=[], result=if_then(v, s), span=s)
-
-
-def chained_else(v: Values, s: Span) -> n.Block:
-    return n.Block(statements=[], result=if_else(v, s), span=s)
+def _if(condition: n.Expr, then: n.Block, orelse: n.Block | None, s: Span) -> n.If:
+    if isinstance(condition, n.Comptime):
+        return n.If(condition=condition.operand, then=then, orelse=orelse, comptime=True, span=s)
+    return n.If(condition=condition, then=then, orelse=orelse, span=s)
 
 
 def group(v: Values, s: Span) -> n.Expr:

@@ -98,24 +98,21 @@ def block_with_result(v: Values, s: Span) -> n.Block:
 
 def _without_value(body: n.Block) -> n.Block:
     """A block whose value nobody can use: what it ends in becomes a statement, also in the branches of an `if` there."""
-    statements = body.statements
-    if body.result is not None:
-        statements = [*statements, n.ExprStatement(expr=body.result, span=body.result.span)]
-    if statements and isinstance(last := statements[-1], n.ExprStatement):
-        last.expr = _discarded(last.expr)
-    return n.Block(statements=statements, span=body.span)
-
-
-def _discarded(e: n.Expr) -> n.Expr:
-    if isinstance(e, n.Block):
-        return _without_value(e)
-    if isinstance(e, n.If):
-        e.then = _without_value(e.then)
-        if e.orelse is not None and not e.orelse.statements and isinstance(e.orelse.result, n.If):
-            e.orelse.result = _discarded(e.orelse.result)  # `else if` keeps its shape
-        elif e.orelse is not None:
-            e.orelse = _without_value(e.orelse)
-    return e
+    waiting = [body]
+    while waiting:
+        block = waiting.pop()
+        if block.result is not None:
+            block.statements.append(n.ExprStatement(expr=block.result, span=block.result.span))
+            block.result = None
+        last = block.statements[-1] if block.statements else None
+        e = last.expr if isinstance(last, n.ExprStatement) else None
+        while isinstance(e, n.If):
+            waiting.append(e.then)
+            chained = e.orelse is not None and not e.orelse.statements and isinstance(e.orelse.result, n.If)
+            e = e.orelse.result if e.orelse is not None and chained else e.orelse  # `else if` keeps its shape
+        if isinstance(e, n.Block):
+            waiting.append(e)
+    return body
 
 
 def expression_statement(v: Values, s: Span) -> n.ExprStatement:

@@ -22,17 +22,26 @@ class PointError(Exception):
         self.hints = hints
 
 
+class NoMatch(PointError):
+    """A point that names nothing that the machine has, which a script may allow (`missing_probes`)."""
+
+    def __init__(self, point: AttachPoint, *hints: str) -> None:
+        super().__init__(f"No matches for {point.provider} {point.place}.", *hints)
+
+
 class AttachPoint:
     """One attach point. `text` is what was written; the parts are filled by the attach-point pass, empty or 0 where absent.
 
     `provider` is the long lower-case name. `target` is the module, program path, tracepoint category or unit; `function` the
     function, event or signal; `offset` and `address` are in bytes; `rate` is the number of a timer or sample period, `unit` its unit
-    (`us`, `ms`, `s`, `hz`); `length` and `mode` belong to watchpoints; `alias` is the `name=` given by the author.
+    (`us`, `ms`, `s`, `hz`); `length` and `mode` belong to watchpoints; `alias` is the `name=` given by the author. `expanded` says that a
+    provider with a wildcard made the point, among others.
     """
 
     __slots__ = (
         "address",
         "alias",
+        "expanded",
         "function",
         "language",
         "length",
@@ -69,6 +78,7 @@ class AttachPoint:
         self.program = 0  # the BPF program id of fentry:bpf:ID:PROG
         self.pin = ""  # where an iterator is pinned
         self.alias = ""
+        self.expanded = False
         self.written = ""  # the function as the script wrote it, where a historic name was resolved to today's
 
     def __repr__(self) -> str:
@@ -96,30 +106,43 @@ class AttachPoint:
         parts.append(self.mode)
         return ":".join(p for p in parts if p)
 
+    @property
+    def place(self) -> str:
+        """Where the point is, as messages about missing ones name it."""
+        return f"{self.target}:{self.function}" if self.target else self.function or f"{self.address:#x}"
+
+
+def has_wildcard(text: str) -> bool:
+    """Whether a text is a pattern: `[]` make one of it too, though they stand for themselves in it."""
+    return "*" in text or ("[" in text and "]" in text)
+
 
 MAX_SUBSTITUTIONS = 100  # a parameter may name another one, or itself
 
 
-def parse_point(text: str, span: Span, params: Sequence[str], diagnostics: Diagnostics, *, user: bool = False) -> list[AttachPoint]:
-    """The attach points that one written text stands for: one, or several when its provider holds a wildcard.
+def parse_point(
+    text: str, span: Span, params: Sequence[str], diagnostics: Diagnostics, *, user: bool = False, unsafe: bool = False
+) -> list[AttachPoint]:
+    """The attach points that one written text stands for: one, several when its provider holds a wildcard, none when it is empty.
 
     `params` are the positional parameters; `user` says that a process was given, so that wildcards mean user-space providers and a
-    program's path may be left out. Errors go to `diagnostics`; the list is empty then.
+    program's path may be left out; `unsafe` allows kernel addresses. Errors go to `diagnostics`; the list is empty then. What the parts
+    may be is for `providers.check` to say.
     """
     from pyprobe.lang import providers
 
     try:
         alias, parts = split(text, params)
-        if not any(parts):
+        if not parts[0]:
             return []
-        if "*" in parts[0]:
-            return _every_provider(alias, parts, text, span, user)
-        return [_filled(providers.find(parts[0]), alias, parts[1:], text, span, user)]
+        if has_wildcard(parts[0]):
+            return _every_provider(parts, text, span, diagnostics, user, unsafe)
+        point = AttachPoint(text, span)
+        point.alias = alias
+        providers.fill(point, parts[0], parts[1:], user, unsafe)
+        return [point]
     except PointError as error:
-        for number, message in enumerate(error.message.split("\n")):
-            found = diagnostics.error(message, span)
-            if number == error.message.count("\n"):
-                found.hints += error.hints
+        diagnostics.error(error.message, span).hints += error.hints
         return []
 
 
@@ -129,7 +152,6 @@ def split(text: str, params: Sequence[str]) -> tuple[str, list[str]]:
     rest = list(reversed(text))
     substitutions = 0
     quoted = False
-    alias: str | None = None
     while rest:
         character = rest.pop()
         if character == '"':
@@ -140,8 +162,6 @@ def split(text: str, params: Sequence[str]) -> tuple[str, list[str]]:
             parts.append("")
         elif character == "@":
             parts += ["@", ""]
-        elif character == "=" and len(parts) == 1 and alias is None and rest:
-            alias, parts = parts[0], [""]
         elif character == "$":
             substitutions += 1
             if substitutions > MAX_SUBSTITUTIONS:
@@ -149,54 +169,47 @@ def split(text: str, params: Sequence[str]) -> tuple[str, list[str]]:
             rest += reversed(_parameter(rest, params))
         else:
             parts[-1] += character
-    return alias or "", parts
+    alias, equals, provider = parts[0].partition("=")
+    return (alias, [provider, *parts[1:]]) if equals and provider else ("", parts)
 
 
 def _parameter(rest: list[str], params: Sequence[str]) -> str:
     """The text that replaces a `$`; takes the parameter's number off `rest`, which is in reverse."""
     digits = ""
-    while rest and rest[-1] in "0123456789":
+    while rest and rest[-1] in ("0123456789" if digits else "123456789"):
         digits += rest.pop()
-    if not digits and rest and rest[-1] not in ':@"':
-        digits = rest.pop()
+    if not digits and rest:
+        raise PointError(
+            f"invalid trailing character for positional param: {rest[-1]}. "
+            f'Try quoting this entire part if this is intentional e.g. "${rest[-1]}".'
+        )
     try:
         number = probe_number(digits)
     except LiteralError as error:
-        if not digits or digits.isdigit():
-            raise PointError(f"positional parameter is not valid: {error.message}") from None
-        number = 0
-    if number < 1:
-        raise PointError(
-            f"invalid trailing character for positional param: {digits}. "
-            f'Try quoting this entire part if this is intentional e.g. "${digits}".'
-        )
+        raise PointError(f"positional parameter is not valid: {error.message}") from None
     return params[number - 1] if number <= len(params) else ""
 
 
-def _filled(provider: str, alias: str, arguments: list[str], text: str, span: Span, user: bool) -> AttachPoint:
+def _every_provider(
+    parts: list[str], text: str, span: Span, diagnostics: Diagnostics, user: bool, unsafe: bool
+) -> list[AttachPoint]:
+    """The points of all providers that a provider with a wildcard matches and that can take so many parts. A wildcard alone is one for
+    names, in all providers."""
     from pyprobe.lang import providers
 
-    point = AttachPoint(text, span)
-    point.alias = alias
-    point.provider = provider
-    providers.fill(point, arguments, user)
-    return point
-
-
-def _every_provider(alias: str, parts: list[str], text: str, span: Span, user: bool) -> list[AttachPoint]:
-    """The points of all providers that a provider with a wildcard matches and that can take these parts."""
-    from pyprobe.lang import providers
-
-    points: list[AttachPoint] = []
-    first: PointError | None = None
-    names = providers.matching(parts[0], user or (len(parts) > 1 and "/" in parts[1]))
-    for name in names:
-        try:
-            points.append(_filled(name, alias, parts[1:], text, span, user))
-        except PointError as error:
-            first = first or error
+    pattern, arguments = ("*", parts) if len(parts) == 1 else (parts[0], parts[1:])
+    names = providers.matching(pattern, user or (len(parts) > 1 and "/" in parts[1]))
     if not names:
         raise PointError(f"No probe type matched for {parts[0]}")
-    if not points and first:
-        raise first
+    points: list[AttachPoint] = []
+    for name in names:
+        if len(names) > 1 and not providers.takes(name, arguments):
+            continue
+        point = AttachPoint(text, span)
+        point.expanded = len(names) > 1
+        try:
+            providers.fill(point, name, arguments, user, unsafe)
+            points.append(point)
+        except PointError as error:
+            diagnostics.error(error.message, span).hints += error.hints
     return points

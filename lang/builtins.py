@@ -85,10 +85,11 @@ _VALUES = (
     ),
     BuiltinValue("usermode", UINT8, "1 if the program was interrupted, 0 if the kernel was"),
     BuiltinValue("config", None, "the configuration in force"),
-    BuiltinValue("reg", UINT64, "value of a register", providers=REGISTERS, library=False, contextual=True),
+    BuiltinValue("reg", UINT64, "value of a register", providers=REGISTERS, library=False),
 )
 
 BUILTINS = {b.name: b for b in _VALUES}
+WORDS = frozenset(word for value in _VALUES for word in value.words)
 
 STACK_MODES = ("bpftrace", "perf", "raw", "build_id")
 STACK_LIMIT = 127

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 
+from pyprobe.lang.deep import with_room
 from pyprobe.lang.diagnostics import CompileError, Diagnostics
 from pyprobe.lang.parser import parse
 from pyprobe.lang.passes import PASSES
@@ -13,8 +13,6 @@ from pyprobe.lang.passes.unit import Options, Unit
 from pyprobe.lang.program import Program
 from pyprobe.lang.source import Source
 from pyprobe.lang.world import NoWorld, World
-
-RECURSION_LIMIT = 12_000  # Python frames; about four for each level of nesting
 
 
 def compile_program(
@@ -66,8 +64,7 @@ def run_passes(unit: Unit, until: str = "", *, dump: Collection[str] = (), show:
     _dump(unit, "", dump, show)
     for name, run in PASSES:
         try:
-            with _deep():
-                run(unit)
+            with_room(unit.script.levels, partial(run, unit))
         except RecursionError:
             unit.diagnostics.error("program is nested too deeply")
         if unit.diagnostics.failed:
@@ -77,17 +74,6 @@ def run_passes(unit: Unit, until: str = "", *, dump: Collection[str] = (), show:
             break
 
 
-@contextmanager
-def _deep() -> Iterator[None]:
-    """Let the passes, which follow the tree by recursion, go down a tree of some thousand levels."""
-    before = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(before, RECURSION_LIMIT))
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(before)
-
-
 def _dump(unit: Unit, name: str, dump: Collection[str], show: Callable[[str], None]) -> None:
     if not dump:
         return
@@ -95,4 +81,5 @@ def _dump(unit: Unit, name: str, dump: Collection[str], show: Callable[[str], No
 
     stage = stage_after(name)
     if stage and (stage in dump or "all" in dump):
-        show(f"\n{stage}\n{'-' * len(stage)}\n{unit_text(unit, stage)}\n")
+        text = with_room(unit.script.levels, lambda: unit_text(unit, stage))
+        show(f"\n{stage}\n{'-' * len(stage)}\n{text}\n")

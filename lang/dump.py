@@ -30,11 +30,24 @@ def unit_text(unit: Unit, stage: str) -> str:
     return "\n".join(parts)
 
 
+DEEPEST = 60  # levels that are shown by indentation alone; those below have their number in front
+
+
 def tree(node: Node, depth: int = 0) -> str:
     """A node and everything below it; types are shown once they are known."""
+    lines = []
+    waiting = [(node, depth)]
+    while waiting:
+        node, depth = waiting.pop()
+        lines.append(_line(node, depth))
+        waiting += [(child, depth + 1) for child in reversed(list(children(node)))]
+    return "\n".join(lines)
+
+
+def _line(node: Node, depth: int) -> str:
     below = slots(type(node))
     values = [f"{name}={getattr(node, name, None)!r}" for name in node.fields if name not in below and name not in ("type", "op_span")]
     values = [value for value in values if "Span(" not in value]
     kind = f" : {node.type}" if isinstance(node, Expr) and node.type != NONE else ""
-    line = f"{'  ' * depth}{type(node).__name__}({', '.join(values)}){kind}"
-    return "\n".join([line, *(tree(child, depth + 1) for child in children(node))])
+    indent = "  " * depth if depth <= DEEPEST else f"{'  ' * DEEPEST}{depth}: "
+    return f"{indent}{type(node).__name__}({', '.join(values)}){kind}"

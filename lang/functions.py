@@ -12,6 +12,7 @@ from pyprobe.lang.results import (
     getopt_result,
     hist_result,
     lhist_result,
+    path_result,
     pton_result,
     space_result,
     str_result,
@@ -194,8 +195,8 @@ _ALL = (
     ),
     Signature(
         "path",
-        (Param("path", "any"), Param("size", "int", literal=True, optional=True)),
-        String(1024),
+        (Param("path", "any"), Param("size", "any", optional=True)),
+        path_result,
         "text of a kernel path",
         providers=TRAMPOLINE,
     ),

@@ -6,15 +6,15 @@ is neither its own nor built in.
 
 from __future__ import annotations
 
+import os
 import re
 from functools import cache
-from pathlib import Path
 
+from pyprobe import stdlib
 from pyprobe.lang.diagnostics import Diagnostics
 from pyprobe.lang.nodes import Macro
 from pyprobe.lang.source import Source
 
-FOLDER = Path(__file__).resolve().parent.parent / "stdlib"
 _DEFINITION = re.compile(r"^macro +(\w+)\(", re.M)
 _COMMENT = re.compile(r"(?:^//.*\n)+(?=macro +(\w+)\()", re.M)
 
@@ -27,27 +27,27 @@ def is_name(path: str) -> bool:
 @cache
 def holds(name: str) -> bool:
     """Whether a source of this name is a file of the library, read as such or run as a script."""
-    return name.startswith("stdlib/") or (name.endswith(".pt") and Path(name).resolve().parent == FOLDER)
+    return name.startswith("stdlib/") or (name.endswith(".pt") and os.path.dirname(os.path.realpath(name)) == stdlib.FOLDER)
 
 
 def exists(path: str) -> bool:
     """Whether the library has the part that an import names: `stdlib`, `stdlib/pointers`, `stdlib/pointers.pt`."""
     name = path.removeprefix("stdlib").removeprefix("/")
-    return not name or ("/" not in name and name.removesuffix(".pt").removesuffix(".bt") in {file.stem for file in files()})
+    return not name or ("/" not in name and name.removesuffix(".pt").removesuffix(".bt") in {file.removesuffix(".pt") for file in files()})
 
 
 @cache
-def files() -> tuple[Path, ...]:
-    """The files of the library, by name."""
-    return tuple(sorted(FOLDER.glob("*.pt")))
+def files() -> tuple[str, ...]:
+    """The names of the library's files, sorted."""
+    return tuple(sorted(name for name in os.listdir(stdlib.FOLDER) if name.endswith(".pt")))
 
 
 @cache
-def index() -> dict[str, tuple[Path, ...]]:
+def index() -> dict[str, tuple[str, ...]]:
     """The files that define each macro."""
-    found: dict[str, tuple[Path, ...]] = {}
+    found: dict[str, tuple[str, ...]] = {}
     for file in files():
-        for name in dict.fromkeys(_DEFINITION.findall(file.read_text(encoding="utf-8"))):
+        for name in dict.fromkeys(_DEFINITION.findall(stdlib.text(file))):
             found[name] = (*found.get(name, ()), file)
     return found
 
@@ -57,7 +57,7 @@ def documentation() -> dict[str, str]:
     """The comment before the definition of each macro, as text. Of several definitions of one name the first comment counts."""
     found: dict[str, str] = {}
     for file in files():
-        for match in _COMMENT.finditer(file.read_text(encoding="utf-8")):
+        for match in _COMMENT.finditer(stdlib.text(file)):
             lines = [line.removeprefix("//").removeprefix(" ") for line in match[0].splitlines()]
             found.setdefault(match[1], "\n".join(lines))
     return found
@@ -70,10 +70,10 @@ def macros(name: str) -> tuple[Macro, ...]:
 
 
 @cache
-def _definitions(file: Path) -> tuple[Macro, ...]:
+def _definitions(file: str) -> tuple[Macro, ...]:
     from pyprobe.lang.parser import parse  # the parser's tables are loaded already when a script asks for a macro
 
     diagnostics = Diagnostics()
-    script = parse(Source(f"stdlib/{file.name}", file.read_text(encoding="utf-8")), diagnostics)
+    script = parse(Source(f"stdlib/{file}", stdlib.text(file)), diagnostics)
     assert script is not None, f"{file}: {[d.message for d in diagnostics]}"
     return tuple(item for item in script.items if isinstance(item, Macro))

@@ -103,19 +103,23 @@ def plain(digits: str, largest: int, text: str = "") -> int:
 
 def probe_number(text: str) -> int:
     """A number in an attach point or on the command line, where binary digits and a sign are allowed too; raises LiteralError."""
-    negative = text.startswith("-")
-    body = text[negative:].rstrip("_")
+    body = text[text[:1] in ("-", "+") :].rstrip("_")
+    shown = text
+    if body[:2] in ("0x", "0X"):
+        shown = body[2:]
+        if not re.match("[0-9A-Fa-f]", shown):
+            raise LiteralError(f"invalid integer: {shown}", 0, len(text))
     if not re.match("[0-9]", body):
-        raise LiteralError(f"invalid integer: {text}", 0, len(text))
+        raise LiteralError(f"invalid integer: {shown}", 0, len(text))
     if re.fullmatch("0[bB][01_]+", body):
         value = int(body[2:].replace("_", ""), 2)
     else:
         try:
             value = integer(body)
         except LiteralError as error:
-            message = error.message if error.message.startswith("overflow") else f"invalid trailing bytes: {text}"
+            message = error.message if error.message.startswith("overflow") else f"invalid trailing bytes: {shown}"
             raise LiteralError(message, 0, len(text)) from None
-    return -value if negative else value
+    return -value if text[0] == "-" else value
 
 
 def string(text: str) -> bytes:

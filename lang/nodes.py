@@ -374,7 +374,7 @@ class Import(Node):
 
 class Script(Node):
     """A whole program. `c_section` is the raw text handed to the C front end (empty when there is none); comments are kept for --fmt
-    as (offset, text) in source order."""
+    as (offset, text) in source order. `levels` is the depth of the tree, or a little more."""
 
     c_section: str
     config: list[ConfigEntry] | None
@@ -383,3 +383,4 @@ class Script(Node):
     comments: list[tuple[int, str]] = []
     c_section_start: int = 0
     config_span: Span = NOWHERE
+    levels: int = 0

@@ -12,13 +12,14 @@ from typing import Any
 from pyprobe.lang import action_expressions, action_shapes, actions, csection
 from pyprobe.lang import nodes as n
 from pyprobe.lang.action_shapes import FLAT, VALUES, Action
+from pyprobe.lang.deep import MOST_LEVELS
 from pyprobe.lang.diagnostics import Diagnostics
 from pyprobe.lang.lexer import Lexer, Mistake, Token, after_layout
 from pyprobe.lang.source import Source, Span
 from pyprobe.lang.tables import END_OF_TEXT, Tables, load
 
-MAX_DEPTH = 200  # levels of the tree; later passes walk it recursively, and generated code nests as deep
-MAX_STACK = 4 * MAX_DEPTH  # symbols that wait on the parser's stack: an early end for text that only opens brackets
+MAX_DEPTH = 250  # things inside each other
+MAX_STACK = 4 * MAX_DEPTH  # symbols that wait on the parser's stack; those of a sum or of `else if` after `else if` do not wait
 
 # What to say when the tokens before the error decide it alone.
 AFTER = {
@@ -71,6 +72,7 @@ def parse(source: Source, diagnostics: Diagnostics) -> n.Script | None:
     whole = Span(source, 0, len(source.text))
     script = n.Script(c_section=source.text[begin:end], config=None, imports=[], items=[], c_section_start=begin, span=whole)
     script.comments = parser.lexer.comments
+    script.levels = parser.depths[-1]
     return script if _sort(entries, script, diagnostics) else None
 
 
@@ -103,7 +105,7 @@ def _sort(entries: list[Any], script: n.Script, diagnostics: Diagnostics) -> boo
 
 
 class _Parser:
-    """One parse. `states`, `values`, `starts`, `ends` and `depths` are one stack, kept as five lists."""
+    """One parse. `states`, `values`, `starts`, `ends` and `depths` (levels of the tree) are one stack, kept as five lists."""
 
     def __init__(self, source: Source, begin: int) -> None:
         self.source = source
@@ -163,8 +165,8 @@ class _Parser:
             else:
                 span = Span(self.source, token.start, token.start)
                 value, depth = [], 0
-            if depth > MAX_DEPTH:
-                raise Mistake(f"nested too deeply (more than {MAX_DEPTH} levels)", *self.lexer.place(span.start))
+            if depth > MOST_LEVELS:
+                raise self._too_deep(MOST_LEVELS, span.start)
             states.append(table[states[-1]][name])
             values.append(act(value, span) if act else value[0])
             starts.append(span.start)
@@ -183,13 +185,20 @@ class _Parser:
         elif terminal == "POINT" and (end := csection.definition_end(self.source.text, token.start)):
             end = after_layout(self.source.text, end)
             raise Mistake("C definitions must appear before probes and functions", token.start, end)
-        if len(self.states) > MAX_STACK:
-            raise Mistake(f"nested too deeply (more than {MAX_DEPTH} levels)", *self.lexer.place(token.start))
+        if len(self.states) % MAX_STACK == 0 and self._waiting() > MAX_STACK / 2:  # counted now and then: every time would be slow
+            raise self._too_deep(MAX_DEPTH, token.start)
         self.states.append(state)
         self.values.append(token)
         self.starts.append(token.start)
         self.ends.append(token.end)
         self.depths.append(0)
+
+    def _waiting(self) -> int:
+        """The symbols on the stack but for the parentheses, which leave nothing in the tree."""
+        return sum(1 for value in self.values if not (isinstance(value, Token) and value.terminal == "LPAR"))
+
+    def _too_deep(self, levels: int, offset: int) -> Mistake:
+        return Mistake(f"nested too deeply (more than {levels} levels)", *self.lexer.place(offset))
 
     def _check_target(self, token: Token) -> None:
         """Refuse an assignment to something that is no place at all, before its right side is read."""

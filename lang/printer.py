@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pyprobe.lang import nodes as n
+from pyprobe.lang.deep import with_room
 from pyprobe.lang.lexer import is_builtin, type_end
 from pyprobe.lang.literals import LiteralError, integer, string
 from pyprobe.lang.source import Span
@@ -22,7 +23,7 @@ CONTINUES = tuple("-*&[+")  # a statement that begins so would go on with an exp
 
 def print_script(script: n.Script) -> str:
     """The whole program as canonical text."""
-    return _Printer(script).script()
+    return with_room(script.levels, _Printer(script).script)
 
 
 def show(node: n.Node) -> str:
@@ -267,7 +268,8 @@ class _Printer:
     def _binary(self, e: n.Binary) -> str:
         sides = []
         for side in (e.left, e.right):
-            plain = isinstance(side, n.Binary) and e.op in LOGICAL and side.op in COMPARISONS
+            chained = side is e.left and e.op in LOGICAL | COMPARISONS
+            plain = isinstance(side, n.Binary) and ((e.op in LOGICAL and side.op in COMPARISONS) or (chained and side.op == e.op))
             sides.append(self.expr(side) if plain else self._operand(side))
         return f"{sides[0]} {e.op} {sides[1]}"
 

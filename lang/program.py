@@ -57,9 +57,10 @@ class ProbeBody:
 
 
 class Program:
-    """A checked program."""
+    """A checked program. `levels` is the depth of its deepest tree."""
 
-    def __init__(self, probes: list[ProbeBody], maps: dict[str, MapInfo], config: Config) -> None:
+    def __init__(self, probes: list[ProbeBody], maps: dict[str, MapInfo], config: Config, levels: int = 0) -> None:
         self.probes = probes
         self.maps = maps
         self.config = config
+        self.levels = levels

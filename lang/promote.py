@@ -133,18 +133,15 @@ _JOIN: dict[type[Type], Callable[[Type, Type], Type | None]] = {
 
 def settle(t: Type) -> Type:
     """The final type of what inference found: without flexible literals inside."""
-    if isinstance(t, Flexible):
-        return integer(t.size, True)
+    if not t.flexible:
+        return t
     if isinstance(t, Tuple):
-        elements = tuple(map(settle, t.elements))
-        return t if all(x is y for x, y in zip(elements, t.elements, strict=True)) else Tuple(elements)
+        return Tuple(tuple(map(settle, t.elements)))
     if isinstance(t, Record):
-        fields = tuple((n, settle(f)) for n, f in t.fields)
-        return t if all(x is y for (_, x), (_, y) in zip(fields, t.fields, strict=True)) else Record(fields)
+        return Record(tuple((n, settle(f)) for n, f in t.fields))
     if isinstance(t, Pointer):
-        to = settle(t.to)
-        return t if to is t.to else Pointer(to, t.space)
-    return t
+        return Pointer(settle(t.to), t.space)
+    return integer(t.size, True) if isinstance(t, Flexible) else t
 
 
 # ---- integers

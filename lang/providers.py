@@ -1,14 +1,17 @@
-"""The providers: their names and short names, how many parts each takes, and what the parts mean."""
+"""The providers: their names and short names, how many parts each takes, what the parts mean, and what is wrong with them.
+
+Reading and checking are two steps, as in bpftrace: nothing is checked while any attach point of the program cannot be read.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import NamedTuple
 
-from pyprobe.lang.attachpoint import AttachPoint, PointError
+from pyprobe.lang import provider_checks
+from pyprobe.lang.attachpoint import AttachPoint, PointError, has_wildcard
 from pyprobe.lang.literals import LiteralError, probe_number
-
-Fill = Callable[[AttachPoint, list[str]], None]
 
 # Short names; they are case-sensitive, the long names are not.
 SHORT = {
@@ -32,283 +35,237 @@ OLD_NAMES = {"kfunc": "fentry", "kretfunc": "fexit"}
 KERNEL_GROUP = ("kprobe", "tracepoint", "software", "hardware", "fentry", "iter", "rawtracepoint")
 USER_GROUP = ("uprobe", "usdt")
 
-# Events of the software and hardware providers with their default sample periods, and the short names of some.
-SOFTWARE = {
-    "alignment-faults": 1,
-    "bpf-output": 1,
-    "context-switches": 1000,
-    "cpu-clock": 1_000_000,
-    "cpu-migrations": 1,
-    "dummy": 1,
-    "emulation-faults": 1,
-    "major-faults": 1,
-    "minor-faults": 100,
-    "page-faults": 100,
-    "task-clock": 1,
-}
-HARDWARE = {
-    "backend-stalls": 1_000_000,
-    "branch-instructions": 100_000,
-    "branch-misses": 100_000,
-    "bus-cycles": 100_000,
-    "cache-misses": 1_000_000,
-    "cache-references": 1_000_000,
-    "cpu-cycles": 1_000_000,
-    "frontend-stalls": 1_000_000,
-    "instructions": 1_000_000,
-    "ref-cycles": 1_000_000,
-}
-EVENT_ALIASES = {
-    "cs": "context-switches",
-    "cpu": "cpu-clock",
-    "faults": "page-faults",
-    "branches": "branch-instructions",
-    "cycles": "cpu-cycles",
-}
-
-TIME_UNITS = ("s", "ms", "us", "hz")
 SHORTEST_PERIOD = 1000  # nanoseconds
-WATCHPOINT_LENGTHS = (1, 2, 4, 8)
 
 
-def find(word: str) -> str:
-    """The long name of the provider that a script calls `word`."""
-    if word in SHORT:
-        return SHORT[word]
+def find(word: str) -> tuple[str, str]:
+    """The long name of the provider that a script calls `word`, and what messages call it: short names in capitals are no names, but are
+    understood as far as it takes to say so."""
+    if word in SHORT or word in OLD_NAMES:
+        name = SHORT.get(word) or OLD_NAMES[word]
+        return name, name
     lower = word.lower()
-    if lower in PROVIDERS:
-        return lower
-    if lower in OLD_NAMES:
-        return OLD_NAMES[lower]
-    if lower in SHORT:
-        raise PointError(f"Invalid provider: '{lower}'")
-    raise PointError(f"Invalid probe type: {lower}")
+    name = SHORT.get(lower) or OLD_NAMES.get(lower) or lower
+    if name not in PROVIDERS:
+        raise PointError(f"Invalid probe type: {lower}")
+    return name, lower
 
 
 def matching(pattern: str, user: bool) -> list[str]:
     """The providers of the kernel's or the user's group whose names match a pattern with `*`."""
-    expression = ".*".join(re.escape(part) for part in pattern.lower().split("*"))
-    return [name for name in (USER_GROUP if user else KERNEL_GROUP) if re.fullmatch(expression, name)]
+    expression = ".*".join(re.escape(part) for part in pattern.split("*"))
+    return [name for name in sorted(USER_GROUP if user else KERNEL_GROUP) if re.fullmatch(expression, name)]
 
 
-def fill(point: AttachPoint, arguments: list[str], user: bool = False) -> None:
-    """Set the parts of `point` from what follows its provider; raises PointError.
+def takes(provider: str, arguments: list[str]) -> bool:
+    """Whether so many parts may follow a provider."""
+    return len(arguments) in PROVIDERS[provider].counts or (provider == "tracepoint" and _any_category(arguments))
 
-    `user` says that a process is given, so that its program may be left out.
+
+def fill(point: AttachPoint, word: str, arguments: list[str], user: bool = False, unsafe: bool = False) -> None:
+    """Set the provider of `point`, which `word` names, and its parts from what follows; raises PointError.
+
+    `user` says that a process is given, so that its program may be left out; `unsafe` allows addresses in the kernel.
     """
-    counts, act = PROVIDERS[point.provider]
+    name, point.provider = find(word)
     found = len(arguments)
-    if "@" in arguments and point.provider == "uprobe":
-        _source_line(point, arguments)
+    if name in ("uprobe", "uretprobe") and found > 1 and arguments[1] == "@":
+        _source_line(point, name, arguments)
         return
-    if user and found == 1 and point.provider in ("uprobe", "uretprobe", "usdt"):
+    if user and found == 1 and name in ("uprobe", "uretprobe", "usdt"):
         arguments = ["", *arguments]
-    elif found not in counts and not (found == 1 and arguments == ["*"] and counts == (0,)):
-        raise PointError(_wrong_count(point.provider, counts, found))
-    act(point, arguments)
-    if point.provider in ("uprobe", "uretprobe") and not point.target and not user:
-        raise PointError("uprobe should have a target")
+    elif arguments == ["*"] and name in ("begin", "end"):
+        arguments = []
+    elif name == "tracepoint" and _any_category(arguments):
+        arguments = ["*", *arguments]
+    if len(arguments) not in PROVIDERS[name].counts:
+        raise PointError(_wrong_count(point.provider, name, found))
+    PROVIDERS[name].read(point, name, arguments)
+    if name in ("kprobe", "kretprobe") and not point.function and not unsafe and arguments[-1]:
+        raise PointError("Probing by address requires --unsafe")
 
 
-def _wrong_count(provider: str, counts: tuple[int, ...], found: int) -> str:
+def check(point: AttachPoint) -> list[PointError]:
+    """What is wrong with the parts of a point, as far as that needs no machine."""
+    if point.provider not in PROVIDERS:
+        return [PointError(f"Invalid provider: '{point.provider}'")]
+    if point.line is not None:
+        return []
+    found = PROVIDERS[point.provider].check(point)
+    return [error if isinstance(error, PointError) else PointError(error) for error in found]
+
+
+def _any_category(arguments: list[str]) -> bool:
+    """A pattern alone is one for tracepoints of any category."""
+    return len(arguments) == 1 and has_wildcard(arguments[0])
+
+
+def _wrong_count(shown: str, provider: str, found: int) -> str:
     if provider == "iter":
-        return "iter probe type takes 2 arguments (1 optional)"
-    shown = {"rawtracepoint": "2 or 1", "fentry": "1 or 3", "fexit": "1 or 3"}.get(provider, " or ".join(str(c) for c in counts))
-    return f"{provider} probe type requires {shown} arguments, found {found}"
+        return f"{shown} probe type takes 2 arguments (1 optional)"
+    counts = {"rawtracepoint": "2 or 1", "fentry": "1 or 3", "fexit": "1 or 3"}.get(provider)
+    return f"{shown} probe type requires {counts or ' or '.join(map(str, PROVIDERS[provider].counts))} arguments, found {found}"
 
 
 def _number(text: str, prefix: str) -> int:
+    """A number as strtoull() reads it: a negative one wraps around."""
     try:
-        return probe_number(text)
+        return probe_number(text) % (1 << 64)
     except LiteralError as error:
         raise PointError(f"{prefix}: {error.message}") from None
 
 
-def _nothing(point: AttachPoint, arguments: list[str]) -> None:
+def _signed(word: int) -> int:
+    return word - (1 << 64) if word >> 63 else word
+
+
+def _nothing(point: AttachPoint, provider: str, arguments: list[str]) -> None:
     """`begin`, `end`."""
 
 
-def _function(point: AttachPoint, text: str) -> None:
+def _function(point: AttachPoint, provider: str, text: str) -> None:
     """A function with an optional `+offset`, or an address."""
-    name, plus, offset = text.partition("+")
-    if plus:
-        if not offset:
-            raise PointError("Invalid offset")
-        if not name:
-            raise PointError("Invalid offset")
-        if "+" in offset:
-            raise PointError("Cannot take more than one offset")
-        point.offset = _number(offset, "Invalid offset")
-        point.function = name
+    if "+" not in text:
+        try:
+            point.address = probe_number(text) % (1 << 64)
+        except LiteralError:
+            point.function = text
         return
-    try:
-        point.address = probe_number(text)
-    except LiteralError:
-        point.function = text
-
-
-def _no_offset(point: AttachPoint) -> None:
-    if point.provider in ("kretprobe", "uretprobe") and point.offset:
+    if provider in ("kretprobe", "uretprobe"):
         raise PointError("Offset not allowed")
+    if text.count("+") > 1:
+        raise PointError("Cannot take more than one offset")
+    point.function, _, offset = text.partition("+")
+    if not point.function or not offset:
+        raise PointError("Invalid offset")
+    point.offset = _number(offset, "Invalid offset")
 
 
-def _kprobe(point: AttachPoint, arguments: list[str]) -> None:
-    if not arguments[-1]:
-        raise PointError("kprobes should be attached to a function or an address")
+def _kprobe(point: AttachPoint, provider: str, arguments: list[str]) -> None:
     point.target = arguments[0] if len(arguments) == 2 else ""
-    _function(point, arguments[-1])
-    _no_offset(point)
+    _function(point, provider, arguments[-1])
 
 
-def _fentry(point: AttachPoint, arguments: list[str]) -> None:
+def _fentry(point: AttachPoint, provider: str, arguments: list[str]) -> None:
+    if arguments == ["bpf"]:
+        raise PointError("the 'bpf' variant of this probe requires a bpf program name and optional bpf program id")
     if len(arguments) == 3:
         if arguments[0] != "bpf":
             raise PointError("Only the 'bpf' variant of this probe supports 4 arguments")
         try:
-            point.program = 0 if "*" in arguments[1] else probe_number(arguments[1])
+            point.program = 0 if arguments[1] == "*" else probe_number(arguments[1]) % (1 << 64)
         except LiteralError:
             raise PointError("bpf program id must be a number or '*'") from None
     point.target = arguments[0] if len(arguments) > 1 else ""
     point.function = arguments[-1]
-    if not point.function:
-        raise PointError("fentry/fexit should specify a function")
 
 
-def _uprobe(point: AttachPoint, arguments: list[str]) -> None:
+def _uprobe(point: AttachPoint, provider: str, arguments: list[str]) -> None:
     point.target = arguments[0]
-    if len(arguments) == 3:
-        if arguments[1] != "cpp":
-            raise PointError(f"unsupported language type: {arguments[1]}")
-        point.language = "cpp"
-    if not arguments[-1]:
-        raise PointError("uprobe should be attached to a function and/or address")
-    if point.language:
+    point.language = arguments[1] if len(arguments) == 3 else ""
+    if point.language == "cpp":
         point.function = arguments[-1]  # `+` may be part of an operator's name
     else:
-        _function(point, arguments[-1])
-    if "*" in point.target and point.address:
+        _function(point, provider, arguments[-1])
+    if point.address and has_wildcard(point.target):
         raise PointError("Cannot use wildcards with absolute address")
-    _no_offset(point)
 
 
-def _source_line(point: AttachPoint, arguments: list[str]) -> None:
+def _source_line(point: AttachPoint, provider: str, arguments: list[str]) -> None:
     """`BIN@FILE:LINE[:COL]`."""
-    if arguments[1] != "@" or not 4 <= len(arguments) <= 5 or not arguments[2]:
+    if provider == "uretprobe":
+        raise PointError("Source code location not allowed")
+    if not 4 <= len(arguments) <= 5 or not arguments[2] or not arguments[3]:
         raise PointError("Invalid uprobe arguments, expected format: uprobe:TARGET@FILE:LINE[:COL]")
     point.target = arguments[0]
+    if not point.target:
+        raise PointError("Unspecified target binary, cannot attach by source code location.")
+    if has_wildcard(point.target):
+        raise PointError("Cannot use wildcards with source code location")
     line = _number(arguments[3], "Invalid line number")
     column = _number(arguments[4], "Invalid column number") if len(arguments) == 5 else 0
     point.line = (arguments[2], line, column)
 
 
-def _usdt(point: AttachPoint, arguments: list[str]) -> None:
+def _usdt(point: AttachPoint, provider: str, arguments: list[str]) -> None:
     point.target = arguments[0]
     point.namespace = arguments[1] if len(arguments) == 3 else ""
     point.function = arguments[-1]
-    if not point.function:
-        raise PointError("usdt probe must have a target function or wildcard")
 
 
-def _tracepoint(point: AttachPoint, arguments: list[str]) -> None:
-    if point.provider == "rawtracepoint" and not all(arguments):
-        raise PointError("rawtracepoint should be attached to a function")
-    if not all(arguments):
-        raise PointError(f"{point.provider} probe must have a target")
+def _tracepoint(point: AttachPoint, provider: str, arguments: list[str]) -> None:
     point.target = arguments[0] if len(arguments) == 2 else ""
     point.function = arguments[-1]
 
 
-def _timer(point: AttachPoint, arguments: list[str]) -> None:
-    rate = _number(arguments[-1], f"Invalid rate of {point.provider} probe")
-    if len(arguments) == 1:
-        if rate < SHORTEST_PERIOD:
-            raise PointError(f"Invalid rate of {point.provider} probe. Minimum is 1000 or 1us. Found: {rate} nanoseconds")
-        point.unit, point.rate = "us", rate // 1000
+def _timer(point: AttachPoint, provider: str, arguments: list[str]) -> None:
+    if len(arguments) == 1 and has_wildcard(arguments[0]):
+        point.unit = arguments[0]
         return
-    point.unit, point.rate = arguments[0], rate
-    if not point.unit:
-        raise PointError(f"{point.provider} probe must have unit of time")
-    if point.unit not in TIME_UNITS:
-        raise PointError(f"{point.unit} is not an accepted unit of time")
-    if rate <= 0:
-        raise PointError(f"{point.provider} frequency should be a positive integer")
-
-
-def _event(point: AttachPoint, arguments: list[str]) -> None:
-    event = arguments[0]
-    if not event:
-        raise PointError(f"{point.provider} probe must have a {point.provider} event name")
-    events = SOFTWARE if point.provider == "software" else HARDWARE
+    rate = _number(arguments[-1], f"Invalid rate of {point.provider} probe")
     if len(arguments) == 2:
-        point.rate = _number(arguments[1], f"Invalid count for {point.provider} probe")
-        if point.rate < 0:
-            raise PointError(f"{point.provider} count should be a positive integer")
-    if "*" in event:
-        raise PointError(f"wildcards are not allowed for {point.provider} probe type")
-    if EVENT_ALIASES.get(event, event) not in events:
-        raise PointError(f"{event} is not a {point.provider} probe")
-    point.function = event
+        point.unit, point.rate = arguments[0], _signed(rate)
+        return
+    if rate < SHORTEST_PERIOD:
+        raise PointError(f"Invalid rate of {point.provider} probe. Minimum is 1000 or 1us. Found: {rate} nanoseconds")
+    point.unit, point.rate = "us", rate // 1000
 
 
-def _watchpoint(point: AttachPoint, arguments: list[str]) -> None:
+def _event(point: AttachPoint, provider: str, arguments: list[str]) -> None:
+    point.function = arguments[0]
+    if len(arguments) == 2 and arguments[1] != "*":
+        point.rate = _signed(_number(arguments[1], f"Invalid count for {point.provider} probe"))
+
+
+def _watchpoint(point: AttachPoint, provider: str, arguments: list[str]) -> None:
     point.address = _number(arguments[0], "Invalid function/address argument")
     point.length = _number(arguments[1], "Invalid length argument")
     point.mode = "".join(sorted(arguments[2]))
-    if not point.address:
-        raise PointError("watchpoint must be attached to a non-zero address")
-    if point.length not in WATCHPOINT_LENGTHS:
-        raise PointError("watchpoint length must be one of (1,2,4,8)")
-    wrong = "invalid watchpoint mode: " + point.mode
-    if not point.mode or not set(point.mode) <= set("rwx"):
-        raise PointError(f"watchpoint mode must be combination of (r,w,x)\n{wrong}", "supported modes: x,w,rw")
-    if len(set(point.mode)) != len(point.mode):
-        raise PointError(f"watchpoint modes may not be duplicated\n{wrong}", "supported modes: x,w,rw")
 
 
-def _iterator(point: AttachPoint, arguments: list[str]) -> None:
+def _iterator(point: AttachPoint, provider: str, arguments: list[str]) -> None:
+    if any(map(has_wildcard, arguments)):
+        raise PointError(f"{point.provider} probe type does not support wildcards")
     point.function = arguments[0]
     point.pin = arguments[1] if len(arguments) == 2 else ""
-    if not point.function:
-        raise PointError(f"iter {point.function} not available for your kernel version.")
-    if "*" in point.function:
-        raise PointError("iter probe type does not support wildcards")
 
 
-def _self(point: AttachPoint, arguments: list[str]) -> None:
+def _self(point: AttachPoint, provider: str, arguments: list[str]) -> None:
     point.target, point.function = arguments
-    if point.target != "signal":
-        raise PointError(f"{point.target} is not a supported trigger")
-    if point.function != "SIGUSR1":
-        raise PointError(f"{point.function} is not a supported signal")
 
 
-def _named(point: AttachPoint, arguments: list[str]) -> None:
+def _named(point: AttachPoint, provider: str, arguments: list[str]) -> None:
     """`test` and `bench`."""
-    if not arguments[0]:
-        raise PointError(f"{point.provider} probes must have a name")
     point.function = arguments[0]
 
 
-# How many parts may follow each provider, and what reads them.
-PROVIDERS: dict[str, tuple[tuple[int, ...], Fill]] = {
-    "begin": ((0,), _nothing),
-    "end": ((0,), _nothing),
-    "self": ((2,), _self),
-    "test": ((1,), _named),
-    "bench": ((1,), _named),
-    "kprobe": ((1, 2), _kprobe),
-    "kretprobe": ((1, 2), _kprobe),
-    "fentry": ((1, 2, 3), _fentry),
-    "fexit": ((1, 2, 3), _fentry),
-    "uprobe": ((2, 3), _uprobe),
-    "uretprobe": ((2, 3), _uprobe),
-    "usdt": ((2, 3), _usdt),
-    "tracepoint": ((2,), _tracepoint),
-    "rawtracepoint": ((1, 2), _tracepoint),
-    "profile": ((1, 2), _timer),
-    "interval": ((1, 2), _timer),
-    "software": ((1, 2), _event),
-    "hardware": ((1, 2), _event),
-    "watchpoint": ((3,), _watchpoint),
-    "iter": ((1, 2), _iterator),
+class Provider(NamedTuple):
+    """How many parts may follow a provider, what reads them, and what says what is wrong with them."""
+
+    counts: tuple[int, ...]
+    read: Callable[[AttachPoint, str, list[str]], None]
+    check: Callable[[AttachPoint], provider_checks.Errors]
+
+
+PROVIDERS: dict[str, Provider] = {
+    "begin": Provider((0,), _nothing, provider_checks.nothing),
+    "end": Provider((0,), _nothing, provider_checks.nothing),
+    "self": Provider((2,), _self, provider_checks.self),
+    "test": Provider((1,), _named, provider_checks.named),
+    "bench": Provider((1,), _named, provider_checks.named),
+    "kprobe": Provider((1, 2), _kprobe, provider_checks.kprobe),
+    "kretprobe": Provider((1, 2), _kprobe, provider_checks.kprobe),
+    "fentry": Provider((1, 2, 3), _fentry, provider_checks.fentry),
+    "fexit": Provider((1, 2, 3), _fentry, provider_checks.fentry),
+    "uprobe": Provider((2, 3), _uprobe, provider_checks.uprobe),
+    "uretprobe": Provider((2, 3), _uprobe, provider_checks.uprobe),
+    "usdt": Provider((2, 3), _usdt, provider_checks.usdt),
+    "tracepoint": Provider((2,), _tracepoint, provider_checks.tracepoint),
+    "rawtracepoint": Provider((1, 2), _tracepoint, provider_checks.rawtracepoint),
+    "profile": Provider((1, 2), _timer, provider_checks.timer),
+    "interval": Provider((1, 2), _timer, provider_checks.timer),
+    "software": Provider((1, 2), _event, provider_checks.event),
+    "hardware": Provider((1, 2), _event, provider_checks.event),
+    "watchpoint": Provider((3,), _watchpoint, provider_checks.watchpoint),
+    "iter": Provider((1, 2), _iterator, provider_checks.iterator),
 }

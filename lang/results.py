@@ -81,6 +81,12 @@ def buf_result(args: Sequence[Node], config: Config) -> Type:
     return Buffer(most)
 
 
+def path_result(args: Sequence[Node], config: Config) -> Type:
+    """A string as long as the literal argument or the configuration says."""
+    size = args[1].value if len(args) == 2 and isinstance(args[1], Integer) else config.max_strlen
+    return StringType(max(0, size))
+
+
 def bswap_result(args: Sequence[Node], config: Config) -> Type:
     """An unsigned integer as wide as the argument."""
     given = args[0].type if isinstance(args[0], Expr) else NONE

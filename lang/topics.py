@@ -11,7 +11,8 @@ from pyprobe.lang import library
 from pyprobe.lang.builtins import BUILTINS
 from pyprobe.lang.config import SETTINGS
 from pyprobe.lang.functions import FUNCTIONS
-from pyprobe.lang.providers import EVENT_ALIASES, HARDWARE, PROVIDERS, SHORT, SOFTWARE
+from pyprobe.lang.perf_events import EVENT_ALIASES, HARDWARE, SOFTWARE
+from pyprobe.lang.providers import PROVIDERS, SHORT
 from pyprobe.lang.signatures import BuiltinValue, Param, Signature
 from pyprobe.lang.typesys import VOID, Type
 

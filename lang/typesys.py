@@ -26,17 +26,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+DEEPEST = 200  # types inside each other: more than anybody can read
+
 
 class Type:
-    """Base of all types. `key` is what equality compares; `size` is in bytes (0 when the type has none)."""
+    """Base of all types. `key` is what equality compares; `size` is in bytes (0 when the type has none), `align` the alignment inside
+    tuples and records. `levels` counts the types inside each other, and `flexible` says whether a literal's type is among them."""
 
-    __slots__ = ("_hash", "key", "size")
+    __slots__ = ("_hash", "align", "flexible", "key", "levels", "size")
     size: int
     key: tuple[Any, ...]
 
-    def __init__(self, size: int, *key: Any) -> None:
+    def __init__(self, size: int, *key: Any, inside: tuple[Type, ...] = ()) -> None:
         self.size = size
         self.key = key
+        self.align = max(1, min(8, size))
+        self.flexible = False
+        self.levels = 1
+        for t in inside:
+            self.flexible |= t.flexible
+            self.levels = max(self.levels, t.levels + 1)
         self._hash = hash((type(self), key))
 
     def __eq__(self, other: object) -> bool:
@@ -47,11 +56,6 @@ class Type:
 
     def __repr__(self) -> str:
         return f"<{self}>"
-
-    @property
-    def align(self) -> int:
-        """Alignment inside tuples and records, in bytes."""
-        return max(1, min(8, self.size))
 
 
 class Simple(Type):
@@ -115,6 +119,7 @@ class Flexible(Integer):
 
     def __init__(self, size: int) -> None:
         super().__init__(size, True)
+        self.flexible = True
         self._hash = hash((Integer, self.key))
 
     def __eq__(self, other: object) -> bool:
@@ -147,13 +152,10 @@ class String(Type):
 
     def __init__(self, size: int) -> None:
         super().__init__(size, size)
+        self.align = 1
 
     def __str__(self) -> str:
         return f"string[{self.size}]" if self.size else "string"
-
-    @property
-    def align(self) -> int:
-        return 1
 
 
 class Buffer(Type):
@@ -164,13 +166,10 @@ class Buffer(Type):
     def __init__(self, capacity: int) -> None:
         super().__init__(capacity + 4, capacity)
         self.capacity = capacity
+        self.align = 1
 
     def __str__(self) -> str:
         return f"buffer[{self.size}]"
-
-    @property
-    def align(self) -> int:
-        return 1
 
 
 class Inet(Type):
@@ -191,7 +190,7 @@ class Pointer(Type):
     __slots__ = ("space", "to")
 
     def __init__(self, to: Type, space: str | None = None) -> None:
-        super().__init__(8, to)
+        super().__init__(8, to, inside=(to,))
         self.to = to
         self.space = space
 
@@ -218,31 +217,25 @@ class Array(Type):
     __slots__ = ("count", "element")
 
     def __init__(self, element: Type, count: int) -> None:
-        super().__init__(element.size * count, element, count)
+        super().__init__(element.size * count, element, count, inside=(element,))
         self.element = element
         self.count = count
+        self.align = element.align
 
     def __str__(self) -> str:
         return f"{self.element}[{self.count}]"
-
-    @property
-    def align(self) -> int:
-        return self.element.align
 
 
 class Tuple(Type):
     __slots__ = ("elements",)
 
     def __init__(self, elements: tuple[Type, ...]) -> None:
-        super().__init__(layout(elements)[1], elements)
+        super().__init__(layout(elements)[1], elements, inside=elements)
         self.elements = elements
+        self.align = max((t.align for t in elements), default=1)
 
     def __str__(self) -> str:
         return f"({','.join(map(str, self.elements))})"
-
-    @property
-    def align(self) -> int:
-        return max((t.align for t in self.elements), default=1)
 
 
 class Record(Type):
@@ -251,18 +244,16 @@ class Record(Type):
     __slots__ = ("fields",)
 
     def __init__(self, fields: tuple[tuple[str, Type], ...]) -> None:
-        super().__init__(layout(tuple(t for _, t in fields))[1], fields)
+        types = tuple(t for _, t in fields)
+        super().__init__(layout(types)[1], fields, inside=types)
         self.fields = fields
+        self.align = max((t.align for t in types), default=1)
 
     def __str__(self) -> str:
         return "record { " + ", ".join(f".{n} = {t}" for n, t in self.fields) + " }"
 
     def field(self, name: str) -> Type | None:
         return next((t for n, t in self.fields if n == name), None)
-
-    @property
-    def align(self) -> int:
-        return max((t.align for _, t in self.fields), default=1)
 
 
 class Field:

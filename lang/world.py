@@ -21,7 +21,8 @@ class World(Protocol):
     def matches(self, point: AttachPoint) -> Iterable[AttachPoint]:
         """The points that `point` (with or without wildcards) stands for, sorted; empty when nothing matches.
 
-        Raises `attachpoint.PointError` (message and hints) when the point can never be attached here.
+        Raises `attachpoint.NoMatch` where there is more to say about that (hints, the program that was looked in), and
+        `attachpoint.PointError` (message and hints) when the point can never be attached here, whatever `missing_probes` says.
         """
 
     def args(self, point: AttachPoint) -> Record | None:

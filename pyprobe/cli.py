@@ -22,6 +22,9 @@ from pyprobe.programs import read_program
 SUBCOMMANDS = {"kernel": "pyprobe.kernel_command", "kprobe_events": "pyprobe.kprobe_events_command"}
 """A script of such a name is ./kernel; each has run(words, options), which gives the exit status."""
 
+MOST_PROCESSES = 0x400000
+"""include/linux/threads.h: PID_MAX_LIMIT"""
+
 COLLECT_EVERY = 50_000
 """New containers between two searches for cycles, of which few are made: the default of 700 costs a twentieth of a run."""
 
@@ -71,6 +74,11 @@ def main(arguments: Sequence[str]) -> int:
     except Exception as fault:  # the last line of defence: a fault of ours is one line and a request, never a traceback
         if options.verbose > 1:
             raise
+        from pyprobe.runtime.system.kernels.errors import KernelError
+
+        if isinstance(fault, KernelError):  # whoever first asks a kernel for something learns that it lacks that
+            say_error(str(fault) + (f"\nHINT: {fault.hint}" if fault.hint else ""))
+            return RUN_FAILED
         say_error(f"pyprobe itself failed: {type(fault).__name__}: {fault}\nHINT: please report this; -vv shows where it happened")
         return RUN_FAILED
 
@@ -93,6 +101,8 @@ def dispatch(options: Options, any_words: bool) -> int:
 
         print(info_text(), end="")
         return OK
+    if options.program is None and not options.words and options.script_words:
+        options.words = [options.script_words.pop(0)]  # the script may come after the `--` too
     if options.list_probes:
         from pyprobe.listing import run as run_listing
 
@@ -106,6 +116,7 @@ def dispatch(options: Options, any_words: bool) -> int:
     if options.program is None and options.words[0] in SUBCOMMANDS:
         status: int = import_module(SUBCOMMANDS[options.words[0]]).run(options.words[1:], options)
         return status
+    check_accepted(options)
     if options.pid is not None:
         return refuse_pid(options.pid)
     name, text, parameters = read_program(options)
@@ -139,18 +150,40 @@ def similar(word: str, names: list[str]) -> str:
     return ", ".join(get_close_matches(word, names))
 
 
+def check_accepted(options: Options) -> None:
+    """Options that change nothing here are still wrong where bpftrace says so. Raises UsageError."""
+    for text in options.dwarf_pid:
+        process_id(text)
+    if options.traceable_functions is not None:
+        try:
+            open(options.traceable_functions, "rb").close()
+        except OSError as error:
+            why = f"Could not read functions from {options.traceable_functions}. ({error.strerror})"
+            raise UsageError(f"Failed to open kernel function info: {why}", prefix="ERROR: ") from None
+
+
+def process_id(text: str) -> int:
+    """The process id that an option names. Raises UsageError."""
+    from pyprobe.lang.literals import LiteralError, probe_number
+
+    try:
+        number = probe_number(text) % (1 << 64)
+    except LiteralError as error:
+        raise UsageError(f"Failed to parse pid: {error.message}", prefix="ERROR: ") from None
+    if number > MOST_PROCESSES:
+        raise UsageError(f"Pid out of range: {number}", prefix="ERROR: ")
+    return number
+
+
 def refuse_pid(text: str) -> int:
     """`-p` names a process of this host, which the emulated machine does not hold."""
-    if not text.isdecimal():
-        digits = len(text) - len(text.lstrip("0123456789"))
-        say_error(f"Failed to parse pid: {'invalid trailing bytes' if digits else 'invalid integer'}: {text}")
-    elif not 0 < int(text) <= 0x400000:
-        say_error(f"Pid out of range: {text}")
-    else:
-        say_error(
-            f"Failed to attach to pid: process {text} runs on this host, and probes fire in an emulated machine\n"
-            "HINT: run the program inside with -c COMMAND; in the script, /pid == N/ selects one process"
-        )
+    number = process_id(text)
+    why = f"process {number} runs on this host, and probes fire in an emulated machine"
+    if not os.path.exists(f"/proc/{number}"):
+        why = "Unable to open pidfd (No such process)"
+    say_error(
+        f"Failed to attach to pid: {why}\nHINT: run the program inside with -c COMMAND; in the script, /pid == N/ selects one process"
+    )
     return FAILED
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 USAGE = """\
 USAGE: pyprobe kernel install NAME        fetch a distribution's kernel with apt: debian-arm64 or debian-amd64
-       pyprobe kernel add NAME FILE...    take one from packages (.deb) or a vmlinuz, Image or vmlinux
+       pyprobe kernel add NAME FILE...    take one from packages (.deb), or a vmlinuz, Image or vmlinux and its modules (.ko)
        pyprobe kernel list                show the kernels that there are
        pyprobe kernel remove NAME...      delete kernels"""
 
@@ -83,12 +83,23 @@ def _wanted(words: Sequence[str], least: int) -> Sequence[str]:
 
 def _learn(kernel: Kernel) -> None:
     """Read what the kernel tells about itself now, so that no run has to; and say what it does not tell."""
+    from pyprobe.runtime.system.kernels import filesystems
     from pyprobe.runtime.system.metadata.facts import Facts
 
+    facts = Facts.of(kernel)
     try:
-        Facts.of(kernel).prepare()
+        facts.prepare()
+        lacking = filesystems.missing(kernel, facts)
     except KernelError as error:
-        print(paint(f"WARNING: {kernel.name}: {error}", "33"), file=sys.stderr)
+        _warn(f"{kernel.name}: {error}")
+        return
+    if lacking:
+        problem = filesystems.cannot_run(kernel, lacking)
+        _warn(f"{problem}\nHINT: {problem.hint}")
+
+
+def _warn(text: str) -> None:
+    print(paint(f"WARNING: {text}", "33"), file=sys.stderr)
 
 
 def _say(text: str) -> None:

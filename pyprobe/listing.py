@@ -8,16 +8,24 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pyprobe.messages import OK
-from pyprobe.options import Options
+from pyprobe.options import Options, UsageError
 from pyprobe.programs import packaged_script, read_program
 
 if TYPE_CHECKING:
+    from pyprobe.lang.attachpoint import AttachPoint
     from pyprobe.runtime.probes.base import Listed
+
+
+TYPES = ("struct ", "union ", "enum ")
 
 
 def run(options: Options) -> int:
     """Print the listing that the command line asks for; the exit status."""
+    if len(options.words) > 1 and options.program is None:
+        raise UsageError("", show_usage=True, prefix="")
     query = options.words[0] if options.words else "*"
+    if query.startswith(TYPES):
+        return list_types(query, options)
     if options.program is not None or os.path.isfile(query) or query == "-" or (query.endswith(".pt") and packaged_script(query)):
         return list_script(options)
     if not options.words or ":" in query or "*" in query:
@@ -30,8 +38,30 @@ def run(options: Options) -> int:
     if sys.stdout.isatty() and not options.verbose:
         print_table(query, options)
         return OK
-    for line in lines(query, verbose=options.verbose > 0, options=options):
-        print(line)
+    show(entries(query, options), options)
+    return OK
+
+
+def show(listed: Iterable[Listed], options: Options) -> None:
+    """Print names, each followed by its arguments with -v. What keeps arguments from being shown is told once, on stderr."""
+    told = set()
+    for entry in listed:
+        print(entry.name)
+        if options.verbose:
+            for argument in entry.arguments:
+                print(f"    {argument}")
+            if entry.note and entry.note not in told and not options.no_warnings:
+                told.add(entry.note)
+                print(f"WARNING: {entry.note}", file=sys.stderr)
+
+
+def list_types(query: str, options: Options) -> int:
+    """Print the kernel's types whose names match; with -v as they are defined."""
+    from pyprobe.running import make_world, settings_of
+
+    world = make_world(settings_of(options))
+    for name, definition in world.types(query):
+        print(f"{world.machine.module}: {definition()}\n" if options.verbose else name)
     return OK
 
 
@@ -54,32 +84,25 @@ def entries(query: str, options: Options) -> Iterable[Listed]:
     return make_world(settings_of(options)).listing(query or "*")
 
 
-def lines(query: str, *, verbose: bool, options: Options | None = None) -> Iterable[str]:
-    """The lines of a listing: names, sorted, each followed by its arguments when `verbose`."""
-    for entry in entries(query, options or Options()):
-        yield entry.name
-        if verbose:
-            yield from (f"    {argument}" for argument in entry.arguments)
-            if entry.note:
-                yield f"    {entry.note}"
-
-
 def list_script(options: Options) -> int:
-    """The probes that a program would attach to, without begin and end."""
+    """The probes that a program would attach to, in its order, without begin and end."""
     from pyprobe.running import compile_text, make_world, settings_of
+    from pyprobe.runtime.probes.base import Listed
 
     name, text, parameters = read_program(options)
-    program, status = compile_text(options, make_world(settings_of(options)), name, text, parameters)
+    world = make_world(settings_of(options))
+    program, status = compile_text(options, world, name, text, parameters)
     if program is None:
         return status
-    for listed in sorted({shown(probe.point) for probe in program.probes if probe.point.provider not in ("begin", "end")}):
-        print(listed)
+    names = dict.fromkeys(shown(probe.point) for probe in program.probes if probe.point.provider not in ("begin", "end"))
+    for listed in names:
+        found = [entry for entry in world.listing(listed) if entry.name == listed] if options.verbose else []
+        show(found or [Listed(listed)], options)
     return OK
 
 
-def shown(point: object) -> str:
-    """A point as listings show it: `interval:s:1` without its rate."""
-    from pyprobe.lang.attachpoint import AttachPoint
-
-    assert isinstance(point, AttachPoint)
-    return f"{point.provider}:{point.unit}:" if point.unit else point.name
+def shown(point: AttachPoint) -> str:
+    """A point as listings show it: `interval:s:1` and `software:cpu:100` without their rates."""
+    if point.provider in ("software", "hardware"):
+        return f"{point.provider}:{point.function}:"
+    return f"{point.provider}:{point.unit}:" if point.unit else point.copy(alias="").name

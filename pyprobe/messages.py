@@ -19,7 +19,8 @@ def say_error(text: str) -> None:
 
 
 def usage_error(error: UsageError) -> int:
-    print(error.line, file=sys.stderr)
+    if error.line:
+        print(error.line, file=sys.stderr)
     if error.show_usage:
         from pyprobe.usage import text
 

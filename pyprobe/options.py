@@ -75,7 +75,7 @@ OPTIONS = (
     Option("", "debuginfo", "DIR[:DIR]", "append", "SCRIPT", "where to look for separate debug information"),
     Option("", "probe-filter", "REGEX", "store", "SCRIPT", "attach only probes whose full name matches"),
     Option("", "usdt-file-activation", None, "flag", "SCRIPT", "accepted; every process of the machine is seen anyway"),
-    Option("", "traceable-functions", "FILE", "store", "SCRIPT", "accepted; the emulated kernel knows its own functions"),
+    Option("", "traceable-functions", "FILE", "store", "SCRIPT", "must be readable; the emulated kernel knows its own functions"),
     Option("", "dwarf-pid", "PID", "append", "SCRIPT", "accepted; every process of the machine is seen anyway"),
     Option("", "no-feature", "LIST", "store", "SCRIPT", "accepted: kprobe_multi, kprobe_session, uprobe_multi"),
     Option("", "mode", "MODE", "store", "DEVELOPER", "codegen, compiler-bench, bench, test or format"),
@@ -90,6 +90,13 @@ MODES = ("codegen", "compiler-bench", "bench", "test", "format")
 STAGES = ("all", "ast", "types", "program", "python")
 # bpftrace's own stages that have no counterpart here are accepted and show nothing
 FOREIGN_STAGES = ("codegen", "codegen-opt", "libbpf", "verifier", "parse", "dis")
+_EMULATED_ONLY = {  # options of the machine that a booted kernel does not have, and what to do instead
+    "view": ": its programs see all of --root DIR",
+    "keep": "",
+    "diff": "",
+    "limit": ": its bounds are --memory and those that the command sets with ulimit",
+    "uid": ": the command is root's; let it change the user, as with su or setpriv",
+}
 LEAST_MEMORY, MOST_MEMORY = 128, 3072  # MB, of a booted machine
 FEATURES = ("kprobe_multi", "kprobe_session", "uprobe_multi")
 
@@ -186,7 +193,7 @@ def _long(options: Options, text: str, words: list[str]) -> None:
     if option is None:
         near = [long for long in _LONG if long.startswith(name)]
         if not near:
-            raise _getopt_error(f"unrecognized option '--{name}'")
+            raise _getopt_error(f"unrecognized option '--{text}'")
         if len(near) > 1:
             possible = " ".join(f"'--{long}'" for long in near)
             raise _getopt_error(f"option '--{name}' is ambiguous; possibilities: {possible}")
@@ -231,7 +238,7 @@ def _set(options: Options, option: Option, value: str) -> None:
         mode = option.kind.partition(":")[2] or value
         if mode not in MODES:
             raise UsageError("--mode can only be 'codegen', 'compiler-bench', 'bench', 'test' or 'format'.")
-        if options.mode is not None and options.mode != mode:
+        if options.mode is not None and options.mode != mode and option.kind != "store":
             raise UsageError(f"--{option.long} conflicts with existing --mode")
         options.mode = mode
 
@@ -265,6 +272,9 @@ def _check(options: Options) -> None:
         raise UsageError(f"--memory must be a number of megabytes from {LEAST_MEMORY} to {MOST_MEMORY}, got {options.memory}")
     if options.kernel is not None and options.clock == "real":
         raise UsageError("--clock real is not possible with --kernel: its time is virtual")
+    for name, instead in _EMULATED_ONLY.items():
+        if getattr(options, name) and options.kernel is not None:
+            raise UsageError(f"--{name} is not possible with --kernel{instead}")
     for setting in options.env:
         if "=" not in setting:
             raise UsageError(f"--env must be NAME=VALUE, got {setting}")

@@ -33,6 +33,9 @@ class Machine(Protocol):
     def start(self) -> None:
         """Make the first process. Raises RunError when the command cannot be started."""
 
+    def settle(self) -> None:
+        """Have the first process come to its first instruction. Raises RunError as `start` does."""
+
     def run(self) -> int:
         """Run until it is done or stopped; the exit status of the first process."""
 
@@ -78,6 +81,9 @@ class UserRun:
             raise RunError(f"Failed to start {shown}: {error}", 1) from None
         except Errno as error:
             raise RunError(f"Failed to start {shown}: {error}", 1) from None
+
+    def settle(self) -> None:
+        """It is there."""
 
     def run(self) -> int:
         from pyprobe.runtime.user.scheduler import Deadlock
@@ -162,6 +168,9 @@ class IdleRun:
         self.machine = IdleMachine(clock, world.arch, lambda: world.machine.symbols)
 
     def start(self) -> None:
+        pass
+
+    def settle(self) -> None:
         pass
 
     def run(self) -> int:

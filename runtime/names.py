@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 
+from pyprobe import stdlib
+
 ERRORS: dict[int, str] = {
     0: "Success",
     1: "Operation not permitted",
@@ -208,10 +210,8 @@ SIGNALS: dict[int, str] = {
 @cache
 def syscalls(arch: str) -> dict[int, str]:
     """Number to name of the system calls of an architecture."""
-    from importlib.resources import files
-
     table = {}
-    for line in files("pyprobe.stdlib").joinpath(f"syscalls_{arch}.tsv").read_text().splitlines():
+    for line in stdlib.text(f"syscalls_{arch}.tsv").splitlines():
         if not line.startswith("#"):
             number, name, *_ = line.split("\t")
             table[int(number)] = name

@@ -138,6 +138,9 @@ class Session:
     def run(self, program: Program) -> int:
         """Run a checked program to its end; the exit status. Raises RunError for what a user can mend, HandlerFault for faults of ours."""
         probes = self._chosen(program.probes)
+        if not probes:
+            print("No probes to attach")
+            return FAILED
         epoch_ns = self.settings.epoch_ns if self.settings.epoch_ns is not None else EPOCH_NS
         uptime_ns = UPTIME_NS if self.settings.kernel is None else 0  # a kernel of its own says itself how long it has been up
         clock = Clock(epoch_ns, real=self.settings.real_clock, uptime_ns=uptime_ns)
@@ -341,7 +344,17 @@ class Run:
 
     def _events(self) -> None:
         self.machine.start()
-        self.machine.run()
+        iterators = self.attachments.iterators
+        for kept, iterate in iterators:
+            if kept is None:
+                self.machine.settle()
+                iterate()
+            elif kept:
+                self.output.write(f"Program pinned to {kept}\n".encode())
+            else:
+                self.output.error(b"Failed to pin iter probe link")
+        if not iterators:
+            self.machine.run()
 
     def _end(self) -> None:
         """The end probes; an exit() in one of them has the last word."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from pyprobe.lang.attachpoint import has_wildcard
+
 
 def wildcard(pattern: str) -> str:
     """The regular expression of a pattern."""
@@ -21,11 +23,9 @@ def matcher(pattern: str) -> Callable[[str], bool]:
     return lambda name: found(name) is not None
 
 
-def has_wildcard(text: str) -> bool:
-    """`[` and `]` make a pattern of a name, though they stand for themselves in it."""
-    return any(c in text for c in "*[]")
-
-
 def traceable(name: str) -> bool:
     """Compilers split functions into parts that are not entered like functions; patterns never match these."""
     return ".part." not in name
+
+
+__all__ = ["has_wildcard", "matcher", "traceable", "wildcard"]

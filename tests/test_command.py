@@ -17,6 +17,7 @@ from tests.conftest import ROOT, Result
 Command = Callable[..., Result]
 EMULATED = "and probes fire in an emulated machine"
 NO_COMMAND = "ERROR: Failed to fork child: Path '{}' does not exist or is not executable ({})"
+NO_LIST = "Could not read functions from /nosuch. (No such file or directory)"
 FORKS = "kprobe:kernel_clone { @[comm] = count(); }"
 
 
@@ -56,6 +57,16 @@ def test_unknown_function_names_what_is_near_and_kernel(pyprobe: Command) -> Non
         (["-q"], 1, "ERROR: USAGE: filename or -e 'program' required."),
         (["-p", "1", "-e", "begin { }"], 1, "ERROR: Failed to attach to pid: process 1 runs on this host, " + EMULATED),
         (["-p", "a1", "-e", "begin { }"], 1, "ERROR: Failed to parse pid: invalid integer: a1"),
+        (["-p", "1a", "-e", "begin { }"], 1, "ERROR: Failed to parse pid: invalid trailing bytes: 1a"),
+        (["-p", "-1", "-e", "begin { }"], 1, "ERROR: Pid out of range: 18446744073709551615"),
+        (["-p", "4194305", "-e", "begin { }"], 1, "ERROR: Pid out of range: 4194305"),
+        (["-p", "0x400000", "-e", "begin { }"], 1, "ERROR: Failed to attach to pid: Unable to open pidfd (No such process)"),
+        (["--dwarf-pid", "x", "-e", "begin { }"], 1, "ERROR: Failed to parse pid: invalid integer: x"),
+        (["--traceable-functions", "/nosuch", "-e", "begin { }"], 1, f"ERROR: Failed to open kernel function info: {NO_LIST}"),
+        (["--nosuch=1"], 1, "pyprobe: unrecognized option '--nosuch=1'"),
+        (["--test", "--bench", "-e", "begin { }"], 1, "ERROR: USAGE: --bench conflicts with existing --mode"),
+        (["--", "nosuch.pt"], 1, "ERROR: failed to open file 'nosuch.pt': No such file or directory"),
+        (["--", "-e"], 1, "ERROR: failed to open file '-e': No such file or directory"),
         (["-e", FORKS, "-c", "nosuchcmd"], 1, NO_COMMAND.format("nosuchcmd", "No such file or directory")),
         (["-e", FORKS, "-c", "/etc/passwd"], 1, NO_COMMAND.format("/etc/passwd", "Permission denied")),
         (["-e", FORKS, "-c", "'unbalanced"], 1, "ERROR: -c: No closing quotation: 'unbalanced"),
@@ -72,6 +83,50 @@ def test_outcomes(pyprobe: Command, words: list[str], status: int, first: str) -
 def test_nothing_to_attach(pyprobe: Command) -> None:
     done = pyprobe("-e", "")
     assert (done.status, done.out) == (1, "No probes to attach\n")
+
+
+def test_a_filter_may_leave_nothing(pyprobe: Command) -> None:
+    done = pyprobe("--probe-filter", "nosuch", "-e", FORKS)
+    assert (done.status, done.out, done.err) == (1, "No probes to attach\n", "")
+    assert pyprobe("--probe-filter", "nosuch", "-q", "-e", "begin { print(1); }").out.startswith("1\n")
+
+
+def test_the_last_mode_counts(pyprobe: Command) -> None:
+    assert "ran" in pyprobe("--bench", "--mode", "test", "-e", "test:a { }").out
+
+
+def test_the_script_may_follow_two_dashes(pyprobe: Command, tmp_path: Path) -> None:
+    script = tmp_path / "s.pt"
+    script.write_text("begin { print($1); }")
+    assert pyprobe("-q", "--", str(script), "-3").out == "-3\n\n\n"
+
+
+def test_listing_a_script(pyprobe: Command) -> None:
+    """In the order of the script, without begin and end; rates are left out."""
+    text = "begin { } kprobe:vfs_write, kprobe:vfs_read { } interval:s:1, software:cpu:100, hardware:cycles:5 { } kprobe:vfs_read { }"
+    assert pyprobe("-l", "-e", text).out.split() == [
+        "kprobe:vfs_write",
+        "kprobe:vfs_read",
+        "interval:s:",
+        "software:cpu:",
+        "hardware:cycles:",
+    ]
+    assert pyprobe("-lv", "-e", "fentry:vfs_read { }").out.splitlines()[:2] == ["fentry:vmlinux:vfs_read", "    struct file * file"]
+    assert pyprobe("-l", "-e", "kprobe:nosuch { }").status == 1
+
+
+def test_listing_types(pyprobe: Command) -> None:
+    assert pyprobe("-l", "struct pa*,enum pid_t*").out == "struct path\nenum pid_type\n"
+    assert pyprobe("-lv", "struct path").out == "vmlinux: struct path {\n\tstruct vfsmount *mnt;\n\tstruct dentry *dentry;\n};\n\n"
+    assert "\tPIDTYPE_PID = 0,\n" in pyprobe("-lv", "enum pid_type").out
+    assert "\tchar comm[16];\n" in pyprobe("-lv", "struct task_struct").out
+    done = pyprobe("-l", "union nosuch")
+    assert (done.status, done.out, done.err) == (0, "", "")
+
+
+def test_listing_takes_one_pattern(pyprobe: Command) -> None:
+    done = pyprobe("-l", "kprobe:vfs_read", "kprobe:vfs_write")
+    assert (done.status, done.out) == (1, "") and "USAGE:" in done.err
 
 
 def test_dry_run_says_nothing(pyprobe: Command) -> None:

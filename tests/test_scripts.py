@@ -35,6 +35,14 @@ def test_the_header_tells_the_truth(pyprobe: Callable[..., Result], script: Path
         assert [line for line in lines if line.strip() not in ("", " ") and line not in printed] == []
 
 
+def test_system_calls_that_arm64_lacks_are_no_trouble(pyprobe: Callable[..., Result], build: Callable[..., Path]) -> None:
+    program = build("calls.c", "-static", compiler="aarch64-linux-gnu-gcc")
+    for script in SCRIPTS:
+        if "tracepoint:syscalls:" in script.read_text():
+            done = pyprobe("--dry-run", str(script), "-c", str(program))
+            assert done.status == 0 and "ERROR" not in done.err, (script, done)
+
+
 def test_formatting_does_not_change_them(pyprobe: Callable[..., Result], tmp_path: Path) -> None:
     for script in SCRIPTS:
         once = pyprobe("--fmt", str(script)).out

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 import pytest
 
+from pyprobe import stdlib
 from pyprobe.cli import main
 from pyprobe.lang import library
 from pyprobe.lang.compiler import compile_program
 from pyprobe.lang.source import Source
 
 
-@pytest.mark.parametrize("file", library.files(), ids=lambda f: f.name)
-def test_own_tests(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    status = main(["--test", str(file)])
+@pytest.mark.parametrize("file", library.files())
+def test_own_tests(file: str, capfd: pytest.CaptureFixture[str]) -> None:
+    status = main(["--test", os.path.join(stdlib.FOLDER, file)])
     out, err = capfd.readouterr()
     assert status == 0, out + err
     assert err == ""
@@ -23,7 +24,7 @@ def test_own_tests(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
 def test_every_macro_has_a_test_and_a_comment() -> None:
     for name, files in library.index().items():
         assert library.documentation()[name].startswith(f"{name}("), name
-        text = files[0].read_text()
+        text = stdlib.text(files[0])
         assert text.count(f"{name}(") >= 3, f"{name} is not used by a test"
 
 

@@ -58,7 +58,7 @@ def _builtin(unit: Unit, node: Builtin, point: AttachPoint, in_loop: bool) -> No
         return
     if node.name == "arg" and point.provider not in ANY_NUMBER_OF_ARGUMENTS and node.args[0] >= ARGUMENT_REGISTERS[unit.world.arch]:
         unit.diagnostics.error(f"{unit.world.arch} doesn't support {_shown(node)}", node.span)
-    elif in_loop and BUILTINS[node.name].contextual:
+    elif in_loop and node.name in EARLY and BUILTINS[node.name].contextual:  # the others need types, and are reported with them
         name = INTERNAL_NAME.get(node.name, _shown(node))
         unit.diagnostics.error(f"'{name}' builtin is not allowed in a for-loop", node.span)
 

@@ -12,14 +12,17 @@ _COMPOUND = (Flexible, Tuple, Record, Pointer)
 
 def final(t: Type) -> Type:
     """The type as the runtime sees it: no flexible literals, and aggregations inside a tuple are their current value."""
-    if not isinstance(t, _COMPOUND):
-        return t
-    t = settle(t)
-    if isinstance(t, Tuple) and any(isinstance(e, (Aggregate, Tuple)) for e in t.elements):
-        elements = tuple(readable(final(e)) for e in t.elements)
+    return _current(settle(t)) if isinstance(t, _COMPOUND) else t
+
+
+def _current(t: Type) -> Type:
+    """A type with aggregations inside tuples as their current value."""
+    if isinstance(t, Tuple):
+        elements = tuple(readable(_current(e)) for e in t.elements)
         return t if all(new is old for new, old in zip(elements, t.elements, strict=True)) else Tuple(elements)
-    if isinstance(t, Record) and any(isinstance(e, (Aggregate, Tuple)) for _, e in t.fields):
-        return Record(tuple((name, readable(final(e))) for name, e in t.fields))
+    if isinstance(t, Record):
+        fields = tuple((name, readable(_current(e))) for name, e in t.fields)
+        return t if all(new is old for (_, new), (_, old) in zip(fields, t.fields, strict=True)) else Record(fields)
     return t
 
 

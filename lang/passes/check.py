@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pyprobe.lang import nodes as n
+from pyprobe.lang.builtins import BUILTINS
 from pyprobe.lang.diagnostics import Diagnostic, Diagnostics
 from pyprobe.lang.functions import is_aggregation
 from pyprobe.lang.passes import check_expressions
@@ -280,14 +281,23 @@ def _for_range(check: Checker, node: n.ForRange) -> Result:
     node.variable.type = final(check.inference.variable(node.variable).type)
     node.start = check.store(node.start, node.variable.type)
     node.end = check.store(node.end, node.variable.type)
-    node.body = check.block(node.body)
-    return node
+    return _loop(check, node)
 
 
 def _for_map(check: Checker, node: n.ForMap) -> Result:
     node.map.type = check.map_value(node.map.name)
     node.variable.type = final(check.inference.variable(node.variable).type)
+    return _loop(check, node)
+
+
+def _loop(check: Checker, node: n.ForRange | n.ForMap) -> Result:
+    """The body of a `for` loop, which is a function of its own: what belongs to the event is out of its reach."""
+    inner = {id(found) for loop in descend(node.body) if isinstance(loop, (n.ForRange, n.ForMap)) for found in descend(loop.body)}
+    found_here = [found for found in descend(node.body) if isinstance(found, n.Builtin) and id(found) not in inner]
+    beyond = [found for found in found_here if BUILTINS[found.name].contextual]
     node.body = check.block(node.body)
+    for found in beyond:
+        check.error(f"'{found.name}' builtin is not allowed in a for-loop", found.span)
     return node
 
 

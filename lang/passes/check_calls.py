@@ -282,6 +282,18 @@ def _str(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
     return node
 
 
+def _path(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
+    size = node.args[1] if len(node.args) == 2 else None
+    most = check.config.max_strlen
+    if not isinstance(types[0], (Struct, Pointer)):
+        check.error(f"path() only supports pointer or C type argument ({kind(types[0])} provided)", node.span)
+    elif size is not None and (not isinstance(size, n.Integer) or size.value < 0):
+        check.error("path: invalid size value, need non-negative literal", node.span)
+    elif isinstance(size, n.Integer) and size.value > most:
+        check.error(f"path: size is too long (over {most} bytes): {size.value}", node.span).hint("Increase BPFTRACE_MAX_STRLEN.")
+    return node
+
+
 def _buf(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
     if len(node.args) == 1 and not isinstance(types[0], Array):
         check.error(f"buf() expects a length argument for non-array type {kind(types[0])}", node.span)
@@ -398,6 +410,7 @@ _SPECIAL: dict[str, Special] = {
     "strcap": _string_like,
     "str": _str,
     "buf": _buf,
+    "path": _path,
     "strftime": _strftime,
     "kaddr": _kaddr,
     "uaddr": _uaddr,

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from pyprobe.lang.attachpoint import AttachPoint, PointError
+from pyprobe.lang import providers
+from pyprobe.lang.attachpoint import AttachPoint, NoMatch, PointError, has_wildcard
 from pyprobe.lang.builtins import BUILTINS
 from pyprobe.lang.nodes import Block, Builtin, Call, ExprStatement, If, Probe
+from pyprobe.lang.passes.attachpoints import PERF, REMOVED, whole
 from pyprobe.lang.passes.unit import Body, Unit
 from pyprobe.lang.passes.walk import copy, descend
 from pyprobe.lang.source import Span
 
-MISS_IS_NAMED = frozenset(("kprobe", "kretprobe", "fentry", "fexit", "uprobe", "uretprobe", "tracepoint"))
-"""Providers for which a name without a match is reported as such; for the others the clause is left without points."""
-
 NO_POINTS = "Probe has no valid attach points. If this is expected, set the 'missing_probes' config variable to 'warn'."
-REMOVED = "Probe has no valid attach points. It is being removed which may cause issues with program behavior."
+NOT_TRACEABLE = '{} is not traceable (either non-existing, inlined, or marked as "notrace"); attaching to it will likely fail'
 TYPED = BUILTINS["args"].providers or frozenset()  # providers that have `args`
 PER_TARGET = frozenset(("uaddr",))  # functions whose result type depends on the target program
 
@@ -38,49 +37,71 @@ def run(unit: Unit) -> None:
         _too_many(unit, total)
 
 
-def has_wildcard(point: AttachPoint) -> bool:
-    return any(c in part for part in (point.provider, point.target, point.namespace, point.function) for c in "*[]")
-
-
 def _points(unit: Unit, probe: Probe) -> list[AttachPoint]:
     """All the places of one clause, in the order written; what is missing is reported as `missing_probes` says."""
     found: list[AttachPoint] = []
     failed = False
+    silent: list[NoMatch] = []
+    shows_name = any(isinstance(node, Builtin) and node.name == "probe" for node in descend(probe))
     for point in probe.points:
         try:
-            matches = list(unit.world.matches(point))
+            places = _places(unit, point)
         except PointError as e:
             failed = True
             unit.diagnostics.error(e.message, point.span).hints += e.hints
             continue
-        found += matches
-        if not matches and not has_wildcard(point) and point.provider in MISS_IS_NAMED:
+        if not isinstance(places, NoMatch):
+            found += places
+            for match in places:
+                if match.written and match.written != match.function:
+                    unit.diagnostics.warning(f"'{match.written}' is called '{match.function}' in this kernel; probing that", point.span)
+            continue
+        if unit.options.unsafe and point.provider in ("kprobe", "kretprobe") and not _is_pattern(point):
+            found.append(point)
+        elif shows_name or _is_pattern(point):
+            silent.append(places)
+        else:
             failed = True
-            _missing(unit, f"No matches for {point.provider} {_place(point)}.", point)
-        for match in matches:
-            if match.written and match.written != match.function:
-                unit.diagnostics.warning(f"'{match.written}' is called '{match.function}' in this kernel; probing that", point.span)
+            _missing(unit, places, point)
+        if point.provider in ("kprobe", "kretprobe") and not has_wildcard(point.function) and unit.config.missing_probes != "ignore":
+            unit.diagnostics.warning(NOT_TRACEABLE.format(point.function), point.span)
     if found:
         return found
     missing = unit.config.missing_probes
     if missing == "warn":
-        unit.diagnostics.warning(REMOVED, probe.points[0].span)
+        unit.diagnostics.warning(REMOVED, whole(probe.points))
     elif missing == "error" and not failed:
-        unit.diagnostics.error(NO_POINTS, probe.points[0].span)
+        hints = [hint for miss in silent if shows_name for hint in (miss.message, *miss.hints)]
+        unit.diagnostics.error(NO_POINTS, whole(probe.points)).hints += hints
     return found
 
 
-def _missing(unit: Unit, message: str, point: AttachPoint) -> None:
+def _places(unit: Unit, point: AttachPoint) -> list[AttachPoint] | NoMatch:
+    """What a point stands for. Raises PointError."""
+    if point.expanded and point.provider in PERF and providers.check(point):
+        return NoMatch(point.copy(target=point.function, function=""))
+    known = unit.places.get(point)
+    if known is not None:
+        return known or NoMatch(point)
+    try:
+        return list(unit.world.matches(point)) or NoMatch(point)
+    except NoMatch as miss:
+        return miss
+
+
+def _is_pattern(point: AttachPoint) -> bool:
+    """Whether several places may be meant, so that it is no mistake when there is none."""
+    if any(map(has_wildcard, (point.target, point.namespace, point.function))) or point.language:
+        return True
+    unnamed = {"usdt": point.namespace, "rawtracepoint": point.target, "fentry": point.program, "fexit": point.program}
+    return not unnamed.get(point.provider, True) and (point.provider in ("usdt", "rawtracepoint") or point.target == "bpf")
+
+
+def _missing(unit: Unit, miss: NoMatch, point: AttachPoint) -> None:
     if unit.config.missing_probes == "error":
-        unit.diagnostics.error(message, point.span)
+        unit.diagnostics.error(miss.message, point.span).hints += miss.hints
     elif unit.config.missing_probes == "warn":
-        unit.diagnostics.warning(f"{message} Skipping.", point.span)
-
-
-def _place(point: AttachPoint) -> str:
-    """The point without its provider, as messages name it."""
-    _, _, place = point.copy(alias="").name.partition(":")
-    return place
+        unit.diagnostics.warning(f"{miss.message} Skipping.", point.span).hints += miss.hints
 
 
 def _bodies(unit: Unit, probe: Probe, points: list[AttachPoint], index: int) -> list[Body]:

@@ -121,6 +121,7 @@ class _Importer:
         for root in (*script.imports, *script.items):
             _lead_back(root, node.span)
         self.imports(script, path)
+        self._unit.script.levels = max(self._unit.script.levels, script.levels)
         if script.c_section.strip():
             self._unit.script.c_section += "\n" + script.c_section
         return script.items

@@ -27,7 +27,7 @@ from pyprobe.lang.passes.unit import Body, Unit
 from pyprobe.lang.passes.walk import descend
 from pyprobe.lang.promote import join, wide
 from pyprobe.lang.source import NOWHERE, Span
-from pyprobe.lang.typesys import FLEXIBLE, NONE, VOID, Aggregate, Array, Enum, Integer, Pointer, String, Tuple, Type
+from pyprobe.lang.typesys import DEEPEST, FLEXIBLE, NONE, VOID, Aggregate, Array, Enum, Integer, Pointer, String, Tuple, Type
 
 _RULES: dict[type[n.Node], Callable[..., Type]] = {**RULES, **QUERIES, n.Call: call}
 _ROUNDS = 24  # no sane program needs more than a handful; types that contain themselves never settle
@@ -190,7 +190,7 @@ class Inference:
     def resolve(self, spec: n.TypeSpec) -> Type:
         """The type that is written; an unknown name is an error and has type NONE."""
         try:
-            return self.unit.types.resolve(spec, self.expr)
+            return self._bounded(self.unit.types.resolve(spec, self.expr), spec.span)
         except UnknownType as unknown:
             self.error(str(unknown), spec.span)
             return NONE
@@ -202,8 +202,17 @@ class Inference:
         rule = _RULES.get(type(node))
         if rule is None:
             return node.type
-        node.type = found = rule(self, node)
+        found: Type = rule(self, node)
+        if found.levels > DEEPEST:
+            found = self._bounded(found, node.span)
+        node.type = found
         return self._known(node, found) if self._level else found
+
+    def _bounded(self, found: Type, span: Span) -> Type:
+        if found.levels > DEEPEST:
+            self.error(f"type is nested too deeply (more than {DEEPEST} levels)", span, 0)
+            return NONE
+        return found
 
     def _known(self, node: n.Expr, found: Type) -> Type:
         """What is known of an expression in this step, when `found` is what its parts make it now."""

@@ -95,8 +95,11 @@ def _probetype(ctx: Inference, node: n.Builtin) -> Type:
 
 
 def _ctx(ctx: Inference, node: n.Builtin) -> Type:
-    """The registers, or what perf events hand over."""
-    name = "struct bpf_perf_event_data" if ctx.body.point.provider in TIMER | EVENT else "struct pt_regs"
+    """The registers, or what perf events or iterators hand over."""
+    point = ctx.body.point
+    name = "struct bpf_perf_event_data" if point.provider in TIMER | EVENT else "struct pt_regs"
+    if point.provider == "iter":
+        name = f"struct bpf_iter__{point.function}"
     return Context(ctx.unit.types.named(name) or Struct(name, 0, list), "kernel")
 
 

@@ -15,7 +15,7 @@ def run(unit: Unit) -> None:
     """Build `unit.program`."""
     unit.maps = _maps(unit)
     probes = [ProbeBody(point, body.block, body.index, body.span) for body in unit.bodies for point in body.points]
-    unit.program = Program(probes, unit.maps, unit.config)
+    unit.program = Program(probes, unit.maps, unit.config, unit.script.levels)
 
 
 def _maps(unit: Unit) -> dict[str, MapInfo]:

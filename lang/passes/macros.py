@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pyprobe.lang import library
-from pyprobe.lang.builtins import BUILTINS
+from pyprobe.lang.builtins import BUILTINS, WORDS
 from pyprobe.lang.functions import FUNCTIONS
 from pyprobe.lang.nodes import (
     ArrayType,
@@ -144,10 +144,10 @@ class _Expander:
     def _call(self, node: Expr, name: str, args: Sequence[Argument], chain: tuple[str, ...], inside: bool) -> Node:
         own = [] if inside else self._macros.get(name, [])
         macro = next((m for m in own if _mismatch(m, args) is None), None)
-        if macro is None and name not in FUNCTIONS and (args or name not in BUILTINS):
+        if macro is None and name not in FUNCTIONS and name not in BUILTINS and name not in WORDS:
             of_library = library.macros(name)
             macro = next((m for m in of_library if _mismatch(m, args) is None), None)
-            if macro is None and (own or of_library) and name not in BUILTINS:
+            if macro is None and (own or of_library):
                 self._refuse(node, name, args, own or of_library)
         if macro is None:
             return node  # a function, or nothing at all

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pyprobe.lang.attachpoint import AttachPoint
+from pyprobe.lang.attachpoint import AttachPoint, NoMatch
 from pyprobe.lang.config import Config
 from pyprobe.lang.diagnostics import Diagnostics
 from pyprobe.lang.nodes import Block, Function, Script
@@ -97,6 +97,7 @@ class Unit:
         self.diagnostics = diagnostics if diagnostics is not None else Diagnostics()
         self.config = Config()
         self.types = TypeTable(world)
+        self.places: dict[AttachPoint, list[AttachPoint] | NoMatch] = {}  # what the world was asked early
         self.bodies: list[Body] = []  # from the expansion of attach points on; until then bodies are the script's
         self.named: dict[str, NamedParameter] = {}  # by name, from the getopt pass on
         self.headers: list[str] = []  # paths of the C headers that imports bring

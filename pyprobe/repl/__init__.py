@@ -125,10 +125,10 @@ class Repl:
             print(f"no clause {which}")
 
     def list_probes(self, pattern: str) -> None:
-        from pyprobe.listing import lines
+        from pyprobe.listing import entries, show
+        from pyprobe.options import Options
 
-        for line in lines(pattern, verbose=False):
-            print(line)
+        show(entries(pattern, Options()), Options())
 
 
 def looks_like_clause(text: str) -> bool:

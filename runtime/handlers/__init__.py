@@ -9,6 +9,7 @@ from __future__ import annotations
 import linecache
 from typing import Any, Protocol, cast
 
+from pyprobe.lang.deep import with_room
 from pyprobe.lang.program import ProbeBody, Program
 from pyprobe.runtime.binding import Binding
 from pyprobe.runtime.context import RuntimeContext
@@ -44,7 +45,7 @@ def compile_probe(body: ProbeBody, program: Program, binding: Binding, context: 
         return cast(Handler, shared[1])
     compiler = Compiler(body, binding, context, RULES)
     try:
-        compiler.body()
+        with_room(program.levels, compiler.body)
     except HandlerRefused:
         raise
     except Exception as error:
@@ -55,7 +56,7 @@ def compile_probe(body: ProbeBody, program: Program, binding: Binding, context: 
     if known is None:
         filename = f"<pyprobe handler {len(context.codes) + 1}>"
         try:
-            code = compile(source, filename, "exec")
+            code = with_room(program.levels, lambda: compile(source, filename, "exec"))
         except (SyntaxError, RecursionError, MemoryError) as error:
             if "too many" in str(error) or not isinstance(error, SyntaxError):
                 raise HandlerRefused(body.span, "loops or blocks are nested too deeply") from None

@@ -39,6 +39,7 @@ class Compiler:
         self.asked: list[tuple[str, tuple[Any, ...], Bound]] = []  # what the event was asked for
         self.named = False  # the handler holds the name of its probe
         self._variables: dict[tuple[str, int], str] = {}
+        self._sharing: dict[str, int] = {}  # how many variables of the script share a name
 
     # ---- expressions
 
@@ -86,8 +87,8 @@ class Compiler:
         key = (node.name, node.slot)
         name = self._variables.get(key)
         if name is None:
-            taken = sum(n == node.name for n, _ in self._variables)
-            name = self._variables[key] = f"v_{node.name}" + (f"_{taken + 1}" if taken else "")
+            count = self._sharing[node.name] = self._sharing.get(node.name, 0) + 1
+            name = self._variables[key] = f"v{count if count > 1 else ''}_{node.name}"
         return name
 
     def constant(self, value: Any, hint: str = "constant") -> Code:

@@ -5,13 +5,15 @@ What such a call does is the event's to say: it asks its binding for a function 
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from itertools import count
+from typing import Any
 
 from pyprobe.lang import nodes
 from pyprobe.lang.signalnames import signal_number
 from pyprobe.lang.typesys import CGROUP_PATH, Array, Buffer, Integer, Pointer, String, Struct
-from pyprobe.runtime.handlers import arithmetic
+from pyprobe.runtime.handlers import arithmetic, memory
 from pyprobe.runtime.handlers.arguments import argument, literal, typed
 from pyprobe.runtime.handlers.arithmetic import unsigned
 from pyprobe.runtime.handlers.compiler import Compiler, bare
@@ -60,9 +62,22 @@ def _of_task(c: Compiler, node: nodes.Call) -> Code:
 
 
 def _path(c: Compiler, node: nodes.Call) -> Code:
-    code = unsigned(c.expr(argument(node, 0)))
+    """Of a struct by the place where it is, or by its content where it has been copied."""
+    path = argument(node, 0)
+    place = memory.location(c, path) if isinstance(path.type, Struct) else None
+    if place is not None:
+        code = place.address
+    else:
+        code = c.expr(path) if isinstance(path.type, Struct) else unsigned(c.expr(path))
     size = literal(node, 1, c.context.config.max_strlen)
-    return Code(f"{c.event(node.span, 'path_of')}({bare(code.text)})[:{size - 1}]", depth=code.depth + 1)
+    fail = c.helper_error(node.span, "File name too long", "d_path", -errno.ENAMETOOLONG, b"")
+    fitting = c.bind(_fitting(size, c.emitter.objects[fail]), "fitting")
+    return Code(f"{fitting}({c.event(node.span, 'path_of')}({bare(code.text)}))", depth=code.depth + 2)
+
+
+def _fitting(size: int, fail: Any) -> Callable[[bytes], bytes]:
+    """The function that lets a path pass that fits into so many bytes with its NUL; without any, none was asked for."""
+    return lambda path: path if len(path) < size else fail() if size else b""
 
 
 def _socket_cookie(c: Compiler, node: nodes.Call) -> Code:

@@ -106,7 +106,7 @@ class Emitter:
         if known is not None:
             return known
         base = re.sub(r"\W", "_", hint)
-        if not base or base[0].isdigit() or keyword.iskeyword(base) or re.fullmatch(r"t\d+|v_.*", base):
+        if not base or base[0].isdigit() or keyword.iskeyword(base) or re.fullmatch(r"t\d+|v\d*_.*", base):
             base = f"n_{base}"
         name, count = base, 1
         while name in self._taken:

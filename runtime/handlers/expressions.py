@@ -147,17 +147,31 @@ def _pointer_arithmetic(c: Compiler, node: nodes.Binary, t: Pointer) -> Code:
 
 
 def _logical(c: Compiler, node: nodes.Binary, operand: Callable[[Compiler, nodes.Expr], Code]) -> Code:
-    """Short-circuit: the right side's statements, if it needs any, run only when it is evaluated."""
-    a = operand(c, node.left)
-    mark = len(c.emitter.lines)
-    b = operand(c, node.right)
-    if len(c.emitter.lines) == mark:
-        return Code(f"({a.text} {'and' if node.op == '&&' else 'or'} {b.text})", 0, 1, depth=max(a.depth, b.depth) + 1)
-    name = c.emitter.temporary()
-    test = f"if {name}:" if node.op == "&&" else f"if not {name}:"
-    _indent_from(c, mark, [f"{name} = {bare(a.text)}", test])
-    c.emitter.emit(f"    {name} = {bare(b.text)}")
-    return Code(name, 0, 1, stable=True)
+    """Short-circuit: the statements that an operand needs run only when it is evaluated. A chain of one operator stays flat."""
+    items: list[nodes.Expr] = [node.right]
+    left = node.left
+    while isinstance(left, nodes.Binary) and left.op == node.op:
+        items.append(left.right)
+        left = left.left
+    word = "and" if node.op == "&&" else "or"
+    known = [operand(c, left)]
+    for item in reversed(items):
+        mark = len(c.emitter.lines)
+        code = operand(c, item)
+        if len(c.emitter.lines) == mark:
+            known.append(code)
+            continue
+        name = c.emitter.temporary()
+        _indent_from(c, mark, [f"{name} = {bare(_joined(known, word).text)}", f"if {name}:" if word == "and" else f"if not {name}:"])
+        c.emitter.emit(f"    {name} = {bare(code.text)}")
+        known = [Code(name, 0, 1, stable=True)]
+    return _joined(known, word)
+
+
+def _joined(codes: list[Code], word: str) -> Code:
+    if len(codes) == 1:
+        return codes[0]
+    return Code(f"({f' {word} '.join(code.text for code in codes)})", 0, 1, depth=max(code.depth for code in codes) + 1)
 
 
 def _indent_from(c: Compiler, mark: int, before: list[str]) -> None:
@@ -181,7 +195,13 @@ def boolean(c: Compiler, node: nodes.Expr) -> Code:
     return code if node.type is BOOL else Code(f"({code.text} != 0)", 0, 1, depth=code.depth + 1)
 
 
+LONG_CHAIN = 20  # choices of `a ? b : c ? d : ...`, which Python's expressions cannot nest at will
+
+
 def _ternary(c: Compiler, node: nodes.Ternary) -> Code:
+    choices = _choices(node)
+    if len(choices) > LONG_CHAIN:
+        return _if(c, _as_if(choices))
     condition = c.keep(c.expr(node.condition)) if node.then is None else truth(c, node.condition)
     lines = c.emitter.lines
     start = len(lines)
@@ -200,6 +220,25 @@ def _ternary(c: Compiler, node: nodes.Ternary) -> Code:
     lines[start:middle] = ["    " + line for line in lines[start:middle]]
     c.emitter.insert(start, f"if {bare(condition.text)}:")
     return Code("None" if void else name, low, high, stable=True)
+
+
+def _choices(node: nodes.Ternary) -> list[nodes.Ternary]:
+    """The ternary, the one that is its last operand, that one's, and so on."""
+    found = [node]
+    while isinstance(node.orelse, nodes.Ternary) and node.orelse.then is not None and node.then is not None:
+        node = node.orelse
+        found.append(node)
+    return found
+
+
+def _as_if(choices: list[nodes.Ternary]) -> nodes.If:
+    """A chain of ternaries as one of `else if`."""
+    rest = choices[-1].orelse
+    for choice in reversed(choices):
+        then, orelse = (nodes.Block(statements=[], result=e, type=choice.type, span=choice.span) for e in (choice.then, rest))
+        rest = nodes.If(condition=choice.condition, then=then, orelse=orelse, type=choice.type, span=choice.span)
+    assert isinstance(rest, nodes.If)
+    return rest
 
 
 def _finish_branch(c: Compiler, value: Code, name: str, void: bool) -> None:

@@ -12,6 +12,9 @@ from pyprobe.runtime.handlers.arguments import argument, literal
 from pyprobe.runtime.handlers.compiler import Compiler, bare
 from pyprobe.runtime.handlers.emitter import Code
 
+STRAIGHT = frozenset({"iter"})
+"""Probes whose printf() writes where they are read from, not into the events."""
+
 
 def formatted(c: Compiler, node: nodes.Call) -> str:
     """The expression that gives the bytes of a format with its arguments."""
@@ -38,7 +41,9 @@ def _converted(c: Compiler, code: Code, how: formats.Conversion) -> str:
 
 
 def _printf(c: Compiler, node: nodes.Call) -> None:
-    c.effect(c.context.output.printf, "printf", formatted(c, node))
+    output = c.context.output
+    straight = c.probe.point.provider in STRAIGHT
+    c.effect(output.straight if straight else output.printf, "printf", formatted(c, node))
 
 
 def _message(kind: str) -> Callable[[Compiler, nodes.Call], None]:

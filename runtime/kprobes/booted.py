@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyprobe.runtime.kprobes.registers import ARGUMENTS
 from pyprobe.runtime.kprobes.text import MachineCode
+from pyprobe.runtime.machine.calling import ARGUMENTS
 from pyprobe.runtime.system.breakpoints import KernelBreakpoints
 
 if TYPE_CHECKING:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from pyprobe.runtime.machine.calling import ARGUMENTS, RESULT
+
 FIELDS = {
     "x86_64": (*(f"r{i}" for i in range(8, 16)), "ax", "bx", "cx", "dx", "si", "di", "bp", "sp", "ip", "cs", "ss", "flags"),
     "arm64": (*(f"r{i}" for i in range(31)), "sp", "pc", "pstate"),
 }
 POINTER = {"x86_64": "ip", "arm64": "pc"}
-ARGUMENTS = {"x86_64": ("di", "si", "dx", "cx", "r8", "r9"), "arm64": tuple(f"r{i}" for i in range(8))}
-RESULT = {"x86_64": "ax", "arm64": "r0"}
 U64 = (1 << 64) - 1
 
 

@@ -10,8 +10,9 @@ import errno
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pyprobe.runtime.kprobes.registers import ARGUMENTS, PtRegs
+from pyprobe.runtime.kprobes.registers import PtRegs
 from pyprobe.runtime.machine.breakpoints import KPROBES_BRK_IMM, Breakpoints
+from pyprobe.runtime.machine.calling import ARGUMENTS
 from pyprobe.runtime.machine.disassembly import LONGEST, is_boundary
 from pyprobe.runtime.machine.displaced import Refused, displace
 
@@ -335,7 +336,7 @@ class EmulatedKernel:
         def left() -> None:
             done = self._exits.get(address)
             if done is not None:
-                from pyprobe.runtime.kprobes.registers import RESULT
+                from pyprobe.runtime.machine.calling import RESULT
 
                 outer = self._registers
                 self._registers = {RESULT[self.arch]: function.retval}

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from pyprobe.runtime.kprobes.api import KprobeError, _all
 from pyprobe.runtime.kprobes.registers import PtRegs
-from pyprobe.runtime.machine.breakpoints import FileBreakpoints
 from pyprobe.runtime.machine.disassembly import LONGEST
 from pyprobe.runtime.machine.displaced import Refused, displace
 from pyprobe.runtime.machine.elf import ElfError
+from pyprobe.runtime.machine.file_breakpoints import FileBreakpoints
 from pyprobe.runtime.machine.symbols import Image
 from pyprobe.runtime.probes.trampolines import Trampolines
 

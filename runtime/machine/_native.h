@@ -10,11 +10,11 @@
 
 /*
  * A hash table from addresses to callables: open addressing, linear probing, at most a quarter full. In front of it stands a
- * filter, one counter for a class of addresses, because almost every block that is looked up has no probe.
+ * filter, one bit for a class of addresses, because almost every block that is looked up has no probe. Addresses of one class
+ * are looked for from the same slot on, so that it can be told there whether one is left.
  */
 
-#define FILTER 2048
-#define STICKY UINT8_MAX /* a counter that reached this is not counted down any more */
+#define CLASSES 65536
 
 struct slot {
     uint64_t address;
@@ -27,17 +27,24 @@ typedef struct {
     uint64_t mask;
     unsigned shift;
     Py_ssize_t used;
-    uint8_t filter[FILTER];
+    uint64_t filter[CLASSES / 64];
 } Table;
 
 static inline unsigned class_of(uint64_t address)
 {
-    return (address ^ address >> 11) & (FILTER - 1);
+    return (address ^ address >> 16) & (CLASSES - 1);
+}
+
+static inline bool passes(const uint64_t *filter, uint64_t address)
+{
+    unsigned class = class_of(address);
+
+    return filter[class / 64] >> class % 64 & 1;
 }
 
 static inline uint64_t home(const Table *table, uint64_t address)
 {
-    return (address * UINT64_C(0x9E3779B97F4A7C15)) >> table->shift & table->mask;
+    return (class_of(address) * UINT64_C(0x9E3779B97F4A7C15)) >> table->shift & table->mask;
 }
 
 static inline PyObject *table_get(const Table *table, uint64_t address)
@@ -82,7 +89,7 @@ typedef struct {
     PyObject_HEAD
     struct state *state;
     struct words *words;
-    const uint8_t *filter; /* of blocks */
+    const uint64_t *filter; /* of blocks */
     void *uc;
     int (*emu_start)(void *uc, uint64_t begin, uint64_t until, uint64_t timeout, size_t count);
     int (*emu_stop)(void *uc);

@@ -50,9 +50,10 @@ static void call_with(Core *core, PyObject *function, PyObject *argument)
 }
 
 /* A block at which something happens: the deadline, a probe, or coming back to where the run was stopped. */
-static __attribute__((noinline)) void on_special_block(void *uc, uint64_t address, uint32_t size, Core *core)
+static __attribute__((noinline)) void on_special_block(Core *core, uint64_t address, uint32_t size)
 {
     struct state *state = core->state;
+    void *uc = core->uc;
     PyObject *callback;
 
     state->pc = address;
@@ -98,8 +99,8 @@ void on_block(void *uc, uint64_t address, uint32_t size, void *user)
     struct words *words = core->words;
     uint64_t now = words->now;
 
-    if (__builtin_expect(now >= words->deadline || core->filter[class_of(address)] || state->fired != NOWHERE, 0)) {
-        on_special_block(uc, address, size, core);
+    if (__builtin_expect(now >= words->deadline || passes(core->filter, address) || state->fired != NOWHERE, 0)) {
+        on_special_block(core, address, size);
         return;
     }
     if (state->block != address || state->size != size) {

@@ -25,11 +25,22 @@ static void place(Table *table, uint64_t address, PyObject *callback)
 
 static void count(Table *table, uint64_t address)
 {
-    uint8_t *counter = &table->filter[class_of(address)];
+    unsigned class = class_of(address);
 
-    if (*counter != STICKY)
-        ++*counter;
+    table->filter[class / 64] |= UINT64_C(1) << class % 64;
     table->used++;
+}
+
+/* An address has gone from the table: the filter's bit goes with the last one of its class. */
+static void discount(Table *table, uint64_t address)
+{
+    unsigned class = class_of(address);
+
+    table->used--;
+    for (uint64_t i = home(table, address); table->slots[i].callback; i = (i + 1) & table->mask)
+        if (class_of(table->slots[i].address) == class)
+            return;
+    table->filter[class / 64] &= ~(UINT64_C(1) << class % 64);
 }
 
 static PyObject *Table_set(PyObject *self, PyObject *args)
@@ -88,9 +99,7 @@ static PyObject *Table_delete(PyObject *self, PyObject *arg)
         }
     }
     table->slots[i].callback = NULL;
-    table->used--;
-    if (table->filter[class_of(address)] != STICKY)
-        table->filter[class_of(address)]--;
+    discount(table, address);
     Py_DECREF(old);
     Py_RETURN_NONE;
 }

@@ -42,6 +42,7 @@ class Arch(NamedTuple):
     syscall_traces: registers in which the syscall instruction leaves the pc behind it and the flags, and the name of the flags.
     trapped: called when the guest trapped, with the exception's number.
     breakpoint: the instruction for breakpoints.
+    tag_bits: bits of the address of data that the processor ignores.
     """
 
     name: str
@@ -66,3 +67,4 @@ class Arch(NamedTuple):
     syscall_traces: tuple[str, str, str] | None
     trapped: Callable[[Engine, int], None]
     breakpoint: BreakpointTrap
+    tag_bits: int

@@ -153,4 +153,5 @@ ARM64 = Arch(
     syscall_traces=None,
     trapped=lambda engine, number: None,
     breakpoint=BreakpointTrap(number=7, size=4, advance=0, jump=4),  # BRK (EXCP_BKPT of the emulator); B
+    tag_bits=0xFF << 56,  # TCR_EL1.TBI0, which the kernel sets (Documentation/arm64/tagged-pointers.rst)
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from ctypes import c_bool, c_uint64
+from ctypes import addressof, c_bool, c_uint64
 
 _NO_EXIT_REQUEST = 0x7F2  # uc_struct.no_exit_request, and behind it uc_struct.init_done
 
@@ -89,6 +89,11 @@ class ExitChecks:
         """Whether the switch is where it is thought to be: its neighbour has changed as it should. Without it nothing is switched."""
         self._plausible = self._plausible and self._initialized.value and not self._switch.value
         return self._plausible
+
+    @property
+    def switch(self) -> int:
+        """Where the switch lies, 0 if that is not known: a byte, 1 for no such looks in what is translated from then on."""
+        return addressof(self._switch) if self._plausible else 0
 
     def wanted(self, after_accesses: bool) -> None:
         """For what is translated from now on."""

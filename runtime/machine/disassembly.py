@@ -22,6 +22,13 @@ _BRANCHES = {"x86_64": ("j", "call", "ret", "loop", "ljmp", "lcall"),
              "arm64": ("b", "bl", "blr", "br", "ret", "cbz", "cbnz", "tbz", "tbnz")}  # fmt: skip
 
 
+_PREFIXES = frozenset({"lock", "xacquire", "xrelease", "rep", "repne", "data16"})
+_REWRITES = {"x86_64": frozenset({"adc", "add", "and", "btc", "btr", "bts", "cmpxchg", "cmpxchg16b", "cmpxchg8b", "dec", "inc", "neg",
+                                  "not", "or", "rcl", "rcr", "rol", "ror", "sal", "sar", "sbb", "shl", "shld", "shr", "shrd", "sub",
+                                  "xadd", "xchg", "xor"}),
+             "arm64": frozenset({f"st{release}x{what}" for release in ("", "l") for what in ("p", "r", "rb", "rh")})}  # fmt: skip
+
+
 class Instruction:
     """`address`, raw `code` and its text."""
 
@@ -66,22 +73,13 @@ def first(arch: str, code: bytes) -> tuple[bytes, str] | None:
     return None
 
 
-@cache
-def _detailed(arch: str) -> Any:
-    import capstone
-
-    decoder = capstone.Cs(_decoder(arch).arch, _decoder(arch).mode)
-    decoder.detail = True
-    return decoder
-
-
-def stores(arch: str, code: bytes) -> bool:
-    """Whether the instruction that `code` begins with writes to the memory that it names."""
-    import capstone
-
-    for found in _detailed(arch).disasm(code[: LONGEST[arch]], 0, 1):
-        return any(operand.type == capstone.CS_OP_MEM and operand.access & capstone.CS_AC_WRITE for operand in found.operands)
-    return False
+def rewrites(arch: str, code: bytes) -> bool:
+    """Whether the instruction that `code` begins with is a store for which the place is read first: x86's of a destination that is also a
+    source (Intel SDM, volume 2), and on arm64 store-exclusive, which an emulator makes of a comparison."""
+    mnemonic, _, operands = (first(arch, code) or (b"", ""))[1].partition(" ")
+    while mnemonic in _PREFIXES:
+        mnemonic, _, operands = operands.partition(" ")
+    return mnemonic in _REWRITES[arch] and (arch == "arm64" or "[" in operands.partition(",")[0])
 
 
 def is_boundary(arch: str, code: bytes, offset: int) -> bool:

@@ -18,6 +18,7 @@ from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.machine.clock import Clock
 from pyprobe.runtime.machine.cpu_state import ExitChecks
 from pyprobe.runtime.machine.extension import require_current
+from pyprobe.runtime.machine.physical import PAGE
 from pyprobe.runtime.machine.points import Points
 from pyprobe.runtime.machine.state import NOWHERE, State
 from pyprobe.runtime.machine.unicorn import Library
@@ -87,13 +88,14 @@ class Emulator:
         handle = c_void_p()
         api.check(self.library.uc_open(arch.uc_arch, arch.uc_mode, byref(handle)), "uc_open")
         self.uc = uc = handle.value or 0
-        self._exit_checks = ExitChecks(uc)
+        self.exit_checks = ExitChecks(uc)
         api.ctl(uc, unicorn.CTL_CPU_MODEL, model)
-        for control, argument in settings:
+        pages = ((unicorn.CTL_PAGE_SIZE, PAGE),) if arch.page_size_4k else ()
+        for control, argument in (*pages, *settings):
             api.ctl(uc, control, argument)
         api.ctl(uc, unicorn.CTL_USE_EXITS, 1)  # with no exits at all: a run ends when it is stopped
         api.check(self.library.uc_mem_map_ptr(uc, base, size, unicorn.PROT_ALL, host), "uc_mem_map_ptr")
-        self.exit_checks_found = self._exit_checks.found()
+        self.exit_checks_found = self.exit_checks.found()
 
     def choose(self, native: bool | None, *needed: str) -> None:
         """Take the callbacks in C (native: True, or fail; None: if they are there) or in Python.
@@ -140,9 +142,13 @@ class Emulator:
         if address in self._hooks:
             return False
         self._hooks.add(address)
-        self._exit_checks.wanted(True)
+        self.expect_stop(address)
         self._api.hook_add(self.uc, unicorn.HOOK_CODE, self.callbacks.code, self.callbacks.user, address, address)
         return True
+
+    def expect_stop(self, address: int) -> None:
+        """A stop may be asked for before the instruction at `address` is executed, from when it is translated next."""
+        self.exit_checks.wanted(True)
 
     # registers
 

@@ -65,11 +65,12 @@ class Engine(Tracing, Contexts):
         self._fault: tuple[int, int] | None = None
         self._trap: int | None = None
         self._trapped_at: int | None = None  # where, if the emulator went on behind it
+        self._at_trap: Context | None = None  # the registers there
+        self._cut = False  # the run ends where the block would go on in a page that is not to be executed
         self._each: list[Callable[[int, int], None]] = []  # of on_instruction
         self._executed_last = NOWHERE
-        pages = ((unicorn.CTL_PAGE_SIZE, PAGE),) if arch.page_size_4k else ()
-        self.open(arch.cpu_model, 0, memory.size, memory.base, (*pages, (unicorn.CTL_TLB_TYPE, unicorn.TLB_VIRTUAL)))
-        self._exit_checks.wanted(False)
+        self.open(arch.cpu_model, 0, memory.size, memory.base, ((unicorn.CTL_TLB_TYPE, unicorn.TLB_VIRTUAL),))
+        self.exit_checks.wanted(False)
         self.choose(native)
         self.cpu_state = find_registers(self.uc, arch.magic, self._read, self._write) if cpu_state else 0
         self.cpu_state_found = self.cpu_state != 0
@@ -123,8 +124,8 @@ class Engine(Tracing, Contexts):
     def hook_port(self, instruction: int, exception: int, mnemonics: frozenset[str]) -> None:
         """For an architecture's setup: an instruction for input or output traps, whatever the ring (libunicorn allows it in each).
 
-        The rest of its block is executed before the run ends, except for system calls and what would fault; the pc is then set to the
-        instruction, the first in the block that is one of `mnemonics`.
+        The emulator cannot be stopped there: it executes the rest of the block before the run ends. Without memory, though, and the
+        registers are put back as they were at the instruction, the first in the block that is one of `mnemonics`.
         """
 
         def call(uc: int, port: int, size: int, *rest: int) -> int:
@@ -134,6 +135,10 @@ class Engine(Tracing, Contexts):
                     decoded = instructions(self.arch.name, code, self.state.block)
                     self._trapped_at = next((i.address for i in decoded if i.mnemonic.split()[-1] in mnemonics), None)
                     self._trap = exception
+                    self._at_trap = self.new_context()
+                    self.save(self._at_trap)
+                    self.callbacks.activate({}, self._space.points)
+                    self.callbacks.flush()
                 self.library.uc_emu_stop(uc)
             except BaseException as error:
                 self.fail(error)
@@ -188,10 +193,15 @@ class Engine(Tracing, Contexts):
 
     def miss(self, address: int, access: int) -> int:
         """For the fill callback: the page-table entry for an access the table alone does not allow, or 0."""
+        if self._at_trap is not None:
+            return 0  # the program has not come here
+        plain = address
+        if self.arch.tag_bits & address and not address >> 55 & 1 and access != X:  # with a tag: the table alone knows no such page
+            plain &= ~self.arch.tag_bits
         try:
             space = self._space
-            before = space.pages.get(address // PAGE, 0)
-            entry = space.fault(address, access)
+            before = space.pages.get(plain // PAGE, 0)
+            entry = space.fault(plain, access)
             if not entry:
                 self._fault = (address, access)
                 return 0
@@ -320,6 +330,11 @@ class Engine(Tracing, Contexts):
                 state.left = 0
                 error = self.callbacks.start()
                 state.pc = self._pc_word.value if self._pc_word is not None else self._read(self.arch.pc)
+                if self._cut:
+                    self._cut = False
+                    self._api.set_exits(self.uc)
+                elif self._fault is not None and self._runs_off(*self._fault):
+                    continue
                 if self._error is not None:
                     self._raise()
                 stop = self._reason(error)
@@ -329,6 +344,24 @@ class Engine(Tracing, Contexts):
                     return stop
         finally:
             sys.unraisablehook = hook
+
+    def _runs_off(self, page: int, access: int) -> bool:
+        """Whether code runs into a page that is not to be executed, and what is before it must be executed first.
+
+        The emulator fetches across the end of a page before it executes anything of the block: then the block is cut there.
+        """
+        pc = self.state.pc
+        if access != X or self._error is not None or page != (pc & PAGE_MASK) + PAGE:
+            return False
+        end = pc
+        for instruction in instructions(self.arch.name, self._space.peek(pc, page - pc), pc):
+            if instruction.mnemonic != ".byte":
+                end = instruction.address + len(instruction.code)
+        if end == pc:
+            return False  # the instruction itself lies across
+        self._cut = True
+        self._api.set_exits(self.uc, end)
+        return True
 
     def _raise(self) -> NoReturn:
         raised, self._error = self._error, None
@@ -340,8 +373,13 @@ class Engine(Tracing, Contexts):
 
     def _reason(self, error: int) -> Stop | None:
         state = self.state
-        if self._trapped_at is not None:
-            self.set(self.arch.pc, self._trapped_at)
+        if self._at_trap is not None:
+            self.restore(self._at_trap)
+            self._at_trap = None
+            self.callbacks.activate(self._space.pages, self._space.points)
+            self.callbacks.flush()
+            if self._trapped_at is not None:
+                self.set(self.arch.pc, self._trapped_at)
         elif self._fault is not None:
             page, access = self._fault
             if access != X:
@@ -384,7 +422,7 @@ class Engine(Tracing, Contexts):
 
     def enter(self) -> bool:
         """For the syscall callback: whether to go on in the guest."""
-        if self._trapped_at is not None:
+        if self._at_trap is not None:
             return False  # the program has not come here
         try:
             go_on = self.on_syscall()
@@ -400,7 +438,7 @@ class Engine(Tracing, Contexts):
         if number == self._syscall_interrupt:
             self._call_syscall(self.uc, self.callbacks.user)
         else:
-            if self._trapped_at is None:
+            if self._at_trap is None:
                 self._trap = number
             self.library.uc_emu_stop(self.uc)
 

@@ -74,6 +74,17 @@ class AddressSpace(Mappings):
             if not entry & CACHED:
                 self.memory.release(entry & PAGE_MASK)
 
+    def forget_pages(self, backing: Backing, first: int, last: int) -> None:
+        """Drop the entries that show pages `first` up to `last` of a backing: the next access asks it again."""
+        for vma in self.vmas():
+            if vma.backing is backing:
+                low = vma.start + max(first * PAGE - vma.offset, 0)
+                high = min(vma.end, vma.start + last * PAGE - vma.offset)
+                for page in self._present(low, high) if low < high else ():
+                    if self.pages[page] & CACHED:
+                        del self.pages[page]
+                        self.stale = True
+
     def _allow(self, start: int, end: int, prot: int) -> None:
         pages = self.pages
         rights = _rights(prot)

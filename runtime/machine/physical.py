@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+from bisect import bisect_left
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,7 @@ class Backing:
         self.memory = memory
         self.length = length
         self.frames: dict[int, int] = {}
+        self._order: list[int] = []  # the numbers of pages with a frame, as long as there are as many
 
     def frame(self, index: int) -> int:
         """The frame of page `index`, or 0 behind the end. Raises OutOfMemory."""
@@ -62,7 +64,11 @@ class Backing:
 
     def next_present(self, index: int) -> int:
         """The first page from `index` on that has bytes of its own; the number of pages if there is none."""
-        return min((page for page in self.frames if page >= index), default=self.pages)
+        order = self._order
+        if len(order) != len(self.frames):
+            order = self._order = sorted(self.frames)
+        at = bisect_left(order, index)
+        return order[at] if at < len(order) else self.pages
 
     @property
     def pages(self) -> int:
@@ -81,6 +87,16 @@ class Backing:
                         view[frame + start : frame + PAGE] = bytes(PAGE - start)
                         self.memory.written(frame)
         self.length = length
+
+    def punch(self, first: int, last: int) -> int:
+        """Make holes of the pages from `first` up to `last`, which nobody may have in a page table; how many have been given back."""
+        freed = [index for index in range(first, last) if index in self.frames] if last - first < len(self.frames) else [
+            index for index in self.frames if first <= index < last
+        ]
+        self._order = []
+        for index in freed:
+            self.memory.release(self.frames.pop(index))
+        return len(freed)
 
     def read(self, offset: int, n: int) -> bytes:
         """Up to `n` bytes at `offset`, short at the end."""
@@ -129,6 +145,12 @@ class FileBacking(Backing):
 
     def next_present(self, index: int) -> int:
         return index if index < self._host_pages else super().next_present(index)
+
+    def punch(self, first: int, last: int) -> int:
+        """Zeros, which stay: what is not there would be read from the host again."""
+        for index in range(first, min(last, self.pages)):
+            self.write(index * PAGE, _ZERO[: self.length - index * PAGE])
+        return 0
 
     def _load(self, index: int) -> int:
         # Read into place rather than mapped: a mapped host file that shrinks would kill this process with SIGBUS.

@@ -124,8 +124,10 @@ class TargetResolver:
         return found
 
     def _library(self, name: str) -> list[str]:
-        """Paths of a library: `libc` means `libc.so*`, `libssl.so.3` itself. The linker's cache first, then the standard directories."""
-        matches = re.compile(re.escape(name) + (r"" if ".so" in name else r"\.so(\.[\d.]+)?")).fullmatch
+        """Paths of a library: `libc` and `libc.so` mean `libc.so*`, `libssl.so.3` itself. The linker's cache first, then the standard
+        directories."""
+        base = name.removesuffix(".so")
+        matches = re.compile(re.escape(base) + (r"" if ".so" in base else r"\.so(\.[\d.]+)?")).fullmatch
         cached = [path for soname, path in linker_cache(self.root + CACHE, self.arch) if matches(soname)]
         if cached:
             return cached[:1]

@@ -21,7 +21,7 @@ PROT_ALL = 7
 TLB_VIRTUAL = 1
 
 _WRITE = 1 << 30
-_CTL_PAGE_SIZE, _CTL_USE_EXITS, _CTL_CPU_MODEL, _CTL_TB_FLUSH, _CTL_TLB_FLUSH, _CTL_TLB_TYPE = 1, 4, 7, 10, 11, 12
+_CTL_PAGE_SIZE, _CTL_USE_EXITS, _CTL_EXITS, _CTL_CPU_MODEL, _CTL_TB_FLUSH, _CTL_TLB_FLUSH, _CTL_TLB_TYPE = 1, 4, 6, 7, 10, 11, 12
 
 
 def _ctl(number: int, arguments: int) -> int:
@@ -31,6 +31,7 @@ def _ctl(number: int, arguments: int) -> int:
 
 CTL_PAGE_SIZE = _ctl(_CTL_PAGE_SIZE, 1)
 CTL_USE_EXITS = _ctl(_CTL_USE_EXITS, 1)
+_CTL_SET_EXITS = _ctl(_CTL_EXITS, 2)
 CTL_CPU_MODEL = _ctl(_CTL_CPU_MODEL, 1)
 CTL_TB_FLUSH = _ctl(_CTL_TB_FLUSH, 0)
 CTL_TLB_FLUSH = _ctl(_CTL_TLB_FLUSH, 0)
@@ -109,6 +110,11 @@ class Library:
     def ctl(self, uc: int, control: int, *arguments: int) -> None:
         """uc_ctl with int arguments. Raises UnicornError."""
         self.check(self.library.uc_ctl(c_void_p(uc), c_int(control), *[c_int(a) for a in arguments]), "uc_ctl")
+
+    def set_exits(self, uc: int, *addresses: int) -> None:
+        """Let runs end where these addresses are reached, in code that is translated from now on. Raises UnicornError."""
+        exits = (c_uint64 * max(1, len(addresses)))(*addresses)
+        self.check(self.library.uc_ctl(c_void_p(uc), c_int(_CTL_SET_EXITS), byref(exits), c_size_t(len(addresses))), "uc_ctl")
 
     def hook_add(
         self, uc: int, kind: int, function: int, user: int = 0, begin: int = 1, end: int = 0, instruction: int | None = None

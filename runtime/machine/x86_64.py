@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 _GENERAL = ("ax", "cx", "dx", "bx", "sp", "bp", "si", "di")  # in the order of their encoding, which is that of the CPU state
 _UC_GENERAL = (35, 38, 40, 37, 44, 36, 43, 39)
 _R8, _RIP, _EFLAGS, _CS, _SS, _FS_BASE, _GS_BASE, _FPCW, _MXCSR = 106, 41, 25, 11, 49, 250, 251, 246, 249
-_FPSW, _FPTAG, _XMM0 = 31, 247, 122
+_FPSW, _FPTAG, _XMM0, _CR0 = 31, 247, 122, 50
 INS_CPUID, INS_RDTSC, INS_RDTSCP, INS_SYSCALL, INS_IN, INS_OUT = 113, 608, 609, 699, 218, 500
 GENERAL_PROTECTION = 13
+_CR0_MP, _CR0_NE = 1 << 1, 1 << 5  # x87 errors are exceptions
 
 REGISTERS = {
     **dict(zip(_GENERAL, _UC_GENERAL, strict=True)),
@@ -41,6 +42,7 @@ REGISTERS = {
     "fpsw": _FPSW,
     "fptag": _FPTAG,
     "mxcsr": _MXCSR,
+    "cr0": _CR0,
 }
 
 STATE = {
@@ -101,6 +103,7 @@ def _setup(engine: Engine) -> None:
     engine.hook_instruction_skip(INS_CPUID, lambda: _cpuid(engine))
     engine.hook_instruction_skip(INS_RDTSC, lambda: _rdtsc(engine))
     engine.hook_instruction_skip(INS_RDTSCP, lambda: _rdtscp(engine))
+    engine.set("cr0", engine.get("cr0") | _CR0_MP | _CR0_NE)
     engine.set("cs", _USER_CS)
     engine.set("ss", _USER_DS)
     if engine.cpu_state_found:
@@ -173,4 +176,5 @@ X86_64 = Arch(
     syscall_traces=("rcx", "r11", "flags"),  # Intel SDM, SYSCALL; the emulator leaves it out, and a program can see it
     trapped=_trapped,
     breakpoint=BreakpointTrap(number=3, size=1, advance=1, jump=5),  # INT3; JMP rel32
+    tag_bits=0,
 )

@@ -53,6 +53,12 @@ class Output:
         if self.buffering == "none" or (self.buffering == "line" and b"\n" in data):
             self.finish()
 
+    def straight(self, text: bytes) -> None:
+        """Write what is no event, after exit() too: the text of an iterator."""
+        muted, self.muted = self.muted, False
+        self.write(text)
+        self.muted = muted
+
     def write_error(self, data: bytes) -> None:
         """Write a message to stderr, after what the output holds."""
         if self.muted:

@@ -14,7 +14,7 @@ from pyprobe.runtime.probes.base import Attached, AttachError, Handler, MakeHand
 
 if TYPE_CHECKING:
     from pyprobe.runtime.probes.description import Description
-    from pyprobe.runtime.probes.user import UserPoints
+    from pyprobe.runtime.probes.user_points import UserPoints
     from pyprobe.runtime.user.kernel import Kernel
 
 PROVIDERS: dict[str, str] = {
@@ -37,6 +37,7 @@ PROVIDERS: dict[str, str] = {
     "software": "software",
     "hardware": "hardware",
     "watchpoint": "watchpoint",
+    "iter": "iterator",
 }
 """Names of probes to the modules that provide them, which are imported when they are asked for."""
 
@@ -49,6 +50,7 @@ BOOTED: dict[str, str] = {
     "tracepoint": "kernel_events",
     "rawtracepoint": "kernel_events",
     "software": "kernel_software",
+    "hardware": "kernel_hardware",
     "watchpoint": "kernel_watchpoint",
 }
 """Where the provider for a booted kernel is another one."""
@@ -79,6 +81,7 @@ class Attachments:
         self.begin: list[Handler] = []
         self.end: list[Handler] = []
         self.own: dict[str, list[tuple[str, Handler]]] = {}
+        self.iterators: list[tuple[str | None, Handler]] = []
         self._user: UserPoints | None = None
 
     def attach(self, point: AttachPoint, make: MakeHandler) -> None:
@@ -90,7 +93,7 @@ class Attachments:
 
     def user_points(self, machine: Kernel) -> UserPoints:
         """The points in programs, made when the first is attached."""
-        from pyprobe.runtime.probes.user import UserPoints
+        from pyprobe.runtime.probes.user_points import UserPoints
 
         if self._user is None:
             self._user = UserPoints(machine, self.description, breakpoints=self.breakpoints)

@@ -12,7 +12,7 @@ from pyprobe.runtime.machine.bound import Bound
 
 if TYPE_CHECKING:
     from pyprobe.runtime.probes.description import Description
-    from pyprobe.runtime.probes.user import UserPoints
+    from pyprobe.runtime.probes.user_points import UserPoints
     from pyprobe.runtime.user.kernel import Kernel
 
 Handler = Callable[[], object]
@@ -75,7 +75,8 @@ class PointTable(Protocol):
     """What the attachments of one run share (runtime.probes.Attachments).
 
     begin, end: the handlers of these probes; own: the (name, handler) of those of pyprobe's other events by provider: `self`, `test`,
-    `bench`. breakpoints: code is probed as Linux does it; attached: how each probe is, by its name.
+    `bench`. iterators: what goes through the objects of each, and where it is kept instead: None when it is to run, "" where it cannot be.
+    breakpoints: code is probed as Linux does it; attached: how each probe is, by its name.
     """
 
     description: Description
@@ -83,6 +84,7 @@ class PointTable(Protocol):
     begin: list[Handler]
     end: list[Handler]
     own: dict[str, list[tuple[str, Handler]]]
+    iterators: list[tuple[str | None, Handler]]
     breakpoints: bool
     attached: dict[str, Attached]
 
@@ -193,14 +195,15 @@ def _comm_of(b: TaskBinding, literals: tuple[Any, ...]) -> Bound:
 
 
 def _path_of(b: TaskBinding, literals: tuple[Any, ...]) -> Bound:
-    """The function from the address of a struct path or file to the path as text."""
+    """The function from a struct path, by its address or as its bytes, to the path as text."""
     machine = b.machine
-    if not hasattr(machine.functions, "object_at"):
-        raise KeyError("path")
+    if getattr(machine, "booted", False):
+        system: Any = machine
+        return Bound("_path_of", {"_path_of": system.paths.of})
+    from pyprobe.runtime.user.object_fields import path_of as text
 
-    def path_of(address: int) -> bytes:
-        path = getattr(machine.functions.object_at(address), "path", None)
-        return path() if path is not None else b""
+    def path_of(path: int | bytes) -> bytes:
+        return text(machine, path)
 
     return Bound("_path_of", {"_path_of": path_of})
 

@@ -11,6 +11,7 @@ from importlib import import_module
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Protocol, cast
 
+from pyprobe import stdlib
 from pyprobe.lang.typesys import Enum, Type
 from pyprobe.runtime.machine.symbols import Image
 from pyprobe.runtime.machine.targets import TargetResolver
@@ -65,6 +66,12 @@ class Description(Protocol):
 
     def enum_constant(self, name: str) -> tuple[int, Enum] | None:
         """Value and enum of a constant of the kernel."""
+
+    def type_names(self, keyword: str) -> list[str]:
+        """The full names of the kernel's types of a keyword (`struct`, `union` or `enum`), sorted."""
+
+    def definition(self, name: str) -> str:
+        """A struct, union or enum by its full name, as C defines it."""
 
     def today(self, name: str) -> str | None:
         """What the function is called in this kernel that had a name in an earlier one; None if there is none."""
@@ -128,6 +135,12 @@ class UserDescription:
     def enum_constant(self, name: str) -> tuple[int, Enum] | None:
         return self._types.constant(name)
 
+    def type_names(self, keyword: str) -> list[str]:
+        return self._types.tagged(keyword)
+
+    def definition(self, name: str) -> str:
+        return self._types.definition(name)
+
     @cached_property
     def _types(self) -> KernelTypes:
         from pyprobe.runtime.user.kernel_types import kernel_types
@@ -136,9 +149,7 @@ class UserDescription:
 
     @cached_property
     def _historic(self) -> list[tuple[str, str]]:
-        from importlib.resources import files
-
-        lines = files("pyprobe.stdlib").joinpath("historic_names.tsv").read_text().splitlines()
+        lines = stdlib.text("historic_names.tsv").splitlines()
         rows = [line.split("\t") for line in lines if line and not line.startswith("#")]
         prefix = {"x86_64": "x64", "arm64": "arm64"}[self.arch]
         return [(row[0], row[1].replace("ARCH", prefix)) for row in rows]

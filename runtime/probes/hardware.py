@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from pyprobe.lang.attachpoint import AttachPoint
-from pyprobe.lang.providers import EVENT_ALIASES, HARDWARE
+from pyprobe.lang.perf_events import EVENT_ALIASES, HARDWARE
 from pyprobe.lang.typesys import Record
 from pyprobe.runtime.machine.disassembly import is_branch
 from pyprobe.runtime.probes.base import AttachError, Handler, Listed, MakeHandler
@@ -40,6 +40,13 @@ def args(machine: Description, point: AttachPoint) -> Record | None:
     return None
 
 
+def counted(event: str) -> str:
+    """The event, which must be one that is counted. Raises AttachError."""
+    if event not in COUNTED:
+        raise AttachError(f"the emulated processor counts {' and '.join(COUNTED)} only")
+    return event
+
+
 def branches_only(machine: Kernel, handler: Handler) -> Callable[[int, int], None]:
     """Calls `handler` for instructions that may go elsewhere than on."""
     engine = machine.engine_for(machine.arch)
@@ -61,15 +68,11 @@ def branches_only(machine: Kernel, handler: Handler) -> Callable[[int, int], Non
 
 
 def attach(machine: Kernel, points: PointTable, point: AttachPoint, make: MakeHandler) -> None:
-    event = EVENT_ALIASES.get(point.function, point.function)
-    if event not in COUNTED:
-        raise AttachError(f"the emulated processor counts {' and '.join(COUNTED)} only")
-    if points.description.booted:
-        raise AttachError("the processor of a booted kernel counts nothing; programs without --kernel can be counted")
+    event = counted(EVENT_ALIASES.get(point.function, point.function))
     handler = every(point.rate or HARDWARE[event], make(EventBinding(machine, point)))
 
     def executed(address: int, size: int) -> None:
         handler()
 
-    counted = branches_only(machine, handler) if event == "branch-instructions" else executed
-    machine.engine_for(machine.arch).on_instruction(counted)
+    counting = branches_only(machine, handler) if event == "branch-instructions" else executed
+    machine.engine_for(machine.arch).on_instruction(counting)

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pyprobe.lang.attachpoint import AttachPoint, PointError
+from pyprobe.lang.attachpoint import AttachPoint, NoMatch, PointError
 from pyprobe.lang.typesys import Record
 from pyprobe.runtime.machine.bound import Bound
+from pyprobe.runtime.machine.calling import ARGUMENTS, RESULT
 from pyprobe.runtime.probes.base import Attached, AttachError, Listed, MakeHandler, TaskBinding
-from pyprobe.runtime.probes.user import ARGUMENTS, RESULT
 from pyprobe.runtime.wildcard import has_wildcard, matcher, traceable
 
 if TYPE_CHECKING:
@@ -41,17 +41,16 @@ def parameters(prototype: Prototype) -> list[str]:
 
 
 def matches(machine: Description, point: AttachPoint) -> list[AttachPoint]:
-    if point.offset or point.address:
-        if point.provider == "kretprobe" and point.offset:
-            raise PointError("Offset not allowed")
-        raise PointError("The functions of the emulated kernel have no instructions to probe.", REAL)
-    module = point.target
+    module, name = point.target, point.function
+    if point.provider == "kretprobe" and point.offset:
+        raise PointError("Offset not allowed")
     if module and not matcher(module)(machine.module):
-        if has_wildcard(module):
+        if has_wildcard(module) or has_wildcard(name):
             return []
-        raise PointError(f"specified module {module} in probe {point.name} is not loaded.", REAL)
+        raise PointError(f"specified module {module} in probe {point.provider}:{module}:{name} is not loaded.", REAL)
+    if point.address or (point.offset and name in machine.functions):
+        raise PointError("The functions of the emulated kernel have no instructions to probe.", REAL)
     shown = machine.module if module else ""
-    name = point.function
     if has_wildcard(name):
         wanted = matcher(name)
         return [point.copy(target=shown, function=f) for f in machine.functions if wanted(f) and traceable(f)]
@@ -64,7 +63,7 @@ def matches(machine: Description, point: AttachPoint) -> list[AttachPoint]:
 
     near = get_close_matches(name, machine.functions, n=3, cutoff=0.7)
     hints = [f"Did you mean {' or '.join(near)}?"] if near else []
-    raise PointError(f"No matches for {point.provider} {f'{module}:' if module else ''}{name}.", *hints, REAL)
+    raise NoMatch(point, *hints, REAL)
 
 
 def args(machine: Description, point: AttachPoint) -> Record | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -10,11 +10,11 @@ from pyprobe.lang.attachpoint import AttachPoint
 from pyprobe.lang.typesys import Record, Type
 from pyprobe.runtime.fields import decoder
 from pyprobe.runtime.machine.bound import Bound
+from pyprobe.runtime.machine.calling import ARGUMENTS
 from pyprobe.runtime.probes import tracepoint
 from pyprobe.runtime.probes.base import AttachError, Listed, MakeHandler, TaskBinding
 from pyprobe.runtime.probes.typed import value
-from pyprobe.runtime.probes.user import ARGUMENTS
-from pyprobe.runtime.wildcard import matcher
+from pyprobe.runtime.wildcard import has_wildcard, matcher
 
 if TYPE_CHECKING:
     from pyprobe.runtime.probes.base import PointTable
@@ -29,42 +29,52 @@ def listing(machine: Description, name: str, parts: list[str]) -> Iterable[Liste
     if name == "tracepoint":
         yield from tracepoint.listing(machine, name, parts)
         return
-    module, event = parts if len(parts) == 2 else ("*", parts[0] if parts else "*")
-    if matcher(module)(machine.module):
-        system = cast("SystemDescription", machine)
-        for found in filter(matcher(event), system.facts.raw_tracepoints):
-            yield Listed(f"{name}:{machine.module}:{found}", partial(_declarations, system, found))
+    pattern, event = parts if len(parts) == 2 else ("*", parts[0] if parts else "*")
+    system = cast("SystemDescription", machine)
+    for module, found in _raw(system, pattern, event):
+        yield Listed(f"{name}:{module}:{found}", partial(_declarations, system, module, found))
 
 
-def _declarations(machine: SystemDescription, event: str) -> list[str]:
-    found = machine.raw_tracepoint(event)
+def _raw(machine: SystemDescription, pattern: str, event: str) -> Iterator[tuple[str, str]]:
+    """Module and name of the raw tracepoints that two patterns mean; of modules, those that are there early, or the one named."""
+    modules = filter(matcher(pattern), [machine.module, *machine.early_eventful]) if has_wildcard(pattern) else [pattern]
+    for module in modules:
+        yield from ((module, found) for found in filter(matcher(event), machine.raw_tracepoints(module)))
+
+
+def _declarations(machine: SystemDescription, module: str, event: str) -> list[str]:
+    found = machine.raw_tracepoint(event, module)
     return [f"{ctype} {name}" for ctype, name in found.parameters] if found else []
 
 
 def matches(machine: Description, point: AttachPoint) -> list[AttachPoint]:
+    system = cast("SystemDescription", machine)
     if point.provider == "tracepoint":
-        return tracepoint.matches(machine, point)
-    if point.target and not matcher(point.target)(machine.module):
-        return []
-    events = cast("SystemDescription", machine).facts.raw_tracepoints
-    return [point.copy(target=machine.module, function=event) for event in filter(matcher(point.function), events)]
+        found = tracepoint.matches(machine, point)
+        return found if found or has_wildcard(point.function) or system.event(point.target, point.function) is None else [point]
+    return [point.copy(target=module, function=event) for module, event in _raw(system, point.target or "*", point.function)]
 
 
 def args(machine: Description, point: AttachPoint) -> Record | None:
     system = cast("SystemDescription", machine)
     if point.provider == "tracepoint":
         event = system.event(point.target, point.function)
-        return Record(tuple((f.name, field_type(system, point.target, f.type, f.name)) for f in event.fields)) if event else None
-    number = system.facts.raw_tracepoints.get(point.function)
-    found = system.types.prototype(number) if number else None
+        return Record(tuple((f.name, field_type(system, event, f)) for f in event.fields)) if event else None
+    found = _prototype(system, point)
     return Record(found[0][1:]) if found else None
 
 
-def field_type(machine: SystemDescription, category: str, ctype: str, name: str) -> Type:
+def _prototype(machine: SystemDescription, point: AttachPoint) -> tuple[tuple[tuple[str, Type], ...], Type] | None:
+    number = machine.raw_tracepoints(point.target).get(point.function)
+    return machine.types_of(point.target, "").prototype(number) if number else None
+
+
+def field_type(machine: SystemDescription, event: Event, field: EventField) -> Type:
     """The type of a field of an event: what only this kernel knows, from its types."""
+    category, ctype, name = event.category, field.type, field.name
     if category == "syscalls" or ctype.startswith("__data_loc"):
         return tracepoint.field_type(category, ctype, name, machine.type_named)
-    return machine.types.written(ctype) or tracepoint.field_type(category, ctype, name, machine.type_named)
+    return machine.types_of(event.module, "").written(ctype) or tracepoint.field_type(category, ctype, name, machine.type_named)
 
 
 class EventBinding(TaskBinding):
@@ -80,12 +90,12 @@ class EventBinding(TaskBinding):
             return None
         for i, field in enumerate(self.event.fields):
             if field.name == literals[0]:
-                take = field_value(self.system.description, self.event.category, field)
+                take = field_value(self.system.description, self.event, field)
                 return Bound(f"_field_{i}(_tracepoints.record)", {f"_field_{i}": take, "_tracepoints": self.system.tracepoints})
         raise KeyError(name)
 
 
-def field_value(machine: SystemDescription, category: str, field: EventField) -> Callable[[bytes], object]:
+def field_value(machine: SystemDescription, event: Event, field: EventField) -> Callable[[bytes], object]:
     """The function that takes a field out of a record. One of variable length is a word: where it lies, and its size
     (`__data_loc`, include/trace/stages/stage1_struct_define.h)."""
     at = field.offset
@@ -96,7 +106,7 @@ def field_value(machine: SystemDescription, category: str, field: EventField) ->
             return record[word & 0xFFFF : (word & 0xFFFF) + (word >> 16)].partition(b"\0")[0]
 
         return data
-    decode = decoder(field_type(machine, category, field.type, field.name))
+    decode = decoder(field_type(machine, event, field))
     return lambda record: decode(record, at)
 
 
@@ -106,8 +116,7 @@ class RawBinding(TaskBinding):
     def __init__(self, machine: SystemMachine, point: AttachPoint) -> None:
         super().__init__(cast(Any, machine), point.name, "rawtracepoint", idle=True)
         self.system = machine
-        number = machine.description.facts.raw_tracepoints[point.function]
-        found = machine.description.types.prototype(number)
+        found = _prototype(machine.description, point)
         self.parameters = found[0][1:] if found else ()
 
     def special(self, name: str, literals: tuple[Any, ...]) -> Bound | None:
@@ -132,7 +141,8 @@ class RawBinding(TaskBinding):
 def attach(machine: Any, points: PointTable, point: AttachPoint, make: MakeHandler) -> None:
     system: SystemMachine = machine
     if point.provider == "rawtracepoint":
-        system.tracepoints.attach_raw(point.function, make(RawBinding(system, point)))
+        module = "" if point.target == system.description.module else point.target
+        system.tracepoints.attach_raw(point.function, make(RawBinding(system, point)), module)
         return
     event = system.description.event(point.target, point.function)
     if event is None:
@@ -140,7 +150,7 @@ def attach(machine: Any, points: PointTable, point: AttachPoint, make: MakeHandl
     handler = make(EventBinding(system, point, event))
     if point.target == "syscalls":
         system.tracepoints.system_calls.attach(event, handler)
-    elif not event.tracepoint:
+    elif not event.tracepoint and not event.module:
         raise AttachError(f"{point.target}:{point.function} is a record of the kernel's own tracers, and no tracepoint")
     else:
         system.tracepoints.attach_event(event, handler)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pyprobe.lang.attachpoint import AttachPoint
-from pyprobe.lang.providers import EVENT_ALIASES, SOFTWARE
+from pyprobe.lang.perf_events import EVENT_ALIASES, SOFTWARE
 from pyprobe.runtime.probes.base import Handler, MakeHandler
 from pyprobe.runtime.probes.software import SHORTEST, EventBinding, args, every, listing, matches
 from pyprobe.runtime.probes.timers import start

@@ -1,6 +1,7 @@
 """watchpoint of a booted kernel: accesses to an address of the kernel, by whoever makes them.
 
 A probe fires at the instruction that reads or writes, once, with memory as it leaves it; one for execution fires before the instruction.
+Unlike a processor's debug registers it sees accesses by whatever other address the same memory is mapped at, too.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from pyprobe.runtime.system.machine import SystemMachine
 
 _ACCESSES = {"r": R, "w": W}
-_DEAF = ("x86_64",)  # where hooks for memory were seen to miss accesses of a booted kernel, for a cause that is not known yet
 
 
 def attach(machine: Any, points: PointTable, point: AttachPoint, make: MakeHandler) -> None:
@@ -32,8 +32,6 @@ def attach(machine: Any, points: PointTable, point: AttachPoint, make: MakeHandl
     if point.mode == "x":
         system.functions.attach(address, handler, exact=True)
         return
-    if system.arch in _DEAF:
-        raise AttachError("accesses of an x86-64 kernel are not reported reliably; watch those of an arm64 one, or execution (x)")
     wanted = 0
     for letter in point.mode:
         wanted |= _ACCESSES[letter]

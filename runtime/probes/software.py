@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from pyprobe.lang.attachpoint import AttachPoint
-from pyprobe.lang.providers import EVENT_ALIASES, SOFTWARE
+from pyprobe.lang.perf_events import EVENT_ALIASES, SOFTWARE
 from pyprobe.lang.typesys import Record
 from pyprobe.runtime.probes.base import Handler, Listed, MakeHandler
 from pyprobe.runtime.probes.timers import TimerBinding, start

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from pyprobe.lang.attachpoint import AttachPoint, PointError
+from pyprobe.lang.attachpoint import AttachPoint, NoMatch, PointError
 from pyprobe.lang.typesys import Record
 from pyprobe.runtime.machine import disassembly
 from pyprobe.runtime.machine.bound import Bound
+from pyprobe.runtime.machine.calling import ARGUMENTS, RESULT
 from pyprobe.runtime.probes.base import Attached, AttachError, Handler, Listed, MakeHandler, TaskBinding
 from pyprobe.runtime.probes.kernel import parameters
-from pyprobe.runtime.probes.user import ARGUMENTS, RESULT
 from pyprobe.runtime.wildcard import has_wildcard, matcher, traceable
 
 if TYPE_CHECKING:
@@ -56,11 +56,13 @@ def matches(machine: Description, point: AttachPoint) -> list[AttachPoint]:
     system = cast("SystemDescription", machine)
     module, name = point.target, point.function
     if module and not has_wildcard(module) and module != machine.module and system.module_file(module) is None:
-        raise PointError(f"specified module {module} in probe {point.name} is not loaded.")
+        if has_wildcard(name):
+            return []
+        raise PointError(f"specified module {module} in probe {point.provider}:{module}:{name} is not loaded.")
     if not name:
         system = cast("SystemDescription", machine)
         if system.faithful and system.refused(point.address):
-            raise PointError(f"No matches for {point.provider} {point.address:#x}.", f"Linux refuses it: {system.refused(point.address)}.")
+            raise NoMatch(point, f"Linux refuses it: {system.refused(point.address)}.")
         return [point]
     if has_wildcard(name) or has_wildcard(module):
         return [point.copy(target=shown if module else "", function=f) for shown, f in _named(system, module, name)]
@@ -73,7 +75,7 @@ def matches(machine: Description, point: AttachPoint) -> list[AttachPoint]:
 
     near = get_close_matches(name, [*machine.functions, *(f for file in system.early_modules for f in file.functions)], n=3, cutoff=0.8)
     hints = [f"Did you mean {' or '.join(near)}?"] if near else []
-    raise PointError(f"No matches for {point.provider} {f'{module}:' if module else ''}{name}.", *hints)
+    raise NoMatch(point, *hints)
 
 
 def _allowed(machine: SystemDescription, point: AttachPoint) -> AttachPoint:
@@ -81,7 +83,7 @@ def _allowed(machine: SystemDescription, point: AttachPoint) -> AttachPoint:
     if machine.faithful and point.function not in machine.traceable:
         listed = point.function in machine.forbidden
         why = "it is on the list of functions that no kprobe may enter" if listed else "it is marked notrace, or gone after boot"
-        raise PointError(f"No matches for {point.provider} {point.function}.", f"Linux refuses this function: {why}.")
+        raise NoMatch(point, f"Linux refuses this function: {why}.")
     return point
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pyprobe.lang.attachpoint import AttachPoint, PointError
+from pyprobe.lang.attachpoint import AttachPoint, NoMatch
 from pyprobe.lang.typesys import BOOL, Integer, Record, Type
 from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.probes.base import AttachError, Listed, MakeHandler, TaskBinding
@@ -49,7 +49,7 @@ def spaced(ctype: str) -> str:
 
 def matches(machine: Description, point: AttachPoint) -> list[AttachPoint]:
     if point.target == "bpf":
-        raise PointError("No BPF programs run in the emulated kernel.")
+        raise NoMatch(point, "No BPF programs run in the emulated kernel.")
     module = point.target or machine.module
     if not matcher(module)(machine.module):
         return []
@@ -59,7 +59,7 @@ def matches(machine: Description, point: AttachPoint) -> list[AttachPoint]:
         today = machine.today(point.function)
         if today is not None:
             return [point.copy(target=machine.module, function=today, written=point.function)]
-        raise PointError(f"No matches for {point.provider} {f'{point.target}:' if point.target else ''}{point.function}.", REAL)
+        raise NoMatch(point, REAL)
     return [point.copy(target=machine.module, function=f) for f in found]
 
 

@@ -15,8 +15,8 @@ from pyprobe.runtime.machine.memory import MemoryFault, OutOfMemory
 from pyprobe.runtime.probes.returns import LINK, reader
 
 if TYPE_CHECKING:
-    from pyprobe.runtime.machine.breakpoints import FileBreakpoints
     from pyprobe.runtime.machine.engine import Engine
+    from pyprobe.runtime.machine.file_breakpoints import FileBreakpoints
     from pyprobe.runtime.probes.base import Handler
     from pyprobe.runtime.user.kernel import Kernel
 

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from pyprobe.lang.attachpoint import AttachPoint, PointError
+from pyprobe.lang.attachpoint import AttachPoint, NoMatch
 from pyprobe.lang.typesys import VOID, Array, Enum, Integer, Record, Struct, Type
 from pyprobe.runtime.machine.bound import Bound
+from pyprobe.runtime.machine.calling import ARGUMENTS, RESULT
 from pyprobe.runtime.probes.base import Handler, Listed, MakeHandler
 from pyprobe.runtime.probes.text import TextBinding, attach_in_module, place
 from pyprobe.runtime.probes.trampoline import converted
-from pyprobe.runtime.probes.user import ARGUMENTS, RESULT
 from pyprobe.runtime.wildcard import has_wildcard, matcher, traceable
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def matches(machine: Description, point: AttachPoint) -> list[AttachPoint]:
     if not found or has_wildcard(point.function):
         found += [point.copy(target=module, function=f) for module, f in _in_modules(system, point.target, point.function)]
     if not found and not has_wildcard(point.function):
-        raise PointError(f"No matches for {point.provider} {f'{point.target}:' if point.target else ''}{point.function}.")
+        raise NoMatch(point)
     return found
 
 

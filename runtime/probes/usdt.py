@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pyprobe.lang.attachpoint import AttachPoint, PointError
+from pyprobe.lang.attachpoint import AttachPoint, NoMatch, PointError
 from pyprobe.lang.typesys import Record
 from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.machine.elf import ElfError
 from pyprobe.runtime.machine.memory import MemoryFault, OutOfMemory, W
 from pyprobe.runtime.machine.usdt import Operand, StaticProbe, operands, static_probes
 from pyprobe.runtime.probes.base import Attached, AttachError, Listed, MakeHandler
-from pyprobe.runtime.probes.user import NO_POINTS, Place, Spot, Target, UserBinding, UserPoints, break_at, instruction, register_uprobe
-from pyprobe.runtime.wildcard import matcher
+from pyprobe.runtime.probes.user import Place, UserBinding
+from pyprobe.runtime.probes.user_points import Spot, Target, UserPoints, break_at, instruction, register_uprobe
+from pyprobe.runtime.wildcard import has_wildcard, matcher
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.engine import Engine
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.machine.symbols import Image
     from pyprobe.runtime.probes.base import PointTable
     from pyprobe.runtime.probes.description import Description
+    from pyprobe.runtime.system.programs import Programs
     from pyprobe.runtime.user.kernel import Kernel
 
 WORD = (1 << 64) - 1
@@ -45,10 +47,8 @@ def listing(machine: Description, name: str, parts: list[str]) -> Iterable[Liste
 
 
 def matches(machine: Description, point: AttachPoint) -> list[AttachPoint]:
-    if not point.target:
-        raise PointError("usdt should have a target")
     paths = machine.targets.resolve(point.target)
-    if not paths:
+    if not paths and point.target != "*":
         raise PointError(f"usdt target file '{point.target}' does not exist or is not executable")
     in_namespace, wanted = matcher(point.namespace or "*"), matcher(point.function)
     found: set[tuple[str, str, str]] = set()
@@ -57,8 +57,8 @@ def matches(machine: Description, point: AttachPoint) -> list[AttachPoint]:
             found |= {(path, p.provider, p.name) for p in probes(machine, path) if in_namespace(p.provider) and wanted(p.name)}
         except ElfError as error:
             raise PointError(f"usdt target file '{point.target}': {error}") from error
-    if not found and not any("*" in part for part in (point.target, point.namespace, point.function)):
-        raise PointError(NO_POINTS)
+    if not found and paths and not any(map(has_wildcard, (point.target, point.namespace, point.function))):
+        raise NoMatch(point.copy(target=paths[0]))
     return [point.copy(target=path, namespace=namespace, function=name) for path, namespace, name in sorted(found)]
 
 
@@ -137,6 +137,9 @@ class Semaphores:
         machine.functions.attach("do_mmap", on_exit=self._mapped)
         machine.functions.attach("load_elf_binary", on_exit=self._mapped)
 
+    def added(self, target: Target, offset: int) -> None:
+        """An offset is new: nothing runs yet that would have to be looked at."""
+
     def _mapped(self) -> None:
         if self.machine.current is not None:
             self.look(self.machine.current.process.space)
@@ -158,6 +161,19 @@ class Semaphores:
             return
 
 
+class BootedSemaphores:
+    """The same for a booted kernel, whose programs find them raised in their files."""
+
+    def __init__(self, machine: Any) -> None:
+        self.offsets: dict[Target, set[int]] = {}
+        self._programs: Programs = machine.programs
+
+    def added(self, target: Target, offset: int) -> None:
+        """Raises AttachError when the guest does not see the file."""
+        if not self._programs.count_up(target.path, offset):
+            raise AttachError(f"{target.path}: the guest has no such file")
+
+
 def attach(machine: Kernel, points: PointTable, point: AttachPoint, make: MakeHandler) -> None:
     image = points.description.image(point.target)
     user = points.user_points(machine)
@@ -166,17 +182,12 @@ def attach(machine: Kernel, points: PointTable, point: AttachPoint, make: MakeHa
     places = [p for p in static_probes(image.elf) if p.provider == point.namespace and p.name == point.function]
     if not places:
         raise AttachError(f"{point.target} has no probe {point.namespace}:{point.function}")
-    if points.description.booted and any(probe.semaphore for probe in places):
-        raise AttachError(
-            f"{point.target}:{point.namespace}:{point.function} has a semaphore, which can't be raised in a booted kernel yet",
-            "Without --kernel, or through a uprobe at its address, it can be probed.",
-        )
     for probe in places:
         offset = image.elf.offset(probe.address)
         if offset is None:
             raise AttachError(f"Could not resolve address: {point.target}:{probe.address:#x}")
         place = Place(probe.address, offset, image.at(probe.address), exact=True)
-        how = break_at(user, engine, target, place) if user.breakpoints else "hook"
+        how = break_at(user, engine, target, place.offset) if user.breakpoints else "hook"
         points.attached[point.name] = Attached(f"{how} at {point.target}+{offset:#x}", partial(instruction, image, offset))
         spot = target.spots.setdefault(offset, Spot())
         spot.exact = True
@@ -185,6 +196,15 @@ def attach(machine: Kernel, points: PointTable, point: AttachPoint, make: MakeHa
         register_uprobe(user, target, offset)
         counter = image.elf.offset(probe.semaphore) if probe.semaphore else None
         if counter is not None:
-            if user.semaphores is None:
-                user.semaphores = Semaphores(machine, user)
-            user.semaphores.offsets.setdefault(target, set()).add(counter)
+            _guard(machine, points, target, counter)
+
+
+def _guard(machine: Kernel, points: PointTable, target: Target, counter: int) -> None:
+    """Raise the semaphore at an offset in a file, once."""
+    user = points.user_points(machine)
+    if user.semaphores is None:
+        user.semaphores = BootedSemaphores(machine) if points.description.booted else Semaphores(machine, user)
+    offsets = user.semaphores.offsets.setdefault(target, set())
+    if counter not in offsets:
+        offsets.add(counter)
+        user.semaphores.added(target, counter)

@@ -1,45 +1,35 @@
-"""uprobe and uretprobe: functions and instructions of programs and libraries, in every process that maps the file.
-
-As in Linux, a place is a file and an offset in it; wherever a process maps that part of the file executable, a point is planted there.
-"""
+"""uprobe and uretprobe: functions and instructions of programs and libraries, in every process that maps the file."""
 
 from __future__ import annotations
 
-import errno
 import os
+import re
 from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any
 
-from pyprobe.lang.attachpoint import AttachPoint, PointError
+from pyprobe.lang.attachpoint import AttachPoint, NoMatch, PointError
 from pyprobe.lang.typesys import Record, Type
 from pyprobe.runtime.machine import disassembly
 from pyprobe.runtime.machine.bound import Bound
+from pyprobe.runtime.machine.calling import ARGUMENTS, RESULT
 from pyprobe.runtime.machine.elf import ElfError, Symbol
 from pyprobe.runtime.machine.symbols import Image
-from pyprobe.runtime.probes.base import Attached, AttachError, Handler, Listed, MakeHandler, TaskBinding, combined, user_stack
+from pyprobe.runtime.probes.base import Attached, AttachError, Listed, MakeHandler, TaskBinding, user_stack
 from pyprobe.runtime.probes.effects import function_skipper
-from pyprobe.runtime.probes.returns import Returns
-from pyprobe.runtime.probes.trampolines import Trampolines
+from pyprobe.runtime.probes.user_points import Spot, break_at, instruction, missed, register_uprobe
 from pyprobe.runtime.wildcard import has_wildcard, matcher, traceable
 
 if TYPE_CHECKING:
-    from pyprobe.runtime.machine.breakpoints import FileBreakpoints
     from pyprobe.runtime.machine.engine import Engine
-    from pyprobe.runtime.machine.memory import AddressSpace, Vma
     from pyprobe.runtime.probes.base import PointTable
     from pyprobe.runtime.probes.description import Description
-    from pyprobe.runtime.probes.usdt import Semaphores
-    from pyprobe.runtime.system.uprobes import KernelUprobes
-
-    Following: TypeAlias = Returns | Trampolines | KernelUprobes  # who follows functions to their returns
+    from pyprobe.runtime.probes.user_points import Following, UserPoints
     from pyprobe.runtime.user.kernel import Kernel
 
-ARGUMENTS = {"x86_64": ("di", "si", "dx", "cx", "r8", "r9"), "arm64": tuple(f"r{i}" for i in range(8))}
-RESULT = {"x86_64": "ax", "arm64": "r0"}
-NO_SYSCALL = (1 << 64) - 1  # orig_ax where no system call is being made
+WORD = (1 << 64) - 1
+NO_SYSCALL = WORD  # orig_ax where no system call is being made
 
-NO_POINTS = "Probe has no valid attach points. If this is expected, set the 'missing_probes' config variable to 'warn'."
 FORCE = "Use --unsafe to force attachment. WARNING: This option could lead to data corruption in the target process."
 
 
@@ -98,11 +88,11 @@ def expand(machine: Description, point: AttachPoint) -> list[AttachPoint]:
     if not point.function and not point.address and point.line is None:
         raise PointError(f"{point.provider} should be attached to a function and/or address")
     paths = machine.targets.resolve(point.target)
-    if not paths:
-        host = machine.targets.host_path(point.target)
-        if os.path.isfile(host) and os.access(host, os.X_OK):
-            machine.image(point.target)  # raises what is wrong with it
-        raise PointError(f"uprobe target file '{point.target}' does not exist or is not executable")
+    if not paths and point.line is not None:
+        missing = f"uprobe target file '{point.target}' does not exist or is not executable"
+        raise PointError(f"No DWARF debug info found for '{point.target}', cannot attach by source code location.", missing)
+    if not paths and point.target != "*":
+        raise PointError(f"uprobe target file '{point.target}' does not exist or is not executable", *unusable(machine, point.target))
     if "*" not in point.target:
         paths = paths[:1]
     found: list[AttachPoint] = []
@@ -118,9 +108,20 @@ def expand(machine: Description, point: AttachPoint) -> list[AttachPoint]:
             found.append(point.copy(target=path))
         else:
             found += [point.copy(target=path, function=f) for f in functions(image, point)]
-    if not found and point.language:
-        raise PointError(NO_POINTS)
+    if not found and paths and not has_wildcard(point.target) and not has_wildcard(point.function):
+        raise NoMatch(point.copy(target=paths[0]))
     return found
+
+
+def unusable(machine: Description, path: str) -> list[str]:
+    """Why a program that is there and executable cannot be probed."""
+    host = machine.targets.host_path(path)
+    if os.path.isfile(host) and os.access(host, os.X_OK):
+        try:
+            machine.image(path)
+        except ElfError as error:
+            return [f"It is there, but {error}."]
+    return []
 
 
 def line_address(image: Image, point: AttachPoint, file: str, line: int, column: int) -> int:
@@ -137,6 +138,9 @@ def line_address(image: Image, point: AttachPoint, file: str, line: int, column:
 
 def functions(image: Image, point: AttachPoint) -> list[str]:
     """The names of the functions that a point means in one image, sorted."""
+    if point.language == "cpp" and has_wildcard(point.function):
+        wanted = matcher(point.function)
+        return [f for f in image.names if wanted(spelled(f)) and traceable(f)]
     if point.language == "cpp":
         prefixes = mangled(point.function)
         return [f for f in image.names if f.startswith(prefixes) or f == point.function]
@@ -157,6 +161,21 @@ def mangled(name: str) -> tuple[str, ...]:
     if last == scopes[-1]:
         return tuple(f"_ZN{outer}C{variant}E" for variant in "123")
     return (f"_ZN{outer}{len(last)}{last}E", f"_ZNK{outer}{len(last)}{last}E")
+
+
+def spelled(symbol: str) -> str:
+    """The C++ name of a function, without its parameters and those of templates; the symbol itself where it is no mangled one."""
+    if not symbol.startswith("_Z"):
+        return symbol
+    parts: list[str] = []
+    rest = symbol[2:].lstrip("LNrVK")
+    while number := re.match(r"[0-9]+", rest):
+        end = number.end() + int(number[0])
+        parts.append(rest[number.end() : end])
+        rest = rest[end:]
+    if parts and rest[:1] in ("C", "D"):
+        parts.append(("~" if rest[0] == "D" else "") + parts[-1])
+    return "::".join(parts) or symbol
 
 
 def args(machine: Description, point: AttachPoint) -> Record | None:
@@ -267,7 +286,7 @@ class UserBinding(TaskBinding):
             if symbol is None:
                 raise KeyError(name)
             here = self._here()
-            return Bound(f"({here.expression} + {symbol.address - self.place.address} & {NO_SYSCALL})", here.names)
+            return Bound(f"({here.expression} + {symbol.address - self.place.address} & {WORD})", here.names)
         if name == "ustack":
             function = self.place.function
             entry = self.returns is None and function is not None and function.address == self.place.address
@@ -295,155 +314,7 @@ class UserBinding(TaskBinding):
         return Bound("_override", {"_override": function_skipper(self.machine, self.engine)})
 
 
-# ---- planting
-
-
-class Spot:
-    """What is attached at one offset of a file: handlers of uprobes and of uretprobes, each in source order.
-
-    registered: for which of the two a booted kernel has a uprobe; True: those of returns.
-    """
-
-    __slots__ = ("exact", "handlers", "on_return", "registered")
-
-    def __init__(self) -> None:
-        self.exact = False
-        self.registered: set[bool] = set()
-        self.handlers: list[Handler] = []
-        self.on_return: list[Handler] = []
-
-
-class Target:
-    """A probed file. `mapped`: some process has mapped it executable. `breakpoints`: those in it, where its code is probed so."""
-
-    def __init__(self, path: str, image: Image) -> None:
-        self.path = path
-        self.breakpoints: FileBreakpoints | None = None
-        self.image = image
-        self.spots: dict[int, Spot] = {}
-        self.mapped = False
-        self.callbacks: dict[int, Handler] | None = None
-        self.header = image.elf.read(0, 4096)
-
-
-class UserPoints:
-    """All points of one machine in programs. Planted when a file is mapped; forked processes inherit them.
-
-    uprobes: who plants them in a booted kernel's programs, where they are breakpoints.
-    """
-
-    def __init__(self, machine: Kernel, description: Description, *, breakpoints: bool = False) -> None:
-        self.machine = machine
-        self.breakpoints = breakpoints
-        self.uprobes: KernelUprobes | None = cast(Any, machine).uprobes if breakpoints and description.booted else None
-        self._resolver = description.targets
-        self.targets: dict[tuple[int, int], Target] = {}
-        self._by_image: dict[Image, Target] = {}
-        self._by_path: dict[bytes, Target | None] = {}
-        self._returns: dict[str, Returns | Trampolines] = {}
-        self.semaphores: Semaphores | None = None  # of usdt probes, made when the first has one
-        machine.on_image.append(self._announced)
-
-    def target(self, path: str, image: Image) -> Target:
-        """The file at a guest path."""
-        if image in self._by_image:  # a wildcard asks for one file thousands of times
-            return self._by_image[image]
-        identity = self._resolver.identity(path)
-        if identity is None:
-            raise AttachError(f"{path}: it is gone")
-        if identity not in self.targets:
-            self.targets[identity] = Target(path, image)
-            self._by_path.clear()
-        return self._by_image.setdefault(image, self.targets[identity])
-
-    def returns(self, engine: Engine) -> Following:
-        """The return probes of a processor."""
-        if self.uprobes is not None:
-            return self.uprobes
-        arch = engine.arch.name
-        if arch not in self._returns:
-            if self.breakpoints:
-                trampolines = self._returns[arch] = Trampolines(self.machine, engine)
-                self.machine.shown_stack = trampolines.shown
-            else:
-                self._returns[arch] = Returns(self.machine, engine)
-        return self._returns[arch]
-
-    def unmapped(self) -> list[str]:
-        """Paths of targets that no process has mapped, sorted."""
-        return sorted(t.path for t in self.targets.values() if not t.mapped)
-
-    def _announced(self, space: AddressSpace, vma: Vma) -> None:
-        """A file has been mapped executable: plant what belongs there, pull what was left by another mapping at these addresses."""
-        target = self.target_of(vma)
-        if self.uprobes is not None:
-            if target is not None:
-                target.mapped = True
-            return
-        if self.breakpoints:
-            self._break_into(space, vma, target)
-            return
-        wanted = self._points(target, vma) if target else {}
-        points = space.points
-        stale = [a for a in (*points.blocks, *points.exact) if vma.start <= a < vma.end and a not in wanted]
-        if not stale and not wanted:
-            return
-        engine = self.machine.engine_for(target.image.arch if target else self.machine.arch)
-        for address in stale:
-            engine.pull(space, address)
-        for address, (callback, exact) in wanted.items():
-            engine.plant(space, address, callback, exact=exact)
-
-    def _break_into(self, space: AddressSpace, vma: Vma, target: Target | None) -> None:
-        """The same with breakpoints."""
-        traps = space.points.traps
-        stale = [address for address in traps if vma.start <= address < vma.end]
-        for address in stale:
-            del traps[address]
-        if target is not None and target.breakpoints is not None:
-            target.mapped = True
-            if target.callbacks is None:
-                target.callbacks = {offset: self._callback(target, spot) for offset, spot in target.spots.items()}
-                for offset, call in target.callbacks.items():
-                    target.breakpoints.insert(offset, call)
-            target.breakpoints.sync(space, vma)
-        elif stale:
-            self.machine.engine_for(self.machine.arch).traps_changed(space)
-
-    def target_of(self, vma: Vma) -> Target | None:
-        """The probed file that a mapping shows."""
-        path = vma.path
-        if path not in self._by_path:
-            identity = self._resolver.identity(os.fsdecode(path))
-            target = self.targets.get(identity) if identity else None
-            if target is not None and vma.backing is not None and vma.backing.read(0, len(target.header)) != target.header:
-                target = None  # the guest has put another file there
-            self._by_path[path] = target
-        return self._by_path[path]
-
-    def _points(self, target: Target, vma: Vma) -> dict[int, tuple[Handler, bool]]:
-        """Address to callback, and whether the point is exact, for what the mapping shows of the file."""
-        target.mapped = True
-        if target.callbacks is None:
-            target.callbacks = {offset: self._callback(target, spot) for offset, spot in target.spots.items()}
-        first, last = vma.file_offset, vma.file_offset + vma.end - vma.start
-        return {
-            vma.start + offset - first: (callback, target.spots[offset].exact)
-            for offset, callback in target.callbacks.items()
-            if first <= offset < last
-        }
-
-    def _callback(self, target: Target, spot: Spot) -> Handler:
-        handlers = [*spot.handlers]
-        if spot.on_return:
-            returns = self.returns(self.machine.engine_for(target.image.arch))
-            done = combined(spot.on_return)
-            if isinstance(returns, Trampolines):
-                assert target.breakpoints is not None
-                handlers.append(returns.entry(done, target.breakpoints))
-            elif isinstance(returns, Returns):
-                handlers.append(returns.entry(done, spot.exact))
-        return combined(handlers)
+# ---- attaching
 
 
 def attach(machine: Kernel, points: PointTable, point: AttachPoint, make: MakeHandler) -> None:
@@ -452,7 +323,7 @@ def attach(machine: Kernel, points: PointTable, point: AttachPoint, make: MakeHa
     user: UserPoints = points.user_points(machine)
     engine = machine.engine_for(image.arch)
     target = user.target(point.target, image)
-    how = break_at(user, engine, target, place) if user.breakpoints else "hook"
+    how = break_at(user, engine, target, place.offset) if user.breakpoints else "hook"
     misses = (lambda: missed(user.returns(engine))) if point.provider == "uretprobe" else int
     points.attached[point.name] = Attached(f"{how} at {point.target}+{place.offset:#x}", lambda: instruction(image, place.offset), misses)
     spot = target.spots.setdefault(place.offset, Spot())
@@ -463,53 +334,3 @@ def attach(machine: Kernel, points: PointTable, point: AttachPoint, make: MakeHa
     else:
         spot.handlers.append(make(UserBinding(machine, engine, point, image, place, None)))
     register_uprobe(user, target, place.offset)
-
-
-def register_uprobe(user: UserPoints, target: Target, offset: int) -> None:
-    """In a booted kernel, have its own uprobes there, one for the handlers and one for those of returns. Raises AttachError."""
-    if user.uprobes is None:
-        return
-    from pyprobe.runtime.system.uprobes import UprobeError
-
-    spot = target.spots[offset]
-    for returns, handlers in ((False, spot.handlers), (True, spot.on_return)):
-        if not handlers or returns in spot.registered:
-            continue
-        spot.registered.add(returns)
-
-        def call(handlers: list[Handler] = handlers) -> None:
-            for handler in handlers:
-                handler()
-
-        try:
-            user.uprobes.add(target.path, offset, *((None, call) if returns else (call, None)))
-        except UprobeError as error:
-            raise AttachError(f"Could not add a breakpoint at {target.path}+{offset:#x}: {error}") from error
-
-
-def break_at(user: UserPoints, engine: Engine, target: Target, place: Place) -> str:
-    """Make a file ready for a breakpoint; how it will work. Raises AttachError where Linux refuses one."""
-    from pyprobe.runtime.machine.breakpoints import FileBreakpoints
-    from pyprobe.runtime.machine.displaced import Refused, displace
-
-    if target.breakpoints is None and user.uprobes is None:
-        returned = user.returns(engine)
-        assert isinstance(returned, Trampolines)
-        target.breakpoints = FileBreakpoints(engine, target.image.elf.read, returned.returned)
-    try:
-        displaced = displace(engine.arch.name, target.image.elf.read(place.offset, disassembly.LONGEST[engine.arch.name]))
-    except Refused as error:
-        number = errno.errorcode.get(error.errno, str(error.errno))
-        raise AttachError(f"Could not add a breakpoint at {target.path}+{place.offset:#x}: {error.reason} ({number})") from error
-    return "breakpoint, simulated" if displaced.only_simulated else "breakpoint"
-
-
-def missed(returns: Following) -> int:
-    """Returns that were not seen."""
-    return returns.nmissed if isinstance(returns, Trampolines) else 0
-
-
-def instruction(image: Image, offset: int) -> str:
-    """The text of the instruction at an offset of a file."""
-    code = image.elf.read(offset, disassembly.LONGEST[image.arch])
-    return next((str(i) for i in disassembly.instructions(image.arch, code, 0)), "")

@@ -6,8 +6,8 @@ Also what `-l` shows, which is the same knowledge asked by pattern.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, cast
 
 from pyprobe.lang.attachpoint import AttachPoint, PointError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.system.description import SystemDescription
 
 DEFAULT_ARCH = "x86_64"
-KERNEL_KINDS = ["kprobe", "tracepoint", "software", "hardware", "fentry", "rawtracepoint"]  # what a name alone is looked up in
+KERNEL_KINDS = ["kprobe", "tracepoint", "software", "hardware", "fentry", "iter", "rawtracepoint"]  # what a name alone is looked up in
 MAX_SCRIPTS = 4  # how many `#!` lines to follow from a command to its program
 
 
@@ -70,8 +70,6 @@ class MachineWorld:
 
     def matches(self, point: AttachPoint) -> Iterable[AttachPoint]:
         found = provider(point.provider, self.machine)
-        if found is None and point.provider == "iter":
-            raise PointError(f"iter {point.function} not available for your kernel version.")
         if found is None:
             raise PointError(f"{point.provider} probes are not supported yet")
         matches = found.matches(self.machine, point)
@@ -136,6 +134,17 @@ class MachineWorld:
                 found.setdefault(one.name, one)
         return list(found.values())
 
+    def types(self, query: str) -> list[tuple[str, Callable[[], str]]]:
+        """What `-l 'struct PATTERN'` shows, for `union` and `enum` too: full names, sorted for each of the patterns that commas separate,
+        and the definitions in C."""
+        found: dict[str, Callable[[], str]] = {}
+        for pattern in query.split(","):
+            keyword, _, tag = pattern.strip().partition(" ")
+            wanted = matcher(f"{keyword} {tag.strip()}")
+            for name in filter(wanted, self.machine.type_names(keyword)):
+                found.setdefault(name, partial(self.machine.definition, name))
+        return list(found.items())
+
     def _listing(self, pattern: str) -> Iterable[Listed]:
         if not pattern:
             return
@@ -149,7 +158,7 @@ class MachineWorld:
         else:
             kind, *parts = pattern.split(":")
         parts = [p for p in parts if p] or parts[:0]
-        name = SHORT.get(kind) or OLD_NAMES.get(kind) or kind.lower()
+        name = SHORT.get(kind) or SHORT.get(kind.lower()) or OLD_NAMES.get(kind.lower()) or kind.lower()
         if "*" not in kind:
             kinds = [name]
         elif parts and "/" in parts[0]:

@@ -3,7 +3,8 @@
 
 static int execute(PyObject *module)
 {
-    if (add_type(module, &Glue_spec) < 0 || add_type(module, &Entry_spec) < 0 || add_type(module, &Coherence_spec) < 0)
+    if (add_type(module, &Glue_spec) < 0 || add_type(module, &Entry_spec) < 0 || add_type(module, &Coherence_spec) < 0
+        || add_type(module, &Shortcuts_spec) < 0)
         return -1;
     return PyModule_AddStringConstant(module, "SOURCE", SOURCE);
 }

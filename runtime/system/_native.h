@@ -24,6 +24,6 @@ struct breakpoints {
 bool dealt_with(struct breakpoints *breakpoints, void *uc, uint32_t number);
 PyObject *set_breakpoints(struct breakpoints *breakpoints, PyObject *args);
 
-extern PyType_Spec Glue_spec, Entry_spec, Coherence_spec;
+extern PyType_Spec Glue_spec, Entry_spec, Coherence_spec, Shortcuts_spec;
 
 #endif

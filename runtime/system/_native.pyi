@@ -16,6 +16,7 @@ class Glue:
         invalidate: int,
         ram: int,
         ram_size: int,
+        in_pieces: int,
     ) -> Glue: ...
     def breakpoints(self, claim: int, user: int, pc: int, start: int, size: int, left: Callable[[int], bool]) -> None: ...
     def addresses(self) -> tuple[int, int, int, int]: ...
@@ -32,6 +33,7 @@ class Entry:
         words: int,
         trap: int,
         special: Callable[[int], bool],
+        in_pieces: int,
     ) -> Entry: ...
     def breakpoints(self, claim: int, user: int, pc: int, start: int, size: int, left: Callable[[int], bool]) -> None: ...
     def addresses(self) -> tuple[int, int, int, int, int]: ...
@@ -39,6 +41,7 @@ class Entry:
 class Coherence:
     def __new__(
         cls,
+        arch: bool,
         uc: int,
         cpu: int,
         host: int,
@@ -47,6 +50,30 @@ class Coherence:
         invalidate: int,
         protect: int,
         written: int,
+        mark: int,
         protect_slot: int,
         written_slot: int,
+        mark_slot: int,
     ) -> Coherence: ...
+
+class Shortcuts:
+    def __new__(
+        cls,
+        arch: bool,
+        uc: int,
+        cpu: int,
+        region: int,
+        base: int,
+        size: int,
+        flush: int,
+        unchecked: int,
+        mapping: int,
+        fill: int,
+        set_page: int,
+        translate: int,
+        mapping_place: int,
+        fill_places: tuple[int, int],
+        set_page_slot: int,
+        translate_slot: int,
+    ) -> Shortcuts: ...
+    def expect_stop(self, address: int, /) -> None: ...

@@ -21,6 +21,7 @@ typedef struct {
     void (*invalidate)(void *uc, uint64_t start, uint64_t end);
     uint64_t ram, ram_size;
     uint64_t cleaned;                   /* the page that was invalidated last, since the last exception */
+    uint32_t *in_pieces;
     struct breakpoints breakpoints;
 } Glue;
 
@@ -31,6 +32,7 @@ static void on_exception(void *uc, uint32_t number, void *user)
     Glue *glue = user;
 
     glue->cleaned = NOWHERE;
+    *glue->in_pieces = 0;
     if ((number < 64 && glue->handed >> number & 1) || (number == SVC && (*glue->syndrome & 0xffff) == glue->trap)) {
         PyObject *result = PyObject_CallFunction(glue->special, "I", number);
 
@@ -72,14 +74,14 @@ static void clean_line(void *state, struct cp_register *which, uint64_t address)
 static PyObject *Glue_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"handed", "syndrome", "trap", "deliver", "cpu", "special", "words", "shift", "uc", "translate",
-                            "invalidate", "ram", "ram_size", NULL};
-    unsigned long long handed, syndrome, deliver, cpu, words, uc, translate, invalidate, ram, ram_size;
+                            "invalidate", "ram", "ram_size", "in_pieces", NULL};
+    unsigned long long handed, syndrome, deliver, cpu, words, uc, translate, invalidate, ram, ram_size, in_pieces;
     unsigned trap, shift;
     PyObject *special;
     Glue *glue;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "KKIKKOKIKKKKK", names, &handed, &syndrome, &trap, &deliver, &cpu, &special,
-                                     &words, &shift, &uc, &translate, &invalidate, &ram, &ram_size))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "KKIKKOKIKKKKKK", names, &handed, &syndrome, &trap, &deliver, &cpu, &special,
+                                     &words, &shift, &uc, &translate, &invalidate, &ram, &ram_size, &in_pieces))
         return NULL;
     glue = new_object(type);
     if (!glue)
@@ -97,6 +99,7 @@ static PyObject *Glue_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     glue->invalidate = POINTER(invalidate);
     glue->ram = ram;
     glue->ram_size = ram_size;
+    glue->in_pieces = POINTER(in_pieces);
     glue->cleaned = NOWHERE;
     return (PyObject *)glue;
 }

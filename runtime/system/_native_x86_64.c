@@ -30,6 +30,7 @@ typedef struct {
     struct words *words;
     uint32_t trap;                      /* rax >> 8 of a SYSCALL that is for Python */
     PyObject *special;
+    uint32_t *in_pieces;
     struct breakpoints breakpoints;
 } Entry;
 
@@ -40,6 +41,7 @@ static void on_x86_exception(void *uc, uint32_t number, void *user)
 {
     Entry *entry = user;
 
+    *entry->in_pieces = 0;
     if (!dealt_with(&entry->breakpoints, uc, number))
         entry->deliver(entry->cpu);
 }
@@ -92,8 +94,8 @@ static int on_rdtscp(void *uc, void *user)
 
 static PyObject *Entry_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"state", "offsets", "deliver", "cpu", "reg_read", "flags", "words", "trap", "special", NULL};
-    unsigned long long state, deliver, cpu, reg_read, words;
+    static char *names[] = {"state", "offsets", "deliver", "cpu", "reg_read", "flags", "words", "trap", "special", "in_pieces", NULL};
+    unsigned long long state, deliver, cpu, reg_read, words, in_pieces;
     const char *offsets;
     Py_ssize_t size;
     int flags;
@@ -101,8 +103,8 @@ static PyObject *Entry_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     PyObject *special;
     Entry *entry;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Ky#KKKiKIO", names, &state, &offsets, &size, &deliver, &cpu, &reg_read, &flags, &words,
-                                     &trap, &special))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Ky#KKKiKIOK", names, &state, &offsets, &size, &deliver, &cpu, &reg_read, &flags, &words,
+                                     &trap, &special, &in_pieces))
         return NULL;
     if (size != OFFSETS * sizeof(uint32_t)) {
         PyErr_SetString(PyExc_ValueError, "offsets");
@@ -120,6 +122,7 @@ static PyObject *Entry_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     entry->words = POINTER(words);
     entry->trap = trap;
     entry->special = Py_NewRef(special);
+    entry->in_pieces = POINTER(in_pieces);
     return (PyObject *)entry;
 }
 

@@ -36,6 +36,7 @@ _NAME, _TYPE, _OPAQUE, _FIELD, _READ, _WRITE = 0, 20, 32, 48, 80, 88
 
 ADDRESS = 0xFFFF_FFFF_F000  # of a table or page, in a descriptor
 VALID, TABLE = 1, 2
+KERNEL = 1 << 63  # and above: addresses that TTBR1_EL1 translates
 LINEAR = (0xFFFF_0000_0000_0000, 0xFFF0_0000_0000_0000)  # with addresses of 48 bits, and of 52
 
 
@@ -61,6 +62,7 @@ VBAR_EL3 = SystemRegister(3, 6, 12, 0, 0)
 SCR_EL3, CPTR_EL3 = SystemRegister(3, 6, 1, 1, 0), SystemRegister(3, 6, 1, 1, 2)
 HCR_EL2, CPTR_EL2 = SystemRegister(3, 4, 1, 1, 0), SystemRegister(3, 4, 1, 1, 2)
 CNTHCTL_EL2, CNTVOFF_EL2 = SystemRegister(3, 4, 14, 1, 0), SystemRegister(3, 4, 14, 0, 3)
+DC_ZVA = SystemRegister(1, 3, 7, 4, 1)
 DC_CVAU, IC_IVAU = SystemRegister(1, 3, 7, 11, 1), SystemRegister(1, 3, 7, 5, 1)
 
 RESET = (
@@ -78,6 +80,9 @@ PT_REGS = {**ARM64.state, "pc": 8 * 32, "pstate": 8 * 33}
 
 READ = ctypes.CFUNCTYPE(c_uint64, c_void_p, c_void_p)
 WRITE = ctypes.CFUNCTYPE(None, c_void_p, c_void_p, c_uint64)
+SYS = ctypes.CFUNCTYPE(c_uint32, c_void_p, ctypes.c_int, c_void_p, c_void_p)
+INS_SYS = 3  # uc_arm64_insn
+ZVA_BLOCK = 64  # bytes that DC ZVA zeroes: 4 << DCZID_EL0.BS
 
 
 class _CpReg(ctypes.Structure):
@@ -90,13 +95,15 @@ class Arm64(Processor):
     """`on_call` answers HVC and SMC: it gets the function's number and first argument and returns x0."""
 
     arch = ARM64
-    invalidate_symbol = "tb_invalidate_phys_range_aarch64"
+    suffix = "aarch64"
+    fill_symbol = "arm_cpu_tlb_fill_aarch64"
     pt_regs = PT_REGS
 
     def __init__(self, ram: Ram, clock: Clock, *, native: bool | None = None) -> None:
         super().__init__(ram, clock, model=CORTEX_A53, native=native)
         self.on_call: Callable[[int, int], int] = lambda function, argument: -1
         self.line = False
+        self._clears: list[Callable[[int, int], None]] = []
         offsets = self.offsets
         self.env = pointer(self.cpu + offsets.env)
         if self.env != self.cpu + offsets.arm_state:
@@ -184,9 +191,10 @@ class Arm64(Processor):
             "shift": COUNTER_SHIFT,
             "uc": self.uc,
             "translate": self.function("uc_vmem_translate"),
-            "invalidate": self.function(self.invalidate_symbol),
+            "invalidate": self.function(f"tb_invalidate_phys_range_{self.suffix}"),
             "ram": self.ram.base,
             "ram_size": self.ram.size,
+            "in_pieces": ctypes.addressof(self.in_pieces),
         }
         if self.native:
             from pyprobe.runtime.system._native import Glue
@@ -206,6 +214,24 @@ class Arm64(Processor):
             c_uint64.from_address(entry + _WRITE).value = clean
         for register in CNTP:
             self.provide(register)  # the physical timer is a hypervisor's; it never fires
+
+    def watch_lines(self, cleared: Callable[[int, int], None]) -> None:
+        """For DC ZVA, with which the kernel clears pages and more. The emulator asks one hook alone."""
+        self._clears.append(cleared)
+        if len(self._clears) > 1:
+            return
+
+        def executed(uc: int, register: int, operands: int, user: int) -> int:
+            try:
+                found = _CpReg.from_address(operands)
+                if (found.op0, found.op1, found.crn, found.crm, found.op2) == DC_ZVA and not self.state.stopping:
+                    for tell in self._clears:
+                        tell(found.val & -ZVA_BLOCK, ZVA_BLOCK)
+            except BaseException as error:
+                self.fail(error)
+            return 0  # it is still to be executed
+
+        self.hook_python(unicorn.HOOK_INSN, SYS(executed), INS_SYS)
 
     def _special(self, number: int) -> None:
         try:
@@ -266,7 +292,7 @@ class Arm64(Processor):
 
         def current() -> int:
             address = word.value
-            if address >> 63 or not entry:
+            if address >= KERNEL or not entry:
                 return address
             start = self.translate(entry + cpu_offset.value & 0xFFFF_FFFF_FFFF_FFFF)
             return int.from_bytes(view[start : start + 8], "little") if start >= 0 else 0

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyprobe.runtime.machine.clock import EPOCH_NS, Clock
 from pyprobe.runtime.machine.unicorn import locate
-from pyprobe.runtime.system import snapshot
+from pyprobe.runtime.system import cache, snapshot
 from pyprobe.runtime.system.internals import build_id, offsets
 from pyprobe.runtime.system.machine import Board, Hang, SystemMachine
 from pyprobe.runtime.system.ram import MB, Ram
@@ -103,7 +102,7 @@ class Boot:
             return self._boot(clock)
         found = self._open(path)
         if found is None:
-            with self._lock(path):  # somebody else may be at it
+            with cache.locked(path.removesuffix(".snapshot") + ".lock"):  # somebody else may be at it
                 found = self._open(path)
                 if found is None:
                     machine = self._boot(Clock(self.options.epoch_ns))
@@ -114,6 +113,8 @@ class Boot:
                     except (OSError, snapshot.Damaged) as error:
                         self.warn(f"the snapshot of the booted kernel can't be kept, so every run will boot it again: {error}")
                         return self._boot(clock)
+                    finally:
+                        machine.close()
         return self._restore(found, clock)
 
     def _restore(self, found: snapshot.Snapshot, clock: Clock) -> SystemMachine:
@@ -174,39 +175,20 @@ class Boot:
             "initrd": hashlib.sha256(self.initrd).hexdigest(),
         }
         key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
-        folder = directory()
+        folder = snapshot.directory()
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             self.warn(f"the snapshot of the booted kernel can't be kept, so every run will boot it again: {folder}: {error.strerror}")
             return None
-        return str(folder / f"{self.kernel.digest[:16]}-{key}.snapshot")
+        return str(folder / snapshot.name(self.kernel.digest, key))
 
     def _prune(self, path: str) -> None:
-        """Delete all but the newest snapshots of this kernel, and drafts that somebody left."""
-        family = sorted(directory().glob(f"{self.kernel.digest[:16]}-*.snapshot"), key=lambda p: p.stat().st_mtime_ns, reverse=True)
-        for old in family[KEPT:]:
+        """Delete all but the newest snapshots of this kernel, and what others left."""
+        for old in snapshot.family(self.kernel.digest)[KEPT:]:
             if str(old) != path:
                 old.unlink(missing_ok=True)
-
-    @contextmanager
-    def _lock(self, path: str) -> Iterator[None]:
-        try:
-            file = os.open(path.removesuffix(".snapshot") + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError:
-            yield
-            return
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(file)
-
-
-def directory() -> Path:
-    """Where snapshots are kept (XDG Base Directory Specification)."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return Path(base if os.path.isabs(base) else os.path.expanduser("~/.cache")) / "pyprobe" / "snapshots"
+        cache.sweep(snapshot.directory(), snapshot.DRAFT)
 
 
 def code_digest() -> str:

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 from pyprobe.runtime.machine import unicorn
 from pyprobe.runtime.machine.arch import Arch
 from pyprobe.runtime.machine.clock import Clock
-from pyprobe.runtime.machine.disassembly import LONGEST, stores
 from pyprobe.runtime.machine.emulator import Emulator
-from pyprobe.runtime.machine.memory import R, W
 from pyprobe.runtime.machine.points import Points
 from pyprobe.runtime.machine.state import NOWHERE
 from pyprobe.runtime.machine.unicorn import UnicornError
+from pyprobe.runtime.system import coherence, shortcuts
 from pyprobe.runtime.system.internals import mismatch, offsets, pointer
 from pyprobe.runtime.system.ram import PAGE, Ram
+from pyprobe.runtime.system.virtual import VirtualMemory
 
 if TYPE_CHECKING:
     from pyprobe.runtime.system.description import SystemDescription
@@ -34,9 +34,7 @@ _CHECK_LIMIT = 10_000  # nanoseconds after which a check has gone wrong
 _COUNTER_REACH = 0x40  # bytes before the architecture's state in which the counter lies (CPUNegativeOffsetState)
 HARD = 2  # CPU_INTERRUPT_HARD
 GO = 2  # state.stopping: only to go on elsewhere
-_WIDEST = 16  # bytes of the widest access
 
-_ACCESSED = ctypes.CFUNCTYPE(None, c_void_p, ctypes.c_int, c_uint64, ctypes.c_int, ctypes.c_int64, c_void_p)
 MMIO_READ = ctypes.CFUNCTYPE(c_uint64, c_void_p, c_uint64, ctypes.c_uint, c_void_p)
 MMIO_WRITE = ctypes.CFUNCTYPE(None, c_void_p, c_uint64, ctypes.c_uint, c_uint64, c_void_p)
 
@@ -47,11 +45,12 @@ class Exceptions(Protocol):
     def breakpoints(self, claim: int, user: int, pc: int, start: int, size: int, left: Callable[[int], bool], /) -> None: ...
 
 
-class Processor(Emulator):
+class Processor(VirtualMemory, Emulator):
     """One processor; `arm64.Arm64` and `x86_64.X86` are the real ones.
 
     pt_regs: where struct pt_regs of the kernel has registers, in bytes.
     native: use the extensions (True: or fail, None: if they are there). why_not: why they are not used, or "".
+    suffix: of the names of libunicorn's functions for the architecture. fill_symbol: the one that fills its translation buffer.
     on_attend: called before what is due.
     on_trap: called when the guest executes the trap instruction; registers can be read and set then.
         False: it goes the way of a system call.
@@ -60,7 +59,8 @@ class Processor(Emulator):
     """
 
     arch: Arch
-    invalidate_symbol: str
+    suffix: str
+    fill_symbol: str
     pt_regs: Mapping[str, int]
     glue: Exceptions
 
@@ -77,6 +77,7 @@ class Processor(Emulator):
         self.cpu = pointer(self.uc + self.offsets.cpu)
         self.interrupt_request = c_uint32.from_address(self.cpu + self.offsets.interrupt_request)
         self._halted = c_uint32.from_address(self.cpu + self.offsets.halted)
+        self.in_pieces = c_uint32.from_address(self.uc + self.offsets.in_pieces)
         self.points = Points()
         self.choose(native, "pyprobe.runtime.system._native")
         counter = pointer(self.cpu + self.offsets.icount)
@@ -84,11 +85,13 @@ class Processor(Emulator):
             raise mismatch("CPUState.icount_decr_ptr", "just before the registers", hex(counter))
         self.callbacks.kicks(counter + 2)
         self.callbacks.activate({}, self.points)
-        invalidate = self._api.address(self.invalidate_symbol)
+        invalidate = self.function(f"tb_invalidate_phys_range_{self.suffix}")
         self._invalidate = ctypes.PYFUNCTYPE(None, c_void_p, c_uint64, c_uint64)(invalidate)
         self._api.hook_add(self.uc, unicorn.HOOK_BLOCK, self.callbacks.block, self.callbacks.user)
         self.diverted: dict[int, int] = {}  # real return addresses, by where on the stack a kretprobe has put another (x86-64)
         self.slots = range(0)  # where displaced instructions of the kernel run, once there are any (see breakpoints.py)
+        self._coherence = coherence.install(self)
+        self._shortcuts = shortcuts.install(self) if self.native else None
         self._general = self._general_size = 0  # where the general registers lie, and how many bytes of them
 
     def function(self, name: str) -> int:
@@ -131,78 +134,6 @@ class Processor(Emulator):
 
     def _write(self, name: str, value: int) -> None:
         self._store(self.arch.registers[name], value)
-
-    # memory
-
-    def translate(self, address: int, tables: int | None = None) -> int:
-        """The offset in RAM of a virtual address, by the page tables in force or those of another program; -1 where nothing is mapped."""
-        raise NotImplementedError
-
-    def address_space(self) -> int:
-        """The physical address of the page tables of the program that runs."""
-        raise NotImplementedError
-
-    def read(self, address: int, size: int, tables: int | None = None) -> bytes | None:
-        """Virtual memory as the processor sees it, or would with a program's page tables; None where a part of it is not there."""
-        start = self.translate(address, tables)
-        if start < 0:
-            return None
-        here = PAGE - (address & PAGE - 1)
-        if size <= here:
-            return bytes(self.ram.view[start : start + size])
-        pieces = [bytes(self.ram.view[start : start + here])]
-        while here < size:
-            start = self.translate(address + here, tables)
-            if start < 0:
-                return None
-            pieces.append(bytes(self.ram.view[start : start + min(PAGE, size - here)]))
-            here += PAGE
-        return b"".join(pieces)
-
-    def word_reader(self) -> Callable[[int], int]:
-        """A function that reads 64-bit words of virtual memory that do not cross pages, 0 where nothing is; for many of them in a row,
-        while the processor stands still."""
-        pages: dict[int, int] = {}
-        translate, view = self.translate, self.ram.view
-
-        def word(address: int) -> int:
-            place = address & PAGE - 1
-            page = address - place
-            start = pages.get(page)
-            if start is None:
-                start = pages[page] = translate(page & NOWHERE)
-            return int.from_bytes(view[start + place : start + place + 8], "little") if start >= 0 and place <= PAGE - 8 else 0
-
-        return word
-
-    def write(self, address: int, data: bytes) -> bool:
-        """Write to virtual memory, whatever its permissions; False, and nothing written, where a part of it is not there."""
-        places = []
-        done = 0
-        while done < len(data):
-            start = self.translate(address + done)
-            if start < 0:
-                return False
-            n = min(PAGE - (address + done & PAGE - 1), len(data) - done)
-            places.append((start, done, n))
-            done += n
-        for start, at, n in places:
-            self.ram.view[start : start + n] = data[at : at + n]
-        return True
-
-    def read_string(self, address: int, limit: int) -> bytes | None:
-        """Up to the first NUL or `limit` bytes; what precedes a page that is not there counts. None if the first byte is not there."""
-        found = b""
-        while len(found) < limit:
-            at = address + len(found) & NOWHERE
-            piece = self.read(at, min(limit - len(found), PAGE - (at & PAGE - 1)))
-            if piece is None:
-                return found or None
-            end = piece.find(b"\0")
-            if end >= 0:
-                return found + piece[:end]
-            found += piece
-        return found
 
     # what the kernel's calling conventions put where
 
@@ -247,42 +178,23 @@ class Processor(Emulator):
 
     def on_access(self, access: int, address: int, length: int, function: Callable[[], object]) -> None:
         """Call `function` when an instruction reads (R) or writes (W) any of the bytes at a virtual address, which lie in one page that
-        stays where it is. `state.pc` is the instruction, memory what it is behind it. Raises LookupError where nothing is mapped.
+        stays where it is. `state.pc` is the instruction, memory what it is behind it; once for an instruction that does both. Raises
+        LookupError where nothing is mapped.
 
         While there is one of these, every access of any memory takes the long way.
         """
-        start = self.translate(address)
-        if start < 0:
-            raise LookupError(f"nothing is mapped at {address:#x}")
-        view, base, state = self.ram.view, self.ram.base, self.state
-        both: dict[int, bool] = {}  # by their addresses, whether instructions that read here write, too: then that is their access
+        from pyprobe.runtime.system.watchpoints import Watchpoint
 
-        def reads_only(pc: int) -> bool:
-            if pc not in both:
-                both[pc] = stores(self.arch.name, self.read(pc, LONGEST[self.arch.name]) or b"")
-            return not both[pc]
-
-        def accessed(uc: int, kind: int, physical: int, size: int, value: int, user: int) -> None:
-            at = (physical & NOWHERE) - base
-            if state.stopping or not start - size < at < start + length:
-                return
-            try:
-                before, state.pc = state.pc, self._read(self.arch.pc)
-                if kind == unicorn.MEM_WRITE:
-                    view[at : at + size] = (value & (1 << 8 * size) - 1).to_bytes(size, "little")  # as the instruction is about to
-                    function()
-                elif not access & W or reads_only(state.pc):
-                    function()
-                state.pc = before
-            except BaseException as error:
-                self.fail(error)
-
-        callback = _ACCESSED(accessed)
-        self._keep.append(callback)
-        first = base + start - _WIDEST + 1
-        kinds = (unicorn.HOOK_MEM_READ if access & R else 0) | (unicorn.HOOK_MEM_WRITE if access & W else 0)
-        self._api.hook_add(self.uc, kinds, ctypes.cast(callback, c_void_p).value or 0, 0, first, base + start + length - 1)
+        self._keep.append(Watchpoint(self, access, address, length, function))
         self._invalidate(self.uc, 0, self.ram.size)  # what was translated before does not look
+
+    def watch_lines(self, cleared: Callable[[int, int], None]) -> None:
+        """Have `cleared(address, size)` called before an instruction that zeroes memory without writing to it, for architectures that have
+        one."""
+
+    def expect_stop(self, address: int) -> None:
+        if self._shortcuts is not None:
+            self._shortcuts.expect_stop(address)
 
     def pull(self, address: int, *, exact: bool | None = None) -> None:
         """Undo `plant`, or only that with the same `exact`; nothing happens where nothing is planted."""
@@ -299,6 +211,10 @@ class Processor(Emulator):
     def forget_place(self, offset: int) -> None:
         """The same for an instruction by its offset in RAM."""
         self._invalidate(self.uc, offset, offset + 1)
+
+    def forget_all(self) -> None:
+        """Translate everything anew, as hooks want it that were installed since."""
+        self._api.ctl(self.uc, unicorn.CTL_TB_FLUSH)
 
     # breakpoints
 
@@ -459,9 +375,10 @@ class Processor(Emulator):
         waited = self._halted.value
         limit = self.clock.add(now + _CHECK_LIMIT, self.request_stop)
         pend(True)
+        self.in_pieces.value = 8  # a run begins with none
         error = self.callbacks.start()
-        found = (error, len(traps), waited, self._halted.value, self.words.now - now)
-        expected = (0, 1, 0, 1, size)
+        found = (error, len(traps), waited, self._halted.value, self.in_pieces.value, self.words.now - now)
+        expected = (0, 1, 0, 1, 0, size)
         self.clock.cancel(limit)
         self.state.stopping = 0
         self.on_trap = former
@@ -471,7 +388,11 @@ class Processor(Emulator):
         self.state.block = self.state.size = self.state.pc = 0
         self.clock.arm()
         if found != expected or self._error is not None:
-            raise mismatch("a run of two instructions (error, traps, halted before and after, bytes)", expected, found)
+            raise mismatch("a run of two instructions (error, traps, halted before and after, accesses in pieces, bytes)", expected, found)
+
+    def close(self) -> None:
+        self._shortcuts = self._coherence = None  # they know the emulator by its address, which another may get
+        super().close()
 
     # contexts
 

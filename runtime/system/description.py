@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.symbols import Image
+from pyprobe.runtime.system.kernels.filesystems import MODULES
 from pyprobe.runtime.system.kernels.payload import decompress
 from pyprobe.runtime.system.kernels.store import module_name
 from pyprobe.runtime.system.metadata import btf
 from pyprobe.runtime.system.metadata.ctext import type_text
+from pyprobe.runtime.system.metadata.events import raw_tracepoints
 from pyprobe.runtime.system.metadata.facts import Facts
+from pyprobe.runtime.system.metadata.moduleevents import NO_EVENTS, TRACEPOINTS, ModuleEvents
 from pyprobe.runtime.system.metadata.modulefile import ModuleFile
 from pyprobe.runtime.system.metadata.symbols import KERNEL
 from pyprobe.runtime.system.metadata.types import KernelTypes
@@ -29,10 +32,6 @@ if TYPE_CHECKING:
     from pyprobe.runtime.system.metadata.events import Event
     from pyprobe.runtime.system.metadata.symbols import Symbol, Symbols
     from pyprobe.runtime.system.modules import Modules
-
-
-MODULES = ("fuse", "overlay")
-"""What our init loads; what these need comes along."""
 
 
 class Function:
@@ -117,6 +116,7 @@ class SystemDescription:
         self._images: dict[str, Image] = {}
         self._files: dict[str, ModuleFile | None] = {}
         self._module_types: dict[str, KernelTypes] = {}
+        self._events: dict[str, ModuleEvents] = {}
         self.modules: Modules | None = None
 
     @property
@@ -164,16 +164,48 @@ class SystemDescription:
 
     @cached_property
     def tracepoints(self) -> Mapping[tuple[str, str], Parameters]:
-        return {key: tuple((f.type, f.name) for f in event.fields) for key, event in self.facts.events.items()}
+        """Those of the kernel and of the modules that are there early."""
+        found = [self.facts.events, *(self.events_of(name).events for name in self.early_eventful)]
+        return {key: tuple((f.type, f.name) for f in event.fields) for events in found for key, event in events.items()}
 
     def event(self, category: str, name: str) -> Event | None:
-        """A trace event with the layout of its record."""
-        return self.facts.events.get((category, name))
+        """A trace event with the layout of its record: of the kernel, of a module kept with it, or of one of the root's modules whose names
+        hold the category's."""
+        found = self.facts.events.get((category, name))
+        if found is None:
+            alike = [module for module in self._in_root if category in module]
+            of_modules = (self.events_of(module).events.get((category, name)) for module in (*self.eventful, *alike))
+            found = next((event for event in of_modules if event is not None), None)
+        return found
 
-    def raw_tracepoint(self, name: str) -> Prototype | None:
+    @cached_property
+    def eventful(self) -> list[str]:
+        """The modules kept with the kernel that have tracepoints, sorted."""
+        return [name for name, path in sorted(self.kernel.modules.items()) if TRACEPOINTS.encode() in path.read_bytes()]
+
+    @cached_property
+    def early_eventful(self) -> list[str]:
+        """Those of them that are there when the command begins."""
+        return [path.stem for path in self.kernel.load_order(*MODULES) if TRACEPOINTS.encode() in path.read_bytes()]
+
+    def events_of(self, module: str) -> ModuleEvents:
+        """The tracepoints and events of a module; none where there is no such module."""
+        if module not in self._events:
+            file = self.module_file(module)
+            self._events[module] = ModuleEvents(file, self.types_of(module, ""), self.arch) if file is not None else NO_EVENTS
+        return self._events[module]
+
+    def raw_tracepoints(self, module: str) -> Mapping[str, int]:
+        """The raw tracepoints of a module by name, with the numbers of their function types among the types of that module."""
+        if module in ("", self.module):
+            return self.facts.raw_tracepoints
+        known = raw_tracepoints(self.types_of(module, "").btf)
+        return {name: known[name] for name in self.events_of(module).names if name in known}
+
+    def raw_tracepoint(self, name: str, module: str = "") -> Prototype | None:
         """What a raw tracepoint is passed."""
-        number = self.facts.raw_tracepoints.get(name)
-        return Raw(name, self.facts.btf, number) if number is not None else None
+        number = self.raw_tracepoints(module).get(name)
+        return Raw(name, self.types_of(module, "").btf, number) if number is not None else None
 
     def type_named(self, name: str) -> Type | None:
         """A type of the kernel by its C name, or of the modules that are there when the command begins."""
@@ -182,6 +214,12 @@ class SystemDescription:
             for file in self.early_modules:
                 found = found or self.types_of(file.name, "").named(name)
         return found
+
+    def type_names(self, keyword: str) -> list[str]:
+        return self.types.tagged(keyword)
+
+    def definition(self, name: str) -> str:
+        return self.types.definition(name)
 
     def enum_constant(self, name: str) -> tuple[int, Enum] | None:
         return self.types.constant(name)
@@ -209,17 +247,20 @@ class SystemDescription:
         """A module of this kernel by the name that the kernel uses: of those kept with it, or in the root's /lib/modules. None if there
         is none. Raises KernelError for a damaged file."""
         if name not in self._files:
-            path = self.kernel.modules.get(name) or self._in_root(name)
+            path = self.kernel.modules.get(name) or self._in_root.get(name)
             self._files[name] = ModuleFile(name, decompress(path.read_bytes(), path.name)) if path is not None else None
         return self._files[name]
 
-    def _in_root(self, name: str) -> Path | None:
+    @cached_property
+    def _in_root(self) -> dict[str, Path]:
+        """The modules of the root by name."""
+        found: dict[str, Path] = {}
         for folder, subfolders, files in os.walk(self.targets.host_path(f"/lib/modules/{self.kernel.release}")):
             subfolders.sort()
             for file in sorted(files):
-                if ".ko" in file and module_name(file) == name:
-                    return Path(folder, file)
-        return None
+                if ".ko" in file:
+                    found.setdefault(module_name(file), Path(folder, file))
+        return found
 
     def module_files(self, pattern: str) -> list[ModuleFile]:
         """The modules whose functions a pattern for their name means: among those that are there early, or the one of that name."""

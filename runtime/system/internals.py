@@ -8,6 +8,7 @@ that its linker gave it; with any other the machine is refused, before anything 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from pyprobe.runtime.machine.unicorn import UnicornError, locate
@@ -16,15 +17,16 @@ from pyprobe.runtime.machine.unicorn import UnicornError, locate
 class Offsets(NamedTuple):
     """Places in bytes.
 
-    In uc_struct: cpu. In uc_context: context_header (bytes before the registers). In CPUState: interrupt_request (32 bits), env
-    (pointer), icount (pointer to the counter that is tested as a block begins), halted (32 bits), cpu_class (pointer). In ARMCPU:
-    arm_registers (pointer to the table of system registers). From CPUState to the architecture's own state: arm_state, x86_state; in
-    these: arm_x0, arm_pc, arm_syndrome; x86_eip, eflags, cc_src, cc_op, df and hflags, the six segments (es, cs, ss, ds, fs, gs), CR3 and
-    model-specific registers. From two functions to the slots of the procedure linkage table through which they are called:
-    x86_protect_slot, x86_written_slot.
+    In uc_struct: cpu, in_pieces (32 bits, called size_recur_mem: not 0 while an access that crosses pages is made piece by piece). In
+    uc_context: context_header (bytes before the registers). In CPUState: interrupt_request (32 bits), env (pointer), icount (pointer to the
+    counter that is tested as a block begins), halted (32 bits), cpu_class (pointer). In ARMCPU: arm_registers (pointer to the table of
+    system registers). From CPUState to the architecture's own state: arm_state, x86_state; in these: arm_x0, arm_pc, arm_syndrome; x86_eip,
+    eflags, cc_src, cc_op, df and hflags, the six segments (es, cs, ss, ds, fs, gs), CR3 and model-specific registers. slots: by the names
+    of functions, from each to the slot of the procedure linkage table through which it is called.
     """
 
     cpu: int
+    in_pieces: int
     context_header: int
     interrupt_request: int
     env: int
@@ -49,13 +51,13 @@ class Offsets(NamedTuple):
     x86_lstar: int
     x86_fmask: int
     x86_kernel_gs: int
-    x86_protect_slot: int
-    x86_written_slot: int
+    slots: Mapping[str, int]
 
 
 BUILDS = {
     "44285d3e80527122e9e361928189385906ec813e": Offsets(  # unicorn 2.1.4, the wheel for x86-64 Linux
         cpu=0x1B8,
+        in_pieces=0x568,
         context_header=0x28,
         interrupt_request=0x1C,
         env=0x128,
@@ -80,8 +82,18 @@ BUILDS = {
         x86_lstar=0x12E8,
         x86_fmask=0x12F8,
         x86_kernel_gs=0x1300,
-        x86_protect_slot=0x14C22D8 - 0x412C90,
-        x86_written_slot=0x14C4020 - 0x430760,
+        slots={
+            "tb_gen_code_aarch64": 0x14C8320 - 0x5B6550,
+            "tb_gen_code_x86_64": 0x14BDEB0 - 0x42EC60,
+            "tb_invalidate_phys_page_fast_aarch64": 0x14BD608 - 0x5B7CD0,
+            "tb_invalidate_phys_page_fast_x86_64": 0x14C4020 - 0x430760,
+            "tlb_protect_code_aarch64": 0x14BFAC8 - 0x59BC50,
+            "tlb_protect_code_x86_64": 0x14C22D8 - 0x412C90,
+            "tlb_reset_dirty_by_vaddr_aarch64": 0x14C9738 - 0x59BEF0,
+            "tlb_reset_dirty_by_vaddr_x86_64": 0x14C67F8 - 0x412EE0,
+            "tlb_set_page_with_attrs_aarch64": 0x14C91A0 - 0x59C970,
+            "tlb_set_page_with_attrs_x86_64": 0x14BEC40 - 0x413870,
+        },
     ),
 }
 """By the build id of the library (the note NT_GNU_BUILD_ID)."""

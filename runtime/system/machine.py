@@ -16,14 +16,17 @@ from pyprobe.runtime.user.outcome import shell_status
 
 if TYPE_CHECKING:
     from pyprobe.runtime.kprobes.api import Kprobes
+    from pyprobe.runtime.system.counting import Instructions
     from pyprobe.runtime.system.cpu import Processor
     from pyprobe.runtime.system.description import SystemDescription
+    from pyprobe.runtime.system.paths import Paths
     from pyprobe.runtime.system.pt_regs import EventRegisters
     from pyprobe.runtime.system.ram import Ram
     from pyprobe.runtime.system.tracing.registering import TaskTable
     from pyprobe.runtime.system.tracing.tracepoints import Tracepoints
     from pyprobe.runtime.system.uprobes import KernelUprobes
 
+SOON = 1000  # nanoseconds from one look at who runs to the next
 TASKS = 4096  # task views kept; task_structs are reused, so there are hardly ever more
 
 
@@ -74,6 +77,9 @@ class TrapCaller:
         self._cpu.set(self._cpu.arch.result, value)
 
 
+_LAST_WORDS = (b"reboot: Power down", b"reboot: System halted")  # kernel/reboot.c, then a PC without power management just waits
+
+
 class Hang(Exception):
     """The guest waits for an interrupt that nothing will raise."""
 
@@ -82,6 +88,7 @@ class SystemMachine:
     """A booted, or booting, kernel (pyprobe.runtime.machine.interface.Machine).
 
     channel: to the guest's init. ready: init has come to the point where it waits for a command; started: the command is about to run.
+    hidden: whether a task is one of ours, by the address of its task_struct, as far as it was asked.
     aside: while probes have the kernel's code do something for them that its own run is not to know, what that is.
     power: what the guest asked for last: "", "off" or "reset" (which a panic asks for, too). status: the exit status of the run.
     """
@@ -100,7 +107,7 @@ class SystemMachine:
         self.channel = Channel()
         self.ready = self.started = False
         self._stop_at = Event.NOTHING
-        self._hidden: dict[int, bool] = {}
+        self.hidden: dict[int, bool] = {}
         self.processor.on_power = self._power
         self.processor.on_trap = self._trap
         self._caller = TrapCaller(self.processor)
@@ -136,7 +143,9 @@ class SystemMachine:
     @property
     def current(self) -> SystemTask | None:
         """The task that runs; None before there is one."""
-        return self.task_at(self.current_address())
+        address = self.current_address()
+        task = self._tasks.get(address)
+        return task if task is not None else self._new_task(address)
 
     def task_at(self, address: int) -> SystemTask | None:
         """The task whose task_struct lies at an address of the kernel."""
@@ -197,6 +206,9 @@ class SystemMachine:
                 self.power = "off"
                 break
             deadline = self.clock.next_deadline()
+            if deadline == NEVER and self.board.console.rstrip().endswith(_LAST_WORDS):
+                self.power = "off"
+                break
             if deadline == NEVER:
                 raise Hang("the guest waits and nothing can wake it")
             self.clock.advance_to(deadline)
@@ -209,7 +221,7 @@ class SystemMachine:
 
     def shown(self, callback: Callable[[], object]) -> Callable[[], object]:
         """`callback`, but not for the tasks that are ours: init and what carries files and output for it."""
-        hidden, current, aside = self._hidden, self.current_address, self.aside
+        hidden, current, aside = self.hidden, self.current_address, self.aside
 
         def call() -> object:
             ours = hidden.get(current())
@@ -219,14 +231,24 @@ class SystemMachine:
 
         return call
 
+    def put_off(self, callback: Callable[[], object]) -> Callable[[], object]:
+        """`callback`, a little later where a task of ours runs."""
+
+        def call() -> object:
+            if not (self.aside or self.is_hidden()):
+                return callback()
+            return self.clock.add(self.clock.now() + SOON, call)
+
+        return call
+
     def is_hidden(self) -> bool:
         """Whether the current task is one of ours."""
-        ours = self._hidden.get(self.current_address())
+        ours = self.hidden.get(self.current_address())
         return self._ours() if ours is None else ours
 
     def hide(self, task: int, hidden: bool) -> None:
         """Count the task whose task_struct lies at an address among ours, or no more."""
-        self._hidden[task] = hidden
+        self.hidden[task] = hidden
 
     def when_up(self, callback: Callable[[], object]) -> None:
         """Call `callback` once the kernel's code and data are in their places: now, or when a kernel that boots has mapped them."""
@@ -253,22 +275,44 @@ class SystemMachine:
         return EventRegisters(self)
 
     @cached_property
+    def instructions(self) -> Instructions:
+        """Every instruction that is executed."""
+        from pyprobe.runtime.system.counting import Instructions
+
+        return Instructions(self)
+
+    @cached_property
+    def paths(self) -> Paths:
+        """The texts of the kernel's paths."""
+        from pyprobe.runtime.system.paths import Paths
+
+        return Paths(self)
+
+    @cached_property
     def tracepoints(self) -> Tracepoints:
         """The kernel's tracepoints."""
         from pyprobe.runtime.system.tracing.tracepoints import Tracepoints
 
         return Tracepoints(self)
 
+    def is_ours(self, task: SystemTask) -> bool:
+        """Whether a task works for this machine. Before it becomes our init, the first task is the kernel's own."""
+        return self.hidden.get(task.address) or (task.pid == HIDDEN_PID and task.is_program)
+
     def _ours(self) -> bool:
-        """Whether the current task is one of ours. These never end, so that their addresses are theirs for the whole run. Before it
-        becomes our init, the first task is the kernel's own."""
+        """Whether the current task is one of ours. These never end, so that their addresses are theirs for the whole run."""
         task = self.current
         if task is None:
             return False
         ours = task.pid == HIDDEN_PID and task.is_program
         if self.started or ours:
-            self._hidden[task.address] = ours
+            self.hidden[task.address] = ours
         return ours
+
+    def close(self) -> None:
+        """Give back the memory that it takes; nothing can be done with it any more."""
+        self.processor.close()
+        self.board.ram.discard()
 
     def save(self) -> dict[str, Any]:
         """Everything but the RAM, as JSON can hold it."""
@@ -305,6 +349,18 @@ class SystemMachine:
             self._stop_at = Event.NOTHING
             self.stop()
         return event is not Event.REFUSED
+
+    def until_command(self) -> None:
+        """Have the next run end when the command has become a program, before its first instruction."""
+        address = self.description.symbols.get("finalize_exec")  # the last function that all kinds of programs pass (fs/exec.c)
+
+        def arrived() -> None:
+            task = self.current
+            if task is not None and task.ppid == HIDDEN_PID and not self.is_hidden():
+                self.stop()
+
+        if address is not None:
+            self.functions.attach(address, arrived, exact=False, ours=True)
 
     def _power(self, what: str) -> None:
         self.power = what

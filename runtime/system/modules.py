@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pyprobe.runtime.probes.user import ARGUMENTS
+from pyprobe.runtime.machine.calling import ARGUMENTS
 from pyprobe.runtime.system.metadata.symbols import Symbols
 
 if TYPE_CHECKING:

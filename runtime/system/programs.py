@@ -6,13 +6,15 @@ functions that it calls for them. Like these, probes in a file are planted in wh
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pyprobe.runtime.machine.calling import ARGUMENTS
 from pyprobe.runtime.machine.memory import MemoryFault, Points, R, Vma, W, X
-from pyprobe.runtime.probes.user import ARGUMENTS
 from pyprobe.runtime.system import maple
 from pyprobe.runtime.system.ram import PAGE
+from pyprobe.runtime.system.root.fuse import Server
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.bound import Bound
@@ -337,6 +339,21 @@ class Programs:
         inode = self._word(file + self.kernel.offset("file", "f_inode"))
         kind = self._word(self._word(inode + self.layout.i_sb) + self.layout.s_type)
         return self.cpu.read_string(self._word(kind), len(FUSE) + 1) == FUSE
+
+    def count_up(self, path: str, offset: int) -> bool:
+        """Raise a 16-bit counter in a file of the host, by its path in the guest, for every program that maps it: they find it raised in
+        the file. A kernel raises it in the memory of each, which has to be there (update_ref_ctr in kernel/events/uprobes.c). False: there
+        is no such file."""
+        targets = self.kernel.targets
+        below = os.path.relpath(os.path.realpath(targets.host_path(path)), os.path.realpath(targets.root or "/"))
+        channel = self.machine.channel
+        file = channel.node(os.fsencode(below).split(b"/"))
+        view = channel.servers[0] if channel.servers else None
+        if file is None or not isinstance(view, Server):
+            return False
+        found = int.from_bytes(file.read(offset, 2), "little")
+        view.change(file, offset, (found + 1 & 0xFFFF).to_bytes(2, "little"))
+        return True
 
     # what the kernel tells its own uprobes
 

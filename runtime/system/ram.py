@@ -34,6 +34,10 @@ class Ram:
             raise ValueError(f"{address:#x}..{address + len(data):#x} is not RAM")
         self.view[start : start + len(data)] = data
 
+    def discard(self) -> None:
+        """Give back the host's memory: what is in it is lost."""
+        self.map.madvise(mmap.MADV_DONTNEED)
+
     def u64(self, offset: int) -> int:
         """The 64-bit word at an offset."""
         return int.from_bytes(self.view[offset : offset + 8], "little")

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.system.booting import MEMORY, Boot, BootError, Options, last_lines, terminal_progress
-from pyprobe.runtime.system.description import MODULES, SystemDescription
-from pyprobe.runtime.system.kernels import store
+from pyprobe.runtime.system.description import SystemDescription
+from pyprobe.runtime.system.kernels import filesystems, store
 from pyprobe.runtime.system.kernels.errors import KernelError
 from pyprobe.runtime.system.machine import Hang, SystemMachine
 from pyprobe.runtime.system.root import initramfs
@@ -33,8 +33,8 @@ def make_description(settings: Settings) -> SystemDescription:
     try:
         kernel = store.find(settings.kernel)
     except KernelError as error:
-        raise RunError(str(error) + (f"\nHINT: {error.hint}" if error.hint else ""), FAILED) from None
-    targets = TargetResolver(kernel.arch)
+        raise RunError(_with_hint(error), FAILED) from None
+    targets = TargetResolver(kernel.arch, root=settings.root or "")
     if settings.command is not None:
         try:
             root = root_directory(kernel.arch, settings.root, kernel.root)
@@ -50,6 +50,11 @@ def make_description(settings: Settings) -> SystemDescription:
     return SystemDescription(kernel, targets, faithful=settings.faithful)
 
 
+def _with_hint(error: Exception) -> str:
+    hint = getattr(error, "hint", "")
+    return f"{error}\nHINT: {hint}" if hint else str(error)
+
+
 def make_run(settings: Settings, world: MachineWorld, clock: Clock) -> SystemRun:
     """The machine of these settings: ready for a command, or with --boot at the kernel's first instruction. Raises RunError."""
     from pyprobe.runtime.machine.unicorn import UnicornError
@@ -60,28 +65,38 @@ def make_run(settings: Settings, world: MachineWorld, clock: Clock) -> SystemRun
     kernel = description.kernel
     warnings: list[str] = []
     try:
-        modules = [(path.stem, path.read_bytes()) for path in kernel.load_order(*MODULES)]
+        lacking = filesystems.missing(kernel, description.facts)
+        if lacking:
+            refusal = filesystems.cannot_run(kernel, lacking)
+            if not settings.boot or settings.command is not None:
+                raise refusal
+            warnings.append(f"{refusal}; so its boot is all there is")
+        modules = [(path.stem, path.read_bytes()) for path in kernel.load_order(*filesystems.MODULES)]
         options = Options(settings.memory or MEMORY, settings.append, clock.epoch_ns)
         initrd = initramfs.build(kernel.arch, modules)
         boot = Boot(kernel, options, initrd, description, terminal_progress(), warnings.append, native=settings.native)
         machine = boot.fresh(clock) if settings.boot else boot.ready(clock)
         furnish(machine.channel, settings, kernel.arch, kernel.root, lambda: machine.stop_requested)
-        run = SystemRun(machine, warnings)
+        run = SystemRun(machine, warnings, boots_only=bool(lacking))
         if not settings.boot:
             run.prepare()
     except (BootError, KernelError, UnicornError, NoRoot, OSError, ValueError) as error:
-        raise RunError(str(error)) from None
+        raise RunError(_with_hint(error)) from None
     return run
 
 
 class SystemRun:
-    """A booted kernel with its command (runtime.machines.Machine). The id that the guest will give the command is not known before."""
+    """A booted kernel with its command (runtime.machines.Machine). The id that the guest will give the command is not known before.
+
+    boots_only: there will be no command, and that is no failure.
+    """
 
     command_pid = 0
 
-    def __init__(self, machine: SystemMachine, warnings: list[str]) -> None:
+    def __init__(self, machine: SystemMachine, warnings: list[str], *, boots_only: bool = False) -> None:
         self.machine = machine
         self._warnings = warnings
+        self._boots_only = boots_only
         self._hang = ""
 
     def prepare(self) -> None:
@@ -92,6 +107,13 @@ class SystemRun:
 
     def start(self) -> None:
         pass
+
+    def settle(self) -> None:
+        if not self.machine.started:
+            self.prepare()
+        self.machine.until_command()
+        self.machine.run()
+        self._failed()
 
     def run(self) -> int:
         try:
@@ -108,7 +130,7 @@ class SystemRun:
         from pyprobe.runtime.user.outcome import exec_message
 
         failure, command = self.machine.channel.failure, self.machine.channel.command
-        if failure is None or command is None:
+        if failure is None or command is None or self._boots_only:
             return
         errno, what, of_command = failure
         shown = command.arguments[0].decode("utf-8", "backslashreplace")

@@ -16,15 +16,40 @@ import os
 import struct
 import tempfile
 import zlib
+from pathlib import Path
 from typing import Any
 
+from pyprobe.runtime.system import cache
 from pyprobe.runtime.system.ram import PAGE, Ram
 
 MAGIC = b"pyprobe snapshot"
 FORMAT = 1
+DRAFT = ".draft-"  # how the names of files that are being written begin
 HEADER = struct.Struct("<16sIIQ32s")  # magic, format, length of the state, size of RAM, SHA-256 of the state
 ALIGNMENT = 1 << 16  # a multiple of every page size
 CHUNK = 1 << 20
+_DIGITS = 16  # of a kernel's digest, with which the names of its snapshots begin
+
+
+def directory() -> Path:
+    """Where snapshots are kept."""
+    return cache.directory("snapshots")
+
+
+def name(digest: str, key: str) -> str:
+    """The file of one, by the digest of the kernel's image and what else makes it what it is."""
+    return f"{digest[:_DIGITS]}-{key}.snapshot"
+
+
+def family(digest: str) -> list[Path]:
+    """Those of a kernel, by the digest of its image, the newest first."""
+    found = []
+    for path in directory().glob(name(digest, "*")):
+        try:
+            found.append((path.stat().st_mtime_ns, path))
+        except FileNotFoundError:
+            continue  # deleted meanwhile
+    return [path for _, path in sorted(found, reverse=True)]
 
 
 class Damaged(Exception):
@@ -90,7 +115,7 @@ def write(path: str, ram: Ram, state: dict[str, Any]) -> None:
             extents.append((at, zlib.crc32(view[at : at + CHUNK])))
     text = json.dumps({**state, "extents": extents}, sort_keys=True).encode()
     offset = -(-(HEADER.size + len(text)) // ALIGNMENT) * ALIGNMENT
-    file, draft = tempfile.mkstemp(prefix=".draft-", dir=os.path.dirname(path))
+    file, draft = tempfile.mkstemp(prefix=DRAFT, dir=os.path.dirname(path))
     try:
         os.truncate(file, offset + ram.size)
         os.pwrite(file, HEADER.pack(MAGIC, FORMAT, len(text), ram.size, hashlib.sha256(text).digest()) + text, 0)

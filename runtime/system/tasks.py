@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -9,6 +10,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.system.programs import Process, Programs
 
 COMM_SIZE = 16  # TASK_COMM_LEN
+_Comm = ctypes.c_char * COMM_SIZE  # its value ends at the first NUL
 MASK = (1 << 64) - 1
 
 
@@ -42,7 +44,7 @@ class TaskLayout(NamedTuple):
 class SystemTask:
     """A task by the address of its task_struct (TaskView). A member whose memory is not there reads as zero."""
 
-    __slots__ = ("_cpu", "_layout", "_programs", "_start", "_view", "address")
+    __slots__ = ("_comm", "_cpu", "_layout", "_programs", "_start", "_view", "address")
 
     def __init__(self, cpu: Processor, layout: TaskLayout, address: int, programs: Programs) -> None:
         self._programs = programs
@@ -50,12 +52,12 @@ class SystemTask:
         self._layout = layout
         self.address = address
         self._view = cpu.ram.view
-        self._start = cpu.translate(address)  # a struct of the slab allocator lies in the linear mapping, in one piece
+        self._start = start = cpu.translate(address)  # a struct of the slab allocator lies in the linear mapping, in one piece
+        self._comm = _Comm.from_address(cpu.ram.address + start + layout.comm) if start >= 0 else _Comm()
 
     @property
     def comm(self) -> bytes:
-        at = self._start + self._layout.comm
-        return bytes(self._view[at : at + COMM_SIZE]).partition(b"\0")[0]
+        return self._comm.value
 
     @property
     def tid(self) -> int:

@@ -59,6 +59,8 @@ class Glue(Breakpoints):
     syndrome: address of the word that describes the exception being taken. deliver: the emulator's function that takes one, for `cpu`.
     words, shift: the clock's words, and nanoseconds to ticks of the counter.
     uc, translate, invalidate, ram, ram_size: for the cache instructions: the emulator's functions, and where RAM is.
+    in_pieces: address of Processor.in_pieces, which the emulator leaves as it is when an exception ends an access that crosses pages; until
+    the next run it reports no writes then.
     All but `special` are numbers, addresses as a rule.
     """
 
@@ -77,8 +79,10 @@ class Glue(Breakpoints):
         invalidate: int,
         ram: int,
         ram_size: int,
+        in_pieces: int,
     ) -> None:
         super().__init__()
+        pieces = c_uint32.from_address(in_pieces)
         exception_syndrome = c_uint32.from_address(syndrome)
         now = c_uint64.from_address(words)
         take = ctypes.PYFUNCTYPE(None, c_void_p)(deliver)
@@ -89,6 +93,7 @@ class Glue(Breakpoints):
         def on_exception(handle: int, number: int, user: int) -> None:
             nonlocal cleaned
             cleaned = NOWHERE
+            pieces.value = 0
             if handed >> number & 1 or (number == SVC and exception_syndrome.value & 0xFFFF == trap):
                 special(number)
             elif not self._dealt_with(handle, number):
@@ -126,6 +131,7 @@ class Entry(Breakpoints):
     of the enum in _native_x86_64.c. deliver: the emulator's function that takes an exception, for `cpu`. reg_read, flags: its function that
     reads a register, and the number of the flags. words: the clock's. trap: a SYSCALL with this above the low byte of rax is for Python,
     which is called as `special(0)` and says whether it was; if not, it is a system call like others.
+    in_pieces: see Glue.
     """
 
     def __init__(
@@ -139,8 +145,10 @@ class Entry(Breakpoints):
         words: int,
         trap: int,
         special: Callable[[int], bool],
+        in_pieces: int,
     ) -> None:
         super().__init__()
+        pieces = c_uint32.from_address(in_pieces)
         at = struct.unpack("<15I", offsets)
         rax, rcx, rdx, r11, rip, eflags, cc_src = (c_uint64.from_address(state + o) for o in at[:7])
         cc_op, direction, hflags = (c_uint32.from_address(state + o) for o in at[7:10])
@@ -151,6 +159,7 @@ class Entry(Breakpoints):
         now = c_uint64.from_address(words)
 
         def on_exception(uc: int, number: int, user: int) -> None:
+            pieces.value = 0
             if not self._dealt_with(uc, number):
                 take(cpu)
 

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
-from pyprobe.runtime.probes.user import ARGUMENTS, RESULT
+from pyprobe.runtime.machine.calling import ARGUMENTS, RESULT
 from pyprobe.runtime.system.breakpoints import KernelBreakpoints
 
 if TYPE_CHECKING:

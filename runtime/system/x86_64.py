@@ -16,11 +16,12 @@ from pyprobe.runtime.machine import unicorn
 from pyprobe.runtime.machine.clock import Clock
 from pyprobe.runtime.machine.cpu_state import verify_word
 from pyprobe.runtime.machine.x86_64 import INS_CPUID, INS_RDTSC, INS_RDTSCP, INS_SYSCALL, X86_64
-from pyprobe.runtime.system import coherence
+from pyprobe.runtime.system import linkage
 from pyprobe.runtime.system.cpu import HARD, Processor
 from pyprobe.runtime.system.internals import mismatch, pointer
 from pyprobe.runtime.system.orc import Orc
 from pyprobe.runtime.system.ram import Ram
+from pyprobe.runtime.system.shortcuts import METHODS
 
 if TYPE_CHECKING:
     from pyprobe.runtime.system.description import SystemDescription
@@ -33,7 +34,6 @@ _DS, _ES, _SS, _CR0, _CR3, _CR4, _IDTR, _GDTR, _MSR = 17, 28, 49, 50, 53, 54, 24
 _LSTAR, _FMASK, _EFER, _STAR, _KERNEL_GS = 0xC000_0082, 0xC000_0084, 0xC000_0080, 0xC000_0081, 0xC000_0102
 CS, SS, GS = 1, 2, 5  # segments in the order of CPUX86State
 SEGMENT, BASE = 24, 8  # bytes of one, and where in it the base is
-_METHODS = 0x100  # bytes of CPUClass in which the methods lie
 
 IF, SHADOW, CPL = 1 << 9, 1 << 3, 3  # in eflags; in hflags: interrupts wait for one instruction; the privilege level
 
@@ -77,7 +77,8 @@ class X86(Processor):
     `port_out(port, size, value)` are the devices."""
 
     arch = X86_64
-    invalidate_symbol = "tb_invalidate_phys_range_x86_64"
+    suffix = "x86_64"
+    fill_symbol = "x86_cpu_tlb_fill_x86_64"
     pt_regs = PT_REGS
 
     def __init__(self, ram: Ram, clock: Clock, *, native: bool | None = None) -> None:
@@ -158,6 +159,7 @@ class X86(Processor):
             words=ctypes.addressof(self.words),
             trap=TRAP,
             special=self._special,
+            in_pieces=ctypes.addressof(self.in_pieces),
         )
         exception, syscall, rdtsc, rdtscp, user = glue.addresses()
         self._api.hook_add(self.uc, unicorn.HOOK_INTR, exception, user)
@@ -168,17 +170,13 @@ class X86(Processor):
         self._hook(unicorn.HOOK_INSN, INSTRUCTION(self._cpuid), INS_CPUID)
         self._ask = ctypes.PYFUNCTYPE(None, c_void_p, c_uint32, c_uint32, *[c_void_p] * 4)(self.function("cpu_x86_cpuid_x86_64"))
         self._enter = ctypes.PYFUNCTYPE(None, c_void_p, c_int, c_int)(self.function("do_interrupt_x86_hardirq_x86_64"))
-        self._coherence = coherence.install(self)
         self._replace_method(self.function("x86_cpu_exec_interrupt_x86_64"), TAKE(self._take))
 
     def _replace_method(self, old: int, new: ctypes._FuncPointer) -> None:
         self._keep.append(new)
         methods = pointer(self.cpu + self.offsets.cpu_class)
-        words = [c_uint64.from_address(methods + at) for at in range(0, _METHODS, 8)]
-        found = [word for word in words if word.value == old]
-        if len(found) != 1:
-            raise mismatch("CPUClass.cpu_exec_interrupt", "once", f"{len(found)} times")
-        found[0].value = ctypes.cast(new, c_void_p).value or 0
+        (place,) = linkage.places(methods, METHODS, old, 1, "CPUClass.cpu_exec_interrupt")
+        c_uint64.from_address(place).value = ctypes.cast(new, c_void_p).value or 0
 
     # what the guest does
 

@@ -224,6 +224,7 @@ def begin_new_exec(k: Kernel, bprm: Binprm, space: AddressSpace, elf: Elf) -> in
         timer.cancel(k)
     process.posix_timers.clear()
     process.dumpable = 1
+    process.membarrier = 0
     task.altstack = (0, 2, 0)
     task.signal_frames.clear()
     task.clear_child_tid = task.robust_list = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import EAGAIN, EINVAL
+from errno import EAGAIN, EINVAL, EPERM
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import MemoryFault
@@ -50,7 +50,9 @@ def check_flags(flags: int) -> None:
         raise Errno(EINVAL)
     if flags & CLONE_SIGHAND and flags & CLONE_CLEAR_SIGHAND:
         raise Errno(EINVAL)
-    if flags & CLONE_NAMESPACES or (flags & CLONE_PIDFD and flags & (CLONE_THREAD | CLONE_DETACHED)):
+    if flags & CLONE_NAMESPACES:
+        raise Errno(EPERM)
+    if flags & CLONE_PIDFD and flags & (CLONE_THREAD | CLONE_DETACHED):
         raise Errno(EINVAL)
 
 
@@ -168,7 +170,7 @@ def _copy_group(k: Kernel, process: Process, pid: int, args: CloneArgs) -> Proce
     child.argument_area, child.sigreturn = process.argument_area, process.sigreturn
     child.nice, child.personality, child.dumpable = process.nice, process.personality, process.dumpable
     child.timer_slack, child.oom_score_adj = process.timer_slack, process.oom_score_adj
-    child.no_new_privs = process.no_new_privs
+    child.no_new_privs, child.membarrier = process.no_new_privs, process.membarrier
     child.start_time = k.clock.now()
     child.exit_signal = process.exit_signal if flags & CLONE_PARENT else args.exit_signal
     if parent is not None:

@@ -136,7 +136,7 @@ class KernelFunctions:
             self._all[function.name] = function
         names = sorted({*self._all, *(name for name, _ in ENTRY_FRAMES[arch])})
         base = TEXT_BASE[arch]
-        self.addresses = {name: base + FUNCTION_SIZE * i for i, name in enumerate(names)}
+        self.addresses: dict[str, int] = {name: base + FUNCTION_SIZE * i for i, name in enumerate(names)}
         self._names = names
         for name, function in self._all.items():
             function.address = self.addresses[name]

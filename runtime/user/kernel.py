@@ -18,13 +18,14 @@ from pyprobe.runtime.machine.clock import UPTIME_NS, Clock, Timer
 from pyprobe.runtime.machine.engine import Engine, StopKind
 from pyprobe.runtime.machine.memory import AddressSpace, OutOfMemory, PhysicalMemory
 from pyprobe.runtime.machine.x86_64 import X86_64
+from pyprobe.runtime.user import exceptions, faults, functions, rseq, signals
 from pyprobe.runtime.user import exec as exec_module
 from pyprobe.runtime.user import exit as exit_module
-from pyprobe.runtime.user import faults, functions, rseq, signals
 from pyprobe.runtime.user.abi import ABIS, SIGCONTEXT_ARM64, SIGCONTEXT_X86_64
 from pyprobe.runtime.user.calls import KernelCalls
 from pyprobe.runtime.user.entry import Entry
 from pyprobe.runtime.user.errors import Errno, ExecFailure, TaskGone
+from pyprobe.runtime.user.exceptions import Raised
 from pyprobe.runtime.user.images import Images
 from pyprobe.runtime.user.ipc import IpcIds
 from pyprobe.runtime.user.loader import FileZone
@@ -42,6 +43,7 @@ from pyprobe.runtime.user.words import U64
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.engine import Context
+    from pyprobe.runtime.machine.physical import Backing
     from pyprobe.runtime.user.syscalls.futex import Waiter
     from pyprobe.runtime.user.syscalls.msg import MessageQueue
     from pyprobe.runtime.user.syscalls.sem import SemaphoreSet
@@ -86,7 +88,7 @@ class Kernel(KernelCalls):
         native: bool | None = None,
     ) -> None:
         self.memory = memory if memory is not None else PhysicalMemory(memory_limit)
-        self.clock = clock if clock is not None else Clock(uptime_ns=UPTIME_NS)
+        self.clock: Clock = clock if clock is not None else Clock(uptime_ns=UPTIME_NS)
         self.vfs = Vfs(self.memory, self.clock.wall(), root=root, view=view, limit=disk_limit)
         self.arch = arch
         self.architectures = architectures
@@ -125,7 +127,7 @@ class Kernel(KernelCalls):
         self.unknown_syscalls = self.entry.unknown
         self.scheduler = Scheduler(self)
         self.syscalls = SyscallTable()
-        self.functions = functions.KernelFunctions(self, arch)
+        self.functions: functions.KernelFunctions = functions.KernelFunctions(self, arch)
         self.tracepoints = Tracepoints(self, arch)
         self.lives = self.tracepoints
         self.zone = FileZone(*ABIS[arch].file_zone)
@@ -326,16 +328,18 @@ class Kernel(KernelCalls):
             elif self._after is not None:
                 after, self._after = self._after, None
                 after()
-            if stop.kind is StopKind.FAULT:
-                self._fault(task, faults.memory_signal(task.process.arch, task.process.space, stop.address, stop.access), stop.address)
-            elif stop.kind is StopKind.TRAP:
-                self._fault(task, faults.trap_signal(task.process.arch, stop.number, task.process.engine.get("pc")), 0)
+            if stop.kind is StopKind.FAULT or stop.kind is StopKind.TRAP:
+                self._fault(task, exceptions.raised(task, stop))
             elif task.parked is not None:
                 return
 
-    def _fault(self, task: Task, info: SigInfo, address: int) -> None:
-        task.fault_address = address
-        signals.force(self, task, info)
+    def _fault(self, task: Task, raised: Raised | None) -> None:
+        if raised is None:
+            return
+        task.trap_number, task.trap_error = raised.number, raised.error
+        if raised.fault_address is not None:
+            task.fault_address = raised.fault_address
+        signals.force(self, task, SigInfo.fault(raised.signo, raised.code, raised.address))
 
     def _preempt(self) -> None:
         """The quantum is over, or a waiting task's time has come: let others run if there are any."""
@@ -473,6 +477,11 @@ class Kernel(KernelCalls):
         registers = {name: engine.get(name) for name in REPORTED_REGISTERS[task.process.arch]}
         address = int.from_bytes(info.rest[:8], "little") if info.code in (1, 2) else None
         self.crashes.append(Crash(task, info.signo, info.code, address, registers, engine.get(engine.arch.pc)))
+
+    def unmap_mapping_range(self, backing: Backing, first: int, last: int) -> None:
+        """Take the pages of a file from `first` up to `last` out of every page table; private copies stay."""
+        for space in {id(process.space): process.space for process in self.processes.values() if process.alive}.values():
+            space.forget_pages(backing, first, last)
 
     def announce_images(self, space: AddressSpace) -> None:
         """Tell who asked (`on_image`) of the executable file mappings that have appeared in a space."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
-from importlib.resources import files
 
+from pyprobe import stdlib
 from pyprobe.lang.passes.types import KERNEL_INTEGERS
 from pyprobe.lang.typesys import BOOL, INT8, INT16, INT32, INT64, VOID, Array, Enum, Field, Integer, Pointer, String, Struct, Type
 
@@ -25,12 +25,13 @@ class KernelTypes:
     def __init__(self, arch: str) -> None:
         self._types: dict[str, Type] = {}
         self._aligns: dict[str, int] = {}
+        self._written: dict[str, list[str]] = {}  # the tokens of every body
         self._bodies: dict[str, list[str]] = {}  # of structs that are not laid out yet
         self._fields: dict[str, list[Field]] = {}
         self.constants: dict[str, tuple[int, Enum]] = {}
         self._anonymous = 0
         for name in ("types.h", "uapi.h", f"{arch}.h"):
-            text = files("pyprobe.stdlib").joinpath("kernel", name).read_text()
+            text = stdlib.text("kernel", name)
             self._scan([token[1] for token in _TOKEN.finditer(text) if token[1]])
         while self._bodies:
             name = next(iter(self._bodies))
@@ -40,6 +41,17 @@ class KernelTypes:
     def names(self) -> list[str]:
         """The full names of all structs and unions, sorted."""
         return sorted(name for name, kind in self._types.items() if isinstance(kind, Struct) and name == kind.name and "(" not in name)
+
+    def tagged(self, keyword: str) -> list[str]:
+        """The full names of what is defined with a keyword (`struct`, `union` or `enum`), sorted."""
+        return sorted(name for name in self._written if name.startswith(keyword + " "))
+
+    def definition(self, name: str) -> str:
+        """A struct, union or enum by its full name, as C defines it. Raises KeyError."""
+        found = self._types[name]
+        if isinstance(found, Enum):
+            return enum_text(name, [(constant, value) for value, constant in found.names.items()])
+        return f"{name} {{\n{_members_text(self._written[name], 1)}}};"
 
     def named(self, name: str) -> Type | None:
         """The type of that name; None if there is none."""
@@ -69,9 +81,10 @@ class KernelTypes:
                 [(name, kind)] = self._declared(statement[1:])
                 self._types[name] = kind
             elif statement[0] == "enum":
+                self._written[" ".join(statement[:2])] = statement[3:-1]
                 self._enum(statement[1], statement[3:-1])
             else:
-                self._bodies[" ".join(statement[:2])] = statement[3:-1]
+                self._bodies[" ".join(statement[:2])] = self._written[" ".join(statement[:2])] = statement[3:-1]
                 self._struct(" ".join(statement[:2]))
 
     def _enum(self, name: str, body: list[str]) -> None:
@@ -168,6 +181,30 @@ class KernelTypes:
         if rest[:1] != ["*"] and name in self._bodies:
             self._lay_out(name, self._bodies.pop(name))
         return self._struct(name)
+
+
+def enum_text(name: str, constants: list[tuple[str, int]]) -> str:
+    """The definition of an enum."""
+    return f"{name} {{\n" + "".join(f"\t{constant} = {value},\n" for constant, value in constants) + "};"
+
+
+def _members_text(tokens: list[str], depth: int) -> str:
+    """Members as C declares them, one a line, those of anonymous structs and unions deeper."""
+    indent = "\t" * depth
+    lines = []
+    for statement in _split(tokens, ";"):
+        if "{" in statement:
+            end = _statement_end(statement, 0, closing=True)
+            inner = _members_text(statement[2 : end - 1], depth + 1)
+            lines.append(f"{indent}{statement[0]} {{\n{inner}{indent}}}{_declaration_text(['', *statement[end:]])};\n")
+        else:
+            lines.append(f"{indent}{_declaration_text(statement)};\n")
+    return "".join(lines)
+
+
+def _declaration_text(tokens: list[str]) -> str:
+    """`struct rb_node *left` from its tokens."""
+    return re.sub(r"\* (?=\*|\w)", "*", " ".join(tokens)).replace(" [ ", "[").replace(" ]", "]").replace(" ,", ",").rstrip()
 
 
 def _statement_end(tokens: list[str], at: int, *, closing: bool = False) -> int:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pyprobe.runtime.machine.memory import TASK_SIZE, AddressSpace, Vma
 from pyprobe.runtime.user.abi import ABIS
 from pyprobe.runtime.user.exec import Binprm
+from pyprobe.runtime.user.kernel_types import kernel_types
 from pyprobe.runtime.user.objects import IDLE, INIT, Outside
 from pyprobe.runtime.user.pt_regs import SavedRegisters
 from pyprobe.runtime.user.signals import SigInfo
@@ -201,6 +202,16 @@ def _path_dentry(path: Dentry | OpenFile) -> Dentry:
     return path if isinstance(path, Dentry) else path.dentry
 
 
+def path_of(k: Kernel, path: int | bytes) -> bytes:
+    """The text of the `struct path` at an address, or of one that was copied, from the root of the current task (d_path)."""
+    struct = kernel_types(k.arch).struct("struct path")
+    at = struct.fields["dentry"].offset
+    address = int.from_bytes(path[at : at + 8], "little") if isinstance(path, bytes) else path
+    found = k.functions.object_at(address)
+    task = k.current
+    return found.path(task.process.fs.root if task is not None else None) if isinstance(found, (Dentry, OpenFile)) else b""
+
+
 def _times(kind: str) -> dict[str, Getter]:
     time = attrgetter(kind)
     return {f"i_{kind}_sec": lambda i: time(i) // SECOND, f"i_{kind}_nsec": lambda i: time(i) % SECOND}
@@ -305,7 +316,15 @@ FIELDS: dict[str, dict[str, Getter]] = {
         "mmap_base": attrgetter("mmap_base"), "total_vm": lambda m: sum(v.end - v.start for v in m.vmas()) // PAGE,
         "start_brk": attrgetter("start_brk"), "brk": attrgetter("brk"),
     },
-    "struct vm_area_struct": {"vm_start": attrgetter("start"), "vm_end": attrgetter("end"), "vm_flags": _vm_flags},
+    "struct vm_area_struct": {
+        "vm_start": attrgetter("start"), "vm_end": attrgetter("end"), "vm_flags": _vm_flags,
+        "vm_pgoff": lambda v: (v.offset if v.backing is not None else v.start) // PAGE,
+    },
+    "struct bpf_iter_meta": {"session_id": lambda i: 1, "seq_num": attrgetter("number")},
+    **{
+        f"struct bpf_iter__{kind}": {"meta": lambda i: i, **{name: attrgetter(name) for name in members}}
+        for kind, members in {"task": ("task",), "task_file": ("task", "fd", "file"), "task_vma": ("task", "vma")}.items()
+    },
     "struct kernel_clone_args": {
         name: attrgetter(name) for name in ("flags", "pidfd", "child_tid", "parent_tid", "exit_signal", "stack", "tls")
     },

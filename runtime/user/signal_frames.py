@@ -36,7 +36,7 @@ _A64_UC_MASK = 40
 _A64_SIGCONTEXT = 176
 _A64_RESERVED = _A64_SIGCONTEXT + 8 + 34 * 8 + 8
 _A64_FRAME_SIZE = _A64_SIGINFO_SIZE + _A64_RESERVED + 4096
-FPSIMD_MAGIC = 0x46508001
+FPSIMD_MAGIC, ESR_MAGIC = 0x46508001, 0x45535201
 
 
 def push_frame(task: Task, info: SigInfo, action: SigAction, mask: int) -> None:
@@ -101,7 +101,9 @@ def _push_x86_64(task: Task, info: SigInfo, action: SigAction, mask: int) -> Non
     fpstate = (top - 512) & ~63
     frame = ((fpstate - _X86_FRAME_SIZE) & ~15) - 8
     registers = [get(name) for name in SIGCONTEXT_X86_64]
-    context = _SIGCONTEXT.pack(*registers, 0x33, 0, 0, 0x2B, 0, 0, mask, task.fault_address, fpstate)
+    context = _SIGCONTEXT.pack(
+        *registers, 0x33, 0, 0, 0x2B, task.trap_error, task.trap_number, mask, task.fault_address, fpstate
+    )
     head = _UC_HEAD.pack(UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS, 0, *_altstack_words(task, sp))
     fx = _FXSAVE.pack(get("fpcw"), get("fpsw"), get("fptag") & 0xFF, 0, 0, 0, get("mxcsr"), 0xFFFF)
     space.write(fpstate, (fx.ljust(_FX_XMM, b"\0") + engine.vectors()).ljust(512, b"\0"))
@@ -154,7 +156,8 @@ def _push_arm64(task: Task, info: SigInfo, action: SigAction, mask: int) -> None
     space.write(record, struct.pack("<QQ", get("r29"), get("r30")))
     space.write(frame, info.pack() + head.ljust(_A64_SIGCONTEXT, b"\0") + struct.pack("<35Q", task.fault_address, *registers))
     fpsimd = struct.pack("<IIII", FPSIMD_MAGIC, 0x210, get("fpsr"), get("fpcr")) + engine.vectors()
-    space.write(uc + _A64_RESERVED, fpsimd + bytes(8))
+    syndrome = struct.pack("<IIQ", ESR_MAGIC, 16, task.trap_error) if task.trap_error else b""
+    space.write(uc + _A64_RESERVED, fpsimd + syndrome + bytes(8))
     _remember(task, frame)
     put("r0", info.signo)
     put("r1", frame)

@@ -7,11 +7,11 @@ the name of the kernel's function (`sys_fstat` or `sys_newfstat`), and is called
 from __future__ import annotations
 
 import importlib
-import pkgutil
+import os
 from collections.abc import Callable, Iterator
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from pyprobe import stdlib
 from pyprobe.runtime.user.tracepoints import Tracepoint
 
 if TYPE_CHECKING:
@@ -47,8 +47,9 @@ def handlers() -> dict[str, Handler]:
     """Every `sys_NAME` function of the modules in `syscalls/`, by NAME."""
     package = importlib.import_module("pyprobe.runtime.user.syscalls")
     found: dict[str, Handler] = {}
-    for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
-        contents = vars(importlib.import_module(f"{package.__name__}.{module.name}"))
+    files = os.listdir(package.__path__[0])  # pkgutil imports inspect for this, which takes longer
+    for module in sorted(name[:-3] for name in files if name.endswith(".py") and not name.startswith("_")):
+        contents = vars(importlib.import_module(f"{package.__name__}.{module}"))
         found.update({name[4:]: value for name, value in contents.items() if name.startswith("sys_") and callable(value)})
     return found
 
@@ -79,7 +80,7 @@ class SyscallTable:
 
     def _load(self, arch: str) -> dict[int, Syscall]:
         table = {}
-        for line in files("pyprobe.stdlib").joinpath(f"syscalls_{arch}.tsv").read_text().splitlines():
+        for line in stdlib.text(f"syscalls_{arch}.tsv").splitlines():
             if line.startswith("#"):
                 continue
             number, name, function, parameters = line.split("\t")

@@ -117,6 +117,7 @@ class Process:
         self.vfork_done: Callable[[], None] | None = None  # called when it no longer uses its parent's memory
         self.group_exit: int | None = None  # the status word every thread is dying with
         self.dumpable = 1
+        self.membarrier = 0  # commands of membarrier(2) it has registered for
         self.child_subreaper = False
         self.no_new_privs = False
         self.keep_caps = False
@@ -150,7 +151,8 @@ class Task:
 
     context: the saved registers while it does not run. result: what its system call returned meanwhile, still to be put into its registers.
     restart: state of a system call that must survive being executed again; cleared when the call ends.
-    parked: what it waits for; interrupted: what a signal took it out of. fault_address: of the last fault, for the signal's frame.
+    parked: what it waits for; interrupted: what a signal took it out of. fault_address,
+        trap_number, trap_error: of the last exception, for the signal's frame.
     suspended: traced kernel functions a Block unwound, outermost last. kernel_stack: active traced ones.
     """
 
@@ -182,6 +184,8 @@ class Task:
         "syscall",
         "syscall_arguments",
         "tid",
+        "trap_error",
+        "trap_number",
         "wake_signal",
     )  # fmt: skip
 
@@ -212,6 +216,7 @@ class Task:
         self.dead = False
         self.cpu_time = 0  # ns
         self.fault_address = 0
+        self.trap_number = self.trap_error = 0
         self.wake_signal = False  # waits for signals, blocked ones too (sigtimedwait)
 
     @property

@@ -6,9 +6,10 @@ stdlib/workload/workload.c), two text files for them to read, and /tmp.
 
 from __future__ import annotations
 
-from importlib.resources import as_file, files
+import os
 from typing import TYPE_CHECKING
 
+from pyprobe import stdlib
 from pyprobe.runtime.user.vfs import names
 from pyprobe.runtime.user.vfs.inode import Dentry, Inode
 from pyprobe.runtime.user.vfs.tree import Directory
@@ -26,13 +27,12 @@ ENVIRONMENT = {b"PATH": HOME, b"HOME": b"/root"}
 
 def data(name: str) -> bytes:
     """A file of the workload as the package holds it."""
-    return files("pyprobe.stdlib.workload").joinpath(name).read_bytes()
+    return stdlib.read("workload", name)
 
 
 def root() -> bytes:
     """The folder that stands in for the host's root: the package's own, so that nothing of the host is seen."""
-    with as_file(files("pyprobe.stdlib.workload")) as folder:
-        return str(folder).encode()
+    return os.fsencode(os.path.join(stdlib.FOLDER, "workload"))
 
 
 def install(k: Kernel) -> None:

@@ -68,7 +68,7 @@ def numbers(arch: str) -> dict[int, str]:
     """System call number to name."""
     text = HEADERS[arch].read_text()
     found: dict[int, str] = {}
-    for prefix, name, number in re.findall(r"#define __NR(3264)?_(\w+) (\d+)\n", text):
+    for prefix, name, number in re.findall(r"#define __NR(3264)?_(\w+)[ \t]+(\d+)\n", text):
         if name not in ("syscalls", "arch_specific_syscall"):
             found.setdefault(int(number), NAMES_3264.get(name, name) if prefix else name)
     found = {n: name for n, name in found.items() if n not in TIME64 and name != "sync_file_range2"}

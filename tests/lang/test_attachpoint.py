@@ -9,7 +9,7 @@ import pytest
 
 from pyprobe.lang.attachpoint import AttachPoint, parse_point
 from pyprobe.lang.diagnostics import Diagnostics, render
-from pyprobe.lang.providers import PROVIDERS
+from pyprobe.lang.providers import PROVIDERS, check
 from pyprobe.lang.source import Source, Span
 from tests.lang.trees import parsed
 
@@ -18,7 +18,7 @@ LINES = [line.split("\t") for line in Path(__file__).with_name("attach_points.ts
 
 def points(text: str, *params: str, user: bool = False) -> tuple[list[AttachPoint], Diagnostics]:
     diagnostics = Diagnostics()
-    found = parse_point(text, Span(Source("stdin", text), 0, len(text)), params, diagnostics, user=user)
+    found = parse_point(text, Span(Source("stdin", text), 0, len(text)), params, diagnostics, user=user, unsafe=True)
     return found, diagnostics
 
 
@@ -32,8 +32,9 @@ def one(text: str, *params: str, user: bool = False) -> AttachPoint:
 def test_like_bpftrace(text: str, params: str, wanted: str) -> None:
     probe: Any = parsed(text + " { }").items[0]
     diagnostics = Diagnostics()
-    names = [p.name for written in probe.points for p in parse_point(written.text, written.span, params.split(), diagnostics)]
-    found = [f"ERROR: {d.message}" for d in diagnostics] or names or ["nothing"]
+    read = [p for written in probe.points for p in parse_point(written.text, written.span, params.split(), diagnostics)]
+    errors = [d.message for d in diagnostics] or [error.message for point in read if not point.expanded for error in check(point)]
+    found = [f"ERROR: {message}" for message in errors] or [point.name for point in read] or ["nothing"]
     assert " & ".join(found) == wanted
 
 
@@ -79,7 +80,7 @@ def test_a_process_stands_for_a_program() -> None:
     assert parts(one("uprobe:main", user=True)) == {"provider": "uprobe", "function": "main"}
     assert parts(one("usdt:n", user=True)) == {"provider": "usdt", "function": "n"}
     assert [p.provider for p in points("u*:./a:f")[0]] == ["uprobe", "usdt"]
-    assert [p.provider for p in points("*:f", user=True)[0]] == ["uprobe", "usdt"]
+    assert [p.provider for p in points("*:./a:f", user=True)[0]] == ["uprobe", "usdt"]
 
 
 def test_wildcard_provider_without_match() -> None:
@@ -103,8 +104,7 @@ def test_place_of_an_error() -> None:
 
 
 def test_hints_follow_the_last_error() -> None:
-    _, diagnostics = points("watchpoint:1:8:z")
-    assert [(d.message, d.hints) for d in diagnostics] == [
-        ("watchpoint mode must be combination of (r,w,x)", []),
-        ("invalid watchpoint mode: z", ["supported modes: x,w,rw"]),
+    assert [(error.message, error.hints) for error in check(one("watchpoint:1:8:z"))] == [
+        ("watchpoint mode must be combination of (r,w,x)", ()),
+        ("invalid watchpoint mode: z", ("supported modes: x,w,rw",)),
     ]

@@ -63,8 +63,9 @@ class Notes(NoWorld):
 
 def test_a_world_of_the_caller() -> None:
     assert check("kprobe:note { print(arg0); }", world=Notes()) == []
-    (found,) = check("kprobe:other { print(arg0); }", world=Notes())
+    found, warning = check("kprobe:other { print(arg0); }", world=Notes())
     assert (found.severity, found.message) == ("error", "No matches for kprobe other.")
+    assert warning.message.startswith("other is not traceable")
 
 
 def test_nothing_is_started() -> None:

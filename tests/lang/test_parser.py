@@ -14,8 +14,8 @@ import pytest
 from pyprobe.lang import nodes as n
 from pyprobe.lang import tables
 from pyprobe.lang.diagnostics import Diagnostics, render
-from pyprobe.lang.parser import MAX_DEPTH, parse, parse_expression
-from pyprobe.lang.printer import show
+from pyprobe.lang.parser import parse, parse_expression
+from pyprobe.lang.printer import print_script, show
 from pyprobe.lang.source import Source
 from tests.lang.trees import expression, parsed, plain
 
@@ -220,18 +220,17 @@ def test_expression_alone() -> None:
 
 N = 20000
 NESTED = {
-    "parentheses": "begin { " + "(" * N + "1" + ")" * N + " }",
-    "open parentheses": "begin { " + "(" * N,
+    "tuples": "begin { " + "(1, " * N + "1" + ")" * N + " }",
     "prefixes": "begin { " + "!" * N + "1 }",
-    "a sum": "begin { 1" + " + 1" * N + " }",
+    "a sum": "begin { 1" + " + 1" * 3 * N + " }",
     "blocks": "begin { " + "{" * N + "}" * N + " }",
     "ifs": "begin { " + "if (1) {" * N + "}" * N + " }",
-    "else ifs": "begin { if (1) {}" + " else if (1) {}" * N + " }",
-    "ternaries": "begin { $x = " + "1 ? 2 : " * N + "3 }",
+    "else ifs": "begin { if (1) {}" + " else if (1) {}" * 3 * N + " }",
+    "ternaries": "begin { $x = " + "1 ? 2 : " * 3 * N + "3 }",
     "casts": "begin { " + "(int8)" * N + "1 }",
     "types": "begin { (" + "typeof(" * N + "1" + ")" * N + ")1 }",
-    "pointers": "begin { let $x : int8" + "*" * N + "; }",
-    "fields": "begin { $x" + ".a" * N + " }",
+    "pointers": "begin { let $x : int8" + "*" * 3 * N + "; }",
+    "fields": "begin { $x" + ".a" * 3 * N + " }",
     "C braces": "struct a " + "{" * N,
     "C groups": "struct " + "(" * N,
 }
@@ -244,8 +243,28 @@ def test_depth(name: str) -> None:
 
 
 def test_reasonable_depth() -> None:
-    parsed("begin { 1" + " + 1" * (MAX_DEPTH - 10) + " }")
-    parsed("begin { " + "if (1) {" * 50 + "}" * 50 + " }")
+    parsed("begin { " + "(" * N + "1" + ")" * N + " }")
+    parsed("begin { " + "f(" * 450 + "1" + ")" * 450 + " }")
+    parsed("begin { " + "if (1) {" * 200 + "}" * 200 + " }")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "begin { print($x" + " + $x" * 5000 + ") }",
+        "begin { if ($x" + " && $x" * 5000 + ") {} }",
+        "begin { if ($x) {}" + " else if ($x) { f() }" * 5000 + " else { f() } }",
+        "begin { print($x == 1 ? 2 : " + "$x == 1 ? 2 : " * 5000 + "3) }",
+        "begin { print($x" + ".a" * 5000 + ") }",
+    ],
+)
+def test_chains_are_not_deep(text: str) -> None:
+    """What stands side by side does not count as inside each other, and prints as it parses (where it shows no structure)."""
+    script = parsed(text)
+    assert 5000 <= script.levels < 5100
+    printed = print_script(script)
+    if "?" not in text:
+        assert print_script(parsed(printed)) == printed
 
 
 def test_long_is_not_deep() -> None:

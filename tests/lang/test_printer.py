@@ -13,7 +13,7 @@ from pyprobe.lang.attachpoint import AttachPoint
 from pyprobe.lang.printer import print_script, show
 from pyprobe.lang.source import NOWHERE
 from tests.lang.test_parser import cases
-from tests.lang.trees import parsed, plain
+from tests.lang.trees import expression, parsed, plain
 
 SHOWCASE = """\
 #!/usr/bin/env pyprobe
@@ -133,6 +133,12 @@ def test_showcase() -> None:
     assert print_script(parsed(SHOWCASE)) == PRINTED.replace("    print(1);\n  } else if", "    print(1)\n  } else if").replace(
         "    print(2);\n  } else {\n    print(3);\n", "    print(2)\n  } else {\n    print(3)\n"
     )
+
+
+def test_chains_need_no_parentheses() -> None:
+    """Of one logical operator or comparison, as bpftrace prints them; other operators show their structure."""
+    for text in ("$a && $b && $c", "$a && ($b && $c)", "($a && $b) || $c", "$a == $b == $c", "($a + $b) + $c", "$a == $b && $c < $d"):
+        assert show(expression(text)) == text
 
 
 def again(script: n.Script) -> None:

@@ -10,7 +10,7 @@ from pyprobe.lang.diagnostics import Diagnostics, render
 from pyprobe.lang.parser import parse
 from pyprobe.lang.source import Source, Span
 
-IGNORED = frozenset(["comments", "c_section_start", "type"])
+IGNORED = frozenset(["comments", "c_section_start", "levels", "type"])
 
 
 def parsed(text: str) -> n.Script:

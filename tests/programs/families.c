@@ -48,12 +48,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-#define SHOW(call)                                                                                                                         \
-    do {                                                                                                                                   \
-        errno = 0;                                                                                                                         \
-        long r_ = (long)(call);                                                                                                            \
-        printf("%s: %ld %s\n", #call, r_, r_ == -1 ? strerror(errno) : "");                                                                \
-    } while (0)
+#include "show.h"
 #define TEST(name) static void name(void)
 static char buf[65536];
 static void text(const char *p, const char *s)

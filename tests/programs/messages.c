@@ -15,12 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SHOW(call)                                                                  \
-    do {                                                                            \
-        errno = 0;                                                                  \
-        long result = (long)(call);                                                 \
-        printf("%s: %ld %s\n", #call, result, result == -1 ? strerror(errno) : ""); \
-    } while (0)
+#include "show.h"
 
 static void told(int signo, siginfo_t *info, void *context)
 {

@@ -16,6 +16,14 @@ from pyprobe.runtime.system.kernels.payload import compressed, decompress
 _BANNER = re.compile(rb"Linux version (\d+\.\d+[^\s\0]*) ([^\n\0]*)")
 _ELF_MACHINES = {62: "x86_64", 183: "arm64"}
 _PE_MACHINES = {0x14C: "i386", 0x1C2: "arm", 0x5032: "riscv32", 0x5064: "riscv64", 0x6232: "loongarch32", 0x6264: "loongarch64"}
+_OTHERS = (  # where the first bytes of what else people take for kernels are, and what it is
+    (0, b"\x27\x05\x19\x56", "a U-Boot image; give the Image or vmlinux inside it"),
+    (0, b"\xd0\x0d\xfe\xed", "a flattened image tree; give the Image or vmlinux inside it"),
+    (0, b"\xed\xab\xee\xdb", "an RPM package; unpack it (rpm2cpio) and give the vmlinuz inside it"),
+    (257, b"ustar", "a tar archive; unpack it and give the vmlinuz, Image or vmlinux inside it"),
+    (0, b"070701", "an initramfs, which holds no kernel"),
+    (0x24, b"\x18\x28\x6f\x01", "for arm; x86_64 and arm64 are supported"),
+)
 _ZBOOT = struct.Struct("<4x4sII8x32s")  # MZ, "zimg", offset and size of the payload, name of its compression
 
 
@@ -51,12 +59,23 @@ def _bare(data: bytes, name: str) -> KernelImage | None:
             raise KernelError(f"{name} can't be booted: its pages have {'16' if flags >> 1 & 3 == 2 else '64'} KiB, 4 KiB are supported")
         if len(data) > size:
             data = data[:size]
-        if len(data) < 1 << 20:
+        if len(data) < max(1 << 20, _extent(data)):
             raise KernelError(f"{name} is damaged: it ends too early")
         return KernelImage("arm64", data, release(data))
     if data.startswith(b"\x7fELF"):
         return _elf(data, name)
     return None
+
+
+def _extent(data: bytes) -> int:
+    """How long a file must be for the sections that its PE header names, if it has one (Microsoft, "PE Format")."""
+    (pe,) = struct.unpack_from("<I", data, 60)
+    if data[:2] != b"MZ" or data[pe : pe + 4] != b"PE\0\0":
+        return 0
+    count, optional = struct.unpack_from("<H12xH", data, pe + 6)
+    table = pe + 24 + optional
+    sections = [struct.unpack_from("<II", data, table + 40 * i + 16) for i in range(count) if table + 40 * (i + 1) <= len(data)]
+    return max((start + size for size, start in sections), default=0)
 
 
 def _elf(data: bytes, name: str) -> KernelImage:
@@ -111,8 +130,9 @@ def _inner(data: bytes, name: str) -> bytes:
         machine = struct.unpack_from("<H", data, pe + 4)[0] if pe + 6 <= len(data) else 0
         if machine in _PE_MACHINES:
             raise KernelError(f"{name} can't be booted: it is for {_PE_MACHINES[machine]}; x86_64 and arm64 are supported")
-    if data.startswith(b"\x27\x05\x19\x56"):
-        raise KernelError(f"{name} can't be booted: it is a U-Boot image; give the Image or vmlinux inside it")
+    for offset, magic, what in _OTHERS:
+        if data[offset : offset + len(magic)] == magic:
+            raise KernelError(f"{name} can't be booted: it is {what}")
     raise KernelError(f"{name} is not a Linux kernel")
 
 

@@ -14,10 +14,12 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from pyprobe.runtime.system import cache
 from pyprobe.runtime.system.kernels import deb
 from pyprobe.runtime.system.kernels.errors import KernelError
 from pyprobe.runtime.system.kernels.image import KernelImage, read_image
@@ -28,9 +30,12 @@ MOUNT_POINTS = ("dev", "proc", "root", "run", "sys", "tmp")  # of a kept root
 DISTRIBUTED = ("debian-arm64", "debian-amd64")
 """The names that `kernel install` knows."""
 
+_DRAFT, _GRAVE = ".draft-", ".gone-"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
-_KEPT_MODULE = re.compile(r"(fuse|overlay|virtio[a-z0-9_-]*)\.ko(\.\w+)?")
+_KEPT_MODULE = re.compile(r"(fuse|overlay|virtio[a-z0-9_-]*|(vmw_)?vsock[a-z0-9_]*)\.ko(\.\w+)?")
+_MODULE = re.compile(r"[^/]+\.ko(\.\w+)?")
 _KERNEL_FILE = re.compile(r"(boot|(usr/)?lib/modules/[^/]+)/(vmlinuz|vmlinux|Image)(-[^/]*)?")
+_VERMAGIC = re.compile(rb"\0vermagic=([^ \0]+)")
 _DEPENDS = re.compile(rb"\0depends=([^\0]*)\0")
 
 
@@ -84,9 +89,8 @@ def module_name(file: str) -> str:
 
 
 def directory() -> Path:
-    """Where the kernels are kept (XDG Base Directory Specification)."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return Path(base if os.path.isabs(base) else os.path.expanduser("~/.cache")) / "pyprobe" / "kernels"
+    """Where the kernels are kept."""
+    return cache.directory("kernels")
 
 
 def kernels() -> list[Kernel]:
@@ -120,19 +124,23 @@ def find(name: str) -> Kernel:
 def add(name: str, files: Sequence[str | Path], *, root: Iterable[deb.Member] = (), folder: Path | None = None) -> Kernel:
     """Unpack a kernel from packages or a kernel file into the cache under a name, in place of one that had it.
 
-    files: Debian packages of which one holds a kernel and any may hold modules, or one vmlinuz, Image or vmlinux.
+    files: a kernel as a package, vmlinuz, Image or vmlinux, and any number of packages with modules of it, and of modules (`.ko`).
     root: files of a root file system to keep with it. Raises KernelError.
     """
     if folder is None and not _NAME.fullmatch(name):
         raise KernelError(f"{name!r} can't be a kernel's name: use letters, digits and . _ + -")
     image: KernelImage | None = None
     modules: dict[str, bytes] = {}
+    given: dict[str, bytes] = {}
     sources = []
     for file in files:
         data = _read(file)
         sources.append((os.path.basename(file), hashlib.sha256(data).hexdigest()))
+        found = None
         if data.startswith(deb.MAGIC):
             found = _from_package(data, os.path.basename(file), modules)
+        elif _MODULE.fullmatch(os.path.basename(file)):
+            given[os.path.basename(file)] = data
         else:
             found = read_image(data, os.path.basename(file))
         if image is not None and found is not None:
@@ -140,7 +148,20 @@ def add(name: str, files: Sequence[str | Path], *, root: Iterable[deb.Member] = 
         image = image or found
     if image is None:
         raise KernelError(f"no kernel in {', '.join(os.path.basename(f) for f in files)}")
-    return _write(name, folder or directory() / name, image, modules, tuple(sources), root)
+    for file, data in given.items():
+        modules[module_name(file)] = _module(data, file, image)
+    if folder is not None:
+        return _write(name, folder, image, modules, tuple(sources), root)
+    folder = directory() / name
+    with _locked(folder):
+        return _write(name, folder, image, modules, tuple(sources), root)
+
+
+def _locked(folder: Path) -> AbstractContextManager[None]:
+    """Keep others from making or deleting a folder."""
+    with suppress(OSError):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    return cache.locked(str(folder.parent / f".{folder.name}.lock"))
 
 
 def remove(name: str) -> None:
@@ -148,7 +169,30 @@ def remove(name: str) -> None:
     folder = directory() / name
     if not _NAME.fullmatch(name) or not folder.is_dir():
         raise KernelError(f"no kernel {name}")
-    _delete(folder)
+    with _locked(folder):
+        digest = _digest(folder)
+        if folder.is_dir():
+            _delete(folder)
+    _forget(digest)
+
+
+def _digest(folder: Path) -> str:
+    """That of the kernel in a folder, "" if it does not tell."""
+    try:
+        return str(json.loads((folder / "kernel.json").read_text())["digest"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _forget(digest: str) -> None:
+    """Delete the snapshots of a kernel, unless another folder holds the same one; and what killed processes left."""
+    from pyprobe.runtime.system import snapshot
+
+    cache.sweep(directory(), _DRAFT, _GRAVE)
+    cache.sweep(snapshot.directory(), snapshot.DRAFT)
+    if len(digest) == 64 and digest not in map(_digest, directory().iterdir()):
+        for path in snapshot.family(digest):
+            path.unlink(missing_ok=True)
 
 
 def _read(file: str | Path) -> bytes:
@@ -170,17 +214,28 @@ def _from_package(data: bytes, name: str, modules: dict[str, bytes]) -> KernelIm
     return image
 
 
+def _module(data: bytes, name: str, kernel: KernelImage) -> bytes:
+    """A module's file, unpacked. Raises KernelError when it is none, or that of another kernel, which would not load it."""
+    content = decompress(data, name)
+    if content[:4] != b"\x7fELF" or content[16:18] != b"\1\0":
+        raise KernelError(f"{name} is not a kernel module")
+    found = _VERMAGIC.search(content)
+    if found and kernel.release and found[1].decode("ascii", "replace") != kernel.release:
+        raise KernelError(f"{name} is a module of Linux {found[1].decode('ascii', 'replace')}, and the kernel is {kernel.release}")
+    return content
+
+
 def _of_file(path: str) -> Kernel:
     """A kernel given as a file, kept in the cache by its content."""
     digest = hashlib.sha256(_read(path)).hexdigest()
     folder = directory() / f".file-{digest[:32]}"
     name = os.path.basename(path)
-    if folder.is_dir():
-        try:
-            return _load(folder, name)
-        except KernelError:
-            pass  # made again
-    return add(name, [path], folder=folder)
+    with suppress(KernelError):
+        return _load(folder, name)
+    with _locked(folder):
+        with suppress(KernelError):
+            return _load(folder, name)  # somebody else was at it
+        return add(name, [path], folder=folder)
 
 
 def _load(folder: Path, name: str) -> Kernel:
@@ -215,7 +270,7 @@ def _write(
     }
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder.parent))
+        draft = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=folder.parent))
         try:
             (draft / "image").write_bytes(image.content)
             (draft / "modules").mkdir()
@@ -223,9 +278,12 @@ def _write(
                 (draft / "modules" / f"{module}.ko").write_bytes(content)
             _write_root(draft / "root", root)
             (draft / "kernel.json").write_text(json.dumps(facts, indent=1) + "\n")
+            before = _digest(folder)
             if folder.exists():
                 _delete(folder)
             os.rename(draft, folder)
+            if before != digest:
+                _forget(before)
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
             raise
@@ -255,7 +313,7 @@ def _write_root(root: Path, members: Iterable[deb.Member]) -> None:
 
 def _delete(folder: Path) -> None:
     """Remove a folder: out of sight first, so that nobody finds half of one."""
-    grave = Path(tempfile.mkdtemp(prefix=".gone-", dir=folder.parent))
+    grave = Path(tempfile.mkdtemp(prefix=_GRAVE, dir=folder.parent))
     try:
         os.rename(folder, grave / "it")
     except OSError as error:

@@ -125,7 +125,10 @@ class Btf:
             assert self.base is not None
             return self.base.text(offset)
         at: int = self._strings + offset - self._first_string
-        return self.blob[at : self.blob.index(0, at)].decode("utf-8", "replace")
+        end = self.blob.find(0, at)
+        if end < 0:
+            raise KernelError("the kernel's type information (BTF) is damaged")
+        return self.blob[at:end].decode("utf-8", "replace")
 
     def resolve(self, number: int, *, typedefs: bool = True) -> int:
         """The type without `const` and its like, and, unless told otherwise, without typedefs."""
@@ -268,4 +271,4 @@ def locate(memory: KernelMemory) -> bytes:
         size = header + strings + strings_size
         if types == 0 and strings == types_size and strings_size > _LEAST and at + size <= segment.offset + segment.size:
             return bytes(segment.buffer[at : at + size])
-    raise KernelError("this kernel has no type information (BTF)")
+    raise KernelError("this kernel has no type information (BTF)", "use one that was built with CONFIG_DEBUG_INFO_BTF")

@@ -9,7 +9,7 @@ are in their `struct syscall_metadata` (include/trace/syscall.h).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from pyprobe.runtime.system.metadata.btf import TYPEDEF, Btf
@@ -39,13 +39,14 @@ class EventField(NamedTuple):
 
 class Event(NamedTuple):
     """A trace event. call: the address of its `struct trace_event_call`; tracepoint: that of its `struct tracepoint`, 0 for those of
-    system calls."""
+    system calls; module: whose it is, "" for the kernel itself. A module's addresses are known when it is loaded."""
 
     category: str
     name: str
     fields: tuple[EventField, ...]
     call: int
     tracepoint: int
+    module: str = ""
 
 
 class _Layout:
@@ -91,6 +92,21 @@ def read(memory: KernelMemory, symbols: Symbols, types: KernelTypes) -> list[Eve
         event = _event(memory, types, layout, call, classes)
         if event is not None and (event.category != "syscalls" or event.name.split("_", 2)[2] in mapped):
             found.setdefault((event.category, event.name), event)
+    return [found[key] for key in sorted(found)]
+
+
+def of_calls(memory: KernelMemory, types: KernelTypes, calls: Iterable[int], module: str) -> list[Event]:
+    """The events of a module, sorted, of whose `struct trace_event_call` the addresses are known."""
+    try:
+        layout = _Layout(types)
+    except KeyError:
+        return []
+    found = {}
+    for call in calls:
+        of = _word(memory, call + layout.call_class)
+        event = _event(memory, types, layout, call, {of: memory.cstring(_word(memory, of + layout.system))})
+        if event is not None:
+            found[event.category, event.name] = event._replace(call=0, tracepoint=0, module=module)
     return [found[key] for key in sorted(found)]
 
 

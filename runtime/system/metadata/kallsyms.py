@@ -56,7 +56,7 @@ def read(memory: KernelMemory) -> RawSymbols:
             names = _names(segment.buffer, tables)
             layout, addresses = _addresses(segment, tables)
             return RawSymbols(addresses, "".join([n[0] for n in names]), [n[1:] for n in names], layout)
-    raise KernelError("no symbol table (kallsyms) was found in this kernel")
+    raise KernelError("no symbol table (kallsyms) was found in this kernel", "use one that was built with CONFIG_KALLSYMS")
 
 
 def _tables(segment: Segment, digits: int) -> _Tables | None:

@@ -7,6 +7,7 @@ tracer can switch on are listed in a section of addresses, which is all relocati
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from functools import cached_property
 from typing import NamedTuple
 
@@ -16,7 +17,8 @@ from pyprobe.runtime.system.metadata.btf import Btf
 _SECTION = struct.Struct("<IIQQQQIIQQ")  # Elf64_Shdr: name, type, flags, address, offset, size, link, info, alignment, entry size
 _SYMBOL = struct.Struct("<IBBHQQ")  # Elf64_Sym: name, info, other, section, value, size
 _RELA = struct.Struct("<QQq")  # Elf64_Rela: offset, symbol and type, addend
-_SHT_SYMTAB = 2
+_SHT_PROGBITS, _SHT_SYMTAB, _SHT_RELA = 1, 2, 4
+_SHF_ALLOC = 2
 _STT_FUNC = 2
 _SITES = (".rela__mcount_loc", ".rela__patchable_function_entries")  # x86-64, arm64
 _ENTRY = 16  # bytes of a function in which its site may lie, behind a landing pad
@@ -56,6 +58,27 @@ class ModuleFile:
         """The content of a section, b"" if there is none."""
         found = next((s for s, n in zip(self._sections, self._names, strict=True) if n == name), None)
         return self.content[found[4] : found[4] + found[5]] if found else b""
+
+    def number(self, name: str) -> int:
+        """That of a section, 0 if there is none."""
+        return self._names.index(name) if name in self._names else 0
+
+    def loaded(self) -> Iterator[tuple[int, bytes]]:
+        """Number and content of the sections that are in memory later, without those of zeros."""
+        for number, (_, kind, flags, _, offset, size, *_) in enumerate(self._sections):
+            if kind == _SHT_PROGBITS and flags & _SHF_ALLOC:
+                yield number, self.content[offset : offset + size]
+
+    def relocations(self) -> Iterator[tuple[int, int, int, int, int]]:
+        """Those that lead into this file: section and offset of the place, the kind; section and offset of where it leads."""
+        table = next(s for s in self._sections if s[1] == _SHT_SYMTAB)
+        for _, kind, _, _, offset, size, _, target, _, _ in self._sections:
+            if kind != _SHT_RELA:
+                continue
+            for place, info, addend in _RELA.iter_unpack(self.content[offset : offset + size]):
+                _, _, _, section, value, _ = _SYMBOL.unpack_from(self.content, table[4] + (info >> 32) * _SYMBOL.size)
+                if section:
+                    yield target, place, info & 0xFFFF_FFFF, section, value + addend
 
     def code(self, function: str) -> bytes:
         """The instructions of a function, before relocation."""

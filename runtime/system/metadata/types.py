@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pyprobe.lang import typesys as t
 from pyprobe.runtime.system.metadata import btf as b
 from pyprobe.runtime.system.metadata.btf import Btf
-from pyprobe.runtime.system.metadata.ctext import type_text
+from pyprobe.runtime.system.metadata.ctext import definition_text, type_text
 
 _KEYWORDS = {"struct": (b.STRUCT,), "union": (b.UNION,), "enum": (b.ENUM, b.ENUM64)}
 _ARRAY_TEXT = re.compile(r"(.*?)\s*\[(\d*)\]")
@@ -49,6 +49,18 @@ class KernelTypes:
         else:
             number = self.btf.find(name, b.TYPEDEF, b.INT)
         return self.type(number) if number else None
+
+    def tagged(self, keyword: str) -> list[str]:
+        """The full names of all types of a keyword (`struct`, `union` or `enum`), sorted."""
+        return sorted({f"{keyword} {name}" for kind in _KEYWORDS.get(keyword, ()) for name in self.btf.names(kind)})
+
+    def definition(self, name: str) -> str:
+        """A struct, union or enum by its full name, as C defines it. Raises KeyError."""
+        keyword, _, tag = name.partition(" ")
+        number = self.btf.find(tag, *_KEYWORDS[keyword])
+        if not number:
+            raise KeyError(name)
+        return definition_text(self.btf, number)
 
     def written(self, text: str, space: str = "kernel") -> t.Type | None:
         """The type of a declaration in C without its name (`const struct path *`, `char[16]`), None when a name in it is not known.

@@ -150,6 +150,7 @@ class Server(Protocol):
         self._numbers: dict[Hashable, int] = {root.key: abi.ROOT_ID}
         self._next = abi.ROOT_ID + 1
         self._listings: OrderedDict[int, list[Entry]] = OrderedDict()
+        self._changes: dict[Hashable, dict[int, int]] = {}  # of files: bytes by their offsets
         self.operations |= {
             Op.LOOKUP: self._lookup,
             Op.FORGET: self._forget,
@@ -207,7 +208,16 @@ class Server(Protocol):
 
     def _read(self, node: int, body: bytes) -> bytes:
         _, offset, size = abi.read_in.unpack_from(body)
-        return self._nodes[node].read(offset, size)
+        file = self._nodes[node]
+        data = file.read(offset, size)
+        for at, byte in self._changes.get(file.key, {}).items():
+            if 0 <= at - offset < len(data):
+                data = data[: at - offset] + bytes((byte,)) + data[at - offset + 1 :]
+        return data
+
+    def change(self, file: Node, offset: int, data: bytes) -> None:
+        """Have the guest find other bytes in a file, which has those already that are kept in the guest's memory."""
+        self._changes.setdefault(file.key, {}).update(enumerate(data, offset))
 
     def _listing(self, number: int, offset: int) -> list[Entry]:
         if offset == 0 or number not in self._listings:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import Final
 
+from pyprobe import stdlib
 from pyprobe.runtime.system.root import cpio
 
 #: The program for each architecture, in the package's stdlib/guest.
@@ -18,7 +18,7 @@ def build(arch: str, modules: Sequence[tuple[str, bytes]]) -> bytes:
 
     arch: `x86_64` or `arm64`. modules: names and contents in load order, see modules.load_order.
     """
-    init = files("pyprobe.stdlib.guest").joinpath(INIT[arch]).read_bytes()
+    init = stdlib.read("guest", INIT[arch])
     return cpio.pack(
         [
             cpio.directory(b"dev"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pyprobe.runtime.probes.user import ARGUMENTS
+from pyprobe.runtime.machine.calling import ARGUMENTS
 
 if TYPE_CHECKING:
     from pyprobe.runtime.system.machine import SystemMachine

@@ -19,8 +19,8 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from pyprobe.runtime.machine.calling import ARGUMENTS
 from pyprobe.runtime.probes.base import AttachError
-from pyprobe.runtime.probes.user import ARGUMENTS
 from pyprobe.runtime.system.tracing.branches import Branches
 from pyprobe.runtime.system.tracing.syscalls import SystemCalls
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pyprobe.runtime.system.machine import SystemMachine
     from pyprobe.runtime.system.metadata.events import Event
     from pyprobe.runtime.system.metadata.tracepoints import Place
+    from pyprobe.runtime.system.modules import Module
+    from pyprobe.runtime.system.tracing.moduleplaces import ModulePlaces
 
 Callback = Callable[[], object]
 
@@ -173,6 +175,19 @@ class Point:
             self._admit()
 
 
+class InModule:
+    """A tracepoint of a module that somebody waits for. number: of its list; record: its event's are wanted, too; places, address: where
+    it is now."""
+
+    def __init__(self, name: str, number: int) -> None:
+        self.name = name
+        self.number = number
+        self.handlers: list[Callback] = []
+        self.record = False
+        self.places: ModulePlaces | None = None
+        self.address = 0
+
+
 class Tracepoints:
     """All tracepoints. Handlers of one are called in the order they were attached.
 
@@ -198,6 +213,8 @@ class Tracepoints:
                 machine.functions.attach(self.description.symbols[name], self._give_up, exact=False, ours=True)
         self.points: dict[str, Point] = {}
         self._also: set[tuple[str, int]] = set()
+        self._in_modules: dict[str, InModule] = {}
+        self._lists = 0  # how many there are
         self._records = False
         self._memory = 0
         self._top = 0  # where the arguments on the stack begin
@@ -208,21 +225,60 @@ class Tracepoints:
 
     # attaching
 
-    def attach_raw(self, name: str, callback: Callback) -> None:
+    def attach_raw(self, name: str, callback: Callback, module: str = "") -> None:
         """Have `callback` called with `arguments`. Raises AttachError."""
+        if module:
+            self._attach_in_module(module, name, callback, record=False)
+            return
         self._point(name).handlers.append(self.machine.shown(callback))
 
     def attach_event(self, event: Event, callback: Callback) -> None:
         """Have `callback` called with `record`. Raises AttachError."""
+        if event.module:
+            self._attach_in_module(event.module, event.name, callback, record=True)
+            return
         memory, offset = self.description.facts.memory, self.description.offset
         point = self._point(memory.cstring(memory.u64(event.tracepoint + offset("tracepoint", "name"))))
         of = memory.u64(event.call + offset("trace_event_call", "class"))
         point.probe = memory.u64(of + offset("trace_event_class", "probe"))
+        self._make_records()
+        point.handlers.append(self.machine.shown(callback))
+
+    def _make_records(self) -> None:
         if not self._records:
             self._records = True
             for name, function in (("trace_event_buffer_reserve", self._reserve), ("trace_event_buffer_commit", self._commit)):
                 self.machine.functions.attach(self.description.symbols[name], function, exact=False, ours=True)
-        point.handlers.append(self.machine.shown(callback))
+
+    def _attach_in_module(self, module: str, name: str, callback: Callback, *, record: bool) -> None:
+        """The module's tracepoint is switched on each time that the module is loaded."""
+        key = f"{module}:{name}"
+        waiting = self._in_modules.get(key)
+        if waiting is None:
+            waiting = self._in_modules[key] = InModule(name, self._number())
+            self.machine.modules.when_loaded(module, lambda loaded: self._loaded(loaded, waiting))
+        waiting.handlers.append(self.machine.shown(callback))
+        if record:
+            waiting.record = True
+            self._make_records()
+            if key in self.points:
+                self.points[key].probe = self._probe(waiting)
+
+    def _loaded(self, module: Module, waiting: InModule) -> None:
+        from pyprobe.runtime.system.tracing.moduleplaces import ModulePlaces
+
+        waiting.places = ModulePlaces(self.machine, module)
+        place = waiting.places.place(waiting.name)
+        if place is not None:
+            point = Point(self, place, place.address + self.description.offset("tracepoint", "funcs"), waiting.number)
+            point.handlers = waiting.handlers
+            waiting.address = place.address
+            point.probe = self._probe(waiting) if waiting.record else 0
+            self.points[f"{module.name}:{waiting.name}"] = point
+            self.add(point, module.while_loaded)
+
+    def _probe(self, waiting: InModule) -> int:
+        return waiting.places.probe(waiting.address) if waiting.places is not None else 0
 
     def _point(self, name: str) -> Point:
         point = self.points.get(name)
@@ -230,25 +286,34 @@ class Tracepoints:
             place = self.description.facts.tracepoints.get(name)
             if place is None:
                 raise AttachError(f"the kernel has no tracepoint {name}")
-            point = self.points[name] = Point(self, place, place.address + self.description.offset("tracepoint", "funcs"), len(self.points))
+            funcs = place.address + self.description.offset("tracepoint", "funcs")
+            point = self.points[name] = Point(self, place, funcs, self._number())
             self.add(point)
         return point
 
-    def add(self, point: Point) -> None:
-        """Switch a tracepoint on."""
-        self.machine.functions.attach(point.place.iterator, point.called, exact=False, ours=True)
-        self.machine.when_up(lambda: self._switch(point))
+    def _number(self) -> int:
+        """Of the list for another tracepoint. Raises AttachError when there is no room for one."""
+        number = self._lists
+        self._lists += 1
+        if LISTS_AT + LIST * self._lists > RECORD_AT:
+            raise AttachError(f"no more than {number} tracepoints can be attached to at a time")
+        return number
 
-    def _switch(self, point: Point) -> None:
+    def add(self, point: Point, valid: Callable[[Callback], Callback] = lambda callback: callback) -> None:
+        """Switch a tracepoint on. valid: makes a callback one that is not called when the code is no longer there."""
+        self.machine.functions.attach(point.place.iterator, valid(point.called), exact=False, ours=True)
+        self.machine.when_up(lambda: self._switch(point, valid))
+
+    def _switch(self, point: Point, valid: Callable[[Callback], Callback]) -> None:
         from pyprobe.runtime.system.tracing.registering import register
 
         attach = self.machine.functions.attach
         for branch in point.place.branches:
             behind = self.branches.take(branch)
             if behind:
-                attach(behind, point.end, exact=False, ours=True)
+                attach(behind, valid(point.end), exact=False, ours=True)
         for target in sorted({branch.target for branch in point.place.branches}):
-            attach(target, point.begin, exact=False, ours=True)
+            attach(target, valid(point.begin), exact=False, ours=True)
         if point.place.register:
             register(self.machine, self.branches, point.place.register)
 

@@ -203,11 +203,10 @@ def sys_fallocate(k: Kernel, t: Task, fd: int, mode: int, offset: int, length: i
         raise Errno(errno.EOPNOTSUPP)
     if mode & FALLOC_FL_PUNCH_HOLE and not mode & FALLOC_FL_KEEP_SIZE:
         raise Errno(errno.EOPNOTSUPP)
-    if mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE):
-        at = offset
-        while at < min(end, size):
-            piece = bytes(min(_COPY_CHUNK, min(end, size) - at))
-            at += file.inode.write((memoryview(piece),), at)
+    if mode & FALLOC_FL_PUNCH_HOLE and mode & FALLOC_FL_ZERO_RANGE:
+        raise Errno(errno.EOPNOTSUPP)
+    if mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE) and offset < size:
+        file.inode.punch(k, offset, min(end, size))
     if not mode & FALLOC_FL_PUNCH_HOLE and end - size > k.vfs.disk.limit - k.vfs.disk.used:
         raise Errno(errno.ENOSPC)
     if end > size and not mode & FALLOC_FL_KEEP_SIZE:

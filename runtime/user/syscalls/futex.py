@@ -75,7 +75,8 @@ def _wake(k: Kernel, key: Key, count: int, bitset: int = MATCH_ANY) -> int:
     return woken
 
 
-def _leave(k: Kernel, waiter: Waiter) -> None:
+def leave(k: Kernel, waiter: Waiter) -> None:
+    """The task waits no longer."""
     queue = k.futexes.get(waiter.key)
     if queue and waiter in queue:
         queue.remove(waiter)
@@ -97,12 +98,12 @@ def _wait(k: Kernel, t: Task, address: int, value: int, deadline: int | None, bi
     if waiter.woken:
         return 0
     if deadline is not None and k.clock.now() >= deadline:
-        _leave(k, waiter)
+        leave(k, waiter)
         raise Errno(ETIMEDOUT)
     this = waiter
 
     def interrupted() -> None:
-        _leave(k, this)
+        leave(k, this)
 
     raise Block(waiter.is_woken, deadline, why=f"the futex at {address:#x}", interrupted=interrupted, restart=deadline is None)
 
@@ -160,7 +161,7 @@ def _lock_pi(k: Kernel, t: Task, address: int, command: int, deadline: int | Non
         if waiter.woken:
             return 0  # the unlocker has put this task's id there
         if deadline is not None and k.clock.now() >= deadline:
-            _leave(k, waiter)
+            leave(k, waiter)
             raise Errno(ETIMEDOUT)
     else:
         key = futex_key(space, address)
@@ -179,7 +180,7 @@ def _lock_pi(k: Kernel, t: Task, address: int, command: int, deadline: int | Non
         waiter = t.restart["futex"] = Waiter(key, MATCH_ANY, t.tid)
         k.futexes.setdefault(key, []).append(waiter)
     this = waiter
-    raise Block(this.is_woken, deadline, why=f"the lock at {address:#x}", interrupted=lambda: _leave(k, this))
+    raise Block(this.is_woken, deadline, why=f"the lock at {address:#x}", interrupted=lambda: leave(k, this))
 
 
 def _unlock_pi(k: Kernel, t: Task, address: int) -> int:
@@ -196,7 +197,7 @@ def hand_over(k: Kernel, space: AddressSpace, address: int, key: Key, flags: int
     queue = k.futexes.get(key, [])
     new = next((w for w in queue if w.owner), None)
     if new is not None:
-        _leave(k, new)
+        leave(k, new)
         new.woken = True
         flags |= new.owner | (FUTEX_WAITERS if any(w.owner for w in k.futexes.get(key, ())) else 0)
     space.put_u32(address, flags)

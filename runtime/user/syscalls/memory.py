@@ -11,7 +11,7 @@ from pyprobe.runtime.user.faults import FAULT_FLAG_TRIED, VM_FAULT_MAJOR
 from pyprobe.runtime.user.functions import kernel_function
 from pyprobe.runtime.user.task import RLIMIT_AS, RLIMIT_DATA
 from pyprobe.runtime.user.vfs.tree import F_SEAL_FUTURE_WRITE, F_SEAL_WRITE, Regular
-from pyprobe.runtime.user.words import U64, align_down, align_up, s32
+from pyprobe.runtime.user.words import U32, U64, align_down, align_up, s32
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
@@ -275,10 +275,36 @@ def sys_mremap(k: Kernel, t: Task, addr: int, old_len: int, new_len: int, flags:
 def sys_madvise(k: Kernel, t: Task, start: int, length: int, behavior: int) -> int:
     """madvise(2): only dropping pages has an effect."""
     behavior = s32(behavior)
+    if behavior == MADV_REMOVE:
+        return _remove(k, t.space, start, _range(start, length))
+    return advise(t.space, start, length, behavior)
+
+
+def _remove(k: Kernel, space: AddressSpace, start: int, length: int) -> int:
+    """MADV_REMOVE: punch a hole into the file behind a shared mapping."""
+    at, end = start, start + length
+    while at < end:
+        vma = space.find(at)
+        if vma is None:
+            raise Errno(ENOMEM)
+        if vma.backing is None:
+            raise Errno(EINVAL)
+        if not vma.shared or not vma.prot & W:
+            raise Errno(EACCES)
+        high = min(end, vma.end)
+        first = (vma.offset + at - vma.start) // PAGE
+        last = first + (high - at) // PAGE
+        k.unmap_mapping_range(vma.backing, first, last)
+        vma.backing.punch(first, last)
+        at = high
+    return 0
+
+
+def advise(space: AddressSpace, start: int, length: int, behavior: int) -> int:
+    """What madvise(2) and process_madvise(2) do in common. Raises Errno."""
     if behavior not in MADV_KNOWN:
         raise Errno(EINVAL)
     length = _range(start, length)
-    space = t.space
     if behavior in (MADV_DONTNEED, MADV_FREE):
         at, end, hole = start, start + length, False
         while at < end:
@@ -356,8 +382,35 @@ def sys_mincore(k: Kernel, t: Task, start: int, length: int, vec: int) -> int:
     return 0
 
 
+def sys_remap_file_pages(k: Kernel, t: Task, start: int, size: int, prot: int, pgoff: int, flags: int) -> int:
+    """remap_file_pages(2): another mapping of the same file in the place of one."""
+    start, size = align_down(start, PAGE), align_down(size, PAGE)
+    if prot or not size or start + size > TOP or pgoff + size // PAGE > U64 // PAGE:
+        raise Errno(EINVAL)
+    vma = t.space.find(start)
+    if vma is None or not vma.shared or vma.backing is None or start + size > vma.end:
+        raise Errno(EINVAL)
+    t.space.map(start, size, vma.prot, shared=True, backing=vma.backing, offset=pgoff * PAGE, name=vma.name, path=vma.path)
+    return 0
+
+
+# include/uapi/linux/membarrier.h
+_QUERY, _KNOWN, _RSEQ, _FLAG_CPU = 0, 0x1FF, 1 << 7, 1
+_REGISTERED_BY = {1 << 3: 1 << 4, 1 << 5: 1 << 6, _RSEQ: 1 << 8}  # the private expedited commands, and those that register for them
+_REGISTERS = frozenset({1 << 2, *_REGISTERED_BY.values()})
+
+
 def sys_membarrier(k: Kernel, t: Task, cmd: int, flags: int, cpu_id: int) -> int:
-    """membarrier(2): with one CPU every order is kept; MEMBARRIER_CMD_QUERY offers the private expedited forms."""
-    return 0x1F if s32(cmd) == 0 else 0
-
-
+    """membarrier(2): with one CPU every order is kept; a process registers for some commands first, as on others."""
+    cmd, flags = s32(cmd), flags & U32
+    if flags and not (cmd == _RSEQ and flags == _FLAG_CPU):
+        raise Errno(EINVAL)
+    if cmd == _QUERY:
+        return _KNOWN
+    if cmd < 0 or cmd & ~_KNOWN or cmd & (cmd - 1):
+        raise Errno(EINVAL)
+    if cmd in _REGISTERS:
+        t.process.membarrier |= cmd
+    elif cmd in _REGISTERED_BY and not t.process.membarrier & _REGISTERED_BY[cmd]:
+        raise Errno(EPERM)
+    return 0

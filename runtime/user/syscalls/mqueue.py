@@ -27,11 +27,14 @@ from pyprobe.runtime.user.vfs.mqueue import (
     DEFAULT_SIZE,
     SIZE_LIMIT,
     SIZE_MAX,
+    Notification,
     QueueFile,
     QueueInode,
 )
+from pyprobe.runtime.user.vfs.netlink import NetlinkSocket
 from pyprobe.runtime.user.vfs.open import install
 from pyprobe.runtime.user.vfs.permission import check, check_owner
+from pyprobe.runtime.user.vfs.socket import Socket
 from pyprobe.runtime.user.words import NANOSECONDS, U32, read_timespec
 
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ MQ_PRIO_MAX: Final = 32768
 QUEUES_MAX: Final = 256  # fs.mqueue.queues_max
 NAME_MAX: Final = 255
 SIGEV_SIGNAL, SIGEV_NONE, SIGEV_THREAD = 0, 1, 2
+NOTIFY_COOKIE_LEN: Final = 32  # include/uapi/linux/mqueue.h
 _ATTR: Final = struct.Struct("<4q32x")  # struct mq_attr
 _ACCESS: Final = {O_RDONLY: R_OK, O_WRONLY: W_OK}
 
@@ -176,13 +180,18 @@ def sys_mq_getsetattr(k: Kernel, t: Task, mqdes: int, new: int, old: int) -> int
 def sys_mq_notify(k: Kernel, t: Task, mqdes: int, notification: int) -> int:
     queue = _queue(t, mqdes).inode
     if not notification:
-        if queue.notify is not None and queue.notify[0] is t.process:
-            queue.notify = None
+        queue.forget(t.process)
         return 0
     value, signo, kind = struct.unpack("<Qii", t.space.read(notification, 16))
-    if kind not in (SIGEV_SIGNAL, SIGEV_NONE) or (kind == SIGEV_SIGNAL and not 1 <= signo <= NSIG):
-        raise Errno(errno.EINVAL)  # SIGEV_THREAD would need the netlink socket of the C library's helper thread
-    if queue.notify is not None and queue.notify[0].alive:
+    if kind not in (SIGEV_SIGNAL, SIGEV_NONE, SIGEV_THREAD) or (kind == SIGEV_SIGNAL and not 1 <= signo <= NSIG):
+        raise Errno(errno.EINVAL)
+    made = Notification(t.process, signo if kind == SIGEV_SIGNAL else 0, value)
+    if kind == SIGEV_THREAD:  # a pointer to the cookie, and the socket for it in the signal's place
+        file = t.process.files.get(signo)
+        if not isinstance(file, NetlinkSocket):
+            raise Errno(errno.EINVAL if isinstance(file, Socket) else errno.ENOTSOCK)
+        made = Notification(t.process, 0, 0, file, t.space.read(value, NOTIFY_COOKIE_LEN))
+    if queue.notify is not None and queue.notify.process.alive:
         raise Errno(errno.EBUSY)
-    queue.notify = (t.process, signo if kind == SIGEV_SIGNAL else 0, value)
+    queue.notify = made
     return 0

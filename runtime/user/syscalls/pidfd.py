@@ -60,12 +60,6 @@ def sys_pidfd_send_signal(k: Kernel, t: Task, pidfd: int, sig: int, info: int, f
     return 0
 
 
-def sys_pidfd_getfd(k: Kernel, t: Task, pidfd: int, fd: int, flags: int) -> int:
-    """pidfd_getfd(2): needs to trace the other process, which nobody may here."""
-    process_of(t, pidfd)
-    raise Errno(EPERM)
-
-
 def sys_ptrace(k: Kernel, t: Task, request: int, pid: int, addr: int, data: int) -> int:
     """ptrace(2): refused, as by a kernel whose security module forbids it."""
     raise Errno(EPERM)

@@ -136,11 +136,11 @@ def _socket(t: Task, fd: int) -> Socket:
     return file
 
 
-def _address(t: Task, socket: Socket, address: int, length: int) -> Address:
+def _address(t: Task, socket: Socket, address: int, length: int, *, either: bool = False) -> Address:
     length = s32(length)
     if not 0 <= length <= _SOCKADDR_MAX:
         raise Errno(errno.EINVAL)
-    return sockaddr.parse(socket.family, t.space.read(address, length))
+    return sockaddr.parse(socket.family, t.space.read(address, length), either=either)
 
 
 def _tell_address(t: Task, socket: Socket, value: Address | None, address: int, length: int) -> None:
@@ -165,10 +165,9 @@ def sys_connect(k: Kernel, t: Task, fd: int, uservaddr: int, addrlen: int) -> in
     socket = _socket(t, fd)
     data = t.space.read(uservaddr, min(addrlen & 0xFFFFFFFF, _SOCKADDR_MAX))
     if data[:2] == bytes(2) and isinstance(socket, DatagramSocket):  # AF_UNSPEC dissolves the association
-        socket.peer = socket.remote = None
-        socket.connected = False
+        socket.disconnect(k)
         return 0
-    socket.connect(k, t, sockaddr.parse(socket.family, data))
+    socket.connect(k, t, sockaddr.parse(socket.family, data, either=isinstance(socket, DatagramSocket)))
     return 0
 
 
@@ -231,7 +230,7 @@ def _send(k: Kernel, t: Task, socket: Socket, message: Message) -> int:
 
 def sys_sendto(k: Kernel, t: Task, fd: int, buff: int, length: int, flags: int, addr: int, addr_len: int) -> int:
     socket = _socket(t, fd)
-    target = _address(t, socket, addr, addr_len) if addr else None
+    target = _address(t, socket, addr, addr_len, either=True) if addr else None
     if isinstance(socket, StreamSocket):
         target = None
     pieces = views(t, buff, length, R) if length else []
@@ -268,7 +267,7 @@ def _sendmsg(k: Kernel, t: Task, socket: Socket, header: int, flags: int) -> int
     name, name_length, iov, iov_count, control, control_length, _ = _MSGHDR.unpack(t.space.read(header, _MSGHDR.size))
     if iov_count > 1024:
         raise Errno(errno.EMSGSIZE)
-    target = _address(t, socket, name, name_length) if name and name_length and not isinstance(socket, StreamSocket) else None
+    target = _address(t, socket, name, name_length, either=True) if name and name_length and not isinstance(socket, StreamSocket) else None
     message = Message(io_vectors(t, iov, iov_count, R), flags, target)
     if control and control_length:
         if control_length > 1 << 16:

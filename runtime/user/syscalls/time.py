@@ -283,3 +283,11 @@ def sys_adjtimex(k: Kernel, t: Task, buf: int) -> int:
         raise Errno(EPERM)
     t.space.write(buf, bytes(208))
     return 0
+
+
+def sys_clock_adjtime(k: Kernel, t: Task, which: int, buf: int) -> int:
+    """clock_adjtime(2): of the wall clock, as adjtimex(2)."""
+    t.space.read(buf, 208)
+    if s32(which) != CLOCK_REALTIME:
+        raise Errno(EOPNOTSUPP if s32(which) in WALL_CLOCKS | BOOT_CLOCKS else EINVAL)
+    return sys_adjtimex(k, t, buf)

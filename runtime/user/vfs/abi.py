@@ -136,6 +136,7 @@ MQUEUE_MAGIC: Final = 0x19800202
 PIPEFS_MAGIC: Final = 0x50495045
 SOCKFS_MAGIC: Final = 0x534F434B
 ANON_INODE_FS_MAGIC: Final = 0x09041934
+NSFS_MAGIC: Final = 0x6E736673
 
 
 def makedev(major: int, minor: int) -> int:

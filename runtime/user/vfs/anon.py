@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from pyprobe.runtime.user.errors import Block, Errno
 from pyprobe.runtime.user.vfs.abi import O_RDWR, READABLE, WRITABLE
-from pyprobe.runtime.user.vfs.content import Views
 from pyprobe.runtime.user.vfs.inode import Dentry, Inode
 from pyprobe.runtime.user.vfs.openfile import OpenFile, Position
+from pyprobe.runtime.user.vfs.views import Views, scatter
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.clock import Timer
@@ -26,16 +26,6 @@ def anonymous_dentry(k: Kernel, name: bytes) -> Dentry:
     """The place of a new file that has none (anon_inode_getfile)."""
     fs = k.vfs.anonfs
     return Dentry(None, b"anon_inode:" + name, Inode(fs, fs.number(), 0o600, k.clock.wall()))
-
-
-def fill(views: Views, data: bytes) -> int:
-    """Put `data` into views that have room for it."""
-    done = 0
-    for view in views:
-        piece = data[done : done + len(view)]
-        view[: len(piece)] = piece
-        done += len(piece)
-    return done
 
 
 class _Unseekable(OpenFile):
@@ -64,7 +54,7 @@ class EventFile(_Unseekable):
         value = 1 if self.semaphore else self.count
         self.count -= value
         self._taken += 1
-        return fill(views, struct.pack("<Q", value))
+        return scatter(views, struct.pack("<Q", value))
 
     def write(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
         data = b"".join(views)
@@ -148,7 +138,7 @@ class TimerFile(_Unseekable):
             self.wait_flags()
             raise Block(lambda: self.expirations, why="a timer")
         count, self.expirations = self.expirations, 0
-        return fill(views, struct.pack("<Q", count))
+        return scatter(views, struct.pack("<Q", count))
 
     def poll(self, k: Kernel, t: Task) -> int:
         return READABLE if self.expirations else 0
@@ -184,7 +174,7 @@ class SignalFile(_Unseekable):
             if info is None:
                 break
             records.append(_signal_record(info))
-        return fill(views, b"".join(records))
+        return scatter(views, b"".join(records))
 
     def poll(self, k: Kernel, t: Task) -> int:
         return READABLE if self._pending(t) else 0

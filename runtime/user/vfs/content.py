@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pyprobe.runtime.user.errors import Errno
@@ -18,9 +18,9 @@ from pyprobe.runtime.user.vfs.host import HostError
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.physical import Backing, PhysicalMemory
+    from pyprobe.runtime.user.vfs.views import Views
 
 PAGE: Final = 4096
-Views = Sequence[memoryview]
 _COPY_CHUNK: Final = 1 << 20
 _IOV_MAX: Final = 1024
 
@@ -284,6 +284,12 @@ class MappedContent:
                 if self.backing.present(index):
                     self.backing.frame(index)
         self.backing.resize(size)
+
+    def punch(self, first: int, last: int) -> None:
+        """Make holes of whole pages, which no page table shows."""
+        freed = min(self.backing.punch(first, last) * PAGE, self._charged)
+        self._disk.charge(-freed)
+        self._charged -= freed
 
     def blocks(self) -> int:
         backing, count, page = self.backing, 0, 0

@@ -10,7 +10,6 @@ from pyprobe.runtime.user.vfs.abi import POLLERR, READABLE, WRITABLE
 from pyprobe.runtime.user.vfs.sockaddr import Address
 from pyprobe.runtime.user.vfs.socket import (
     MSG_PEEK,
-    MSG_TRUNC,
     SHUT_RD,
     SHUT_RDWR,
     SHUT_WR,
@@ -19,7 +18,6 @@ from pyprobe.runtime.user.vfs.socket import (
     Chunk,
     Message,
     Socket,
-    scatter,
 )
 
 if TYPE_CHECKING:
@@ -38,6 +36,11 @@ class DatagramSocket(Socket):
             Errno: as sendto(2).
         """
         raise NotImplementedError
+
+    def disconnect(self, k: Kernel) -> None:
+        """connect(2) with AF_UNSPEC: packets go to and come from anybody again."""
+        self.peer = self.remote = None
+        self.connected = False
 
     def before_send(self, k: Kernel, t: Task) -> None:
         """Get an own address if the family gives one to every sender."""
@@ -82,16 +85,10 @@ class DatagramSocket(Socket):
             self.wait(k, t, message.flags, lambda: queue.chunks or self.error or self.read_shut, "a packet", option=SO_RCVTIMEO)
         peek = bool(message.flags & MSG_PEEK)
         chunk = queue.take_packet(peek=peek)
-        message.address, message.credentials = chunk.source, chunk.credentials
         if not peek:
             message.files += chunk.files
             k.vfs.in_flight -= len(chunk.files)
-        done = scatter(message.views, chunk.data, 0)
-        if done < len(chunk.data):
-            message.out |= MSG_TRUNC
-            if message.flags & MSG_TRUNC:
-                return len(chunk.data)
-        return done
+        return message.take(chunk)
 
     def shutdown(self, k: Kernel, how: int) -> None:
         """shutdown(2)."""

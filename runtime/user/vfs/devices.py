@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.vfs.abi import S_IFCHR, SEEK_CUR, SEEK_SET, major, makedev, minor
-from pyprobe.runtime.user.vfs.content import Views
 from pyprobe.runtime.user.vfs.inode import Dentry
 from pyprobe.runtime.user.vfs.openfile import OpenFile, Position
 from pyprobe.runtime.user.vfs.tree import Directory, Special, Symlink, TreeFileSystem
+from pyprobe.runtime.user.vfs.views import Views
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.physical import Backing

@@ -115,6 +115,18 @@ class EpollFile(OpenFile):
             raise Errno(errno.ENOENT)
         return found
 
+    def target(self, descriptor: int, offset: int) -> OpenFile:
+        """The file watched under a descriptor; `offset`: which of those that were (kcmp(2), KCMP_EPOLL_TFD).
+
+        Raises:
+            Errno: ENOENT.
+        """
+        self._live()
+        found = [item.file for item in self._items.values() if item.descriptor == descriptor]
+        if offset >= len(found):
+            raise Errno(errno.ENOENT)
+        return found[offset]
+
     def remove(self, descriptor: int, file: OpenFile) -> None:
         """EPOLL_CTL_DEL.
 

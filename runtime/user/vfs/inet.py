@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.functions import kernel_function
 from pyprobe.runtime.user.vfs.datagram import DatagramSocket
-from pyprobe.runtime.user.vfs.sockaddr import AF_INET, AF_INET6, ANY, LOOPBACK4, LOOPBACK6, V4_MAPPED, Address, InetAddress
+from pyprobe.runtime.user.vfs.sockaddr import AF_INET, AF_INET6, ANY, ANY4, LOOPBACK4, LOOPBACK6, V4_MAPPED, Address, InetAddress
 from pyprobe.runtime.user.vfs.socket import SHUT_RDWR, SHUT_WR, SO_REUSEADDR, SO_REUSEPORT, SO_SNDTIMEO, Message, Socket
 from pyprobe.runtime.user.vfs.stream import StreamSocket
 
@@ -112,6 +112,7 @@ class _Inet(Socket):
         self.family = family
         super().__init__(k, type, protocol, flags)
         self._network = k.vfs.network
+        self.asked = InetAddress(ANY, 0)  # what bind(2) was given
 
     def bind(self, k: Kernel, t: Task, address: Address) -> None:
         assert isinstance(address, InetAddress)
@@ -122,6 +123,7 @@ class _Inet(Socket):
         if 0 < address.port < PRIVILEGED_PORTS and t.cred.euid != 0:
             raise Errno(errno.EACCES)
         self.local = self._network.bind(self, address)
+        self.asked = address
 
     def autobind(self, host: bytes) -> None:
         """Get a port if there is none yet (inet_autobind)."""
@@ -137,6 +139,8 @@ class _Inet(Socket):
             Errno: ENETUNREACH: not this machine.
         """
         assert isinstance(address, InetAddress)
+        if address.host == ANY4:
+            return InetAddress(LOOPBACK4, address.port)
         if address.host == ANY:
             return InetAddress(LOOPBACK6 if self.family == AF_INET6 else LOOPBACK4, address.port)
         if not address.is_local:
@@ -303,12 +307,25 @@ class UdpSocket(_Inet, DatagramSocket):
 
     def connect(self, k: Kernel, t: Task, address: Address) -> None:
         target = self.destination(address)
+        if _v6_only(self) and target.host.startswith(V4_MAPPED):
+            raise Errno(errno.EAFNOSUPPORT)
         self.remote = target
         self.connected = True
         self.autobind(self.source_host(target))
 
+    def disconnect(self, k: Kernel) -> None:
+        """Also forget the own address and port that nobody has asked for (__udp_disconnect)."""
+        super().disconnect(k)
+        if not self.asked.port:
+            self._network.release(self)
+            self.local = None
+        elif isinstance(self.local, InetAddress):
+            self.local = InetAddress(self.asked.host, self.local.port)
+
     def target(self, k: Kernel, t: Task, address: Address) -> DatagramSocket:
         target = self.destination(address)
+        if _v6_only(self) and target.host.startswith(V4_MAPPED):
+            raise Errno(errno.ENETUNREACH)
         self.autobind(ANY)
         found = self._network.find(self.type, target, listening=False)
         if not isinstance(found, DatagramSocket):

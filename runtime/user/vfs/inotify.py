@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from pyprobe.runtime.user.errors import Block, Errno
 from pyprobe.runtime.user.vfs.abi import O_RDONLY, READABLE
-from pyprobe.runtime.user.vfs.anon import anonymous_dentry, fill
-from pyprobe.runtime.user.vfs.content import Views
+from pyprobe.runtime.user.vfs.anon import anonymous_dentry
 from pyprobe.runtime.user.vfs.openfile import OpenFile, Position
+from pyprobe.runtime.user.vfs.views import Views, scatter
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
@@ -104,7 +104,7 @@ class InotifyFile(OpenFile):
             self._events.popleft()
         if not records:
             raise Errno(errno.EINVAL)
-        return fill(views, records)
+        return scatter(views, records)
 
     def poll(self, k: Kernel, t: Task) -> int:
         return READABLE if self._events else 0

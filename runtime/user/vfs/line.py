@@ -10,10 +10,10 @@ from pyprobe.runtime.user.signals import Sig
 from pyprobe.runtime.user.vfs import termios as tio
 from pyprobe.runtime.user.vfs.termios import Termios
 from pyprobe.runtime.user.vfs.tty import Terminal
+from pyprobe.runtime.user.vfs.views import Views, scatter
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
-    from pyprobe.runtime.user.vfs.content import Views
 
 LINE_MAX: Final = 4095  # N_TTY_BUF_SIZE without the end of the line
 OUTPUT_MAX: Final = 65536
@@ -106,11 +106,7 @@ class Line(Terminal):
             source = self._records[0]
         else:
             source = self._raw
-        done = 0
-        for view in views:
-            piece = source[done : done + len(view)]
-            view[: len(piece)] = piece
-            done += len(piece)
+        done = scatter(views, source)
         del source[:done]
         if self.canonical and not source:
             self._records.popleft()

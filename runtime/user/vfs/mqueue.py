@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from pyprobe.runtime.user.signals import SigInfo, send_to_process
 from pyprobe.runtime.user.vfs.abi import READABLE, S_IFREG, WRITABLE
-from pyprobe.runtime.user.vfs.anon import fill
-from pyprobe.runtime.user.vfs.content import Views
 from pyprobe.runtime.user.vfs.inode import FileSystem, Inode
 from pyprobe.runtime.user.vfs.openfile import OpenFile, Position
+from pyprobe.runtime.user.vfs.views import Views, scatter
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
     from pyprobe.runtime.user.task import Process, Task
+    from pyprobe.runtime.user.vfs.netlink import NetlinkSocket
 
 SI_MESGQ: Final = -3
 DEFAULT_COUNT, DEFAULT_SIZE = 10, 8192
@@ -22,10 +22,43 @@ COUNT_MAX, SIZE_MAX = 65536, 16 << 20  # hard limits, of root
 COUNT_LIMIT, SIZE_LIMIT = 10, 8192  # fs.mqueue.msg_max, msgsize_max: of others
 
 
+NOTIFY_NONE, NOTIFY_WOKENUP, NOTIFY_REMOVED = range(3)  # the last byte of a cookie
+
+
+class Notification:
+    """Who is told when a message comes into the empty queue, and how (mq_notify(3)).
+
+    signo: the signal, or 0. socket, cookie: where the C library's helper thread waits (SIGEV_THREAD), and what it is to read there.
+    """
+
+    def __init__(self, process: Process, signo: int, value: int, socket: NetlinkSocket | None = None, cookie: bytes = b"") -> None:
+        self.process = process
+        self.signo = signo
+        self.value = value
+        self.socket = socket
+        self.cookie = cookie
+
+    def tell(self, k: Kernel, t: Task) -> None:
+        """A message has come."""
+        if self.socket is not None:
+            self._wake(NOTIFY_WOKENUP)
+        elif self.signo and self.process.alive:
+            send_to_process(k, self.process, SigInfo(self.signo, SI_MESGQ, struct.pack("<iIQ", t.pid, t.uid, self.value)))
+
+    def removed(self) -> None:
+        """Nobody is to be told any more."""
+        if self.socket is not None:
+            self._wake(NOTIFY_REMOVED)
+
+    def _wake(self, why: int) -> None:
+        assert self.socket is not None
+        self.socket.deliver(self.cookie[:-1] + bytes([why]))
+
+
 class QueueInode(Inode):
     """One queue: messages as (priority, bytes), the highest priority first and the oldest first within it.
 
-    notify: who is told when a message comes into the empty queue: (process, signal or 0, value).
+    notify: who is told when a message comes into the empty queue.
     """
 
     __slots__ = ("arrived", "count", "drained", "messages", "notify", "readers", "size_limit")
@@ -35,7 +68,7 @@ class QueueInode(Inode):
         self.count = count
         self.size_limit = size
         self.messages: list[tuple[int, bytes]] = []
-        self.notify: tuple[Process, int, int] | None = None
+        self.notify: Notification | None = None
         self.readers = 0  # tasks that wait for a message: they come before a notification
         self.arrived = self.drained = 0
 
@@ -49,10 +82,14 @@ class QueueInode(Inode):
         self.messages.insert(at, (priority, text))
         self.arrived += 1
         if empty and self.notify is not None and not self.readers:
-            process, signo, value = self.notify
-            self.notify = None
-            if signo and process.alive:
-                send_to_process(k, process, SigInfo(signo, SI_MESGQ, struct.pack("<iIQ", t.pid, t.uid, value)))
+            notified, self.notify = self.notify, None
+            notified.tell(k, t)
+
+    def forget(self, process: Process) -> None:
+        """The process is told no longer."""
+        if self.notify is not None and self.notify.process is process:
+            notified, self.notify = self.notify, None
+            notified.removed()
 
     def take(self) -> tuple[int, bytes]:
         """The first message."""
@@ -69,12 +106,12 @@ class QueueFile(OpenFile):
         queue = self.inode
         notified = queue.notify
         text = b"QSIZE:%-10d NOTIFY:%-5d SIGNO:%-5d NOTIFY_PID:%-6d\n" % (
-            sum(len(m) for _, m in queue.messages), 0, notified[1] if notified else 0, notified[0].pid if notified else 0,
+            sum(len(m) for _, m in queue.messages), 0, notified.signo if notified else 0, notified.process.pid if notified else 0,
         )  # fmt: skip
         room = sum(map(len, views))
         piece = text[position.value : position.value + room]
         position.value += len(piece)
-        return fill(views, piece)
+        return scatter(views, piece)
 
     def poll(self, k: Kernel, t: Task) -> int:
         queue = self.inode
@@ -86,6 +123,5 @@ class QueueFile(OpenFile):
     def close(self, k: Kernel) -> None:
         """A process that closes its descriptor is no longer told; see mq_close(3)."""
         t = k.current
-        notified = self.inode.notify
-        if notified is not None and t is not None and notified[0] is t.process:
-            self.inode.notify = None
+        if t is not None:
+            self.inode.forget(t.process)

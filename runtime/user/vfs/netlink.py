@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.vfs.abi import READABLE, WRITABLE
 from pyprobe.runtime.user.vfs.sockaddr import AF_INET, AF_INET6, AF_NETLINK, Address, NetlinkAddress
-from pyprobe.runtime.user.vfs.socket import MSG_PEEK, MSG_TRUNC, SO_RCVTIMEO, Chunk, Message, Socket, scatter
+from pyprobe.runtime.user.vfs.socket import MSG_PEEK, SO_RCVTIMEO, Chunk, Message, Socket
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
@@ -139,6 +139,10 @@ class NetlinkSocket(Socket):
         body = struct.pack("<i", -error) + request[: _HEADER.size]
         self._put(_HEADER.pack(_HEADER.size + len(body), NLMSG_ERROR, 0, sequence, self._port) + body)
 
+    def deliver(self, data: bytes) -> None:
+        """The kernel sends something that nobody has asked for."""
+        self._put(data)
+
     def _put(self, data: bytes) -> None:
         self.incoming.put(Chunk(data, NetlinkAddress(0, 0), [], (0, 0, 0)))
 
@@ -146,14 +150,7 @@ class NetlinkSocket(Socket):
         queue = self.incoming
         if not queue.chunks:
             self.wait(k, t, message.flags, lambda: queue.chunks, "a netlink message", option=SO_RCVTIMEO)
-        chunk = queue.take_packet(peek=bool(message.flags & MSG_PEEK))
-        message.address, message.credentials = chunk.source, chunk.credentials
-        done = scatter(message.views, chunk.data, 0)
-        if done < len(chunk.data):
-            message.out |= MSG_TRUNC
-            if message.flags & MSG_TRUNC:
-                return len(chunk.data)
-        return done
+        return message.take(queue.take_packet(peek=bool(message.flags & MSG_PEEK)))
 
     def poll(self, k: Kernel, t: Task) -> int:
         return WRITABLE | (READABLE if self.incoming.chunks else 0)

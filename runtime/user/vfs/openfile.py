@@ -10,7 +10,7 @@ import errno
 import struct
 from typing import TYPE_CHECKING, Final
 
-from pyprobe.runtime.user.errors import Errno
+from pyprobe.runtime.user.errors import Block, Errno
 from pyprobe.runtime.user.task import INFINITY, RLIMIT_FSIZE
 from pyprobe.runtime.user.vfs.abi import (
     CREATION_FLAGS,
@@ -30,10 +30,13 @@ from pyprobe.runtime.user.vfs.abi import (
     SEEK_SET,
     WRITABLE,
 )
-from pyprobe.runtime.user.vfs.content import HostContent, Views
+from pyprobe.runtime.user.vfs.content import HostContent
 from pyprobe.runtime.user.vfs.inode import Dentry, Entry, Inode
+from pyprobe.runtime.user.vfs.views import Views
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyprobe.runtime.machine.physical import Backing
     from pyprobe.runtime.user.kernel import Kernel
     from pyprobe.runtime.user.task import Task
@@ -187,6 +190,18 @@ class OpenFile:
         """Raises Errno(EAGAIN) when the file must not block."""
         if self.flags & O_NONBLOCK or message_flags:
             raise Errno(errno.EAGAIN)
+
+    def write_later(self, t: Task, done: int, ready: Callable[[], object], why: str) -> int:
+        """Have the rest of a write, of which `done` bytes are put, wait until `ready`. They are the answer of one that must not wait.
+
+        Raises:
+            Block: with them for the answer of one that is interrupted; Errno: EAGAIN.
+        """
+        if done and self.nonblocking:
+            return done
+        self.wait_flags()
+        t.restart["written"] = done
+        raise Block(ready, why=why, interrupted=lambda: done or None)
 
 
 class PathFile(OpenFile):

@@ -22,10 +22,10 @@ from pyprobe.runtime.user.vfs.abi import (
     S_IFIFO,
     WRITABLE,
 )
-from pyprobe.runtime.user.vfs.content import Views
 from pyprobe.runtime.user.vfs.inode import Dentry
 from pyprobe.runtime.user.vfs.openfile import OpenFile, Position
 from pyprobe.runtime.user.vfs.tree import Special
+from pyprobe.runtime.user.vfs.views import Views
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
@@ -142,15 +142,8 @@ class PipeFile(OpenFile):
                     put -= PIPE_BUF
         if done == total:
             return done
-        if self.nonblocking:
-            if done:
-                return done
-            raise Errno(errno.EAGAIN)
-        t.restart["written"] = done
         needed = total if total <= PIPE_BUF else 1
-        raise Block(
-            lambda: pipe.room >= needed or not pipe.readers, why="room in a pipe", interrupted=lambda: done or None
-        )
+        return self.write_later(t, done, lambda: pipe.room >= needed or not pipe.readers, "room in a pipe")
 
     def poll(self, k: Kernel, t: Task) -> int:
         pipe = self.pipe

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
-from zlib import crc32
 
 from pyprobe.runtime.machine.memory import MemoryFault
 from pyprobe.runtime.user.errors import Errno
@@ -26,10 +25,12 @@ from pyprobe.runtime.user.vfs.abi import (
     SEEK_END,
     SEEK_SET,
 )
-from pyprobe.runtime.user.vfs.content import Views
 from pyprobe.runtime.user.vfs.inode import Dentry, Entry, FileSystem, Inode
+from pyprobe.runtime.user.vfs.namespaces import namespaces
 from pyprobe.runtime.user.vfs.openfile import OpenFile, Position
-from pyprobe.runtime.user.vfs.synthetic import SyntheticDirectory, SyntheticLink, Table, TextFile
+from pyprobe.runtime.user.vfs.smaps import smaps, smaps_rollup
+from pyprobe.runtime.user.vfs.synthetic import SyntheticDirectory, SyntheticLink, Table, TextFile, proc_number
+from pyprobe.runtime.user.vfs.views import Views
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.memory import AddressSpace
@@ -42,10 +43,7 @@ _DT_REG: Final = S_IFREG >> 12
 
 ProcessText = Callable[["Kernel", "Process"], bytes]
 
-
-def _number(*parts: object) -> int:
-    """A stable inode number for a path in /proc, apart from those of fixed files."""
-    return 1 << 32 | crc32("/".join(map(str, parts)).encode())
+PROCESS: Final[dict[bytes, ProcessText]] = {**proctext.PROCESS, b"smaps": smaps, b"smaps_rollup": smaps_rollup}
 
 
 def root(dev: int, now: int) -> Inode:
@@ -84,7 +82,7 @@ class Root(Table):
         return super().lookup(k, t, name)
 
     def entries(self, k: Kernel, t: Task) -> list[Entry]:
-        return super().entries(k, t) + [(b"%d" % pid, _DT_DIR, _number(pid)) for pid in k.processes]
+        return super().entries(k, t) + [(b"%d" % pid, _DT_DIR, proc_number(pid)) for pid in k.processes]
 
 
 def _process(k: Kernel, name: bytes) -> Process | None:
@@ -104,7 +102,7 @@ class ProcessDirectory(SyntheticDirectory):
     __slots__ = ("process", "tid")
 
     def __init__(self, fs: FileSystem, process: Process, now: int, tid: int = 0) -> None:
-        super().__init__(fs, 0o555, now, _number(process.pid, tid))
+        super().__init__(fs, 0o555, now, proc_number(process.pid, tid))
         self.process = process
         self.tid = tid
         leader = process.leader
@@ -113,8 +111,8 @@ class ProcessDirectory(SyntheticDirectory):
 
     def lookup(self, k: Kernel, t: Task, name: bytes) -> Inode | None:
         process, fs, now = self.process, self.fs, k.clock.wall()
-        ino = _number(process.pid, self.tid, name)
-        text = proctext.PROCESS.get(name)
+        ino = proc_number(process.pid, self.tid, name)
+        text = PROCESS.get(name)
         if text is not None:
             make = text
             return TextFile(fs, 0o644 if name in _WRITERS else 0o444, now, lambda k, t: make(k, process), _WRITERS.get(name), ino)
@@ -124,7 +122,7 @@ class ProcessDirectory(SyntheticDirectory):
         if name == b"mem":
             return MemoryInode(fs, process, now, ino)
         if name == b"ns":
-            return _namespaces(fs, process, now, ino)
+            return namespaces(fs, process, now, ino)
         if name in (b"fd", b"fdinfo"):
             return Descriptors(fs, process, now, info=name == b"fdinfo")
         if name == b"task" and not self.tid:
@@ -132,33 +130,17 @@ class ProcessDirectory(SyntheticDirectory):
         if name == b"net":
             net = Table(fs, 0o555, now, ino)
             for entry, content in proctext.NET.items():
-                net.children[entry] = TextFile(fs, 0o444, now, lambda k, t, content=content: content, None, _number("net", entry))  # type: ignore[misc]  # bound early on purpose
+                net.children[entry] = TextFile(fs, 0o444, now, lambda k, t, content=content: content, None, proc_number("net", entry))  # type: ignore[misc]  # bound early on purpose
             return net
         return None
 
     def entries(self, k: Kernel, t: Task) -> list[Entry]:
         process = self.process
-        found = [(name, _DT_REG, _number(process.pid, self.tid, name)) for name in proctext.PROCESS]
-        found += [(name, _DT_LNK, _number(process.pid, self.tid, name)) for name in _LINKS]
-        found.append((b"mem", _DT_REG, _number(process.pid, self.tid, b"mem")))
+        found = [(name, _DT_REG, proc_number(process.pid, self.tid, name)) for name in PROCESS]
+        found += [(name, _DT_LNK, proc_number(process.pid, self.tid, name)) for name in _LINKS]
+        found.append((b"mem", _DT_REG, proc_number(process.pid, self.tid, b"mem")))
         folders = (b"fd", b"fdinfo", b"net", b"ns") if self.tid else (b"fd", b"fdinfo", b"net", b"ns", b"task")
-        return found + [(name, _DT_DIR, _number(process.pid, self.tid, name)) for name in folders]
-
-
-#: include/linux/proc_ns.h: inode numbers of the first namespaces
-NAMESPACES: Final = {
-    b"cgroup": 0xEFFFFFFB, b"ipc": 0xEFFFFFFF, b"mnt": 0xEFFFFFF8, b"net": 0xEFFFFFF9, b"pid": 0xEFFFFFFC,
-    b"pid_for_children": 0xEFFFFFFC, b"time": 0xEFFFFFFA, b"time_for_children": 0xEFFFFFFA, b"user": 0xEFFFFFFD, b"uts": 0xEFFFFFFE,
-}  # fmt: skip
-
-
-def _namespaces(fs: FileSystem, process: Process, now: int, ino: int) -> Inode:
-    """/proc/PID/ns: everybody is in the first ones."""
-    folder = Table(fs, 0o511, now, ino)
-    for name, number in NAMESPACES.items():
-        text = b"%s:[%d]" % (name.removesuffix(b"_for_children"), number)
-        folder.children[name] = SyntheticLink(fs, now, lambda k, t, text=text: text, None, _number(process.pid, "ns", name))  # type: ignore[misc]  # bound early on purpose
-    return folder
+        return found + [(name, _DT_DIR, proc_number(process.pid, self.tid, name)) for name in folders]
 
 
 class MemoryInode(Inode):
@@ -214,7 +196,7 @@ class Threads(SyntheticDirectory):
     __slots__ = ("process",)
 
     def __init__(self, fs: FileSystem, process: Process, now: int) -> None:
-        super().__init__(fs, 0o555, now, _number(process.pid, "task"))
+        super().__init__(fs, 0o555, now, proc_number(process.pid, "task"))
         self.process = process
 
     def lookup(self, k: Kernel, t: Task, name: bytes) -> Inode | None:
@@ -223,7 +205,7 @@ class Threads(SyntheticDirectory):
         return None
 
     def entries(self, k: Kernel, t: Task) -> list[Entry]:
-        return [(b"%d" % tid, _DT_DIR, _number(self.process.pid, tid)) for tid in self.process.threads]
+        return [(b"%d" % tid, _DT_DIR, proc_number(self.process.pid, tid)) for tid in self.process.threads]
 
 
 class Descriptors(SyntheticDirectory):
@@ -232,7 +214,7 @@ class Descriptors(SyntheticDirectory):
     __slots__ = ("info", "process")
 
     def __init__(self, fs: FileSystem, process: Process, now: int, *, info: bool) -> None:
-        super().__init__(fs, 0o500 if not info else 0o555, now, _number(process.pid, "fdinfo" if info else "fd"))
+        super().__init__(fs, 0o500 if not info else 0o555, now, proc_number(process.pid, "fdinfo" if info else "fd"))
         self.process = process
         self.info = info
 
@@ -243,7 +225,7 @@ class Descriptors(SyntheticDirectory):
         file = process.files.find(number) if process.alive else None
         if file is None:
             return None
-        now, ino = k.clock.wall(), _number(process.pid, "fd", self.info, number)
+        now, ino = k.clock.wall(), proc_number(process.pid, "fd", self.info, number)
         opened = file
         if self.info:
             arch = process.arch
@@ -257,7 +239,7 @@ class Descriptors(SyntheticDirectory):
         if not self.process.alive:
             return []
         kind = _DT_REG if self.info else _DT_LNK
-        return [(b"%d" % number, kind, _number(self.process.pid, "fd", self.info, number)) for number, _ in self.process.files]
+        return [(b"%d" % number, kind, proc_number(self.process.pid, "fd", self.info, number)) for number, _ in self.process.files]
 
 
 def _executable(k: Kernel, process: Process) -> Dentry:

@@ -253,25 +253,6 @@ def maps(k: Kernel, process: Process) -> bytes:
     return b"".join(rows)
 
 
-def smaps(k: Kernel, process: Process) -> bytes:
-    if not process.alive:
-        return b""
-    rows = []
-    for line, vma in zip(maps(k, process).splitlines(keepends=True), process.space.vmas(), strict=True):
-        size = (vma.end - vma.start) >> 10
-        rows.append(line + b"Size:           %8d kB\nKernelPageSize:        4 kB\nMMUPageSize:           4 kB\n" % size)
-        rows.append(b"Rss:            %8d kB\n" % size)
-    return b"".join(rows)
-
-
-def smaps_rollup(k: Kernel, process: Process) -> bytes:
-    if not process.alive:
-        return b""
-    vmas, resident = process.space.vmas(), _memory(process)[1] >> 10
-    head = b"%08x-%08x ---p 00000000 00:00 0" % (vmas[0].start, vmas[-1].end) if vmas else b""
-    return head.ljust(73) + b"[rollup]\n" + b"".join(b"%-16s%8d kB\n" % (name, resident) for name in (b"Rss:", b"Pss:", b"Anonymous:"))
-
-
 def cmdline(k: Kernel, process: Process) -> bytes:
     start, end = process.argument_area
     if process.alive and end > start:
@@ -351,8 +332,6 @@ PROCESS: Final[dict[bytes, Callable[[Kernel, Process], bytes]]] = {
     b"schedstat": lambda k, process: b"%d 0 1\n" % process.cpu_time,
     b"sessionid": _text(b"4294967295"),
     b"setgroups": _text(b"allow\n"),
-    b"smaps": smaps,
-    b"smaps_rollup": smaps_rollup,
     b"stat": stat,
     b"statm": statm,
     b"status": status,

@@ -21,11 +21,11 @@ from pyprobe.runtime.user.vfs.abi import (
     WRITABLE,
     makedev,
 )
-from pyprobe.runtime.user.vfs.content import Views
 from pyprobe.runtime.user.vfs.inode import Dentry
 from pyprobe.runtime.user.vfs.line import OUTPUT_MAX, Line
 from pyprobe.runtime.user.vfs.openfile import OpenFile, Position
 from pyprobe.runtime.user.vfs.tree import Special
+from pyprobe.runtime.user.vfs.views import Views, scatter
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
@@ -119,16 +119,7 @@ class SlaveFile(OpenFile):
             done += len(piece)
         if done == len(data):
             return done
-        if self.nonblocking:
-            if done:
-                return done
-            raise Errno(errno.EAGAIN)
-        t.restart["written"] = done
-        raise Block(
-            lambda: not pty.master or (not pty.held and len(pty.shown) < OUTPUT_MAX),
-            why="room on a terminal",
-            interrupted=lambda: done or None,
-        )
+        return self.write_later(t, done, lambda: not pty.master or (not pty.held and len(pty.shown) < OUTPUT_MAX), "room on a terminal")
 
     def poll(self, k: Kernel, t: Task) -> int:
         pty = self.pty
@@ -175,12 +166,7 @@ class MasterFile(OpenFile):
         pty.typed_events += 1  # there is room again
         if pty.packets:
             data[:0] = b"\0"  # TIOCPKT_DATA
-        done = 0
-        for view in views:
-            piece = data[done : done + len(view)]
-            view[: len(piece)] = piece
-            done += len(piece)
-        return done
+        return scatter(views, data)
 
     def write(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
         data = b"".join(views)

@@ -29,7 +29,7 @@ class InetAddress(NamedTuple):
     @property
     def is_local(self) -> bool:
         """Whether this machine has the address: it has a loopback interface, no other."""
-        return self.host in (ANY, LOOPBACK6) or self.is_v4_loopback
+        return self.host in (ANY, ANY4, LOOPBACK6) or self.is_v4_loopback
 
     @property
     def is_v4_loopback(self) -> bool:
@@ -47,8 +47,11 @@ class NetlinkAddress(NamedTuple):
 Address = InetAddress | NetlinkAddress | bytes
 
 
-def parse(family: int, data: bytes) -> Address:
-    """The address in guest memory, for a socket of `family`.
+ANY4: Final = V4_MAPPED + bytes(4)  # 0.0.0.0, said to a socket of the other family
+
+
+def parse(family: int, data: bytes, *, either: bool = False) -> Address:
+    """The address in guest memory, for a socket of `family`; either: IPv6 sockets take IPv4 addresses too.
 
     Raises:
         Errno: EINVAL: too short or too long; EAFNOSUPPORT: of another family.
@@ -69,12 +72,14 @@ def parse(family: int, data: bytes) -> Address:
         if len(data) < 24:
             raise Errno(errno.EINVAL)
         host = data[8:24]
-        return InetAddress(ANY if host == V4_MAPPED + bytes(4) else host, int.from_bytes(data[2:4], "big"))
+        return InetAddress(ANY if host == ANY4 else host, int.from_bytes(data[2:4], "big"))
+    if family == AF_INET6 and (given != AF_INET or not either):
+        raise Errno(errno.EAFNOSUPPORT if len(data) >= 24 else errno.EINVAL)
     if given == AF_INET or (given == AF_UNSPEC and family == AF_INET):
         if len(data) < 8:
             raise Errno(errno.EINVAL)
         host = data[4:8]
-        return InetAddress(V4_MAPPED + host if any(host) else ANY, int.from_bytes(data[2:4], "big"))
+        return InetAddress(V4_MAPPED + host if any(host) or family == AF_INET6 else ANY, int.from_bytes(data[2:4], "big"))
     raise Errno(errno.EAFNOSUPPORT)
 
 

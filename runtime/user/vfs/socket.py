@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 from pyprobe.runtime.user.errors import Block, Errno
 from pyprobe.runtime.user.vfs.abi import O_RDWR, S_IFSOCK
-from pyprobe.runtime.user.vfs.content import Views
 from pyprobe.runtime.user.vfs.inode import Dentry, Inode
 from pyprobe.runtime.user.vfs.openfile import OpenFile, Position
 from pyprobe.runtime.user.vfs.sockaddr import Address
+from pyprobe.runtime.user.vfs.views import Views, scatter
 from pyprobe.runtime.user.words import NANOSECONDS
 
 if TYPE_CHECKING:
@@ -83,6 +83,15 @@ class Message:
     def size(self) -> int:
         """Bytes of memory."""
         return sum(map(len, self.views))
+
+    def take(self, packet: Chunk) -> int:
+        """Receive a packet: what there is no room for is lost. How many bytes recvmsg tells of (MSG_TRUNC: all that there were)."""
+        self.address, self.credentials = packet.source, packet.credentials
+        done = scatter(self.views, packet.data)
+        if done == len(packet.data):
+            return done
+        self.out |= MSG_TRUNC
+        return len(packet.data) if self.flags & MSG_TRUNC else done
 
 
 class Chunk:
@@ -300,30 +309,3 @@ class Socket(OpenFile):
                 raise Errno(errno.EAGAIN)
             deadline = known
         raise Block(ready, deadline, why=why)
-
-
-def gather(views: Views, start: int, count: int) -> bytes:
-    """`count` bytes of `views`, or as many as there are, from the byte `start` on."""
-    parts: list[memoryview] = []
-    for view in views:
-        if count <= 0:
-            break
-        part = view[start : start + count]
-        start = max(0, start - len(view))
-        count -= len(part)
-        parts.append(part)
-    return b"".join(parts)
-
-
-def scatter(views: Views, data: bytes, skip: int) -> int:
-    """Put `data` into views, after their first `skip` bytes; how much fitted."""
-    done = 0
-    for view in views:
-        if skip >= len(view):
-            skip -= len(view)
-            continue
-        piece = data[done : done + len(view) - skip]
-        view[skip : skip + len(piece)] = piece
-        done += len(piece)
-        skip = 0
-    return done

@@ -33,12 +33,12 @@ from pyprobe.runtime.user.vfs.abi import (
     WRITABLE,
     makedev,
 )
-from pyprobe.runtime.user.vfs.content import Views
 from pyprobe.runtime.user.vfs.inode import Dentry, FileSystem, Inode
 from pyprobe.runtime.user.vfs.openfile import OpenFile, Position
 from pyprobe.runtime.user.vfs.pipe import PipeFile, broken_pipe, pipe_dentry
 from pyprobe.runtime.user.vfs.termios import FIONREAD, GETTERS, TCGETS, TCGETS2, TCSETSF, TCSETSF2, TCSETSW, TCSETSW2, TIOCGWINSZ
 from pyprobe.runtime.user.vfs.tty import Terminal
+from pyprobe.runtime.user.vfs.views import Views
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.user.errors import Block, Errno
@@ -24,9 +25,8 @@ from pyprobe.runtime.user.vfs.socket import (
     Chunk,
     Message,
     Socket,
-    gather,
-    scatter,
 )
+from pyprobe.runtime.user.vfs.views import gather, scatter
 
 if TYPE_CHECKING:
 
@@ -92,18 +92,9 @@ class StreamSocket(Socket):
             return done
         t.restart["sent"] = done
         queue = peer.incoming
-        try:
-            self.wait(
-                k, t, message.flags, lambda: queue.room > 0 or peer.closed or peer.read_shut, "room in a socket", option=SO_SNDTIMEO
-            )
-        except Errno:
-            if done:
-                return done
-            raise
-        except Block as block:
-            block.interrupted = lambda: done or None
-            raise
-        return done
+        return self._rest(
+            k, t, message, done, lambda: queue.room > 0 or peer.closed or peer.read_shut, "room in a socket", SO_SNDTIMEO
+        )
 
     def broken(self, k: Kernel, t: Task, message: Message) -> int:
         """Send where nobody receives any more: SIGPIPE and EPIPE."""
@@ -131,12 +122,19 @@ class StreamSocket(Socket):
             self.check_error()
         elif self.ended or done == wanted:
             return done
+        return self._rest(k, t, message, done, lambda: queue.chunks or self.ended or self.error, "data in a socket", SO_RCVTIMEO)
+
+    def _rest(self, k: Kernel, t: Task, message: Message, done: int, ready: Callable[[], object], why: str, option: int) -> int:
+        """Wait for more of a message of which `done` bytes are moved: they are the answer where there is to be no more of it.
+
+        Raises:
+            Block; Errno: EAGAIN.
+        """
         try:
-            self.wait(k, t, message.flags, lambda: queue.chunks or self.ended or self.error, "data in a socket", option=SO_RCVTIMEO)
+            self.wait(k, t, message.flags, ready, why, option=option)
         except Errno:
-            if done:
-                return done
-            raise
+            if not done:
+                raise
         except Block as block:
             block.interrupted = lambda: done or None
             raise

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.vfs.abi import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
-from pyprobe.runtime.user.vfs.content import Views
 from pyprobe.runtime.user.vfs.inode import Dentry, Entry, FileSystem, Inode
 from pyprobe.runtime.user.vfs.openfile import DirectoryFile, OpenFile, Position, generic_seek
+from pyprobe.runtime.user.vfs.views import Views
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 
 Maker = Callable[["Kernel", "Task"], bytes]
 Taker = Callable[["Kernel", "Task", bytes], None]
+
+
+def proc_number(*parts: object) -> int:
+    """A stable inode number for a path in /proc, apart from those of fixed files."""
+    return 1 << 32 | crc32("/".join(map(str, parts)).encode())
 
 
 class SyntheticDirectory(Inode):

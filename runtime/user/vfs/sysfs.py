@@ -14,7 +14,17 @@ _FILES: Final = {
     b"devices/system/cpu/present": b"0\n",
     b"devices/system/cpu/kernel_max": b"0\n",
     b"devices/system/cpu/cpu0/topology/core_id": b"0\n",
+    b"devices/system/cpu/cpu0/topology/physical_package_id": b"0\n",
+    b"devices/system/cpu/cpu0/topology/die_id": b"0\n",
+    **{
+        b"devices/system/cpu/cpu0/topology/" + name + kind: text
+        for name in (b"core_cpus", b"core_siblings", b"die_cpus", b"package_cpus", b"thread_siblings")
+        for kind, text in ((b"", b"1\n"), (b"_list", b"0\n"))
+    },
     b"devices/system/node/online": b"0\n",
+    b"devices/system/node/has_cpu": b"0\n",
+    b"devices/system/node/node0/cpumap": b"1\n",
+    b"devices/system/node/node0/distance": b"10\n",
     b"devices/system/node/possible": b"0\n",
     b"devices/system/node/node0/cpulist": b"0\n",
     b"devices/system/node/node0/meminfo": b"Node 0 MemTotal:        4194304 kB\nNode 0 MemFree:         2097152 kB\n",

@@ -25,10 +25,11 @@ from pyprobe.runtime.user.vfs.abi import (
     S_IFMT,
     S_IFREG,
 )
-from pyprobe.runtime.user.vfs.content import PAGE, Content, Disk, HostContent, MappedContent, MemoryContent, Views, map_content
+from pyprobe.runtime.user.vfs.content import PAGE, Content, Disk, HostContent, MappedContent, MemoryContent, map_content
 from pyprobe.runtime.user.vfs.host import HASH_BITS, HostDirectory, HostFile, HostLayer, inode_number
 from pyprobe.runtime.user.vfs.inode import Dentry, Entry, FileSystem, Inode
 from pyprobe.runtime.user.vfs.stat import StatFs
+from pyprobe.runtime.user.vfs.views import Views
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.physical import Backing, PhysicalMemory
@@ -214,6 +215,27 @@ class Regular(Inode):
             raise Errno(errno.EPERM)
         if size != self.content.size or not isinstance(self.content, HostContent):
             self._reaching(size, size).truncate(size)
+        self.touch(k.clock.wall())
+
+    def punch(self, k: Kernel, offset: int, end: int) -> None:
+        """Make a hole of a part of the file within its size: the whole pages in it take no room any more.
+
+        Raises:
+            Errno: EPERM, ENOSPC.
+        """
+        if self.seals > 0 and self.seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE):
+            raise Errno(errno.EPERM)
+        first, last = -(-offset // PAGE), (end if end < self.size() else end + PAGE - 1) // PAGE
+        for low, high in ((offset, min(end, first * PAGE)), (max(offset, last * PAGE), end)) if first < last else ((offset, end),):
+            while low < high:
+                low += self.write((memoryview(bytes(min(PAGE, high - low))),), low)
+        if first < last:
+            content = self._own()
+            if isinstance(content, MemoryContent):
+                self.content = content = map_content(self.fs.memory, self.fs.disk, content)
+            assert isinstance(content, MappedContent)
+            k.unmap_mapping_range(content.backing, first, last)
+            content.punch(first, last)
         self.touch(k.clock.wall())
 
     def backing(self, *, writable: bool) -> Backing:

@@ -15,6 +15,7 @@ from pyprobe.runtime.user.vfs.abi import (
     ANON_INODE_FS_MAGIC,
     AT_FDCWD,
     MQUEUE_MAGIC,
+    NSFS_MAGIC,
     O_LARGEFILE,
     O_RDONLY,
     O_RDWR,
@@ -49,8 +50,8 @@ KERNEL_FUNCTIONS: Final = (attributes, namei, opening, readwrite)
 
 DISK_LIMIT: Final = 1 << 30
 #: Device numbers of the mounts, in the order in which a small Linux system would have mounted them.
-ROOT_DEV, DEV_DEV, PROC_DEV, SYS_DEV, PIPE_DEV, SOCK_DEV, ANON_DEV, SHM_DEV, MQUEUE_DEV = (
-    makedev(0, n) for n in (30, 5, 21, 20, 13, 8, 14, 1, 19)
+ROOT_DEV, DEV_DEV, PROC_DEV, SYS_DEV, PIPE_DEV, SOCK_DEV, ANON_DEV, SHM_DEV, MQUEUE_DEV, NS_DEV = (
+    makedev(0, n) for n in (30, 5, 21, 20, 13, 8, 14, 1, 19, 4)
 )
 
 
@@ -78,6 +79,8 @@ class Vfs:
         self.pipefs = FileSystem("pipefs", PIPE_DEV, PIPEFS_MAGIC)
         self.sockfs = FileSystem("sockfs", SOCK_DEV, SOCKFS_MAGIC)
         self.anonfs = FileSystem("anon_inodefs", ANON_DEV, ANON_INODE_FS_MAGIC)
+        self.nsfs = FileSystem("nsfs", NS_DEV, NSFS_MAGIC)
+        self.namespaces: dict[bytes, Dentry] = {}  # those that somebody has looked at, by their names
         self.mqueuefs = FileSystem("mqueue", MQUEUE_DEV, MQUEUE_MAGIC)
         self.queues: dict[bytes, Dentry] = {}  # POSIX message queues by their names
         self.devices = Devices()

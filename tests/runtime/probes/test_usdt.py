@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyprobe.lang.attachpoint import PointError
+from pyprobe.lang.attachpoint import NoMatch, PointError
 from pyprobe.runtime.machine.usdt import operands
 from pyprobe.runtime.probes.world import MachineWorld
 from tests.runtime.probes.conftest import point
@@ -58,7 +58,7 @@ def test_names(compiled):
 
 def test_errors(compiled):
     program = compiled("static.c")
-    with pytest.raises(PointError, match="Probe has no valid attach points"):
+    with pytest.raises(NoMatch, match=f"No matches for usdt {program}:nosuch."):
         MachineWorld().matches(static(f"usdt:{program}:nosuch"))
     with pytest.raises(PointError, match="usdt target file '/no/such' does not exist or is not executable"):
         MachineWorld().matches(static("usdt:/no/such:nosuch"))

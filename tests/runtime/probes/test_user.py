@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from pyprobe.lang.attachpoint import PointError
+from pyprobe.lang.attachpoint import NoMatch, PointError
 from pyprobe.runtime.probes.base import AttachError
 from pyprobe.runtime.probes.world import MachineWorld
 from tests.runtime.probes.conftest import point
@@ -254,8 +254,9 @@ def test_damaged_targets_are_told_from_missing_ones(compiled, tmp_path):
     damaged = tmp_path / "damaged"
     damaged.write_bytes(compiled("calls.c").read_bytes()[:30])
     damaged.chmod(0o755)
-    with pytest.raises(PointError, match="damaged ELF file"):
+    with pytest.raises(PointError, match="does not exist or is not executable") as raised:
         list(MachineWorld().matches(point(f"uprobe:{damaged}:main")))
+    assert "damaged ELF file" in raised.value.hints[0]
 
 
 def test_functions_of_unknown_size(compiled, trace):
@@ -273,12 +274,14 @@ def test_cxx_names(compiled, trace):
         (point(f"uprobe:{program}:plain", language="cpp"),),
     )
     assert [e[0] for e in run.events if e[0].endswith("plain")] == [f"uprobe:{program}:cpp:plain"] * 3
-    with pytest.raises(PointError, match="Probe has no valid attach points"):
+    with pytest.raises(NoMatch, match=f"No matches for uprobe {program}:Nothing."):
         trace([program], (point(f"uprobe:{program}:Nothing", language="cpp"),))
 
 
 def test_unknown_functions_match_nothing():
-    assert list(MachineWorld().matches(point("uprobe:/bin/true:nosuch"))) == []
+    with pytest.raises(NoMatch, match="No matches for uprobe /bin/true:nosuch"):
+        MachineWorld().matches(point("uprobe:/bin/true:nosuch"))
+    assert list(MachineWorld().matches(point("uprobe:/bin/true:nosuch*"))) == []
 
 
 def test_probes_do_not_change_the_program(compiled, trace):

@@ -33,3 +33,11 @@ def test_timers_find_a_task_and_registers(guest: Guest, event: str) -> None:
     done = guest("ls /etc", script=script)
     assert re.findall(r"@\[(.*?)\]", done.out) == ["true, true"], done.err
     assert {"true, true", "false, false"} >= set(re.findall(r"@mode\[(.*?)\]", done.out)) >= {"false, false"}
+
+
+@pytest.mark.parametrize("event", ["interval:us:50", "profile:us:50", "kprobe:vfs_*", "tracepoint:sched:sched_switch"])
+def test_our_own_processes_are_not_shown(guest: Guest, event: str) -> None:
+    """Neither init, which serves the files that the command reads, nor the command while it was not yet called by its name."""
+    done = guest("sh -c 'ls -lR /bin /proc/self > /tmp/listing; cat /tmp/listing > /dev/null'", script=f"{event} {{ @[comm] = count(); }}")
+    comms = set(re.findall(r"@\[(.*?)\]", done.out))
+    assert {"ls", "sh"} <= comms and "init" not in comms, done

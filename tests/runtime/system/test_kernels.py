@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
+import shutil
+import struct
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,9 +44,24 @@ def test_compressed_kernels_are_unpacked(compression: str) -> None:
 
 def test_bare_kernels_and_shells() -> None:
     assert read_image(image()).arch == "arm64"
+    assert read_image(sectioned(image())).release == RELEASE
     assert read_image(zboot(COMPRESSIONS["zstd"](image()), b"zstd22")).release == RELEASE
     assert read_image(vmlinux()).content == vmlinux()
     assert read_image(bzimage(vmlinux())).arch == "x86_64"
+
+
+def sectioned(content: bytes) -> bytes:
+    """An Image with the PE header of an EFI program, whose section ends where it does."""
+    head = struct.pack("<4sHH12xHH", b"PE\0\0", 0xAA64, 1, 0, 0) + struct.pack("<16xII16x", len(content) - 0x1000, 0x1000)
+    return b"MZ" + content[2:60] + struct.pack("<I", 1024) + content[64:1024] + head + content[1024 + len(head) :]
+
+
+def archived() -> bytes:
+    """A tar archive."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("boot"))
+    return stream.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -62,6 +81,11 @@ def test_bare_kernels_and_shells() -> None:
         (COMPRESSIONS["gzip"](image())[:-20], "k is damaged: it ends too early"),
         (COMPRESSIONS["zstd"](image())[:60], "k is damaged: it ends too early"),
         (COMPRESSIONS["xz"](b"text"), "k is not a Linux kernel"),
+        (sectioned(image())[:-600_000], "k is damaged: it ends too early"),
+        (archived(), "k can't be booted: it is a tar archive; unpack it and give the vmlinuz, Image or vmlinux inside it"),
+        (b"\xed\xab\xee\xdb" + bytes(100), "k can't be booted: it is an RPM package; unpack it (rpm2cpio) and give the vmlinuz inside it"),
+        (b"070701" + bytes(100), "k can't be booted: it is an initramfs, which holds no kernel"),
+        (bytes(0x24) + b"\x18\x28\x6f\x01", "k can't be booted: it is for arm; x86_64 and arm64 are supported"),
         (b"\x27\x05\x19\x56" + bytes(100), "k can't be booted: it is a U-Boot image; give the Image or vmlinux inside it"),
     ],
 )
@@ -106,6 +130,25 @@ def test_a_kernel_from_packages(cache: Path, tmp_path: Path) -> None:
     assert not store.find("mine").modules
     store.remove("mine")
     assert not store.kernels() and not list(cache.iterdir())
+
+
+def module(release: str) -> bytes:
+    """A module's file, as far as it is looked at."""
+    return b"\x7fELF\x02\x01\x01".ljust(16, b"\0") + b"\1\0" + f"\0vermagic={release} SMP \0".encode()
+
+
+def test_modules_come_with_a_bare_kernel(cache: Path, tmp_path: Path) -> None:
+    files = {"vmlinuz": image(), "fuse.ko": module(RELEASE), "overlay.ko.xz": COMPRESSIONS["xz"](module(RELEASE))}
+    files |= {"other.ko": module("6.1.0"), "text.ko": b"text"}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    made = store.add("k", [tmp_path / name for name in ("fuse.ko", "vmlinuz", "overlay.ko.xz")])
+    assert {name: path.read_bytes() for name, path in made.modules.items()} == dict.fromkeys(("fuse", "overlay"), module(RELEASE))
+    for name, why in (("other.ko", f"is a module of Linux 6.1.0, and the kernel is {RELEASE}"), ("text.ko", "is not a kernel module")):
+        with pytest.raises(KernelError, match=why):
+            store.add("k", [tmp_path / "vmlinuz", tmp_path / name])
+    with pytest.raises(KernelError, match="no kernel in fuse"):
+        store.add("k", [tmp_path / "fuse.ko"])
 
 
 def test_a_kernel_from_a_file_is_kept_by_its_content(cache: Path, tmp_path: Path) -> None:
@@ -201,3 +244,28 @@ def test_an_installed_kernel_is_whole(kernel: store.Kernel) -> None:
     assert kernel.release.endswith(kernel.name.replace("debian", "cloud"))
     assert kernel.modules and all(p.read_bytes().startswith(b"\x7fELF") for p in kernel.modules.values())
     assert "overlay" in kernel.modules
+
+
+@pytest.mark.parametrize("kernel", ["debian-amd64"], indirect=True)
+def test_without_modules_it_boots_only(kernel: store.Kernel, pyprobe: Command, tmp_path: Path) -> None:
+    env = {"XDG_CACHE_HOME": str(tmp_path)}
+    shutil.copy(kernel.image, tmp_path / "vmlinux")
+    half = "kernel k can't run commands: it has no overlay file system, neither built in nor as a module"
+    added = pyprobe("kernel", "add", "k", str(tmp_path / "vmlinux"), str(kernel.modules["fuse"]), env=env)
+    assert added.status == 0 and added.err.startswith(f"WARNING: {half}\nHINT: add it again with its modules (")
+    options = ("-q", "--kernel", "k", "-e", "kprobe:start_kernel { @ = count(); }")
+    done = pyprobe(*options, "-c", "ls", env=env)
+    assert done.status != 0 and done.err.startswith(f"ERROR: {half}\nHINT: ")
+    done = pyprobe(*options, "--boot", env=env)
+    assert done.status == 0 and "@: 1\n" in done.out and done.err == f"WARNING: {half}; so its boot is all there is\n"
+
+
+@pytest.mark.parametrize("kernel", ["debian-amd64"], indirect=True)
+def test_what_a_kernel_lacks_is_said_once(kernel: store.Kernel, pyprobe: Command, tmp_path: Path) -> None:
+    content = kernel.image.read_bytes()
+    types = content.index(b"\x9f\xeb\1\0\x18\0\0\0")
+    (tmp_path / "vmlinux").write_bytes(content[:types] + bytes(8) + content[types + 8 :])
+    for what in (("-e", "kprobe:vfs_read { }"), ("-l", "kprobe:*")):
+        done = pyprobe("--kernel", str(tmp_path / "vmlinux"), *what, env={"XDG_CACHE_HOME": str(tmp_path)})
+        assert done.status != 0
+        assert done.err == "ERROR: this kernel has no type information (BTF)\nHINT: use one that was built with CONFIG_DEBUG_INFO_BTF\n"

@@ -126,6 +126,23 @@ def test_types_of_a_compiled_program(build: Callable[..., Path]) -> None:
     assert colour is not None and colour[0] == 7 and str(colour[1]) == "enum colour"
     assert types.function("add") == ((("left", t.INT32), ("right", t.INT64)), t.INT64)
     assert types.named("struct nothing") is None and types.constant("NOTHING") is None
+    assert [types.tagged(keyword) for keyword in ("struct", "union", "enum")] == [["struct outer"], ["union either"], ["enum colour"]]
+    assert types.definition("struct outer").splitlines()[:12] == [
+        "struct outer {",
+        "\tchar text[12];",
+        "\t_Bool flag;",
+        "\tshort int tiny;",
+        "\tstruct {",
+        "\t\tint inner;",
+        "\t\tunion {",
+        "\t\t\tlong int wide;",
+        "\t\t\tunsigned char narrow;",
+        "\t\t};",
+        "\t};",
+        "\tunsigned int low: 3;",
+    ]
+    assert "\tlong int (*call)(int);\n" in types.definition("struct outer")
+    assert types.definition("enum colour").startswith("enum colour {\n\tRED = 0,\n\tBLUE = 7,\n")
 
 
 @pytest.mark.parametrize("blob", [b"", b"\x9f\xeb\x02", b"\x9f\xeb\x01\0" + bytes(40), bytes(100)])
@@ -216,6 +233,13 @@ def test_listings(pyprobe: Callable[..., Result], kernel: store.Kernel) -> None:
     assert listed("-lv", "rawtracepoint:sys_exit") == raw
     event = "tracepoint:syscalls:sys_exit_read"
     assert listed("-lv", event) == [event, "    int __syscall_nr", "    long ret"]
+    assert listed("-lv", "struct list_head") == [
+        "vmlinux: struct list_head {",
+        "\tstruct list_head *next;",
+        "\tstruct list_head *prev;",
+        "};",
+        "",
+    ]
     assert "get_kprobe" in [line.split("\t")[1] for line in listed("-l", "kprobes:blacklist")]
 
 

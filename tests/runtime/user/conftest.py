@@ -12,6 +12,7 @@ import pytest
 
 from pyprobe.runtime.user.machine import UserMachine
 
+PROGRAMS = Path(__file__).parents[2] / "programs"
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/", "LC_ALL": "C", "TZ": "UTC"}
 
 
@@ -53,7 +54,7 @@ def build(tool: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) 
         if not program.exists():
             path = program.with_suffix(".c")
             path.write_text(source)
-            subprocess.run([tool("cc"), "-O1", "-w", "-o", str(program), str(path), "-pthread", *options], check=True)
+            subprocess.run([tool("cc"), "-O1", "-w", "-I", str(PROGRAMS), "-o", str(program), str(path), "-pthread", *options], check=True)
         return str(program)
 
     return compile_source

@@ -28,7 +28,8 @@ def cross(tool: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) 
         number = len(list(folder.iterdir()))
         program, text = folder / f"p{number}", folder / f"p{number}.c"
         text.write_text((PROGRAMS / source).read_text() if source.endswith(".c") else source)
-        subprocess.run([compiler, "-O1", "-w", "-pthread", "-o", str(program), str(text), *flags], check=True, timeout=120)
+        options = ("-O1", "-w", "-pthread", "-I", str(PROGRAMS), *flags)
+        subprocess.run([compiler, *options, "-o", str(program), str(text)], check=True, timeout=120)
         return program
 
     return build

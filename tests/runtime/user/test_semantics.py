@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from pyprobe.runtime.user.syscall_table import SyscallTable
+from pyprobe.runtime.user.syscalls.refused import ABSENT
+
 PROGRAMS = Path(__file__).parents[2] / "programs"
 
 
-@pytest.mark.parametrize("name", ["signals", "processes", "ipc", "notify", "messages", "families"])
+@pytest.mark.parametrize("name", ["signals", "processes", "ipc", "notify", "messages", "families", "newcalls", "dualstack", "smaps"])
 def test_same_as_native(
     name: str, emulate: Callable[..., tuple[int, bytes, bytes]], build: Callable[..., str], environment: dict[str, str]
 ) -> None:
@@ -25,3 +28,10 @@ def test_same_as_native(
 
     assert without_addresses(output) == without_addresses(native.stdout)
     assert status == (native.returncode if native.returncode >= 0 else 128 - native.returncode)
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "arm64"])
+def test_every_call_has_a_handler_or_a_reason(arch: str) -> None:
+    assert {call.name for call in SyscallTable().all(arch) if call.handler is None} == {
+        name for name in ABSENT if any(call.name == name for call in SyscallTable().all(arch))
+    }

@@ -1,0 +1,64 @@
+"""Where functions of ours take the place of libunicorn's own: its procedure linkage table, and pointers in its structures.
+
+A slot of the table belongs to the process: whoever is put there is called for every emulator in it, is told which, and passes on those it
+does not know.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from ctypes import c_void_p
+from typing import TYPE_CHECKING
+
+from pyprobe.runtime.machine.cpu_state import peek
+from pyprobe.runtime.system.internals import mismatch, pointer
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.system.cpu import Processor
+
+_own: list[object] = []  # functions of Python in slots; they stay, whoever comes and goes
+
+
+class _Info(ctypes.Structure):
+    """Dl_info of dladdr(3)."""
+
+    _fields_ = [("file", ctypes.c_char_p), ("base", c_void_p), ("name", ctypes.c_char_p), ("address", c_void_p)]
+
+
+def slot(cpu: Processor, name: str) -> int:
+    """The address of the slot through which the library calls a function of its own.
+
+    Raises UnsupportedLibrary where something else is found there than a function of the library or one of ours.
+    """
+    address = cpu.function(name) + cpu.offsets.slots[name]
+    found = pointer(address)
+    path = cpu.library._name
+    if not _known(found, os.fsencode(path)):
+        raise mismatch(f"the slot of {name}", f"a function of {path}", hex(found))
+    return address
+
+
+def put(address: int, function: ctypes._FuncPointer) -> None:
+    """Have a slot lead to a function of Python's from now on."""
+    _own.append(function)
+    ctypes.c_uint64.from_address(address).value = ctypes.cast(function, c_void_p).value or 0
+
+
+def places(structure: int, size: int, function: int, times: int, what: str) -> list[int]:
+    """Where in a structure of `size` bytes a function is pointed to. Raises UnsupportedLibrary if that is not so often the case."""
+    words = memoryview(peek(structure, size)).cast("Q").tolist()
+    found = [structure + 8 * i for i, word in enumerate(words) if word == function]
+    if len(found) != times:
+        raise mismatch(what, f"{times} times", f"{len(found)} times")
+    return found
+
+
+def _known(address: int, library: bytes) -> bool:
+    """Whether an address is of the library's code, as before the first of us came, or of a function that we put in."""
+    info = _Info()
+    dladdr = ctypes.CDLL(None).dladdr
+    dladdr.argtypes = [c_void_p, c_void_p]
+    if dladdr(address, ctypes.byref(info)) and info.file is not None:
+        return info.file == library or b"_native" in os.path.basename(info.file)
+    return any(ctypes.cast(function, c_void_p).value == address for function in _own)  # type: ignore[arg-type]  # C functions

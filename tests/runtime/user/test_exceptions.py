@@ -1,0 +1,46 @@
+"""Exceptions of processors: what signals say of them, as on the host and as on a booted kernel."""
+
+from __future__ import annotations
+
+import platform
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.runtime.system.conftest import installed
+from tests.runtime.user.test_arm64 import Cross, cross
+from tests.runtime.user.test_arm64 import emulate as emulate_arm64
+
+__all__ = ["cross"]
+
+PROGRAMS = Path(__file__).parents[2] / "programs"
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the host's processor is the authority")
+def test_x86_64_as_on_the_host(emulate: Callable[..., tuple[int, bytes, bytes]], build: Callable[..., str]) -> None:
+    program = build((PROGRAMS / "exceptions_x86_64.c").read_text(), "-no-pie")
+    native = subprocess.run([program], capture_output=True, timeout=60)
+    status, output, _ = emulate([program])
+    assert (status, output) == (native.returncode, native.stdout)
+    assert output.count(b"signal") > 70
+
+
+def test_arm64_as_on_a_booted_kernel(cross: Cross, pyprobe, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # a fixture that returns a function
+    program = cross("exceptions_arm64.c", "-static", "-march=armv8.2-a", "-DESR", "-DBOOTED")
+    kernel = installed("debian-arm64")
+    (tmp_path / "prog").write_bytes(Path(program).read_bytes())
+    (tmp_path / "prog").chmod(0o755)
+    (tmp_path / "tmp").mkdir()
+    booted = pyprobe("-q", "--kernel", kernel.name, "--root", str(tmp_path), "-e", "begin { }", "-c", "/prog")
+    status, output = emulate_arm64(str(program))
+    assert output.decode().splitlines() == [line for line in booted.out.splitlines() if line]
+    assert status == 0 and output.count(b"signal") > 40
+
+
+def test_arm64_jumps_into_instructions(cross: Cross) -> None:
+    source = (PROGRAMS / "exceptions_arm64.c").read_text()
+    _, output = emulate_arm64(str(cross(source, "-static", "-march=armv8.2-a")))
+    assert re.search(rb"unaligned pc: signal 7 code 1 addr=pc\+2 pc=pc\+2 fault=pc\+2\n", output)
