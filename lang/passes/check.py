@@ -21,7 +21,6 @@ from pyprobe.lang.passes.infer_statements import compound_span
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import copy, descend
 from pyprobe.lang.promote import kind
-from pyprobe.lang.signatures import WITHOUT_VALUE
 from pyprobe.lang.source import NOWHERE, Span
 from pyprobe.lang.typesys import BOOL, INT8, INT64, NONE, UINT64, VOID, Aggregate, Context, Enum, Integer, Pointer, Tuple, Type
 
@@ -87,8 +86,7 @@ class Checker:
         before = node.type
         checked = self.expr(node)
         if not (isinstance(before, (Integer, Enum, Pointer)) or before is BOOL or isinstance(node, n.String)):
-            ends = isinstance(node, n.Call) and node.name in WITHOUT_VALUE
-            self.error(f"Invalid condition: {kind(NONE if ends else before)}", span)
+            self.error(f"Invalid condition: {kind(before)}", span)
         if isinstance(checked, n.String):
             return n.Boolean(value=bool(checked.value), type=BOOL, span=checked.span)
         return checked
@@ -171,8 +169,7 @@ def _assign(check: Checker, node: n.Assign) -> Result:
         if node.value.type is NONE and target.type is NONE:
             check.error(_NO_VALUE, node.span)
         return node
-    call = node.value.name if isinstance(node.value, n.Call) else ""
-    nothing = (node.value.type is NONE and not is_aggregation(call)) or call == "exit"
+    nothing = node.value.type is NONE and not (isinstance(node.value, n.Call) and is_aggregation(node.value.name))
     if nothing:
         _nothing_for_map(check, target, node.span)
     if isinstance(target, n.MapAccess):

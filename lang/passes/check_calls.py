@@ -18,7 +18,7 @@ from pyprobe.lang.passes.casts import convert
 from pyprobe.lang.passes.infer import LIKE_ARGUMENT
 from pyprobe.lang.passes.walk import descend
 from pyprobe.lang.promote import is_integer, kind, wide
-from pyprobe.lang.signatures import PROBE_TYPES, USER, WITHOUT_VALUE, Param, Signature
+from pyprobe.lang.signatures import PROBE_TYPES, USER, Param, Signature
 from pyprobe.lang.typesys import (
     BOOL,
     INT8,
@@ -194,7 +194,7 @@ def _print(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
         return node
     if len(node.args) > 1:
         check.error(f"Non-map print() only takes 1 argument, {len(node.args)} found", node.span)
-    elif t is NONE or (isinstance(first, n.Call) and first.name in WITHOUT_VALUE):
+    elif t is NONE:
         check.error("none type passed to print() is not printable", node.span)
     elif isinstance(t, Context) or (isinstance(first, n.Unary) and first.op == "*" and isinstance(first.operand.type, Context)):
         check.error(f"{t} type passed to print() is not printable", node.span)
