@@ -26,7 +26,7 @@ class NoMatch(PointError):
     """A point that names nothing that the machine has, which a script may allow (`missing_probes`)."""
 
     def __init__(self, point: AttachPoint, *hints: str) -> None:
-        super().__init__(f"No matches for {point.provider} {point.place}.", *hints)
+        super().__init__(f"No matches for {point.provider} {point.where}.", *hints)
 
 
 class AttachPoint:
@@ -95,9 +95,12 @@ class AttachPoint:
 
     @property
     def name(self) -> str:
-        """The name that the `probe` builtin and messages show."""
-        if self.alias:
-            return self.alias
+        """The name that messages show: the author's, else the place."""
+        return self.alias or self.place
+
+    @property
+    def place(self) -> str:
+        """The full text of the place, which the `probe` builtin shows."""
         parts = [self.provider, self.unit or self.target, self.language, self.namespace, str(self.program or "")]
         function = self.written or self.function
         if function:
@@ -107,7 +110,7 @@ class AttachPoint:
         return ":".join(p for p in parts if p)
 
     @property
-    def place(self) -> str:
+    def where(self) -> str:
         """Where the point is, as messages about missing ones name it."""
         return f"{self.target}:{self.function}" if self.target else self.function or f"{self.address:#x}"
 

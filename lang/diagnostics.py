@@ -6,7 +6,7 @@ between stages when `failed` is set.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 from pyprobe.lang.source import Span
@@ -76,7 +76,7 @@ class Diagnostics:
         return any(d.severity == "error" for d in self.items)
 
     def ordered(self) -> list[Diagnostic]:
-        """Errors first, then warnings, each in the order they were found; before all the warnings that are about no place."""
+        """Warnings without a place, errors, other warnings; each in the order they were found."""
         return sorted(self.items, key=lambda d: 1 if d.severity == "error" else 0 if d.span is None else 2)
 
 
@@ -107,24 +107,37 @@ def excerpt(span: Span) -> list[str]:
     return [text.replace("\t", "    "), " " * len(before) + "~" * len(marked)]
 
 
-def render(diagnostic: Diagnostic) -> str:
-    """The diagnostic as the lines shown to a person: header, source with markers, contexts, hints; no final newline."""
+def render(diagnostic: Diagnostic, paint: Callable[[str, Severity], str] = lambda text, severity: text) -> str:
+    """The diagnostic as the lines shown to a person: header, source with markers, contexts, hints; no final newline.
+
+    paint: what gives a header its colour.
+    """
+    severity = diagnostic.severity
     word = diagnostic.severity.upper()
+    message = diagnostic.message.removesuffix("\n")  # a text of the script may end its line itself
     if diagnostic.plain:
-        lines = [diagnostic.message]
+        lines = [paint(message, severity)]
     elif diagnostic.span is None:
-        lines = [f"{word}: {diagnostic.message}"]
+        lines = [paint(f"{word}: {message}", severity)]
     else:
-        lines = _place(diagnostic.span, f"{word}: {diagnostic.message}")
+        lines = _place(diagnostic.span, f"{word}: {message}", severity, paint)
         for span, message in diagnostic.contexts:
-            lines += _place(span, f"{word}: {message}")
+            lines += _place(span, f"{word}: {message}", severity, paint)
         outer = diagnostic.span.outer
         while outer is not None:
-            lines += _place(outer, f"{word}: expanded from")
+            lines += _place(outer, f"{word}: expanded from", severity, paint)
             outer = outer.outer
     lines += [f"HINT: {hint}" for hint in diagnostic.hints]
     return "\n".join(lines)
 
 
-def _place(span: Span, text: str) -> list[str]:
-    return [f"{span.source.name}:{span.header}: {text}", *excerpt(span)]
+def _place(span: Span, text: str, severity: Severity, paint: Callable[[str, Severity], str]) -> list[str]:
+    return [paint(f"{span.source.name}:{span.header}: {text}", severity), *excerpt(span)]
+
+
+COLOURS: dict[Severity, str] = {"error": "31", "warning": "33"}
+
+
+def coloured(text: str, severity: Severity) -> str:
+    """A message in its colour: errors are red, warnings yellow (SGR numbers)."""
+    return f"\033[{COLOURS[severity]}m{text}\033[0m"

@@ -15,7 +15,7 @@ from io import TextIOWrapper
 from typing import NoReturn
 
 from pyprobe import options as command_line
-from pyprobe.messages import FAILED, OK, RUN_FAILED, say_error, show, usage_error
+from pyprobe.messages import FAILED, OK, RUN_FAILED, check_colour, say_error, show, usage_error
 from pyprobe.options import Options, UsageError
 from pyprobe.programs import read_program
 
@@ -65,6 +65,7 @@ def main(arguments: Sequence[str]) -> int:
         options = command_line.parse(arguments)
     except UsageError as error:
         return usage_error(error)
+    check_colour()
     try:
         return dispatch(options, bool(arguments))
     except UsageError as error:

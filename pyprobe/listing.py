@@ -85,20 +85,17 @@ def entries(query: str, options: Options) -> Iterable[Listed]:
 
 
 def list_script(options: Options) -> int:
-    """The probes that a program would attach to, in its order, without begin and end."""
-    from pyprobe.running import compile_text, make_world, settings_of
+    """The probes that a program would attach to, in its order, without those of pyprobe itself. Its bodies are not judged."""
+    from pyprobe.running import make_world, points_of, settings_of
     from pyprobe.runtime.probes.base import Listed
 
     name, text, parameters = read_program(options)
     world = make_world(settings_of(options))
-    program, status = compile_text(options, world, name, text, parameters)
-    if program is None:
-        return status
-    names = dict.fromkeys(shown(probe.point) for probe in program.probes if probe.point.provider not in ("begin", "end"))
-    for listed in names:
+    points, status = points_of(options, world, name, text, parameters)
+    for listed in dict.fromkeys(shown(point) for point in points if point.provider not in ("begin", "end", "self")):
         found = [entry for entry in world.listing(listed) if entry.name == listed] if options.verbose else []
         show(found or [Listed(listed)], options)
-    return OK
+    return status
 
 
 def shown(point: AttachPoint) -> str:

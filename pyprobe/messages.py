@@ -11,6 +11,7 @@ from pyprobe.options import UsageError
 if TYPE_CHECKING:
     from pyprobe.lang.diagnostics import Diagnostics
 
+COLOUR = "BPFTRACE_COLOR"
 OK, FAILED, INTERNAL, RUN_FAILED = 0, 1, 2, 255
 
 
@@ -28,9 +29,17 @@ def usage_error(error: UsageError) -> int:
     return FAILED
 
 
+def check_colour() -> None:
+    """Say so where the environment asks for something that is none of the choices."""
+    wish = os.environ.get(COLOUR, "auto")
+    if wish not in ("auto", "always", "never"):
+        text = f"Invalid env value! The valid values of `{COLOUR}` are [auto|always|never]. The current value is {wish}!"
+        print(f"WARNING: {text}", file=sys.stderr)
+
+
 def colours() -> bool:
     """Whether messages are coloured: both streams are terminals, or BPFTRACE_COLOR says so."""
-    wish = os.environ.get("BPFTRACE_COLOR", "auto")
+    wish = os.environ.get(COLOUR, "auto")
     return wish == "always" or (wish != "never" and sys.stdout.isatty() and sys.stderr.isatty())
 
 
@@ -44,8 +53,8 @@ def paint(text: str, colour: str) -> str:
 
 def show(diagnostics: Diagnostics, *, warnings: bool = True) -> None:
     """Print diagnostics on stderr: errors first, then warnings."""
-    from pyprobe.lang.diagnostics import render
+    from pyprobe.lang.diagnostics import coloured, render
 
     for item in diagnostics.ordered():
         if item.severity == "error" or warnings:
-            print(paint(render(item), "31" if item.severity == "error" else "33"), file=sys.stderr)
+            print(render(item, coloured) if colours() else render(item), file=sys.stderr)

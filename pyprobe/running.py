@@ -11,6 +11,7 @@ from pyprobe.messages import FAILED, INTERNAL, OK, RUN_FAILED, colours, say_erro
 from pyprobe.options import FOREIGN_STAGES, Options, UsageError
 
 if TYPE_CHECKING:
+    from pyprobe.lang.attachpoint import AttachPoint
     from pyprobe.lang.program import Program
     from pyprobe.runtime.limits import MachineOptions
     from pyprobe.runtime.probes.world import MachineWorld
@@ -154,6 +155,24 @@ def compile_text(
         return None, error.exit_code
     show(diagnostics, warnings=warnings and not options.no_warnings)
     return program, OK
+
+
+def points_of(options: Options, world: MachineWorld, name: str, text: str, parameters: list[str]) -> tuple[list[AttachPoint], int]:
+    """The attach points of a script, expanded, and 0; or none and the exit status, with every diagnostic on stderr."""
+    from pyprobe.lang.compiler import prepare, run_passes
+    from pyprobe.lang.diagnostics import CompileError
+    from pyprobe.lang.passes.unit import Options as Given
+    from pyprobe.lang.source import Source
+
+    given = Given(params=parameters, unsafe=options.unsafe, environ=dict(os.environ), include_dirs=options.include_dirs)
+    try:
+        unit = prepare(Source(name, text), world, given)
+        run_passes(unit, "expand")
+    except CompileError as error:
+        show(error.diagnostics, warnings=not options.no_warnings)
+        return [], error.exit_code
+    show(unit.diagnostics, warnings=not options.no_warnings)
+    return [point for body in unit.bodies for point in body.points], OK
 
 
 def run_program(options: Options, name: str, text: str, parameters: list[str], *, told: bool = False) -> int:

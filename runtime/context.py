@@ -138,7 +138,7 @@ class RuntimeContext:
         self.read_file = read_file
         self.run_command = run_command
         self.started = self.clock.now()
-        self.failures = 0  # calls of errorf()
+        self.failures = 0  # calls of errorf(), and errors at run time
         self.exit_code: int | None = None
         self.on_exit: Callable[[], None] = lambda: None
         self.halt: list[bool] = []
@@ -202,7 +202,9 @@ class RuntimeContext:
     # ---- warnings at run time
 
     def runtime_error(self, span: Span, text: str) -> None:
+        self.failures += 1
         self.soon(self.output.runtime_error, span, text)
 
     def helper_error(self, span: Span, text: str, helper: str, code: int) -> None:
+        self.failures += 1
         self.soon(self.output.helper_error, span, text, helper, code)

@@ -16,7 +16,8 @@ from pyprobe.runtime.times import format_time
 if TYPE_CHECKING:
     from pyprobe.runtime.context import Memory, RuntimeContext
 
-Fail = Callable[[], Any] | None
+Fail = Callable[[int], Any] | None
+"""What is told of an address that could not be read."""
 
 # ---- reading memory
 
@@ -31,7 +32,7 @@ def string_reader(memory: Memory, fail: Fail) -> Callable[[int, int], bytes]:
         text = read_string(address, limit)
         if text is None:
             if fail is not None:
-                fail()
+                fail(address)
             return b""
         return text
 
@@ -47,21 +48,17 @@ def buffer_reader(memory: Memory, limit: int, fail: Fail) -> Callable[[int, int]
         data = read_bytes(address, size) if size > 0 else b""
         if data is None:
             if fail is not None:
-                fail()
+                fail(address)
             return bytes(size)
         return data
 
     return read
 
 
-def exact_reader(memory: Memory, size: int) -> Callable[[int], bytes]:
+def exact_reader(memory: Memory, size: int, fail: Fail) -> Callable[[int], bytes]:
     """The function that reads exactly `size` bytes; zeros when they cannot be read."""
-    read_bytes = memory.read
-
-    def read(address: int) -> bytes:
-        return read_bytes(address, size) or bytes(size)
-
-    return read
+    read = buffer_reader(memory, size, fail)
+    return lambda address: read(address, size)
 
 
 # ---- strings
@@ -191,6 +188,8 @@ def cat(context: RuntimeContext) -> Callable[[bytes], None]:
     def show(path: bytes) -> None:
         try:
             data = (context.read_file or _host_file)(path, limit)
+        except IsADirectoryError:
+            return  # it can be opened, but holds nothing to read
         except OSError as error:
             reason = os.strerror(error.errno or 0)
             context.output.error(b"failed to open file '%s' (%s)" % (path, reason.encode()))

@@ -1,6 +1,7 @@
 """Names of the kernel's page allocation flags (`include/linux/gfp_types.h`), for printf's `%gr`.
 
-The compound masks come first, as in the kernel's own `show_gfp_flags()` (`include/trace/events/mmflags.h`).
+The compound masks come first, as in the kernel's own `show_gfp_flags()` (`include/trace/events/mmflags.h`). As in bpftrace, the mobility
+of a page (`__GFP_MOVABLE`, `__GFP_RECLAIMABLE`) has no name by itself.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ DMA, HIGHMEM, DMA32, MOVABLE, RECLAIMABLE, HIGH, IO, FS = (1 << i for i in range
 ZERO = 1 << 8
 DIRECT_RECLAIM, KSWAPD, WRITE, NOWARN, RETRY_MAYFAIL, NOFAIL, NORETRY = (1 << i for i in range(10, 17))
 MEMALLOC, COMP, NOMEMALLOC, HARDWALL, THISNODE, ACCOUNT = (1 << i for i in range(17, 23))
+ZEROTAGS, SKIP_ZERO, SKIP_KASAN, NO_OBJ_EXT = (1 << i for i in range(23, 27))
 RECLAIM = DIRECT_RECLAIM | KSWAPD
 KERNEL = RECLAIM | IO | FS
 USER = KERNEL | HARDWALL
 HIGHUSER = USER | HIGHMEM
-HIGHUSER_MOVABLE = HIGHUSER | MOVABLE
+HIGHUSER_MOVABLE = HIGHUSER | MOVABLE | SKIP_KASAN
 TRANSHUGE_LIGHT = (HIGHUSER_MOVABLE | COMP | NOMEMALLOC | NOWARN) & ~RECLAIM
 
 NAMES: tuple[tuple[int, str], ...] = (
@@ -27,28 +29,31 @@ NAMES: tuple[tuple[int, str], ...] = (
     (RECLAIM | IO, "GFP_NOFS"),
     (HIGH | KSWAPD, "GFP_ATOMIC"),
     (RECLAIM, "GFP_NOIO"),
-    (KSWAPD, "GFP_NOWAIT"),
+    (KSWAPD | NOWARN, "GFP_NOWAIT"),
     (DMA, "GFP_DMA"),
     (HIGHMEM, "__GFP_HIGHMEM"),
     (DMA32, "GFP_DMA32"),
     (HIGH, "__GFP_HIGH"),
     (IO, "__GFP_IO"),
     (FS, "__GFP_FS"),
+    (ZERO, "__GFP_ZERO"),
+    (DIRECT_RECLAIM, "__GFP_DIRECT_RECLAIM"),
+    (KSWAPD, "__GFP_KSWAPD_RECLAIM"),
+    (WRITE, "__GFP_WRITE"),
     (NOWARN, "__GFP_NOWARN"),
     (RETRY_MAYFAIL, "__GFP_RETRY_MAYFAIL"),
     (NOFAIL, "__GFP_NOFAIL"),
     (NORETRY, "__GFP_NORETRY"),
-    (COMP, "__GFP_COMP"),
-    (ZERO, "__GFP_ZERO"),
-    (NOMEMALLOC, "__GFP_NOMEMALLOC"),
     (MEMALLOC, "__GFP_MEMALLOC"),
+    (COMP, "__GFP_COMP"),
+    (NOMEMALLOC, "__GFP_NOMEMALLOC"),
     (HARDWALL, "__GFP_HARDWALL"),
     (THISNODE, "__GFP_THISNODE"),
-    (RECLAIMABLE, "__GFP_RECLAIMABLE"),
-    (MOVABLE, "__GFP_MOVABLE"),
     (ACCOUNT, "__GFP_ACCOUNT"),
-    (WRITE, "__GFP_WRITE"),
-    (DIRECT_RECLAIM, "__GFP_DIRECT_RECLAIM"),
+    (ZEROTAGS, "__GFP_ZEROTAGS"),
+    (SKIP_ZERO, "__GFP_SKIP_ZERO"),
+    (SKIP_KASAN, "__GFP_SKIP_KASAN"),
+    (NO_OBJ_EXT, "__GFP_NO_OBJ_EXT"),
 )
 
 

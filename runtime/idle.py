@@ -12,10 +12,36 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from types import SimpleNamespace
 from typing import Any
 
 from pyprobe.runtime.machine.clock import NEVER, Clock
+
+
+class NoFunctions:
+    """What remains of a kernel's functions where none runs: their addresses. No object has an address, and none can be read."""
+
+    def __init__(self, addresses: Mapping[str, int]) -> None:
+        self.addresses = addresses
+
+    def trace_stack(self) -> None:
+        """Nothing to record."""
+
+    def stack(self) -> tuple[int, ...]:
+        return ()
+
+    def object_address(self, thing: object, kind: str | None = None) -> int:
+        return 0
+
+    def task_at(self, address: int) -> None:
+        return None
+
+    def read(self, address: int, size: int) -> bytes | None:
+        return None
+
+    @property
+    def objects(self) -> NoFunctions:
+        """The memory of a kernel's objects: empty."""
+        return self
 
 
 class IdleMachine:
@@ -32,7 +58,7 @@ class IdleMachine:
     @cached_property
     def functions(self) -> Any:
         """What remains of a kernel's functions: their addresses."""
-        return SimpleNamespace(addresses=self._symbols(), stack=tuple, trace_stack=lambda: None, object_address=lambda thing: 0)
+        return NoFunctions(self._symbols())
 
     def engine_for(self, arch: str) -> Any:
         """A processor that never runs, whose registers are as after a reset."""

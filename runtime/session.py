@@ -37,6 +37,10 @@ OK, FAILED, RUN_FAILED = 0, 1, 255
 NOTIFY = "__BPFTRACE_NOTIFY_PROBES_ATTACHED"
 DUMMY_CLOCK = "BPFTRACE_DUMMY_TS_MAP"
 TRIALS = {"test": "--test to run test probes.", "bench": "--bench to run benchmark probes."}
+TOO_MANY = """Can't attach to {count} probes because it exceeds the current limit of {limit} probes.
+You can increase the limit through the BPFTRACE_MAX_PROBES environment variable, but BE CAREFUL since a high number of probes attached \
+can cause your system to crash."""
+NOT_LOADED = 'Unknown BPF object load failure. Try using the "-d libbpf" option to see the full loading log.'
 ALONE = frozenset({"begin", "end", *TRIALS})  # probes that nothing outside pyprobe can fire
 
 
@@ -148,7 +152,17 @@ class Session:
         names = Symbolizer(machine.machine, self.world.machine)
         renderer = Renderer(program.config, names, clock)
         writer = JsonOutput if self.settings.format == "json" else TextOutput
-        output: Output = writer(self.out, self.err, renderer, buffering=self.settings.buffering, warnings=self.settings.warnings)
+        output: Output = writer(
+            self.out,
+            self.err,
+            renderer,
+            buffering=self.settings.buffering,
+            warnings=self.settings.warnings,
+            colour=self.settings.colour,
+        )
+        for info in program.maps.values():
+            if not info.capacity:
+                raise RunError(f"{NOT_LOADED}\nHINT: {info.name} has room for no key at all")
         maps = MapStore(program)
         seen_clock = script_clock(maps, clock)
 
@@ -288,9 +302,11 @@ class Run:
     def _attach(self) -> int:
         """Attach every probe, in source order; how many there are. begin and end probes are only compiled."""
         count = 0
-        for probe in self.probes:
-            if not self.wanted(probe):
-                continue
+        wanted = [probe for probe in self.probes if self.wanted(probe)]
+        limit = self.program.config.max_probes
+        if len(wanted) > limit:
+            raise RunError(TOO_MANY.format(count=len(wanted), limit=limit), FAILED)
+        for probe in wanted:
             try:
                 self.attachments.attach(probe.point, lambda binding, probe=probe: self._handler(probe, binding))  # type: ignore[misc]  # binds the loop's value
                 count += 1
@@ -330,8 +346,16 @@ class Run:
         if self.settings.show_source:
             print(f"# {probe.name}\n{handler.source}")
         if self.settings.verbose:
-            self.output.write_error(f"Attaching '{probe.name}' probe\n".encode())
+            self._tell_of(probe)
         return counted(handler, self.hits, probe.name) if self.settings.stats else handler
+
+    def _tell_of(self, probe: ProbeBody) -> None:
+        """-v: what is about to be attached. Probes of pyprobe itself are told of when their time comes, if at all."""
+        provider = probe.point.provider
+        if provider == "begin":
+            self.output.write_error(b"Attaching 'begin' probe\n")
+        elif provider not in ("end", "self", *TRIALS):
+            self.output.write_error(f"Trying to attach probe: {probe.name}\n".encode())
 
     def _begin(self) -> None:
         self.context.hold()
@@ -361,6 +385,8 @@ class Run:
         status, self.context.exit_code = self.context.exit_code, None
         self.context.hold()
         for handler in self.attachments.end:
+            if self.settings.verbose:
+                self.output.write_error(b"Attaching 'end' probe\n")
             handler()
         self.context.release()
         self.output.muted = False

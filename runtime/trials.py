@@ -81,7 +81,8 @@ class Trials(Run):
 
 
 class Tests(Trials):
-    """A test passes when its probe returns 0 or nothing, calls neither exit() with another status nor errorf()."""
+    """A test passes when its probe returns 0 or nothing, calls neither exit() with another status nor errorf(),
+    and nothing goes wrong in it (a division by zero, for example)."""
 
     provider = "test"
 
@@ -134,11 +135,11 @@ class Benchmarks(Trials):
     provider = "bench"
 
     def trials(self, trials: list[tuple[str, Callable[[], object]]]) -> bool:
+        if not trials:
+            self.output.write(self.held.getvalue())
         width = max([NAME_WIDTH, *(len(name) + 1 for name, _ in trials)])
-        if trials and not self.as_json:
-            header = f"{'Benchmark':<{width}}{'Time(ns)':<{TIME_WIDTH}}Iterations"
-            self.say(header)
-            self.say("-" * len(header))
+        header = f"{'Benchmark':<{width}}{'Time(ns)':<{TIME_WIDTH}}Iterations"
+        headed = self.as_json
         passed = True
         for name, handler in trials:
             skip = handler()
@@ -149,6 +150,10 @@ class Benchmarks(Trials):
                 continue
             if skip:
                 continue
+            if not headed:
+                self.say(header)
+                self.say("-" * len(header))
+                headed = True
             average, iterations = self.measure(handler)
             if self.as_json:
                 self.record("benchmark_result", name, {"average": average, "iters": iterations})

@@ -200,9 +200,11 @@ def escaped(data: bytes) -> bytes:
 
 
 def inet(address: bytes) -> bytes:
-    """An IPv4 or IPv6 address."""
+    """An IPv4 or IPv6 address; a value without a family, as a map's missing element has, is empty."""
     import socket
 
+    if not address:
+        return b""
     return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address).encode()
 
 

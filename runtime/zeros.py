@@ -29,7 +29,9 @@ def zero_of(t: Type) -> Any:
         return tuple(zero_of(e) for _, e in t.fields)
     if isinstance(t, (String, Buffer)):
         return b""
-    if isinstance(t, (Array, Struct, Inet)):
+    if isinstance(t, Inet):
+        return b""  # no family: no address
+    if isinstance(t, (Array, Struct)):
         return bytes(t.size)
     if t is BOOL:
         return False

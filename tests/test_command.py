@@ -337,10 +337,11 @@ kprobe:nosuchthing { }
 
 def test_cat_shows_the_files_of_the_machine(pyprobe: Command) -> None:
     """Files that the guest wrote, and its own /proc: never the host's."""
-    script = 'tracepoint:sched:sched_process_exit { cat("/tmp/only_in_the_guest"); cat("/proc/version"); cat("/tmp"); exit(); }'
+    cats = " ".join(f'cat("{path}");' for path in ("/tmp/only_in_the_guest", "/proc/version", "/tmp", "/tmp/none"))
+    script = f"tracepoint:sched:sched_process_exit {{ {cats} exit(); }}"
     done = pyprobe("-e", script, "-c", "sh -c 'echo written > /tmp/only_in_the_guest'")
     assert done.out.startswith("written\nLinux version ") and "(emulated)" in done.out
-    assert "ERROR: failed to open file '/tmp' (Is a directory)" in done.err
+    assert done.err.splitlines()[-1] == "ERROR: failed to open file '/tmp/none' (No such file or directory)"
 
 
 def test_path_of_an_opened_file(pyprobe: Command) -> None:
@@ -364,3 +365,19 @@ def test_a_signal_from_outside_fires_self_probes():
         out, _ = process.communicate(timeout=30)
     assert out == b"\n\n@: 2\n"
     assert process.returncode == 7
+
+
+def test_messages_of_a_run_are_coloured_too(pyprobe: Command) -> None:
+    """The header of each message, with all of its lines; not the source below it."""
+    script = 'macro m(x) { 1/x } begin { $z = 0; $q = m($z); errorf("a"); warnf("b"); cat("/nosuch"); @[1] = 1; @[2] = 2; }'
+    done = pyprobe("-e", script, env={"BPFTRACE_COLOR": "always", "BPFTRACE_MAX_MAP_KEYS": "1"})
+    coloured = [part.split("\033[0m")[0] for part in done.err.split("\033[")[1:] if not part.startswith("0m")]
+    assert [(part[:3], part.split(": ", 2)[1]) for part in coloured] == [
+        ("33m", "WARNING"),
+        ("33m", "WARNING"),
+        ("31m", "ERROR"),
+        ("33m", "WARNING"),
+        ("31m", "failed to open file '/nosuch' (No such file or directory)"),
+        ("33m", "WARNING"),
+    ]
+    assert coloured[-1].endswith("Additional Info - helper: map_update_elem, retcode: -7")

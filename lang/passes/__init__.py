@@ -33,6 +33,7 @@ from pyprobe.lang.passes import (
     mapdecls,
     placement,
     scope,
+    spaces,
     typenames,
     unroll,
     unstable,
@@ -67,6 +68,7 @@ PASSES: tuple[Pass, ...] = (
     ("infer", infer.run),
     ("mapdecls", mapdecls.run),
     ("check", check.run),
+    ("spaces", spaces.run),
     ("lower", lower.run),
     ("parameters", getopt.validate),
 )

@@ -191,7 +191,7 @@ class _Calls:
         known = self.unit.world.registers()
         if known and name not in known:
             self.diagnostics.error(f"'{name}' is not a valid register on this architecture ({self.unit.world.arch})", node.span)
-        return n.Builtin(name="reg", args=(name,), span=node.span)
+        return n.Builtin(name="reg", args=(MEMBERS.get(name, name),), span=node.span)
 
     def builtin(self, node: n.Call) -> n.Expr:
         """A builtin value written as a call."""
@@ -256,6 +256,7 @@ class _Calls:
 
 # ---- checks of one function each: the message, or an empty string
 
+MEMBERS = {"orig_rax": "orig_ax"}  # registers that pt_regs calls otherwise than reg()
 MOST_TRACED = 3  # values that bpf_trace_printk() takes
 CGROUP_ROOT = "/sys/fs/cgroup"  # the one control group that there is
 

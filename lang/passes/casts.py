@@ -33,14 +33,14 @@ def readable(t: Type) -> Type:
 
 def convert(node: n.Expr, to: Type, diagnostics: Diagnostics | None, source: Type = NONE) -> n.Expr:
     """The expression with its value converted to type `to` (a final one). Warns where an integer may change; no warning without
-    diagnostics, nor where `source` (the type as inferred) was that of a literal whose sign may adapt."""
+    diagnostics, nor where `source` (the type as inferred) was that of a literal whose sign may adapt, or of an aggregation."""
     t = node.type
     if isinstance(to, Enum) and t != to and diagnostics is not None:
         message = no_variant(to, node.value if isinstance(node, n.Integer) else -1)
         if message:
             diagnostics.error(message, node.span)
             return node
-    if isinstance(source, Flexible) and to.size >= t.size:
+    if isinstance(source, Aggregate) or (isinstance(source, Flexible) and to.size >= t.size):
         diagnostics = None
     if t is to or to is NONE:
         return node

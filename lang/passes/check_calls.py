@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 _FORMATTED = frozenset({"printf", "errorf", "warnf", "debugf", "cat", "system", "fail"})
 
+TRACEABLE = frozenset("duxps")  # conversions of bpf_trace_printk(), see kernel/trace/bpf_trace.c
+
 _ADDRESS_ONLY = "{name}() expects an integer or pointer argument"
 _REFUSALS = {
     ("str", 0): "{name}() expects a string, integer or a pointer type as first argument ({type} provided)",
@@ -168,6 +170,9 @@ def _format(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
         check.error(message, node.span)
         return node
     for spec, t in zip(formats.specs(text.value), types[1:], strict=True):
+        if node.name == "debugf" and spec.letter not in TRACEABLE:
+            check.error(f"Invalid format specifier for `debugf`: {spec.letter}", text.span)
+            break
         message = spec.refuses(t)
         if message:
             check.error(message, node.span)
@@ -392,7 +397,9 @@ _WITHOUT_COMM = USER | {name for name, probe in PROBE_TYPES.items() if probe == 
 
 
 def _space(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
-    """kptr and uptr only say where a pointer points."""
+    """kptr and uptr only say where a pointer points. An integer's type has no place for that: there the call itself stays."""
+    if not isinstance(node.type, Pointer):
+        return node
     return n.Cast(spec=None, operand=_expression(node, 0), type=node.type, span=node.span)
 
 

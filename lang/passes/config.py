@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyprobe.lang.config import PREFIX, RENAMED, SETTINGS, ConfigError
+from pyprobe.lang.config import PREFIX, SETTINGS, ConfigError
 from pyprobe.lang.diagnostics import CompileError
 from pyprobe.lang.passes.unit import Unit
 
@@ -28,7 +28,7 @@ def _environment(unit: Unit) -> None:
     """Apply `BPFTRACE_NAME=value` for every setting; other names of that form belong to somebody else."""
     for variable, value in sorted(unit.options.environ.items()):
         name = variable.lower().removeprefix(PREFIX)
-        if not variable.startswith(PREFIX.upper()) or RENAMED.get(name, name) not in SETTINGS:
+        if not variable.startswith(PREFIX.upper()) or name not in SETTINGS:
             continue
         try:
             unit.config.set(name, value)

@@ -24,21 +24,19 @@ PER_TARGET = frozenset(("uaddr",))  # functions whose result type depends on the
 
 
 def run(unit: Unit) -> None:
-    total = 0
+    expanded = 0  # places that wildcards stand for
     for index, item in enumerate(item for item in unit.script.items if isinstance(item, Probe)):
-        points = _points(unit, item)
-        total += len(points)
+        points, expanded = _points(unit, item, expanded)
         if points:
             try:
                 unit.bodies += _bodies(unit, item, points, index)
             except PointError as e:
                 unit.diagnostics.error(e.message, item.points[0].span).hints += e.hints
-    if total > unit.config.max_bpf_progs:
-        _too_many(unit, total)
 
 
-def _points(unit: Unit, probe: Probe) -> list[AttachPoint]:
-    """All the places of one clause, in the order written; what is missing is reported as `missing_probes` says."""
+def _points(unit: Unit, probe: Probe, expanded: int) -> tuple[list[AttachPoint], int]:
+    """All the places of one clause, in the order written, and `expanded`, the number of those that wildcards stand for so far, with
+    them; what is missing is reported as `missing_probes` says."""
     found: list[AttachPoint] = []
     failed = False
     silent: list[NoMatch] = []
@@ -55,6 +53,10 @@ def _points(unit: Unit, probe: Probe) -> list[AttachPoint]:
             for match in places:
                 if match.written and match.written != match.function:
                     unit.diagnostics.warning(f"'{match.written}' is called '{match.function}' in this kernel; probing that", point.span)
+            if _has_wildcard(point):
+                before, expanded = expanded, expanded + len(places)
+                if before <= unit.config.max_bpf_progs < expanded:
+                    _too_many(unit, expanded, point)
             continue
         if unit.options.unsafe and point.provider in ("kprobe", "kretprobe") and not _is_pattern(point):
             found.append(point)
@@ -66,14 +68,14 @@ def _points(unit: Unit, probe: Probe) -> list[AttachPoint]:
         if point.provider in ("kprobe", "kretprobe") and not has_wildcard(point.function) and unit.config.missing_probes != "ignore":
             unit.diagnostics.warning(NOT_TRACEABLE.format(point.function), point.span)
     if found:
-        return found
+        return found, expanded
     missing = unit.config.missing_probes
     if missing == "warn":
         unit.diagnostics.warning(REMOVED, whole(probe.points))
     elif missing == "error" and not failed:
         hints = [hint for miss in silent if shows_name for hint in (miss.message, *miss.hints)]
         unit.diagnostics.error(NO_POINTS, whole(probe.points)).hints += hints
-    return found
+    return found, expanded
 
 
 def _places(unit: Unit, point: AttachPoint) -> list[AttachPoint] | NoMatch:
@@ -89,9 +91,13 @@ def _places(unit: Unit, point: AttachPoint) -> list[AttachPoint] | NoMatch:
         return miss
 
 
+def _has_wildcard(point: AttachPoint) -> bool:
+    return any(map(has_wildcard, (point.provider, point.target, point.namespace, point.function)))
+
+
 def _is_pattern(point: AttachPoint) -> bool:
     """Whether several places may be meant, so that it is no mistake when there is none."""
-    if any(map(has_wildcard, (point.target, point.namespace, point.function))) or point.language:
+    if _has_wildcard(point) or point.language:
         return True
     unnamed = {"usdt": point.namespace, "rawtracepoint": point.target, "fentry": point.program, "fexit": point.program}
     return not unnamed.get(point.provider, True) and (point.provider in ("usdt", "rawtracepoint") or point.target == "bpf")
@@ -137,9 +143,8 @@ def _with_slashes(span: Span) -> Span:
     return Span(span.source, max(0, text.rfind("/", 0, span.start)), text.find("/", span.end) + 1 or span.end, span.outer)
 
 
-def _too_many(unit: Unit, total: int) -> None:
+def _too_many(unit: Unit, total: int, point: AttachPoint) -> None:
     limit = unit.config.max_bpf_progs
-    place = next(item.points[0].span for item in unit.script.items if isinstance(item, Probe))
     unit.diagnostics.error(
-        f"Your program is trying to generate more than {total} BPF programs, which exceeds the current limit of {limit}", place
+        f"Your program is trying to generate more than {total} BPF programs, which exceeds the current limit of {limit}", point.span
     ).hint("You can increase the limit through the BPFTRACE_MAX_BPF_PROGS environment variable.")

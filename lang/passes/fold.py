@@ -249,14 +249,17 @@ class _Folder:
         return node.operand if _literal(node.operand) else node
 
     def call(self, node: Call) -> Expr:
-        """str() of a literal is the literal's text; with a length it stays a call on that text."""
+        """str() of a literal is the literal's text, cut to a literal length."""
         if node.name != "str" or not node.args:
             return node
         given = node.args[0]
         if isinstance(given, Integer):
             given = node.args[0] = String(value=b"%d" % given.value, span=given.span)
+        length = node.args[1] if len(node.args) == 2 else None
         if isinstance(given, String) and len(node.args) == 1:
             return String(value=given.value, span=node.span)
+        if isinstance(given, String) and isinstance(length, Integer) and length.value >= 0:
+            return String(value=given.value[: length.value], span=node.span)
         return node
 
 

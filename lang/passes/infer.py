@@ -129,7 +129,7 @@ class Inference:
         """Bytes of the longest name among the points of the current body, of which a wildcard makes thousands."""
         longest = self._longest.get(id(self.body))
         if longest is None:
-            longest = self._longest[id(self.body)] = max(len(p.name.encode()) for p in self.body.points)
+            longest = self._longest[id(self.body)] = max(len(p.place.encode()) for p in self.body.points)
         return longest
 
     def _round(self) -> bool:
@@ -262,7 +262,8 @@ class Inference:
             unreadable = str(found)
             found = wide(found) if found.castable else NONE
         if found is VOID:
-            unreadable, found = "void", NONE
+            ends = isinstance(value, n.Call) and value.name == "exit"  # it has no value at all, which is less than void
+            unreadable, found = "" if ends else "void", NONE
         if found is NONE:
             if unreadable:
                 self.error(f"Value '{unreadable}' cannot be assigned to a scratch variable.", span)
@@ -346,7 +347,8 @@ _COPY = (
 )
 
 
-_EXAMPLES = {"count": "", "stats": "arg2"}  # arguments that messages show
+_EXAMPLES = {"count": "", "stats": "arg2", "lhist": "rand %10, 0, 10, 1", "tseries": "rand %10, 10s, 1"}
+"""What upstream shows as the arguments of a function."""
 
 
 def _is_aggregation(value: n.Expr | None) -> bool:

@@ -30,11 +30,23 @@ if TYPE_CHECKING:
 _KERNEL_PROBES = frozenset({"kprobe", "kretprobe", "fentry", "fexit", "tracepoint", "rawtracepoint", "iter"})
 
 
+SPACE_MARKS = {"kptr": "kernel", "uptr": "user"}  # functions that say where their argument points
+
+
 def default_space(provider: str) -> str | None:
     """The address space that a plain pointer points into, in a probe of this provider."""
     if provider in USER:
         return "user"
     return "kernel" if provider in _KERNEL_PROBES else None
+
+
+def space_of(address: n.Expr, provider: str) -> str | None:
+    """The address space that an address points into where a probe of this provider reads at it; None where nothing tells."""
+    if isinstance(address.type, Pointer):
+        return address.type.space
+    if isinstance(address, n.Call) and address.name in SPACE_MARKS:
+        return SPACE_MARKS[address.name]
+    return default_space(provider)
 
 
 def in_space(t: Type, space: str | None) -> Type:

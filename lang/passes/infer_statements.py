@@ -78,7 +78,7 @@ def _let(self: Inference, node: n.Let) -> None:
     state = self.variable(node.variable)
     if node.spec is not None:
         declared = self.resolve(node.spec)
-        if isinstance(declared, Aggregate):
+        if isinstance(declared, Aggregate) or declared is VOID:
             self.error(f"Invalid variable declaration type: {declared}", node.spec.span, 3)
             state.declared, state.type = True, declared
         elif declared is not NONE and not state.declared:

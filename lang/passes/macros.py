@@ -277,6 +277,8 @@ class _Substitution:
         """A type that is a parameter: `a`, or `struct a` where the argument is a bare name."""
         keyword, _, name = node.name.rpartition(" ")
         given = self._values.get(name)
+        if isinstance(given, Identifier):
+            return NamedType(name=f"{keyword} {given.name}".strip(), span=node.span)
         if not isinstance(given, TypeOf):
             return node
         if not keyword:

@@ -7,11 +7,17 @@ first, and what `len`, `is_scalar` and `delete` do depends on whether the map ha
 from __future__ import annotations
 
 from pyprobe.lang.functions import FUNCTIONS, is_aggregation
-from pyprobe.lang.nodes import Assign, Block, Call, Expr, Map, MapAccess, Node, Variable
+from pyprobe.lang.nodes import Assign, Block, Call, Expr, Map, MapAccess, Node, OffsetOf, SizeOf, TypeInfo, TypeOf, Variable
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import children, descend
 
 TELL_NOTHING = frozenset(("print", "clear", "zero", "len", "is_scalar", "delete"))
+QUERIES: dict[type[Node], str] = {
+    SizeOf: "sizeof",
+    OffsetOf: "offsetof",
+    TypeOf: "typeof or typeinfo",
+    TypeInfo: "typeof or typeinfo",
+}
 NEED_A_USE = frozenset(("len", "is_scalar", "delete"))
 
 
@@ -22,12 +28,21 @@ def run(unit: Unit) -> None:
         for node in descend(block):
             if isinstance(node, Assign) and not node.op and not isinstance(node.target, Variable):
                 placed.add(id(_value(node.value)))
+            elif isinstance(node, (SizeOf, OffsetOf, TypeOf, TypeInfo)):
+                _unassigned(unit, node)
             elif isinstance(node, Call) and is_aggregation(node.name) and id(node) not in placed:
                 unit.diagnostics.error(f"{node.name}() must be assigned directly to a map", node.span)
             elif isinstance(node, Call) and node.name in NEED_A_USE and len(node.args) == 1:
                 first = node.args[0]
                 if isinstance(first, Map) and first.name not in known:
                     unit.diagnostics.error(f"Unknown map: {first.name}", node.span)
+
+
+def _unassigned(unit: Unit, query: SizeOf | OffsetOf | TypeOf | TypeInfo) -> None:
+    """What is asked only for its type is not evaluated, so it must not seem to fill a map."""
+    for node in descend(query.operand):
+        if isinstance(node, Assign) and not isinstance(node.target, Variable):
+            unit.diagnostics.error(f"Map assignments not allowed inside of {QUERIES[type(query)]}", node.span)
 
 
 def _value(value: Expr) -> Expr:

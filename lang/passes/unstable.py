@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pyprobe.lang.nodes import Call, Identifier, ImportStatement, Node, TypeInfo, While
+from pyprobe.lang.nodes import Call, Identifier, ImportStatement, Macro, Node, TypeInfo, While
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import descend
 
@@ -27,7 +27,7 @@ def run(unit: Unit) -> None:
     warned: set[str] = set()
     for item in unit.script.items:
         for node in descend(item):
-            if isinstance(node, While):
+            if isinstance(node, While) and not isinstance(item, Macro):
                 unit.diagnostics.warning(WHILE, node.span).hints[:] = [WHILE_HINT]
             elif isinstance(node, Identifier) and re.fullmatch(r"sarg\d+", node.name):
                 unit.diagnostics.error(SARG, node.span).hint(SARG_HINT)

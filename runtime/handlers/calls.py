@@ -148,7 +148,7 @@ def _macaddr(c: Compiler, node: nodes.Call) -> Code:
         return Code(f"{code.text}[:6]", depth=code.depth)
     if isinstance(given, String):
         return Code(f"{code.text}.ljust(6, b'\\0')[:6]", depth=code.depth)
-    reader = functions.exact_reader(c.context.memory, 6)
+    reader = functions.exact_reader(c.context.memory, 6, strings.read_failure(c, node))
     return Code(f"{c.bind(reader, 'read_6')}({bare(unsigned(code).text)})", depth=code.depth + 1)
 
 
@@ -238,7 +238,7 @@ def _rand(c: Compiler, node: nodes.Builtin) -> Code:
 
 def _probe(c: Compiler, node: nodes.Builtin) -> Code:
     c.named = True
-    return c.constant(c.probe.name.encode(), "probe_name")
+    return c.constant(c.probe.point.place.encode(), "probe_name")
 
 
 def _config(c: Compiler, node: nodes.Builtin) -> Code:

@@ -363,7 +363,8 @@ def convert(c: Compiler, code: Code, source: Type, target: Type) -> Code:
             return Code(f"{code.text}.ljust({target.size}, b'\\0')[:{target.size}]", depth=code.depth)
         if isinstance(source, Array):
             return code
-        return Code(f"{operand(fit(code, target.size, False).text)}.to_bytes({target.size}, 'little')", depth=code.depth + 1)
+        bits = operand(fit(code, min(source.size, target.size), False).text)  # what the array has more is zero
+        return Code(f"{bits}.to_bytes({target.size}, 'little')", depth=code.depth + 1)
     if isinstance(target, String) and isinstance(source, String) and target.size < source.size:
         return Code(f"{code.text}[:{target.size}]", depth=code.depth)
     if isinstance(target, (Tuple, Record)) and isinstance(source, (Tuple, Record)):

@@ -6,6 +6,7 @@ already here (a struct in a variable) are sliced. A read that fails gives zero, 
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -13,13 +14,15 @@ from pyprobe.lang import nodes
 from pyprobe.lang.source import Span
 from pyprobe.lang.typesys import UINT64, Array, Integer, Pointer, Record, String, Struct, Tuple, Type
 from pyprobe.runtime.fields import decoder, field_decoder, stored_size
+from pyprobe.runtime.functions import Fail
 from pyprobe.runtime.handlers import arithmetic
 from pyprobe.runtime.handlers.arithmetic import limits
 from pyprobe.runtime.handlers.compiler import Compiler, bare
 from pyprobe.runtime.handlers.emitter import Code, number
+from pyprobe.runtime.names import ERRORS
 from pyprobe.runtime.zeros import zero_of
 
-BAD_ADDRESS = "Bad address"
+USER_END, KERNEL_START = 1 << 47, 0xFFFF_8000_0000_0000  # the canonical addresses of x86-64, with four levels of page tables
 OUT_OF_BOUNDS = "Array access out of bounds. This can lead to unexpected results."
 # ---- places in memory
 
@@ -31,24 +34,40 @@ def load(c: Compiler, address: Code, t: Type, span: Span, space: str | None) -> 
 
 
 def _read(c: Compiler, address: Code, size: int, decode: Callable[[bytes, int], Any], t: Type, span: Span, space: str | None) -> Code:
-    fail: Callable[[], Any] | None = None
-    if c.context.verbose_helpers and space is not None:
-        helper = f"probe_read_{space}"
-        fail = c.emitter.objects[c.helper_error(span, BAD_ADDRESS, helper, -14, None)]  # type: ignore[assignment]  # made by helper_error
-    reader = _reader(c.context.memory.read, size, decode, zero_of(t) if not isinstance(t, (Struct, Array)) else bytes(size), fail)
+    zero = zero_of(t) if not isinstance(t, (Struct, Array)) else bytes(size)
+    reader = _reader(c.context.memory.read, size, decode, zero, read_failure(c, span, space))
     name = c.bind(reader, f"read_{size}")
     low, high = limits(t)
     return Code(f"{name}({bare(address.text)})", low, high, depth=address.depth + 1)
 
 
+def read_failure(c: Compiler, span: Span, space: str | None, suffix: str = "") -> Fail:
+    """What to tell of an address that could not be read: under -k, a warning that names the kernel's helper function.
+
+    On x86-64 the kernel refuses to look for memory of its own (-ERANGE) where none can be, see copy_from_kernel_nofault_allowed() in
+    arch/x86/mm/maccess.c.
+    """
+    if not c.context.verbose_helpers:
+        return None
+    helper = "_".join(part for part in ("probe_read", space, suffix) if part)
+    warn, x86 = c.context.helper_error, c.context.arch == "x86_64"
+    lowest = {"kernel": 0, "user": KERNEL_START}.get(space or "", USER_END)
+
+    def fail(address: int) -> None:
+        code = errno.ERANGE if x86 and lowest <= address < KERNEL_START else errno.EFAULT
+        warn(span, ERRORS[code], helper, -code)
+
+    return fail
+
+
 def _reader(
-    read: Callable[[int, int], bytes | None], size: int, decode: Callable[[bytes, int], Any], zero: Any, fail: Callable[[], Any] | None
+    read: Callable[[int, int], bytes | None], size: int, decode: Callable[[bytes, int], Any], zero: Any, fail: Fail
 ) -> Callable[[int], Any]:
     def reader(address: int) -> Any:
         data = read(address, size)
         if data is None:
             if fail is not None:
-                fail()
+                fail(address)
             return zero
         return decode(data, 0)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pyprobe.lang import nodes
-from pyprobe.lang.typesys import Type
+from pyprobe.lang.typesys import NONE, Aggregate, Type
 from pyprobe.runtime import formats, functions
 from pyprobe.runtime.handlers import arithmetic
 from pyprobe.runtime.handlers.arguments import argument, literal
@@ -40,16 +40,24 @@ def _converted(c: Compiler, code: Code, how: formats.Conversion) -> str:
     return bare(code.text)
 
 
+def _show(c: Compiler, node: nodes.Call, act: Callable[[bytes], None]) -> None:
+    """Have a function called with the formatted text. A histogram has no text on a line: then only an error tells of the call."""
+    for value in node.args[1:]:
+        t = value.type if isinstance(value, nodes.Expr) else NONE
+        if isinstance(t, Aggregate) and t.function in ("hist", "lhist", "tseries"):
+            c.effect(c.context.output.error, "error", repr(f"unable to convert type: {t}".encode()))
+            return
+    c.effect(act, node.name, formatted(c, node))
+
+
 def _printf(c: Compiler, node: nodes.Call) -> None:
     output = c.context.output
-    straight = c.probe.point.provider in STRAIGHT
-    c.effect(output.straight if straight else output.printf, "printf", formatted(c, node))
+    _show(c, node, output.straight if c.probe.point.provider in STRAIGHT else output.printf)
 
 
 def _message(kind: str) -> Callable[[Compiler, nodes.Call], None]:
     def rule(c: Compiler, node: nodes.Call) -> None:
-        text = formatted(c, node)
-        c.effect(functions.messenger(c.context, kind, node.span), kind, text)
+        _show(c, node, functions.messenger(c.context, kind, node.span))
 
     return rule
 
@@ -91,11 +99,11 @@ def _join(c: Compiler, node: nodes.Call) -> None:
 
 
 def _cat(c: Compiler, node: nodes.Call) -> None:
-    c.effect(functions.cat(c.context), "cat", formatted(c, node))
+    _show(c, node, functions.cat(c.context))
 
 
 def _system(c: Compiler, node: nodes.Call) -> None:
-    c.effect(functions.system(c.context), "system", formatted(c, node))
+    _show(c, node, functions.system(c.context))
 
 
 def _nothing(c: Compiler, node: nodes.Call) -> None:

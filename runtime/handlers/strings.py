@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pyprobe.lang import nodes
-from pyprobe.lang.signatures import KERNEL, USER
-from pyprobe.lang.typesys import Array, Buffer, Integer, Pointer, String, Type
+from pyprobe.lang.passes.infer_builtins import space_of
+from pyprobe.lang.typesys import Array, Buffer, Integer, String, Type
 from pyprobe.runtime import functions
+from pyprobe.runtime.functions import Fail
 from pyprobe.runtime.handlers import memory
 from pyprobe.runtime.handlers.arguments import argument, arguments, literal
 from pyprobe.runtime.handlers.arithmetic import unsigned
@@ -15,15 +14,9 @@ from pyprobe.runtime.handlers.compiler import Compiler, bare
 from pyprobe.runtime.handlers.emitter import Code, number
 
 
-def _helper_failure(c: Compiler, node: nodes.Call, suffix: str, source: Type) -> Any:
-    """What to call when a read fails; None unless such warnings are wanted and it is known which memory is read."""
-    provider = c.probe.point.provider
-    default = "user" if provider in USER else "kernel" if provider in KERNEL else None
-    space = source.space if isinstance(source, Pointer) else default
-    if not c.context.verbose_helpers or space is None:
-        return None
-    helper = "_".join(part for part in ("probe_read", space, suffix) if part)
-    return c.emitter.objects[c.helper_error(node.span, memory.BAD_ADDRESS, helper, -14, None)]
+def read_failure(c: Compiler, node: nodes.Call, suffix: str = "") -> Fail:
+    """What to tell of the first argument when it is an address that could not be read."""
+    return memory.read_failure(c, node.span, space_of(argument(node, 0), c.probe.point.provider), suffix)
 
 
 def str_(c: Compiler, node: nodes.Call) -> Code:
@@ -43,7 +36,7 @@ def str_(c: Compiler, node: nodes.Call) -> Code:
         length = unsigned(count)
         limit = c.context.config.max_strlen
         most = f"min({bare(length.text)}, {limit})" if length.constant is None else min(length.constant, limit)
-    reader = functions.string_reader(c.context.memory, _helper_failure(c, node, "str", source.type))
+    reader = functions.string_reader(c.context.memory, read_failure(c, node, "str"))
     if len(node.args) == 1:
         return Code(f"{c.bind(reader, 'read_string')}({bare(address.text)}, {most})", depth=address.depth + 1)
     last = most - 1 if isinstance(most, int) else f"{most} - 1"  # an explicit length counts the final NUL
@@ -80,7 +73,7 @@ def buf_(c: Compiler, node: nodes.Call) -> Code:
             return Code(f"{data.text}[:{min(limit, given.size)}]", depth=data.depth)
         return Code(f"{data.text}[:min({bare(unsigned(codes[1]).text)}, {limit})]", depth=data.depth + 1)
     address, count = c.operands([source, argument(node, 1)])
-    reader = functions.buffer_reader(c.context.memory, limit, _helper_failure(c, node, "", source.type))
+    reader = functions.buffer_reader(c.context.memory, limit, read_failure(c, node))
     return Code(f"{c.bind(reader, 'read_buffer')}({bare(unsigned(address).text)}, {bare(unsigned(count).text)})", depth=address.depth + 1)
 
 

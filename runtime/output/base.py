@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
+from pyprobe.lang.diagnostics import Severity, coloured
 from pyprobe.lang.source import Span
 from pyprobe.lang.typesys import Type
 from pyprobe.runtime.maps import MapStorage, MapStore
@@ -30,16 +31,26 @@ class Output:
     """Common part of the writers.
 
     out: where events go. err: where messages go in text mode. buffering: `line` (also the default on a terminal), `full`, `none`.
-    warnings: False silences warnings at run time (and warnf). `muted` drops everything: set after exit().
+    warnings: False silences warnings at run time (and warnf). colour: messages are coloured. `muted` drops everything: set after exit().
     """
 
-    def __init__(self, out: BinaryIO, err: BinaryIO, renderer: Renderer, *, buffering: Buffering = "line", warnings: bool = True) -> None:
+    def __init__(
+        self,
+        out: BinaryIO,
+        err: BinaryIO,
+        renderer: Renderer,
+        *,
+        buffering: Buffering = "line",
+        warnings: bool = True,
+        colour: bool = False,
+    ) -> None:
         self.out = out
         self.err = err
         self.renderer = renderer
         renderer.complain = self.error
         self.buffering = buffering
         self.warnings = warnings
+        self.paint: Callable[[str, Severity], str] = coloured if colour else lambda text, severity: text
         self.muted = False
 
     def write(self, data: bytes) -> None:
@@ -66,6 +77,11 @@ class Output:
         self.finish()
         self.err.write(data)
         self.err.flush()
+
+    def plain_error(self, text: bytes) -> None:
+        """Write an error without a place to stderr."""
+        line = self.paint(f"ERROR: {text.decode('utf-8', 'surrogateescape')}", "error")
+        self.write_error(line.encode("utf-8", "surrogateescape") + b"\n")
 
     def finish(self) -> None:
         """Write out what is buffered."""

@@ -6,6 +6,7 @@ import struct
 
 from pyprobe.lang.typesys import Aggregate
 from pyprobe.runtime import aggregates, order
+from pyprobe.runtime.jsontext import json_integer
 
 WIDTH = 52
 _FLOAT = struct.Struct("<f")
@@ -95,7 +96,7 @@ def json(kind: Aggregate, stored: list[int], divisor: int) -> str:
     """The rows as a JSON array."""
     parts = []
     for row in buckets(kind, stored, divisor):
-        members = [] if row.low is None else [f'"min": {row.low}']
-        members += [] if row.high is None else [f'"max": {row.high}']
+        members = [] if row.low is None else [f'"min": {json_integer(row.low)}']
+        members += [] if row.high is None else [f'"max": {json_integer(row.high)}']
         parts.append("{" + ", ".join([*members, f'"count": {row.count}']) + "}")
     return "[" + ",".join(parts) + "]"

@@ -51,7 +51,7 @@ class JsonOutput(Output):
     # ---- messages
 
     def error(self, text: bytes) -> None:
-        self.write_error(b"ERROR: " + text + b"\n")
+        self.plain_error(text)
 
     def message(self, kind: str, span: Span, text: bytes) -> None:
         if kind == "errorf" or self.warnings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pyprobe.lang.diagnostics import Diagnostic, render
+from pyprobe.lang.diagnostics import Diagnostic, Severity, render
 from pyprobe.lang.source import Span
 from pyprobe.lang.typesys import Aggregate, Integer, Type
 from pyprobe.runtime import aggregates, order
@@ -48,25 +48,30 @@ class TextOutput(Output):
     # ---- messages
 
     def error(self, text: bytes) -> None:
-        self.write_error(b"ERROR: " + text + b"\n")
+        self.plain_error(text)
 
     def message(self, kind: str, span: Span, text: bytes) -> None:
         if kind == "warnf" and not self.warnings:
             return
         word = "ERROR" if kind == "errorf" else "WARNING"
-        self.write_error(f"{span.source.name}:{span.header}: {word}: ".encode() + text + b"\n")
+        severity: Severity = "error" if kind == "errorf" else "warning"
+        ended = text.removesuffix(b"\n").decode("utf-8", "surrogateescape")  # the line ends by itself
+        line = self.paint(f"{span.source.name}:{span.header}: {word}: {ended}", severity)
+        self.write_error(line.encode("utf-8", "surrogateescape") + b"\n")
         if span.outer is not None:
-            outer = render(Diagnostic("error" if kind == "errorf" else "warning", "expanded from", span.outer))
-            self.write_error(outer.encode() + b"\n")
+            self._warn(Diagnostic(severity, "expanded from", span.outer))
 
     def runtime_error(self, span: Span, text: str) -> None:
         if self.warnings:
-            self.write_error(render(Diagnostic("warning", text, span)).encode("utf-8", "surrogateescape") + b"\n")
+            self._warn(Diagnostic("warning", text, span))
+
+    def _warn(self, diagnostic: Diagnostic) -> None:
+        self.write_error(render(diagnostic, self.paint).encode("utf-8", "surrogateescape") + b"\n")
 
     def helper_error(self, span: Span, text: str, helper: str, code: int) -> None:
         if self.warnings:
             info = f"{text}\nAdditional Info - helper: {helper}, retcode: {code}"
-            self.write_error(render(Diagnostic("warning", info, span)).encode("utf-8", "surrogateescape") + b"\n")
+            self._warn(Diagnostic("warning", info, span))
 
     # ---- maps
 

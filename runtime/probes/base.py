@@ -63,6 +63,9 @@ class Provider(Protocol):
         """Have the handler called whenever the event happens. Raises AttachError."""
 
 
+NO_SYSCALL = (1 << 64) - 1  # orig_ax where no system call is being made
+
+
 class Attached(NamedTuple):
     """How a probe is attached, for people. instruction: the one under it; misses: hits that its handler was not called for."""
 
@@ -169,17 +172,20 @@ def _of_current(name: str) -> Callable[[TaskBinding, tuple[Any, ...]], Bound]:
     return bound
 
 
-def _of_task(b: TaskBinding, literals: tuple[Any, ...]) -> Bound:
-    """The function from a task's address to something about it."""
-    name = str(literals[0])
+def of_task_function(machine: Kernel, name: str) -> Callable[[int], object]:
+    """The function from a task's address to something about it (a name of OF_TASK)."""
     tell, otherwise = OF_TASK[name]
-    machine = b.machine
 
     def of_task(address: int) -> object:
         task = machine.functions.task_at(address)
         return tell(task) if task is not None else otherwise
 
-    return Bound(f"_{name}_of", {f"_{name}_of": of_task})
+    return of_task
+
+
+def _of_task(b: TaskBinding, literals: tuple[Any, ...]) -> Bound:
+    name = str(literals[0])
+    return Bound(f"_{name}_of", {f"_{name}_of": of_task_function(b.machine, name)})
 
 
 def _comm_of(b: TaskBinding, literals: tuple[Any, ...]) -> Bound:

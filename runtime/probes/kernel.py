@@ -74,7 +74,7 @@ class KernelBinding(TaskBinding):
     """Builtins at the entry or the return of one kernel function."""
 
     def __init__(self, machine: Kernel, point: AttachPoint, function: KernelFunction) -> None:
-        super().__init__(machine, point.name, point.provider, idle=True)  # timers and wake-ups come while no task runs
+        super().__init__(machine, point.place, point.provider, idle=True)  # timers and wake-ups come while no task runs
         self.function = function
 
     def special(self, name: str, literals: tuple[Any, ...]) -> Bound | None:

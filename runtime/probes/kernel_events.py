@@ -81,7 +81,7 @@ class EventBinding(TaskBinding):
     """Builtins at a trace event: `args` are the fields of its record."""
 
     def __init__(self, machine: SystemMachine, point: AttachPoint, event: Event) -> None:
-        super().__init__(cast(Any, machine), point.name, "tracepoint", idle=True)
+        super().__init__(cast(Any, machine), point.place, "tracepoint", idle=True)
         self.system = machine
         self.event = event
 
@@ -114,7 +114,7 @@ class RawBinding(TaskBinding):
     """Builtins at a raw tracepoint: `argN` are the arguments as words, `args` with their types."""
 
     def __init__(self, machine: SystemMachine, point: AttachPoint) -> None:
-        super().__init__(cast(Any, machine), point.name, "rawtracepoint", idle=True)
+        super().__init__(cast(Any, machine), point.place, "rawtracepoint", idle=True)
         self.system = machine
         found = _prototype(machine.description, point)
         self.parameters = found[0][1:] if found else ()

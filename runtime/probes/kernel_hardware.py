@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pyprobe.lang.attachpoint import AttachPoint
-from pyprobe.lang.providers import EVENT_ALIASES, HARDWARE
+from pyprobe.lang.perf_events import EVENT_ALIASES, HARDWARE
 from pyprobe.runtime.probes.base import MakeHandler
 from pyprobe.runtime.probes.hardware import args, counted, listing, matches
 from pyprobe.runtime.probes.software import EventBinding

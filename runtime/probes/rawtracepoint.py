@@ -107,7 +107,7 @@ class RawBinding(TaskBinding):
     """Builtins at a raw tracepoint: `argN` are the arguments as words, `args` with their types."""
 
     def __init__(self, machine: Kernel, point: AttachPoint, tracepoint: Tracepoint) -> None:
-        super().__init__(machine, point.name, "rawtracepoint", idle=tracepoint.category == "sched")
+        super().__init__(machine, point.place, "rawtracepoint", idle=tracepoint.category == "sched")
         self.tracepoint = tracepoint
         self.arguments = EVENTS[point.function][1]
 

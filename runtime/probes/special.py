@@ -13,7 +13,7 @@ from pyprobe.lang.attachpoint import AttachPoint
 from pyprobe.lang.signatures import PROBE_TYPES
 from pyprobe.lang.typesys import Record
 from pyprobe.runtime.machine.bound import Bound
-from pyprobe.runtime.probes.base import Listed, MakeHandler, TaskBinding
+from pyprobe.runtime.probes.base import Listed, MakeHandler, TaskBinding, of_task_function
 from pyprobe.runtime.wildcard import matcher
 
 if TYPE_CHECKING:
@@ -65,11 +65,21 @@ class SpecialBinding(TaskBinding):
     """Builtins in the context of pyprobe."""
 
     def special(self, name: str, literals: tuple[Any, ...]) -> Bound | None:
-        return Bound(f"_own_{name}", {f"_own_{name}": _VALUES[name]}) if name in _VALUES else None
+        if name in _VALUES:
+            return Bound(f"_own_{name}", {f"_own_{name}": _VALUES[name]})
+        if name == "of_task":
+            return self._of_task(str(literals[0]))
+        return None
+
+    def _of_task(self, name: str) -> Bound:
+        """The function from a task's address to something about it, which knows pyprobe's own."""
+        of_task = of_task_function(self.machine, name)
+        own, value = _VALUES["curtask"], _VALUES[name]
+        return Bound(f"_{name}_of", {f"_{name}_of": lambda address: value if address == own else of_task(address)})
 
 
 def attach(machine: Kernel, points: PointTable, point: AttachPoint, make: MakeHandler) -> None:
-    handler = make(SpecialBinding(machine, point.name, PROBE_TYPES.get(point.provider, point.provider)))
+    handler = make(SpecialBinding(machine, point.place, PROBE_TYPES.get(point.provider, point.provider)))
     if point.provider in ("begin", "end"):
         (points.begin if point.provider == "begin" else points.end).append(handler)
     else:

@@ -95,7 +95,7 @@ class TextBinding(TaskBinding):
     """Builtins at an instruction of the kernel, or at the return of one of its functions."""
 
     def __init__(self, machine: SystemMachine, point: AttachPoint, address: int) -> None:
-        super().__init__(cast(Any, machine), point.name, point.provider, idle=True)
+        super().__init__(cast(Any, machine), point.place, point.provider, idle=True)
         self.text = machine
         self.address = address
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pyprobe.lang.attachpoint import AttachPoint, PointError
 from pyprobe.lang.typesys import Record
 from pyprobe.runtime.machine.bound import Bound
-from pyprobe.runtime.probes.base import Handler, Listed, MakeHandler, TaskBinding
+from pyprobe.runtime.probes.base import NO_SYSCALL, Handler, Listed, MakeHandler, TaskBinding
 from pyprobe.runtime.wildcard import matcher
 
 if TYPE_CHECKING:
@@ -51,9 +51,11 @@ class TimerBinding(TaskBinding):
     """Builtins when a timer fires: about the task that runs then, if one does."""
 
     def __init__(self, machine: Kernel, point: AttachPoint) -> None:
-        super().__init__(machine, point.name, point.provider, idle=True)
+        super().__init__(machine, point.place, point.provider, idle=True)
 
     def special(self, name: str, literals: tuple[Any, ...]) -> Bound | None:
+        if name == "reg" and literals[0] == "orig_ax":
+            return Bound(str(NO_SYSCALL), {})
         if name == "reg":
             return self.machine.engine_for(self.machine.arch).register(literals[0])
         if name == "usermode":

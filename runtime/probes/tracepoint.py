@@ -57,7 +57,7 @@ class TracepointBinding(TaskBinding):
     """Builtins at a tracepoint."""
 
     def __init__(self, machine: Kernel, point: AttachPoint, tracepoint: Tracepoint) -> None:
-        super().__init__(machine, point.name, "tracepoint", idle=tracepoint.category not in OF_TASKS)
+        super().__init__(machine, point.place, "tracepoint", idle=tracepoint.category not in OF_TASKS)
         self.tracepoint = tracepoint
 
     def special(self, name: str, literals: tuple[Any, ...]) -> Bound | None:

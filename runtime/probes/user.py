@@ -15,7 +15,7 @@ from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.machine.calling import ARGUMENTS, RESULT
 from pyprobe.runtime.machine.elf import ElfError, Symbol
 from pyprobe.runtime.machine.symbols import Image
-from pyprobe.runtime.probes.base import Attached, AttachError, Listed, MakeHandler, TaskBinding, user_stack
+from pyprobe.runtime.probes.base import NO_SYSCALL, Attached, AttachError, Listed, MakeHandler, TaskBinding, user_stack
 from pyprobe.runtime.probes.effects import function_skipper
 from pyprobe.runtime.probes.user_points import Spot, break_at, instruction, missed, register_uprobe
 from pyprobe.runtime.wildcard import has_wildcard, matcher, traceable
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
 
 WORD = (1 << 64) - 1
-NO_SYSCALL = WORD  # orig_ax where no system call is being made
 
 FORCE = "Use --unsafe to force attachment. WARNING: This option could lead to data corruption in the target process."
 
@@ -252,7 +251,7 @@ class UserBinding(TaskBinding):
     def __init__(
         self, machine: Kernel, engine: Engine, point: AttachPoint, image: Image, place: Place, returns: Following | None
     ) -> None:
-        super().__init__(machine, point.name, point.provider)
+        super().__init__(machine, point.place, point.provider)
         self.engine = engine
         self.image = image
         self.place = place

@@ -123,7 +123,7 @@ class MachineWorld:
             return frozenset(REGISTERS)
         from pyprobe.runtime.machine.x86_64 import REGISTERS as X86_64
 
-        return frozenset(X86_64) | {"orig_ax"}
+        return frozenset(X86_64) | {"orig_rax"}
 
     def listing(self, query: str = "*") -> list[Listed]:
         """What `-l QUERY` shows: for each of the patterns, which commas separate, its matches sorted by name. A pattern is
