@@ -72,7 +72,7 @@ class _Calls:
             self.unavailable(node)
         if not self.counts(node, signature):
             return node
-        if node.name == "path" and len(node.args) == 2 and _natural(node.args[1]) is None:
+        if not available and node.name == "path" and len(node.args) == 2 and _natural(node.args[1]) is None:
             self.diagnostics.error("path: invalid size value, need non-negative literal", node.span)
         if not available and node.name not in _PLACE_FIRST:
             self.unavailable(node)

@@ -341,3 +341,5 @@ def run(unit: Unit) -> None:
         body.block = checker.block(body.block)
     for word in list(checker.unknown.values()):  # in what is only looked at for its type
         checker.word(word)
+    for call in (node for body in unit.bodies for node in descend(body.block) if isinstance(node, n.Call) and node.type is NONE):
+        call.type = VOID  # exit() and its like have less than void until here, where nobody asks any more
