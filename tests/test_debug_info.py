@@ -106,7 +106,7 @@ def test_without_debug_information(pyprobe, build):
     run = pyprobe("-e", f"uprobe:{program}:take {{ print(args.n); }}")
     assert f'ERROR: Could not parse arguments of "uprobe:{program}:take": no debuginfo found for {program}' in run.err
     listed = pyprobe("-lv", f"uprobe:{program}:take")
-    assert f'    No DWARF found for "{program}", cannot show parameter info' in listed.out
+    assert f'WARNING: No DWARF found for "{program}", cannot show parameter info' in listed.err
 
 
 def test_damaged_debug_information(pyprobe, program, tmp_path):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from pyprobe.lang.source import Span
+from pyprobe.runtime.output.base import OutputError
 
 
 class HandlerFault(Exception):
@@ -29,9 +30,12 @@ class HandlerRefused(Exception):
 
 
 def blamer(filename: str, spans: Sequence[Span | None]) -> Callable[[BaseException], NoReturn]:
-    """The function that a handler calls with what it caught; `spans[n]` is the place of line n (from 0) of the file `filename`."""
+    """The function that a handler calls with what it caught; `spans[n]` is the place of line n (from 0) of the file `filename`. That the
+    output cannot be written is nobody's fault here."""
 
     def blame(error: BaseException) -> NoReturn:
+        if isinstance(error, (BrokenPipeError, OutputError)):
+            raise error
         span = None
         trace = error.__traceback__
         while trace is not None:
