@@ -23,9 +23,7 @@ def run(unit: Unit) -> None:
 
 
 def _address(node: Node) -> Expr | None:
-    """The expression whose value is an address that the node reads at, if it reads."""
-    if isinstance(node, Unary):
-        return node.operand if node.op == "*" else None
+    """The expression whose value is an address that the node reads at, if it reads. What follows a pointer with `*` is not asked."""
     if isinstance(node, (FieldAccess, Index)):
         return node.base if isinstance(node.base.type, Pointer) else None
     if isinstance(node, Call) and node.name in READERS and isinstance(node.args[0], Expr):
