@@ -40,7 +40,7 @@ MISSING = "Include headers with missing type definitions or install BTF informat
 REDEFINED = "Cannot take type definitions from BTF since there is a redefinition conflict with user-defined types."
 _UNKNOWN_NAME = re.compile(r"(?:unknown type name|use of undeclared identifier) '(\w+)'")
 _INCOMPLETE = re.compile(r"field has incomplete type '((?:struct|union|enum) \w+)'")
-_IN_EXPANSION = "expanded from macro"  # a note that says where, which the place of the message says already
+_WAYS = ("expanded from macro", "in file included from")  # notes that say how clang came to the place of a message
 
 
 class Kernel(Protocol):
@@ -277,6 +277,6 @@ def _alignment(known: t.Type) -> int:
 
 
 def _lines(diagnostic: Any) -> list[str]:
-    if diagnostic.spelling.startswith(_IN_EXPANSION):
+    if diagnostic.spelling.startswith(_WAYS):
         return []
     return [diagnostic.format(), *(line for child in diagnostic.children for line in _lines(child))]

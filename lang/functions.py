@@ -27,6 +27,7 @@ from pyprobe.lang.typesys import (
     INT64,
     KSYM,
     MAC,
+    NONE,
     UINT32,
     UINT64,
     USYM,
@@ -111,7 +112,7 @@ _ALL = (
     ),
     Signature("cat", (_FORMAT,), VOID, "print a file", mode="async", rest=True),
     Signature("system", (_FORMAT,), VOID, "run a shell command", mode="async", rest=True, unsafe=True),
-    Signature("exit", (Param("code", "int", optional=True),), VOID, "stop the program", mode="async"),
+    Signature("exit", (Param("code", "int", optional=True),), NONE, "stop the program", mode="async"),
     Signature(
         "skboutput",
         (Param("file", "string", literal=True), Param("skb", "pointer"), Param("length", "int"), Param("offset", "int")),
@@ -204,7 +205,7 @@ _ALL = (
     Signature(
         "signal",
         (Param("signal", "int", "string"),),
-        VOID,
+        NONE,
         "send a signal to the process",
         unsafe=True,
         library=True,
@@ -213,7 +214,7 @@ _ALL = (
     Signature(
         "signal_thread",
         (Param("signal", "int", "string"),),
-        VOID,
+        NONE,
         "send a signal to the thread",
         unsafe=True,
         library=True,
@@ -222,7 +223,7 @@ _ALL = (
     Signature(
         "override",
         (Param("value", "int"),),
-        VOID,
+        NONE,
         "return this value without running the function",
         unsafe=True,
         providers=frozenset({"kprobe", "uprobe"}),
@@ -241,7 +242,7 @@ _ALL = (
         mode="compile",
     ),
     # builtin values that take an argument which is a value (the others take words, see BUILTINS)
-    Signature("comm", (Param("pid", "int", optional=True),), String(64), "name of a process"),
+    Signature("comm", (Param("pid", "any", optional=True),), String(64), "name of a process"),
     Signature("ppid", (Param("task", "any"),), UINT32, "process id of a task's parent", library=True),
     Signature("pcomm", (Param("task", "any"),), String(16), "name of a task's parent", library=True),
     Signature("leader_tid", (Param("task", "any"),), UINT32, "thread id of a task's group leader", library=True),

@@ -98,7 +98,7 @@ def space_result(space: str) -> Rule:
 
     def rule(args: Sequence[Node], config: Config) -> Type:
         given = args[0].type if isinstance(args[0], Expr) else NONE
-        return Pointer(given.to, space) if isinstance(given, Pointer) else given
+        return type(given)(given.to, space) if isinstance(given, Pointer) else given
 
     return rule
 

@@ -25,7 +25,6 @@ USER = frozenset({"uprobe", "uretprobe", "usdt"})
 KERNEL = frozenset({"kprobe", "kretprobe", "fentry", "fexit", "tracepoint", "rawtracepoint", "iter"})
 TRAMPOLINE = frozenset({"fentry", "fexit", "iter"})
 TIMER = frozenset({"profile", "interval"})
-WITHOUT_VALUE = frozenset({"exit", "signal", "signal_thread", "override"})  # not even the void of functions that print
 EVENT = frozenset({"software", "hardware", "watchpoint"})
 REGISTERS = frozenset({"kprobe", "kretprobe"}) | USER | TIMER | EVENT  # a full register set is at hand
 

@@ -15,7 +15,6 @@ from pyprobe.lang.passes.walk import descend, rewrite
 from pyprobe.lang.signalnames import LAST, signal_number
 from pyprobe.lang.signatures import PROBE_TYPES, Signature
 from pyprobe.lang.source import Span
-from pyprobe.lang.typesys import BOOL, NONE
 
 DEBUGF = (
     "The debugf() builtin is not recommended for production use. For more information see bpf_trace_printk in bpf-helpers(7)."
@@ -73,7 +72,7 @@ class _Calls:
             self.unavailable(node)
         if not self.counts(node, signature):
             return node
-        if node.name == "path" and len(node.args) == 2 and _natural(node.args[1]) is None:
+        if not available and node.name == "path" and len(node.args) == 2 and _natural(node.args[1]) is None:
             self.diagnostics.error("path: invalid size value, need non-negative literal", node.span)
         if not available and node.name not in _PLACE_FIRST:
             self.unavailable(node)
@@ -197,6 +196,8 @@ class _Calls:
     def builtin(self, node: n.Call) -> n.Expr:
         """A builtin value written as a call."""
         known = BUILTINS[node.name]
+        if node.name == "nsecs" and len(node.args) == 1 and not isinstance(node.args[0], n.Identifier):
+            return node  # judged when the type of the argument is known
         words: tuple[object, ...] = ()
         if node.args:
             words = self.stack(node) if "perf" in known.words else self.word(node)
@@ -213,8 +214,6 @@ class _Calls:
                 return (first.name,)
             if isinstance(first, n.Identifier):
                 self.diagnostics.error(f"Invalid timestamp mode: {first.name}", first.span)
-            else:
-                self.diagnostics.error(f"nsecs() only supports timestamp_mode arguments ({_literal_kind(first)} provided)", node.span)
         elif isinstance(first, n.Identifier):
             if first.name in BUILTINS[name].words:
                 return (first.name,)
@@ -262,10 +261,6 @@ MOST_TRACED = 3  # values that bpf_trace_printk() takes
 CGROUP_ROOT = "/sys/fs/cgroup"  # the one control group that there is
 
 Args = list[n.Expr | n.TypeSpec]
-
-
-def _literal_kind(arg: n.Node) -> str:
-    return "string" if isinstance(arg, n.String) else "bool" if isinstance(arg, n.Boolean) or getattr(arg, "type", NONE) is BOOL else "int"
 
 
 def _hist(args: Args, name: str) -> str:

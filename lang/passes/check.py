@@ -21,7 +21,6 @@ from pyprobe.lang.passes.infer_statements import compound_span
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import copy, descend
 from pyprobe.lang.promote import kind
-from pyprobe.lang.signatures import WITHOUT_VALUE
 from pyprobe.lang.source import NOWHERE, Span
 from pyprobe.lang.typesys import BOOL, INT8, INT64, NONE, UINT64, VOID, Aggregate, Context, Enum, Integer, Pointer, Tuple, Type
 
@@ -87,8 +86,7 @@ class Checker:
         before = node.type
         checked = self.expr(node)
         if not (isinstance(before, (Integer, Enum, Pointer)) or before is BOOL or isinstance(node, n.String)):
-            ends = isinstance(node, n.Call) and node.name in WITHOUT_VALUE
-            self.error(f"Invalid condition: {kind(NONE if ends else before)}", span)
+            self.error(f"Invalid condition: {kind(before)}", span)
         if isinstance(checked, n.String):
             return n.Boolean(value=bool(checked.value), type=BOOL, span=checked.span)
         return checked
@@ -135,7 +133,7 @@ class Checker:
 Result = n.Statement | list[n.Statement]
 
 
-_EARLY = ("Can not access field", "Struct/union of", "Record does", "Unable to resolve comptime", "call to len()")
+_EARLY = ("Unable to resolve comptime", "call to len()")
 """How messages begin that come before those about whole statements."""
 
 
@@ -345,5 +343,7 @@ def run(unit: Unit) -> None:
         body.block = checker.block(body.block)
     for word in list(checker.unknown.values()):  # in what is only looked at for its type
         checker.word(word)
+    for call in (node for body in unit.bodies for node in descend(body.block) if isinstance(node, n.Call) and node.type is NONE):
+        call.type = VOID  # exit() and its like have less than void until here, where nobody asks any more
     found = unit.diagnostics.items[known:]
     unit.diagnostics.items[known:] = sorted(found, key=lambda d: not warns_of_conversion(d))  # bpftrace converts before it checks

@@ -17,8 +17,8 @@ from pyprobe.lang.passes import getopt
 from pyprobe.lang.passes.casts import convert
 from pyprobe.lang.passes.infer import LIKE_ARGUMENT
 from pyprobe.lang.passes.walk import descend
-from pyprobe.lang.promote import kind, wide
-from pyprobe.lang.signatures import WITHOUT_VALUE, Param, Signature
+from pyprobe.lang.promote import is_integer, kind, wide
+from pyprobe.lang.signatures import PROBE_TYPES, USER, Param, Signature
 from pyprobe.lang.typesys import (
     BOOL,
     INT8,
@@ -31,7 +31,6 @@ from pyprobe.lang.typesys import (
     Integer,
     Nanoseconds,
     Pointer,
-    Record,
     Stack,
     String,
     Struct,
@@ -69,6 +68,10 @@ _REFUSALS = {
 
 def call(check: Checker, node: n.Call) -> n.Expr:
     """Check a call and convert its arguments; the result may be something simpler."""
+    if node.name == "nsecs":
+        first = check.expr(_expression(node, 0))
+        check.error(f"nsecs() only supports timestamp_mode arguments ({kind(first.type)} provided)", node.span)
+        return node
     signature = FUNCTIONS[node.name]
     types = [arg.type if isinstance(arg, n.Expr) else NONE for arg in node.args]
     if node.name in _BY_TYPE and NONE in types:
@@ -145,6 +148,8 @@ def _refusal(param: Param, name: str, position: int, arg: n.Node, t: Type) -> st
         return f"{name}() expects a {kinds[0]} literal ({kind(t)} provided)"
     if kind(t) in kinds:
         return ""
+    if isinstance(t, Struct) and name in ("strerror", "signal_name", "syscall_name"):
+        return f'Cannot cast from C type "{t}"'
     text = _REFUSALS.get((name, position), f"{name}() only supports {' or '.join(kinds)} arguments ({{kind}} provided)")
     return text.format(name=name, kind=kind(t), type=t)
 
@@ -194,9 +199,9 @@ def _print(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
         return node
     if len(node.args) > 1:
         check.error(f"Non-map print() only takes 1 argument, {len(node.args)} found", node.span)
-    elif t is NONE or (isinstance(first, n.Call) and first.name in WITHOUT_VALUE):
+    elif t is NONE:
         check.error("none type passed to print() is not printable", node.span)
-    elif isinstance(t, Context):
+    elif isinstance(t, Context) or (isinstance(first, n.Unary) and first.op == "*" and isinstance(first.operand.type, Context)):
         check.error(f"{t} type passed to print() is not printable", node.span)
     elif isinstance(t, Aggregate) and not t.castable and isinstance(first, n.MapAccess) and t.function != "stats":
         check.error(f"Map type {t} cannot print the value of individual keys. You must print the whole map.", node.span)
@@ -336,13 +341,17 @@ def _text(node: n.Call) -> str:
 
 
 def _pton(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
+    literal = node.args[0]
+    if isinstance(literal, n.String):
+        literal.value = literal.value.split(b"\0")[0]
+    text = _text(node)
     try:
-        if set(_text(node)) >= {".", ":"} or "%" in _text(node):  # the table of inet_pton() has these, but not the one that bpftrace uses
+        if set(text) >= {".", ":"} or "%" in text:  # the table of inet_pton() has these, but not the one that bpftrace uses
             raise ValueError
-        ipaddress.ip_address(_text(node))
+        ipaddress.ip_address(text)
     except ValueError:
-        wanted = "a valid IPv4/IPv6 address" if set(_text(node)) & {".", ":"} else "an string argument of an IPv4/IPv6 address"
-        check.error(f"pton() expects {wanted}, got {_text(node)}", node.span)
+        wanted = "a valid IPv4/IPv6 address" if set(text) & {".", ":"} else "an string argument of an IPv4/IPv6 address"
+        check.error(f"pton() expects {wanted}, got {text}", node.span)
     return node
 
 
@@ -364,19 +373,24 @@ def _macaddr(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
     return node
 
 
-def _task(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
-    """What is asked of a task goes through a member of its struct."""
-    member = "real_parent" if node.name in ("ppid", "pcomm") else "group_leader"
+def _comm(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
+    """The name of another process: of which one, and whether it can be told at this probe."""
     t = types[0]
-    while isinstance(t, Pointer):
-        t = t.to
-    if isinstance(t, Struct) and t.name != "struct task_struct" and member not in t.fields:
-        check.error(f"Struct/union of type '{t}' does not contain a field named '{member}'", node.span)
-    elif isinstance(t, Record):
-        check.error(f"Record does not contain a field named '{member}'", node.span)
-    elif not isinstance(t, Struct) and t is not NONE:
-        check.error(f"Can not access field '{member}' on expression of type '{t}'", node.span)
+    whole = is_integer(t) or t is NONE
+    if not whole:
+        check.error("Only integer supported for comm()'s pid", node.span)
+    provider = check.inference.body.point.provider
+    if provider in _WITHOUT_COMM:
+        probe = PROBE_TYPES.get(provider, provider)
+        check.error(f"Syntax comm(PID) is not supported in this probe type yet. Type: {probe}", node.span)
+    elif not whole and t is not BOOL and not isinstance(t, Pointer):
+        check.error(f'Cannot cast from "{t}" to "int32"', node.span)
+        check.error(f"unsupported format specifier for type '{t}': d", node.span)
+    node.args[0] = check.read(_expression(node, 0))
     return node
+
+
+_WITHOUT_COMM = USER | {name for name, probe in PROBE_TYPES.items() if probe == "special"}
 
 
 def _space(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
@@ -409,7 +423,7 @@ _SPECIAL: dict[str, Special] = {
     "macaddr": _macaddr,
     "kptr": _space,
     "uptr": _space,
-    **dict.fromkeys(("ppid", "pcomm", "leader_tid", "leader_comm"), _task),
+    "comm": _comm,
 }
 
 

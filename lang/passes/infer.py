@@ -292,11 +292,10 @@ class Inference:
                     error.hint(f"Add a cast to integer if you want the value of the aggregate, e.g. `{state.name} = (int64){source};`.")
                 return
             found = wide(found)
-        ends = isinstance(value, n.Call) and value.name == "exit"  # it has no value at all, which is less than void
-        if found is VOID and not ends:
+        if found is VOID:
             self.error("Value 'void' cannot be assigned to a map.", span)
             return
-        if found is NONE or ends:
+        if found is NONE:
             return  # the check reports it
         joined = join(state.value, found)
         if joined is None:

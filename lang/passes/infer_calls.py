@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from pyprobe.lang import nodes as n
 from pyprobe.lang.functions import FUNCTIONS
 from pyprobe.lang.promote import kind
-from pyprobe.lang.signatures import PROBE_TYPES, USER, Signature
-from pyprobe.lang.typesys import INTEGERS, NONE, Aggregate, Enum, Integer, Pointer, Type
+from pyprobe.lang.signatures import Signature
+from pyprobe.lang.typesys import INTEGERS, NONE, UINT64, VOID, Aggregate, Enum, Integer, Pointer, Record, Stack, Struct, Type
 
 if TYPE_CHECKING:
     from pyprobe.lang.passes.infer import Inference, MapState
@@ -21,7 +21,7 @@ def call(ctx: Inference, node: n.Call) -> Type:
         for arg in node.args:
             if isinstance(arg, n.Expr):
                 ctx.expr(arg)
-        return NONE
+        return UINT64 if node.name == "nsecs" else NONE  # the check refuses what nsecs() was given
     map_first = bool(signature.params) and signature.params[0].kinds[:1] == ("map",)
     for position, arg in enumerate(node.args):
         if not isinstance(arg, n.Expr):
@@ -40,6 +40,8 @@ def call(ctx: Inference, node: n.Call) -> Type:
     special = _STATEFUL.get(node.name)
     if special is not None:
         special(ctx, node)
+    if node.name == "len" and not isinstance(node.args[0], n.Map) and _given(node) is not NONE and not isinstance(_given(node), Stack):
+        return VOID  # the check refuses it
     if node.name == "uaddr":
         return _pointer_to_symbol(ctx, node, signature)
     if isinstance(signature.result, Type):
@@ -118,22 +120,32 @@ def _with_key(ctx: Inference, node: n.Call) -> None:
 
 
 def _comm(ctx: Inference, node: n.Call) -> None:
-    """The name of another process: of which one, and whether it can be told at this probe."""
-    t = node.args[0].type if isinstance(node.args[0], n.Expr) else NONE
-    if t is NONE:
+    if _given(node) is NONE:
         ctx.error("Unable to resolve comptime expression", node.span)
-        return
-    if kind(t) != "int":
-        ctx.error("Only integer supported for comm()'s pid", node.span)
-    provider = ctx.body.point.provider
-    if provider in _WITHOUT_COMM:
-        probe = PROBE_TYPES.get(provider, provider)
-        ctx.error(f"Syntax comm(PID) is not supported in this probe type yet. Type: {probe}", node.span)
 
 
-_WITHOUT_COMM = USER | {name for name, probe in PROBE_TYPES.items() if probe == "special"}
+def _given(node: n.Call) -> Type:
+    first = node.args[0]
+    return first.type if isinstance(first, n.Expr) else NONE
+
+
+def _task(ctx: Inference, node: n.Call) -> None:
+    """What is asked of a task goes through a member of its struct."""
+    member = "real_parent" if node.name in ("ppid", "pcomm") else "group_leader"
+    t = _given(node)
+    while isinstance(t, Pointer):
+        t = t.to
+    if isinstance(t, Struct) and t.name != "struct task_struct" and member not in t.fields:
+        ctx.error(f"Struct/union of type '{t}' does not contain a field named '{member}'", node.span)
+    elif isinstance(t, Record):
+        ctx.error(f"Record does not contain a field named '{member}'", node.span)
+    elif not isinstance(t, Struct) and t is not NONE:
+        ctx.error(f"Can not access field '{member}' on expression of type '{t}'", node.span)
+
+
 _STATEFUL: dict[str, Callable[[Inference, n.Call], None]] = {
     "comm": _comm,
+    **dict.fromkeys(("ppid", "pcomm", "leader_tid", "leader_comm"), _task),
     "print": _needs_value,
     "clear": _needs_value,
     "zero": _needs_value,

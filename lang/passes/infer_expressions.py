@@ -25,6 +25,7 @@ from pyprobe.lang.typesys import (
     VOID,
     Aggregate,
     Array,
+    Context,
     Enum,
     Integer,
     Pointer,
@@ -164,9 +165,9 @@ def _distinct_pointers(ctx: Inference, node: n.Binary, left: Pointer, right: Poi
 
 def _pointer_arithmetic(ctx: Inference, node: n.Binary, left: Type, right: Type) -> Type:
     if isinstance(left, Pointer) and (isinstance(right, (Integer, Enum)) or right is BOOL) and node.op in ("+", "-"):
-        return left
+        return Pointer(left.to, left.space) if isinstance(left, Context) else left
     if isinstance(right, Pointer) and (isinstance(left, (Integer, Enum)) or left is BOOL) and node.op == "+":
-        return right
+        return Pointer(right.to, right.space) if isinstance(right, Context) else right
     ctx.error(f"The {node.op} operator can not be used on expressions of types {left}, {right}", node.span)
     return NONE
 
@@ -324,7 +325,7 @@ def _cast(ctx: Inference, node: n.Cast) -> Type:
         return operand if isinstance(operand, String) else String(max(1, operand.size))
     if isinstance(target, Pointer) and target.space is None:
         space = operand.space if isinstance(operand, Pointer) and operand.space else default_space(ctx.body.point.provider)
-        return Pointer(target.to, space)
+        return (Context if isinstance(operand, Context) else Pointer)(target.to, space)
     return target
 
 

@@ -71,8 +71,10 @@ def _refuse_types(unit: Unit, root: Node) -> None:
         if isinstance(node, TYPE_POSITIONS):
             continue
         for child in children(node):
-            if isinstance(child, TypeOf):
+            if isinstance(child, TypeOf) and (isinstance(node, Call) or node.span.outer is not None):
                 unit.diagnostics.error(TYPE_ARGUMENT, _with_blanks(child.span))
+            elif isinstance(child, TypeOf):
+                unit.diagnostics.error("Unknown function: 'typeof'", child.span)
 
 
 def _with_blanks(span: Span) -> Span:

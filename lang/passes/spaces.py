@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pyprobe.lang.nodes import Assign, Builtin, Call, Expr, FieldAccess, Increment, Index, Integer, Let, Node, Unary, Variable
+from pyprobe.lang.nodes import Assign, Builtin, Call, Cast, Expr, FieldAccess, Increment, Index, Integer, Let, Node, Unary, Variable
 from pyprobe.lang.passes.infer_builtins import space_of
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import descend
 from pyprobe.lang.typesys import Integer as IntegerType
-from pyprobe.lang.typesys import Pointer
+from pyprobe.lang.typesys import Pointer, Struct
 
 UNKNOWN = "Addrspace is not set"
 SOURCES = frozenset(("kptr", "uptr", "kaddr", "percpu_kaddr"))
@@ -51,9 +51,11 @@ def _tells(node: Node) -> bool:
 
 
 def _address(node: Node) -> Expr | None:
-    """The expression whose value is an address that the node reads at, if it reads."""
-    if isinstance(node, Unary):
-        return node.operand if node.op == "*" else None
+    """The expression whose value is an address that the node reads at, if it reads. A plain value that a pointer leads to is
+    not asked about."""
+    if isinstance(node, Unary) and node.op == "*":
+        number = isinstance(node.operand, Cast) and node.operand.span is node.operand.operand.span  # that the check made a pointer
+        return node.operand if number or isinstance(node.type, Struct) else None
     if isinstance(node, (FieldAccess, Index)):
         return node.base if isinstance(node.base.type, Pointer) else None
     if isinstance(node, Call) and node.name in READERS and isinstance(node.args[0], Expr):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pyprobe.lang import cdecl
@@ -108,6 +110,27 @@ def test_errors(text: str, line: str, missing: bool) -> None:
     with pytest.raises(cdecl.CError) as caught:
         cdecl.parse(text, "x86_64", KERNEL)
     assert (caught.value.lines, caught.value.missing_types) == ([line], missing)
+
+
+def test_an_error_in_a_header_is_one_line(tmp_path: Path) -> None:
+    header = tmp_path / "bad.h"
+    header.write_text("#define FIELD nosuch x;\nstruct bad { FIELD };\n")
+    for text, files in (('#include "bad.h"', []), ("", [str(header)])):
+        with pytest.raises(cdecl.CError) as caught:
+            cdecl.parse(text, "x86_64", KERNEL, include_paths=[str(tmp_path)], include_files=files)
+        assert len(caught.value.lines) == 1
+        assert caught.value.lines[0].startswith(f"{header}:")
+        assert caught.value.lines[0].endswith("error: unknown type name 'nosuch'")
+
+
+def test_a_warning_is_shown_with_an_error_only() -> None:
+    cdecl.parse("#warning careful", "x86_64", KERNEL)
+    with pytest.raises(cdecl.CError) as caught:
+        cdecl.parse('#include "nosuch.h', "x86_64", KERNEL)
+    assert caught.value.lines == [
+        "definitions.h:2:10: warning: missing terminating '\"' character [-Winvalid-pp-token]",
+        'definitions.h:2:10: error: expected "FILENAME" or <FILENAME>',
+    ]
 
 
 def test_architecture() -> None:
