@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from pyprobe.lang.config import Config
-from pyprobe.lang.source import Span
 from pyprobe.runtime.maps import MapStore
 from pyprobe.runtime.output.base import Output
 
@@ -201,8 +201,14 @@ class RuntimeContext:
 
     # ---- warnings at run time
 
-    def runtime_error(self, span: Span, text: str) -> None:
-        self.soon(self.output.runtime_error, span, text)
+    def warner(self, act: Callable[..., None], *arguments: Any) -> Callable[[], None]:
+        """A function that does one thing `soon`, each time that it is called; millions of times cost little."""
+        event = (partial(act, *arguments), ())
 
-    def helper_error(self, span: Span, text: str, helper: str, code: int) -> None:
-        self.soon(self.output.helper_error, span, text, helper, code)
+        def warn() -> None:
+            if self.pending is None:
+                event[0]()
+            else:
+                self.pending.append(event)
+
+        return warn

@@ -31,8 +31,11 @@ class IdleMachine:
 
     @cached_property
     def functions(self) -> Any:
-        """What remains of a kernel's functions: their addresses."""
-        return SimpleNamespace(addresses=self._symbols(), stack=tuple, trace_stack=lambda: None, object_address=lambda thing: 0)
+        """What remains of a kernel's functions: their addresses. Nothing lies in its memory."""
+        objects = SimpleNamespace(read=lambda address, size: None)
+        return SimpleNamespace(
+            addresses=self._symbols(), stack=tuple, trace_stack=lambda: None, object_address=lambda thing: 0, objects=objects
+        )
 
     def engine_for(self, arch: str) -> Any:
         """A processor that never runs, whose registers are as after a reset."""

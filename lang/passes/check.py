@@ -21,8 +21,9 @@ from pyprobe.lang.passes.walk import copy, descend
 from pyprobe.lang.promote import kind
 from pyprobe.lang.signatures import WITHOUT_VALUE
 from pyprobe.lang.source import NOWHERE, Span
-from pyprobe.lang.typesys import BOOL, INT64, NONE, UINT64, VOID, Aggregate, Context, Enum, Integer, Pointer, Tuple, Type
+from pyprobe.lang.typesys import BOOL, INT64, NONE, UINT64, VOID, Aggregate, Context, Enum, Integer, Pointer, String, Tuple, Type
 
+LARGEST = 1 << 24  # bytes of a value; bpftrace runs out of stack and memory long before
 _CONTEXT_KEY = "context cannot be part of a map key"
 
 
@@ -38,6 +39,17 @@ class Checker:
     def error(self, message: str, span: Span) -> Diagnostic:
         return self.diagnostics.error(message, span)
 
+    def size(self, t: Type, span: Span) -> bool:
+        """Whether values of a type may be that large; reports it if not."""
+        if isinstance(t, String) and t.size > self.config.max_strlen:
+            text = f"String type is too long (over {self.config.max_strlen} bytes): {t}"
+            self.error(text, span).hint("Increase BPFTRACE_MAX_STRLEN.")
+        elif t.size > LARGEST:
+            self.error(f"Type is too large (over {LARGEST} bytes): {t}", span)
+        else:
+            return True
+        return False
+
     def warning(self, message: str, span: Span) -> Diagnostic:
         return self.diagnostics.warning(message, span)
 
@@ -47,6 +59,8 @@ class Checker:
         if rule is not None:
             node = rule(self, node)
         node.type = final(node.type)
+        if node.type.size > LARGEST:
+            self.size(node.type, node.span)
         return node
 
     def block(self, block: n.Block) -> n.Block:
@@ -194,6 +208,8 @@ def _let(check: Checker, node: n.Let) -> Result:
     if node.value is None and state.type is NONE:
         return []  # never used, or reported where it is
     node.variable.type = final(state.type)
+    if node.spec is not None:
+        check.size(node.variable.type, (node.value or node.spec).span)
     node.spec = None  # the variable has its type
     if node.value is not None:
         node.value = check.store(node.value, node.variable.type)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from pyprobe.lang.diagnostics import Diagnostic, render
@@ -15,6 +16,12 @@ from pyprobe.runtime.output.base import Output
 from pyprobe.runtime.zeros import zero_of
 
 HISTOGRAMS = ("hist", "lhist", "tseries")
+
+
+@lru_cache(maxsize=64)
+def _warning(text: str, span: Span) -> bytes:
+    """A warning about a place in the script, which may come any number of times."""
+    return render(Diagnostic("warning", text, span)).encode("utf-8", "surrogateescape") + b"\n"
 
 
 class TextOutput(Output):
@@ -61,12 +68,11 @@ class TextOutput(Output):
 
     def runtime_error(self, span: Span, text: str) -> None:
         if self.warnings:
-            self.write_error(render(Diagnostic("warning", text, span)).encode("utf-8", "surrogateescape") + b"\n")
+            self.write_error(_warning(text, span))
 
     def helper_error(self, span: Span, text: str, helper: str, code: int) -> None:
         if self.warnings:
-            info = f"{text}\nAdditional Info - helper: {helper}, retcode: {code}"
-            self.write_error(render(Diagnostic("warning", info, span)).encode("utf-8", "surrogateescape") + b"\n")
+            self.write_error(_warning(f"{text}\nAdditional Info - helper: {helper}, retcode: {code}", span))
 
     # ---- maps
 
