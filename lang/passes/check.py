@@ -35,9 +35,24 @@ class Checker:
         self.inference = inference
         self.config = unit.config
         self.diagnostics: Diagnostics = unit.diagnostics
+        self._calls: set[tuple[int, int]] = set()  # of macros whose value was discarded
 
     def error(self, message: str, span: Span) -> Diagnostic:
         return self.diagnostics.error(message, span)
+
+    def discarded(self, node: n.ExprStatement, expr: n.Expr) -> None:
+        """Warn about a value that nobody takes; for what a macro does, once and where it is called."""
+        call = expr.span
+        while call.outer is not None and not call.outer.text.startswith("import"):
+            call = call.outer
+        if call is not expr.span:
+            if (call.start, call.end) not in self._calls:
+                self._calls.add((call.start, call.end))
+                self.warning("Return value discarded.", call)
+            return
+        behind = node.span.source.text[node.span.end : self.inference.body.block.span.end]
+        last = node.span == NOWHERE or not behind.strip("; \t\n}")  # also the last one of the last block
+        self.warning("Return value discarded.", expr.span if last else whole_statement(node))
 
     def size(self, t: Type, span: Span) -> bool:
         """Whether values of a type may be that large; reports it if not."""
@@ -139,9 +154,7 @@ def _expression(check: Checker, node: n.ExprStatement) -> Result:
         expr = n.If(condition=expr.condition, then=_alone(expr.then), orelse=_alone(expr.orelse), type=VOID, span=expr.span)
     node.expr = expr = check.expr(expr)
     if expr.type is not NONE and expr.type is not VOID and not isinstance(expr, n.Increment):
-        behind = node.span.source.text[node.span.end : check.inference.body.block.span.end]
-        last = node.span == NOWHERE or not behind.strip("; \t\n}")  # also the last one of the last block
-        check.warning("Return value discarded.", expr.span if last else whole_statement(node))
+        check.discarded(node, expr)
     if isinstance(expr, n.Call) and expr.name == "exit":
         return [node, n.Jump(kind="return", span=node.span)]
     return node

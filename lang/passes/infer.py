@@ -27,7 +27,7 @@ from pyprobe.lang.passes.unit import Body, Unit
 from pyprobe.lang.passes.walk import descend
 from pyprobe.lang.promote import join, wide
 from pyprobe.lang.source import NOWHERE, Span
-from pyprobe.lang.typesys import DEEPEST, FLEXIBLE, NONE, VOID, Aggregate, Array, Enum, Integer, String, Tuple, Type
+from pyprobe.lang.typesys import DEEPEST, FLEXIBLE, INT8, NONE, VOID, Aggregate, Array, Enum, Integer, String, Tuple, Type
 
 _RULES: dict[type[n.Node], Callable[..., Type]] = {**RULES, **QUERIES, n.Call: call}
 _ROUNDS = 24  # no sane program needs more than a handful; types that contain themselves never settle
@@ -47,9 +47,9 @@ class VariableState:
 
 class MapState:
     """What is known of one map. `scalar` is None until a use decides; `read`: its value is used somewhere;
-    `defaulted`: nothing gives it one."""
+    `defaulted`: nothing gives it one; `waits`: an aggregation of something unknown is assigned to it."""
 
-    __slots__ = ("defaulted", "key", "name", "read", "scalar", "span", "value")
+    __slots__ = ("defaulted", "key", "name", "read", "scalar", "span", "value", "waits")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -58,6 +58,7 @@ class MapState:
         self.value: Type = NONE
         self.scalar: bool | None = None
         self.read = False
+        self.waits = False
         self.defaulted = False
 
 
@@ -142,10 +143,10 @@ class Inference:
         return self.changed
 
     def _give_defaults(self) -> bool:
-        """Maps that are read but never get a value hold small integers; True if there was one."""
-        found = [m for m in self.maps.values() if m.read and m.value is NONE]
+        """Maps that are read but never get a value hold small integers, and so do those that are to summarize them; True if there was one."""
+        found = [m for m in self.maps.values() if (m.read or m.waits) and m.value is NONE]
         for state in found:
-            state.value = FLEXIBLE[1]
+            state.value = INT8
             state.defaulted = True
         return bool(found)
 
@@ -304,6 +305,7 @@ class Inference:
             self.error("Value 'void' cannot be assigned to a map.", span)
             return
         if found is NONE or ends:
+            state.waits |= isinstance(value, n.Call) and value.name in _SUMMARIES
             if self.reporting and (ends or _is_empty(value)):
                 known = FLEXIBLE[1] if state.value is NONE else state.value
                 nothing = f"trying to assign value of type '{NONE}' when map already has a value type '{known}'"
@@ -352,6 +354,8 @@ class Inference:
         message, level = self._misfits.setdefault((span.start, span.end, what), (message, self._level))
         self.error(message, span, level / 100 if level and rank == 1 else rank)
 
+
+_SUMMARIES = frozenset({"sum", "min", "max", "avg", "stats"})  # aggregations that need to know the type of their argument
 
 _COPY = (
     "Map value '{0}' cannot be assigned from one map to another. The function that returns this type must be called directly e.g. "

@@ -66,13 +66,22 @@ ONCE = {"expr": "Ident", "variable": "Variable", "map": "Map"}
 
 
 def _refuse_types(unit: Unit, root: Node) -> None:
-    """A type may be the argument of a macro only, so none is left where a value belongs."""
-    for node in descend(root):
-        if isinstance(node, TYPE_POSITIONS):
-            continue
-        for child in children(node):
-            if isinstance(child, TypeOf):
-                unit.diagnostics.error(TYPE_ARGUMENT, _with_blanks(child.span))
+    """A type may be the argument of a macro only, so none is left where a value belongs; elsewhere `typeof()` reads like a call."""
+
+    def value(child: Node) -> Node:
+        return Call(name="typeof", args=[], name_span=child.span, span=child.span) if isinstance(child, TypeOf) else child
+
+    for node in list(descend(root)):
+        if isinstance(node, Call):
+            for child in children(node):
+                if isinstance(child, TypeOf):
+                    unit.diagnostics.error(TYPE_ARGUMENT, _with_blanks(child.span))
+        elif isinstance(node, Let) and isinstance(node.value, TypeOf):
+            node.value = value(node.value)  # type: ignore[assignment]  # a call
+        elif isinstance(node, Cast) and isinstance(node.operand, TypeOf):
+            node.operand = value(node.operand)  # type: ignore[assignment]  # as above
+        elif not isinstance(node, TYPE_POSITIONS):
+            replace_children(node, value)
 
 
 def _with_blanks(span: Span) -> Span:
