@@ -143,7 +143,7 @@ class Inference:
         return self.changed
 
     def _give_defaults(self) -> bool:
-        """Maps that are read but never get a value hold small integers, and so do those that are to summarize them; True if there was one."""
+        """Maps that are read but never get a value hold small integers, as do those that are to summarize them; True if there was one."""
         found = [m for m in self.maps.values() if (m.read or m.waits) and m.value is NONE]
         for state in found:
             state.value = INT8

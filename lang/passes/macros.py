@@ -69,7 +69,11 @@ def _refuse_types(unit: Unit, root: Node) -> None:
     """A type may be the argument of a macro only, so none is left where a value belongs; elsewhere `typeof()` reads like a call."""
 
     def value(child: Node) -> Node:
-        return Call(name="typeof", args=[], name_span=child.span, span=child.span) if isinstance(child, TypeOf) else child
+        if not isinstance(child, TypeOf):
+            return child
+        if child.span.outer is not None:  # it was a macro's argument
+            unit.diagnostics.error(TYPE_ARGUMENT, child.span)
+        return Call(name="typeof", args=[], name_span=child.span, span=child.span)
 
     for node in list(descend(root)):
         if isinstance(node, Call):
@@ -77,7 +81,7 @@ def _refuse_types(unit: Unit, root: Node) -> None:
                 if isinstance(child, TypeOf):
                     unit.diagnostics.error(TYPE_ARGUMENT, _with_blanks(child.span))
         elif isinstance(node, Let) and isinstance(node.value, TypeOf):
-            node.value = value(node.value)  # type: ignore[assignment]  # a call
+            node.value = value(node.value)
         elif isinstance(node, Cast) and isinstance(node.operand, TypeOf):
             node.operand = value(node.operand)  # type: ignore[assignment]  # as above
         elif not isinstance(node, TYPE_POSITIONS):
