@@ -35,10 +35,18 @@ class Checker:
         self.inference = inference
         self.config = unit.config
         self.diagnostics: Diagnostics = unit.diagnostics
+        self.loops = 0  # how many are around what is checked now
         self._calls: set[tuple[int, int]] = set()  # of macros whose value was discarded
 
     def error(self, message: str, span: Span) -> Diagnostic:
         return self.diagnostics.error(message, span)
+
+    def loop(self, body: n.Block) -> n.Block:
+        """Check the body of a loop."""
+        self.loops += 1
+        body = self.block(body)
+        self.loops -= 1
+        return body
 
     def discarded(self, node: n.ExprStatement, expr: n.Expr) -> None:
         """Warn about a value that nobody takes; for what a macro does, once and where it is called."""
@@ -235,7 +243,7 @@ def _while(check: Checker, node: n.While) -> Result:
         node.condition = check.condition(node.condition, node.span)
     else:  # unlike elsewhere, everything has a truth here
         node.condition = n.Cast(spec=None, operand=check.read(check.expr(node.condition)), type=BOOL, span=node.condition.span)
-    node.body = check.block(node.body)
+    node.body = check.loop(node.body)
     return node
 
 
@@ -252,14 +260,14 @@ def _for_range(check: Checker, node: n.ForRange) -> Result:
     node.variable.type = final(check.inference.variable(node.variable).type)
     node.start = check.store(node.start, node.variable.type)
     node.end = check.store(node.end, node.variable.type)
-    node.body = check.block(node.body)
+    node.body = check.loop(node.body)
     return node
 
 
 def _for_map(check: Checker, node: n.ForMap) -> Result:
     node.map.type = check.map_value(node.map.name)
     node.variable.type = final(check.inference.variable(node.variable).type)
-    node.body = check.block(node.body)
+    node.body = check.loop(node.body)
     return node
 
 

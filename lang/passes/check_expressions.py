@@ -97,7 +97,7 @@ def _if(check: Checker, node: n.If) -> n.Expr:
     for branch in (node.then, node.orelse):
         if branch.result is None:
             branch.result = _zero(to, node)
-        branch.result = convert(check.read(branch.result), to, check.diagnostics)
+        branch.result = convert(check.read(branch.result), to, None)
         branch.type = to
     node.type = to
     return node

@@ -122,7 +122,7 @@ def _unary(ctx: Inference, node: n.Unary) -> Type:
         return NONE if t is NONE else Pointer(t)
     t = ctx.expr(operand)
     if t is NONE:
-        return BOOL if op == "!" else NONE
+        return BOOL if op == "!" and not ctx.stepwise else NONE
     if op == "*" and isinstance(t, Pointer):
         return t.to
     if isinstance(t, (Integer, Enum)) or (op == "!" and t is BOOL):
@@ -134,6 +134,8 @@ def _unary(ctx: Inference, node: n.Unary) -> Type:
 def _binary(ctx: Inference, node: n.Binary) -> Type:
     left, right = ctx.expr(node.left), ctx.expr(node.right)
     op = node.op
+    if ctx.stepwise and NONE in (left, right):
+        return NONE
     if op in LOGICAL:
         return BOOL
     if op in COMPARISONS:
