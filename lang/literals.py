@@ -91,7 +91,8 @@ def plain(digits: str, largest: int, text: str = "") -> int:
         value = int(scientific[1]) * 10**exponent
     elif number[0] == "0" and len(number) > 1:
         if not re.fullmatch("[0-7]+", number):
-            raise LiteralError(f"invalid trailing bytes: {text}", *whole)
+            left = number[1:] + text[len(digits) :] if number[1] in "01234567" else text
+            raise LiteralError(f"invalid trailing bytes: {left}", *whole)
         value = int(number, 8)
         shown = text[1:]
     else:
@@ -117,7 +118,8 @@ def probe_number(text: str) -> int:
         try:
             value = integer(body)
         except LiteralError as error:
-            message = error.message if error.message.startswith("overflow") else f"invalid trailing bytes: {shown}"
+            early = error.message.startswith(("overflow", "invalid trailing"))
+            message = error.message if early else f"invalid trailing bytes: {shown}"
             raise LiteralError(message, 0, len(text)) from None
     return -value if text[0] == "-" else value
 
@@ -155,7 +157,7 @@ def _escaped(code: str, start: int, end: int) -> bytes:
         if len(code) == 1:
             raise LiteralError("invalid hex escape sequence", start + 2, start + 3)
         return bytes([int(code[1:], 16)])
-    raise LiteralError(f"invalid escape character '\\{code}'", start + 1, start + 2)
+    raise LiteralError(f"invalid escape character '\\{code}'", start + 1, start + 1)  # the whole word that begins there
 
 
 def _open_at_end(text: str) -> bool:

@@ -182,6 +182,8 @@ class _Parser:
             action_expressions.check_place(self.values[-1], token.start, token.end)
         elif terminal in ("ASSIGN", "COMPOUND"):
             self._check_target(token)
+        elif terminal == "QUESTION" and self._begins_with_place():
+            raise Mistake("expected ';'", token.start, token.end)
         elif terminal == "POINT" and (end := csection.definition_end(self.source.text, token.start)):
             end = after_layout(self.source.text, end)
             raise Mistake("C definitions must appear before probes and functions", token.start, end)
@@ -212,6 +214,13 @@ class _Parser:
         if not isinstance(target, n.Variable | n.Map | n.MapAccess) or whole.span.start != self.starts[-1]:
             raise self._unexpected(token.start)
 
+    def _begins_with_place(self) -> bool:
+        """Whether the expression on top of the stack is a statement so far, and begins with a variable or map: bpftrace has made up its
+        mind then that the statement is an assignment, or an expression of operators alone."""
+        before = self.values[-2]
+        at_start = isinstance(before, list) and not (before and isinstance(before[0], tuple))  # statements, no choices of a ternary
+        return at_start and self.source.text.startswith(("$", "@"), self.starts[-1])
+
     # ---- what could come
 
     def _viable(self, *terminals: str) -> bool:
@@ -241,7 +250,8 @@ class _Parser:
 
     def _lacks_semicolon(self) -> bool:
         """Whether a `;` is the next thing that this statement needs."""
-        return self._viable("SEMICOLON") and not (self.lexer.last == "RBRACE" and self._viable("END"))
+        ended = self.lexer.last == "SEMICOLON" or (self.lexer.last == "RBRACE" and self._viable("END"))
+        return self._viable("SEMICOLON") and not ended
 
     def _bound_is_enclosed(self) -> bool:
         """Whether what was read last is the first bound of a `for (`, which is looked at together with the `)` after it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from pyprobe.lang.config import Config
@@ -201,10 +202,19 @@ class RuntimeContext:
 
     # ---- warnings at run time
 
-    def runtime_error(self, span: Span, text: str) -> None:
-        self.failures += 1
-        self.soon(self.output.runtime_error, span, text)
-
     def helper_error(self, span: Span, text: str, helper: str, code: int) -> None:
         self.failures += 1
         self.soon(self.output.helper_error, span, text, helper, code)
+
+    def warner(self, act: Callable[..., None], *arguments: Any) -> Callable[[], None]:
+        """A function that tells of one failure `soon`, each time that it is called; millions of times cost little."""
+        event = (partial(act, *arguments), ())
+
+        def warn() -> None:
+            self.failures += 1
+            if self.pending is None:
+                event[0]()
+            else:
+                self.pending.append(event)
+
+        return warn

@@ -22,8 +22,9 @@ from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import copy, descend
 from pyprobe.lang.promote import kind
 from pyprobe.lang.source import NOWHERE, Span
-from pyprobe.lang.typesys import BOOL, INT8, INT64, NONE, UINT64, VOID, Aggregate, Context, Enum, Integer, Pointer, Tuple, Type
+from pyprobe.lang.typesys import BOOL, INT8, INT64, NONE, UINT64, VOID, Aggregate, Context, Enum, Integer, Pointer, String, Tuple, Type
 
+LARGEST = 1 << 24  # bytes of a value; bpftrace runs out of stack and memory long before
 _CONTEXT_KEY = "context cannot be part of a map key"
 
 
@@ -35,6 +36,8 @@ class Checker:
         self.inference = inference
         self.config = unit.config
         self.diagnostics: Diagnostics = unit.diagnostics
+        self.loops = 0  # how many are around what is checked now
+        self._calls: set[tuple[int, int]] = set()  # of macros whose value was discarded
         roots = [body.block for body in (*unit.bodies, *unit.functions())]
         self.unknown = {id(node): node for root in roots for node in descend(root) if isinstance(node, n.Identifier)}  # words not reported
 
@@ -51,6 +54,38 @@ class Checker:
     def error(self, message: str, span: Span) -> Diagnostic:
         return self.diagnostics.error(message, span)
 
+    def loop(self, body: n.Block) -> n.Block:
+        """Check the body of a loop."""
+        self.loops += 1
+        body = self.block(body)
+        self.loops -= 1
+        return body
+
+    def discarded(self, node: n.ExprStatement, expr: n.Expr) -> None:
+        """Warn about a value that nobody takes; for what a macro does, once and where it is called."""
+        call = expr.span
+        while call.outer is not None and not call.outer.text.startswith("import"):
+            call = call.outer
+        if call is not expr.span:
+            if (call.start, call.end) not in self._calls:
+                self._calls.add((call.start, call.end))
+                self.warning("Return value discarded.", call)
+            return
+        behind = node.span.source.text[node.span.end : self.inference.body.block.span.end]
+        last = node.span == NOWHERE or not behind.strip("; \t\n}")  # also the last one of the last block
+        self.warning("Return value discarded.", expr.span if last else whole_statement(node))
+
+    def size(self, t: Type, span: Span) -> bool:
+        """Whether values of a type may be that large; reports it if not."""
+        if isinstance(t, String) and t.size > self.config.max_strlen:
+            text = f"String type is too long (over {self.config.max_strlen} bytes): {t}"
+            self.error(text, span).hint("Increase BPFTRACE_MAX_STRLEN.")
+        elif t.size > LARGEST:
+            self.error(f"Type is too large (over {LARGEST} bytes): {t}", span)
+        else:
+            return True
+        return False
+
     def warning(self, message: str, span: Span) -> Diagnostic:
         return self.diagnostics.warning(message, span)
 
@@ -60,6 +95,8 @@ class Checker:
         if rule is not None:
             node = rule(self, node)
         node.type = final(node.type)
+        if node.type.size > LARGEST:
+            self.size(node.type, node.span)
         return node
 
     def block(self, block: n.Block) -> n.Block:
@@ -145,9 +182,7 @@ def _expression(check: Checker, node: n.ExprStatement) -> Result:
     node.expr = expr = check.expr(expr)
     failed = any(found.message.startswith(_EARLY) for found in check.diagnostics.items[before:])
     if not failed and expr.type is not NONE and expr.type is not VOID and not isinstance(expr, n.Increment):
-        behind = node.span.source.text[node.span.end : check.inference.body.block.span.end]
-        last = node.span == NOWHERE or not behind.strip("; \t\n}")  # also the last one of the last block
-        check.warning("Return value discarded.", expr.span.outermost if last else whole_statement(node))
+        check.discarded(node, expr)
     if isinstance(expr, n.Call) and expr.name == "exit":
         return [node, n.Jump(kind="return", span=node.span)]
     return node
@@ -245,6 +280,8 @@ def _let(check: Checker, node: n.Let) -> Result:
     if node.value is None and state.type is NONE:
         return []  # never used, or reported where it is
     node.variable.type = final(state.type)
+    if node.spec is not None:
+        check.size(node.variable.type, (node.value or node.spec).span)
     node.spec = None  # the variable has its type
     if node.value is not None:
         _variable(check, node.variable, node.value, node.span)
@@ -262,7 +299,7 @@ def _while(check: Checker, node: n.While) -> Result:
         node.condition = check.condition(node.condition, node.span)
     else:  # unlike elsewhere, everything has a truth here
         node.condition = n.Cast(spec=None, operand=check.read(check.expr(node.condition)), type=BOOL, span=node.condition.span)
-    node.body = check.block(node.body)
+    node.body = check.loop(node.body)
     return node
 
 
@@ -293,7 +330,7 @@ def _loop(check: Checker, node: n.ForRange | n.ForMap) -> Result:
     inner = {id(found) for loop in descend(node.body) if isinstance(loop, (n.ForRange, n.ForMap)) for found in descend(loop.body)}
     found_here = [found for found in descend(node.body) if isinstance(found, n.Builtin) and id(found) not in inner]
     beyond = [found for found in found_here if BUILTINS[found.name].contextual]
-    node.body = check.block(node.body)
+    node.body = check.loop(node.body)
     for found in beyond:
         check.error(f"'{found.name}' builtin is not allowed in a for-loop", found.span)
     return node

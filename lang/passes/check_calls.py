@@ -190,10 +190,18 @@ def _filled_in(text: bytes, node: n.Call) -> str:
     return "".join(word.decode(errors="replace") if isinstance(word, bytes) else str(word) for word in words)
 
 
+PRINTED_LATER = (
+    "Due to it's asynchronous nature using 'print()' in a loop can lead to unexpected behavior. "
+    "The map will likely be updated before the runtime can 'print' it."
+)
+
+
 def _print(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
     first, t = node.args[0], types[0]
     if isinstance(first, n.Map):
         first.type = check.map_value(first.name)
+        if check.loops:
+            check.warning(PRINTED_LATER, node.span)
         if len(node.args) > 1 and isinstance(first.type, Aggregate) and first.type.function == "stats":
             check.warning("print()'s top and div arguments are ignored when used on stats() maps.", node.span)
         return node

@@ -194,6 +194,8 @@ def _cast(check: Checker, node: n.Cast) -> n.Expr:
     if isinstance(node.spec, n.NamedType) and isinstance(target, String) and not node.spec.size:
         check.error(f'Cannot cast from "{source}" to "string"', node.span)
         return node
+    if isinstance(target, String) and not check.size(target, node.span):
+        return node
     if source == target and not isinstance(source, Struct) and node.quiet:
         return node.operand
     if source == target and not isinstance(source, Struct):

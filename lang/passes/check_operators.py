@@ -164,9 +164,9 @@ def _comparison(check: Checker, node: n.Binary, left: Type, right: Type, whole: 
     elif isinstance(left, Pointer) and isinstance(right, Pointer):
         return
     elif isinstance(left, Pointer) and (isinstance(right, _NUMERIC) or right is BOOL):
-        node.right = convert(check.read(node.right), left, None)
+        node.right = convert(check.read(node.right), final(left), None)
     elif isinstance(right, Pointer) and (isinstance(left, _NUMERIC) or left is BOOL):
-        node.left = convert(check.read(node.left), right, None)
+        node.left = convert(check.read(node.left), final(right), None)
     elif isinstance(left, Pointer) or isinstance(right, Pointer):
         _unusable(check, node, left, right)
     elif isinstance(left, Array) and isinstance(right, Array):

@@ -72,7 +72,7 @@ class _Flow:
         """An expression without a semicolon at the end is the value of its block, and the block is what is marked."""
         if isinstance(statement, ExprStatement) and statement is block.statements[-1] and statement.span == statement.expr.span:
             after = whole_statement(statement)
-            return block.span if after == statement.span and not isinstance(statement.expr, (If, Block)) else after
+            return block.span if after == statement.span or isinstance(statement.expr, (If, Block)) else after
         return whole_statement(statement)
 
     def _block(self, block: Block) -> bool:

@@ -27,7 +27,7 @@ from pyprobe.lang.passes.unit import Body, Unit
 from pyprobe.lang.passes.walk import descend
 from pyprobe.lang.promote import join, wide
 from pyprobe.lang.source import NOWHERE, Span
-from pyprobe.lang.typesys import DEEPEST, FLEXIBLE, NONE, VOID, Aggregate, Array, Enum, Integer, Pointer, String, Tuple, Type
+from pyprobe.lang.typesys import DEEPEST, INT8, NONE, VOID, Aggregate, Array, Enum, Integer, Pointer, String, Tuple, Type
 
 _RULES: dict[type[n.Node], Callable[..., Type]] = {**RULES, **QUERIES, n.Call: call}
 _ROUNDS = 24  # no sane program needs more than a handful; types that contain themselves never settle
@@ -47,9 +47,9 @@ class VariableState:
 
 class MapState:
     """What is known of one map. `scalar` is None until a use decides; `read`: its value is used somewhere;
-    `defaulted`: nothing gives it one."""
+    `defaulted`: nothing gives it one; `waits`: an aggregation of something unknown is assigned to it."""
 
-    __slots__ = ("defaulted", "key", "name", "read", "scalar", "span", "value")
+    __slots__ = ("defaulted", "key", "name", "read", "scalar", "span", "value", "waits")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -58,6 +58,7 @@ class MapState:
         self.value: Type = NONE
         self.scalar: bool | None = None
         self.read = False
+        self.waits = False
         self.defaulted = False
 
 
@@ -142,10 +143,10 @@ class Inference:
         return self.changed
 
     def _give_defaults(self) -> bool:
-        """Maps that are read but never get a value hold small integers; True if there was one."""
-        found = [m for m in self.maps.values() if m.read and m.value is NONE]
+        """Maps that are read but never get a value hold small integers, as do those that are to summarize them; True if there was one."""
+        found = [m for m in self.maps.values() if (m.read or m.waits) and m.value is NONE]
         for state in found:
-            state.value = FLEXIBLE[1]
+            state.value = INT8
             state.defaulted = True
         return bool(found)
 
@@ -296,6 +297,7 @@ class Inference:
             self.error("Value 'void' cannot be assigned to a map.", span)
             return
         if found is NONE:
+            state.waits |= isinstance(value, n.Call) and value.name in _SUMMARIES
             return  # the check reports it
         joined = join(state.value, found)
         if joined is None:
@@ -340,6 +342,8 @@ class Inference:
         message, level = self._misfits.setdefault((span.start, span.end, what), (message, self._level))
         self.error(message, span, level / 100 if level and rank == 1 else rank)
 
+
+_SUMMARIES = frozenset({"sum", "min", "max", "avg", "stats"})  # aggregations that need to know the type of their argument
 
 _COPY = (
     "Map value '{0}' cannot be assigned from one map to another. The function that returns this type must be called directly e.g. "

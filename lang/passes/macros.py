@@ -41,7 +41,7 @@ from pyprobe.lang.nodes import (
     Variable,
 )
 from pyprobe.lang.passes.unit import Unit
-from pyprobe.lang.passes.walk import children, copy, descend, replace_children
+from pyprobe.lang.passes.walk import copy, descend, replace_children
 from pyprobe.lang.source import Span
 
 Argument = Expr | TypeSpec
@@ -66,15 +66,22 @@ ONCE = {"expr": "Ident", "variable": "Variable", "map": "Map"}
 
 
 def _refuse_types(unit: Unit, root: Node) -> None:
-    """A type may be the argument of a macro only, so none is left where a value belongs."""
-    for node in descend(root):
-        if isinstance(node, TYPE_POSITIONS):
-            continue
-        for child in children(node):
-            if isinstance(child, TypeOf) and (isinstance(node, Call) or node.span.outer is not None):
-                unit.diagnostics.error(TYPE_ARGUMENT, _with_blanks(child.span))
-            elif isinstance(child, TypeOf):
-                unit.diagnostics.error("Unknown function: 'typeof'", child.span)
+    """A type may be the argument of a macro only, so none is left where a value belongs; elsewhere `typeof()` reads like a call."""
+
+    def refused(child: Node, node: Node) -> Node:
+        if not isinstance(child, TypeOf):
+            return child
+        if isinstance(node, Call) or node.span.outer is not None:
+            unit.diagnostics.error(TYPE_ARGUMENT, _with_blanks(child.span))
+        return Call(name="typeof", args=[], name_span=child.span, span=child.span)
+
+    for node in list(descend(root)):
+        if isinstance(node, Let):
+            node.value = refused(node.value, node) if node.value is not None else None  # type: ignore[assignment]  # an expression is one
+        elif isinstance(node, Cast):
+            node.operand = refused(node.operand, node)  # type: ignore[assignment]  # as above
+        elif not isinstance(node, TYPE_POSITIONS):
+            replace_children(node, lambda child, node=node: refused(child, node))  # type: ignore[misc]  # the default holds the node
 
 
 def _with_blanks(span: Span) -> Span:

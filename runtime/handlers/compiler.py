@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Placed = TypeVar("Placed", bound=nodes.Node)
 HOLDING = frozenset({"begin", "end"})  # their events may be held back by the session, see RuntimeContext.hold
+STACK = 0xFFFFC90000004000  # the end of the first stack in the area of vmalloc() on x86-64
 QUEUEING = frozenset({"clear", "zero"})  # with print(@m): what acts on maps later than the statement that asks for it
 
 
@@ -41,6 +42,7 @@ class Compiler:
         self.named = False  # the handler holds the name of its probe
         self.pointees = pointees(probe.body)
         self._variables: dict[tuple[str, int], str] = {}
+        self._addressed: list[tuple[int, nodes.Variable]] | None = None
         self._sharing: dict[str, int] = {}  # how many variables of the script share a name
 
     # ---- expressions
@@ -92,6 +94,16 @@ class Compiler:
             count = self._sharing[node.name] = self._sharing.get(node.name, 0) + 1
             name = self._variables[key] = f"v{count if count > 1 else ''}_{node.name}"
         return name
+
+    def addressed(self) -> list[tuple[int, nodes.Variable]]:
+        """The variables of which the body takes the address, each with one: places on a stack of the kernel, where nothing else lies."""
+        if self._addressed is None:
+            found: dict[tuple[str, int], nodes.Variable] = {}
+            for node in descend(self.probe.body):
+                if isinstance(node, nodes.Unary) and node.op == "&" and isinstance(node.operand, nodes.Variable):
+                    found.setdefault((node.operand.name, node.operand.slot), node.operand)
+            self._addressed = [(STACK - 8 * (index + 1), variable) for index, variable in enumerate(found.values())]
+        return self._addressed
 
     def constant(self, value: Any, hint: str = "constant") -> Code:
         """A known value: written out where that is short, else bound."""
@@ -146,11 +158,12 @@ class Compiler:
 
     def runtime_error(self, span: Span, text: str, result: Any) -> str:
         """A free name to be called without arguments where something goes wrong: it warns and gives `result`."""
-        return self.bind(partial(_complain, self.context.runtime_error, (span, text), result), "fail")
+        return self.bind(partial(_complain, self.context.warner(self.context.output.runtime_error, span, text), result), "fail")
 
     def helper_error(self, span: Span, text: str, helper: str, code: int, result: Any) -> str:
         """As `runtime_error`, for a warning that names a helper function and its result."""
-        return self.bind(partial(_complain, self.context.helper_error, (span, text, helper, code), result), "fail")
+        warn = self.context.warner(self.context.output.helper_error, span, text, helper, code)
+        return self.bind(partial(_complain, warn, result), "fail")
 
     # ---- the whole body
 
@@ -197,8 +210,8 @@ def placed(node: Placed, span: Span) -> Placed:
     return node
 
 
-def _complain(warn: Callable[..., None], arguments: tuple[Any, ...], result: Any) -> Any:
-    warn(*arguments)
+def _complain(warn: Callable[[], None], result: Any) -> Any:
+    warn()
     return result
 
 

@@ -73,7 +73,7 @@ def _unary(c: Compiler, node: nodes.Unary) -> Code:
     if node.op == "*":
         return memory.dereference(c, node)
     if node.op == "&":
-        return number(0)  # scratch memory has no address here; `*&x` is understood where it is read
+        return _address(c, node.operand)
     if node.op == "!":
         return Code(f"(not {truth(c, node.operand).text})", 0, 1)
     a = c.expr(node.operand)
@@ -86,6 +86,13 @@ def _unary(c: Compiler, node: nodes.Unary) -> Code:
     if isinstance(given, Integer) and not given.signed:
         code = fit(code, given.size, False)  # narrow unsigned operands keep their width
     return fit_type(code, node.type)
+
+
+def _address(c: Compiler, node: nodes.Expr) -> Code:
+    """Where a scratch variable lies. Those of maps have no place; `*&@m` is understood where it is read."""
+    if not isinstance(node, nodes.Variable):
+        return number(0)
+    return number(next(place for place, known in c.addressed() if (known.name, known.slot) == (node.name, node.slot)))
 
 
 def _increment(c: Compiler, node: nodes.Increment) -> Code:

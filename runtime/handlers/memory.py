@@ -136,10 +136,23 @@ def dereference(c: Compiler, node: nodes.Unary) -> Code:
             return c.expr(own)
     t = node.operand.type
     if isinstance(t, Pointer):
-        return load(c, c.expr(node.operand), node.type, node.span, t.space)
+        return _of_variable(c, c.expr(node.operand), node, t)
     size = t.size if t.size in (1, 2, 4, 8) else 8
     code = load(c, arithmetic.unsigned(c.expr(node.operand)), Integer(size, False), node.span, None)
     return Code(code.text, *limits(UINT64), depth=code.depth)
+
+
+def _of_variable(c: Compiler, address: Code, node: nodes.Expr, t: Pointer) -> Code:
+    """What lies at an address that may be one of the scratch variables'."""
+    variables = [(place, variable) for place, variable in c.addressed() if variable.type == t.to]
+    if not variables:
+        return load(c, address, node.type, node.span, t.space)
+    address = c.keep(address)
+    code = load(c, address, node.type, node.span, t.space)
+    for place, variable in variables:
+        text = f"({c.variable(variable)} if {address.text} == {place:#x} else {code.text})"
+        code = Code(text, code.low, code.high, depth=code.depth + 1)
+    return code
 
 
 def field_access(c: Compiler, node: nodes.FieldAccess) -> Code:
@@ -219,6 +232,8 @@ def _index(c: Compiler, node: nodes.Index, guards: list[str]) -> Code:
     if isinstance(t, Tuple) and isinstance(node.index, nodes.Integer):
         base = c.expr(node.base)
         return Code(f"{base.text}[{node.index.value}]", low, high, depth=base.depth)
+    if isinstance(t, Pointer) and isinstance(node.index, nodes.Integer) and not node.index.value and c.addressed():
+        return _of_variable(c, c.expr(node.base), node, t)
     found = _element(c, node, guards)
     if found is not None:
         if isinstance(t, Array) and not t.element.size:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from pyprobe.lang.source import Span
@@ -14,6 +15,14 @@ from pyprobe.runtime.names import ERRORS
 from pyprobe.runtime.output import histograms, series
 from pyprobe.runtime.output.base import Output
 from pyprobe.runtime.zeros import zero_of
+
+
+@lru_cache(maxsize=64)
+def _place(span: Span) -> str:
+    """Where a message comes from."""
+    line, column = span.source.place(span.start)
+    file = json_string(span.source.name.encode("utf-8", "surrogateescape"))
+    return f'"filename": {file}, "line": {line}, "col": {column}'
 
 
 class JsonOutput(Output):
@@ -66,9 +75,7 @@ class JsonOutput(Output):
             self._placed("helper_error", json_string(reason), span, f'"helper": "{helper}", "retcode": {code}, ')
 
     def _placed(self, kind: str, text: str, span: Span, extra: str = "") -> None:
-        line, column = span.source.place(span.start)
-        file = json_string(span.source.name.encode("utf-8", "surrogateescape"))
-        self.write(f'{{"type": "{kind}", "msg": {text}, {extra}"filename": {file}, "line": {line}, "col": {column}}}\n'.encode())
+        self.write(f'{{"type": "{kind}", "msg": {text}, {extra}{_place(span)}}}\n'.encode())
 
     # ---- maps
 

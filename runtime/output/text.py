@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from pyprobe.lang.diagnostics import Diagnostic, Severity, render
@@ -15,6 +16,12 @@ from pyprobe.runtime.output.base import Output
 from pyprobe.runtime.zeros import zero_of
 
 HISTOGRAMS = ("hist", "lhist", "tseries")
+
+
+@lru_cache(maxsize=64)
+def _placed(severity: Severity, text: str, span: Span, paint: Callable[[str, Severity], str]) -> bytes:
+    """A message about a place in the script, which may come any number of times."""
+    return render(Diagnostic(severity, text, span), paint).encode("utf-8", "surrogateescape") + b"\n"
 
 
 class TextOutput(Output):
@@ -59,19 +66,16 @@ class TextOutput(Output):
         line = self.paint(f"{span.source.name}:{span.header}: {word}: {ended}", severity)
         self.write_error(line.encode("utf-8", "surrogateescape") + b"\n")
         if span.outer is not None:
-            self._warn(Diagnostic(severity, "expanded from", span.outer))
+            self.write_error(_placed(severity, "expanded from", span.outer, self.paint))
 
     def runtime_error(self, span: Span, text: str) -> None:
         if self.warnings:
-            self._warn(Diagnostic("warning", text, span))
-
-    def _warn(self, diagnostic: Diagnostic) -> None:
-        self.write_error(render(diagnostic, self.paint).encode("utf-8", "surrogateescape") + b"\n")
+            self.write_error(_placed("warning", text, span, self.paint))
 
     def helper_error(self, span: Span, text: str, helper: str, code: int) -> None:
         if self.warnings:
             info = f"{text}\nAdditional Info - helper: {helper}, retcode: {code}"
-            self._warn(Diagnostic("warning", info, span))
+            self.write_error(_placed("warning", info, span, self.paint))
 
     # ---- maps
 

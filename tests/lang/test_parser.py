@@ -203,9 +203,11 @@ def test_angle_errors(text: str, wanted: str) -> None:
     assert message(text) == wanted
 
 
-def test_ternary_statements_may_begin_with_a_variable() -> None:
-    """bpftrace refuses this for no reason of the language."""
-    parsed("begin { $x ? f() : g(); @x ? f() : g() }")
+def test_ternary_statements() -> None:
+    """One may begin with anything but a variable or map, which bpftrace takes for the target of an assignment."""
+    parsed("begin { ($x) ? f() : g(); -$x ? 1 : 2; 1 ? 2 : $x ? 3 : 4; _ = $x ? 1 : 2; pid ? f() : g() }")
+    for text in ("$x ? f() : g()", "@x[1] ? f() : g()", "$x + 1 ?: 2", "@ == 1 ? 2 : 3;"):
+        assert "expected ';'" in message(f"begin {{ {text} }}")
 
 
 def test_expression_alone() -> None:

@@ -14,7 +14,7 @@ CHAINS = {
     "or as a value": ("print(!$x" + " || !$x" * N + ");", "false"),
     "else if": ("".join(f"if ($x == {i}) {{ print({i}); }} else " for i in range(1000, 0, -1)) + "{ print(99); }", "1"),
     "ternaries": ("print(" + "".join(f"$x == {i} ? {i} : " for i in range(N, 0, -1)) + "99);", "1"),
-    "void ternaries": ("".join(f"$x == {i} ? print({i}) : " for i in range(100, 0, -1)) + "print(99);", "1"),
+    "void ternaries": ("1 == 2 ? print(0) : " + "".join(f"$x == {i} ? print({i}) : " for i in range(100, 0, -1)) + "print(99);", "1"),
     "comparisons": ("print($x" + " == $x" * N + ");", "true"),
     "a tuple": ("$t = (" + "1, " * N + f"7); print($t.{N});", "7"),
     "statements": ("$x = $x + 1; " * N + "print($x);", str(N + 1)),
