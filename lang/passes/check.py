@@ -22,7 +22,23 @@ from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import copy, descend
 from pyprobe.lang.promote import kind
 from pyprobe.lang.source import NOWHERE, Span
-from pyprobe.lang.typesys import BOOL, INT8, INT64, NONE, UINT64, VOID, Aggregate, Context, Enum, Integer, Pointer, String, Tuple, Type
+from pyprobe.lang.typesys import (
+    BOOL,
+    INT8,
+    INT64,
+    NONE,
+    SUMMARIES,
+    UINT64,
+    VOID,
+    Aggregate,
+    Context,
+    Enum,
+    Integer,
+    Pointer,
+    String,
+    Tuple,
+    Type,
+)
 
 LARGEST = 1 << 24  # bytes of a value; bpftrace runs out of stack and memory long before
 _CONTEXT_KEY = "context cannot be part of a map key"
@@ -246,7 +262,7 @@ def _nothing_for_map(check: Checker, target: n.Expr, span: Span) -> None:
     check.error(f"Type mismatch for {name}: trying to assign value of type '{NONE}' {held}", span)
 
 
-_OF_EITHER_SIGN = frozenset({"sum", "min", "max", "avg", "stats", "tseries"})
+_OF_EITHER_SIGN = frozenset((*SUMMARIES, "tseries"))
 
 
 def _aggregate(check: Checker, node: n.Assign) -> Result:

@@ -21,8 +21,10 @@ from pyprobe.lang.promote import is_integer, kind, wide
 from pyprobe.lang.signatures import PROBE_TYPES, USER, Param, Signature
 from pyprobe.lang.typesys import (
     BOOL,
+    HISTOGRAMS,
     INT8,
     NONE,
+    SUMMARIES,
     UINT64,
     Aggregate,
     Array,
@@ -128,7 +130,7 @@ def _expression(node: n.Call, position: int) -> n.Expr:
 
 _BY_TYPE = frozenset({"strlen", "strcap", "len", "str_concat", "strcontains", "kfunc_exist", "kfunc_allowed"})
 """Library macros that choose by the types of their arguments."""
-_SILENT = frozenset({"sum", "min", "max", "avg", "stats", "bswap"})  # say nothing of a value without a type
+_SILENT = frozenset((*SUMMARIES, "bswap"))  # say nothing of a value without a type
 
 
 def _refusal(param: Param, name: str, position: int, arg: n.Node, t: Type) -> str:
@@ -143,7 +145,7 @@ def _refusal(param: Param, name: str, position: int, arg: n.Node, t: Type) -> st
     if param.literal:
         if isinstance(arg, (n.Integer, n.String, n.Boolean)) and kind(arg.type) in kinds:
             return ""
-        if name in ("hist", "lhist", "tseries"):
+        if name in HISTOGRAMS:
             return ""  # judged without types before
         return f"{name}() expects a {kinds[0]} literal ({kind(t)} provided)"
     if kind(t) in kinds:
