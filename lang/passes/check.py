@@ -214,14 +214,13 @@ def _assign(check: Checker, node: n.Assign) -> Result:
         node.value = n.Binary(op=node.op.rstrip("="), left=copy(target), right=node.value, span=compound_span(node))
         check.inference.expr(node.value)
         node.op = ""
-    call = node.value.name if isinstance(node.value, n.Call) else ""
     if isinstance(target, n.Variable):
         _variable(check, target, node.value, node.span)
         node.value = check.store(node.value, target.type)
-        if target.type is NONE and (node.value.type is NONE or call == "exit"):
+        if target.type is NONE and node.value.type is NONE:
             check.error(_NO_VALUE, node.span)
         return node
-    nothing = (node.value.type is NONE and not is_aggregation(call)) or call == "exit"
+    nothing = node.value.type is NONE and not (isinstance(node.value, n.Call) and is_aggregation(node.value.name))
     if nothing:
         _nothing_for_map(check, target, node.span)
     if isinstance(target, n.MapAccess):

@@ -255,7 +255,7 @@ class Inference:
 
     # ---- assignments
 
-    def assign_variable(self, node: n.Variable, found: Type, span: Span, value: n.Expr | None) -> None:
+    def assign_variable(self, node: n.Variable, found: Type, span: Span) -> None:
         """A value of type `found` is assigned to a variable by the statement at `span`."""
         state = self.variable(node)
         unreadable = ""
@@ -263,8 +263,7 @@ class Inference:
             unreadable = str(found)
             found = wide(found) if found.castable else NONE
         if found is VOID:
-            ends = isinstance(value, n.Call) and value.name == "exit"  # it has no value at all, which is less than void
-            unreadable, found = "" if ends else "void", NONE
+            unreadable, found = "void", NONE
         if found is NONE:
             if unreadable:
                 self.error(f"Value '{unreadable}' cannot be assigned to a scratch variable.", span)

@@ -115,7 +115,7 @@ def _with_key(ctx: Inference, node: n.Call) -> None:
             state.scalar = False
         ctx.assign_key(state, key.type, node.span)
     if node.name == "find" and len(node.args) == 3 and isinstance(node.args[2], n.Variable):
-        ctx.assign_variable(node.args[2], state.value, node.span, None)
+        ctx.assign_variable(node.args[2], state.value, node.span)
         node.args[2].type = ctx.variable(node.args[2]).type
 
 
