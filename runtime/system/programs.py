@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyprobe.runtime.machine.calling import ARGUMENTS
 from pyprobe.runtime.machine.memory import MemoryFault, Points, R, Vma, W, X
-from pyprobe.runtime.system import maple, pagecache
-from pyprobe.runtime.system.pagecache import GuestFile
+from pyprobe.runtime.system import maple
+from pyprobe.runtime.system.pagecache import GuestFile, PageCache, PageLayout
 from pyprobe.runtime.system.ram import PAGE
 from pyprobe.runtime.system.root.fuse import Server
 
@@ -254,7 +254,7 @@ class Programs:
         self.processes: set[int] = set()
         self._spaces: dict[int, Space] = {}  # by the address of the mm_struct
         self._layout: Layout | None = None
-        self._cache_layout: pagecache.Layout | None = None
+        self._cache: PageCache | None = None
         self._watching = False
 
     def watch(self) -> None:
@@ -351,8 +351,8 @@ class Programs:
         elif kind == TMPFS:
             if names[0] == UPPER and self._type_of(self._word(at + o.d_inode)) == TMPFS:  # a path that does not lead through the overlay
                 del names[0]
-            self._cache_layout = self._cache_layout or pagecache.Layout.of(self.kernel)
-            made = GuestFile(self.cpu, self._cache_layout, inode)
+            self._cache = self._cache or PageCache(self.cpu, PageLayout.of(self.kernel))
+            made = GuestFile(self._cache, inode)
             found = made if made.readable else None
         return (b"/" + b"/".join(names), found) if found is not None else (b"", None)
 
