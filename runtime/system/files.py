@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pyprobe.runtime.system.pagecache import PageCache, PageLayout
 from pyprobe.runtime.system.ram import PAGE
-from pyprobe.runtime.system.root.channel import HIDDEN_PID
+from pyprobe.runtime.system.root.channel import HIDDEN_PID, UPPER, UPPER_FILES
 from pyprobe.runtime.system.tracing.registering import word
 from pyprobe.runtime.user.errors import Errno
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from pyprobe.runtime.system.machine import SystemMachine
     from pyprobe.runtime.system.root.tree import Node
 
-UPPER, UPPER_FILES = b"upper", b"files"  # where init has the changed files: a mount beside the root, and a directory in it
 IN_MEMORY = frozenset({b"tmpfs", b"devtmpfs", b"ramfs", b"rootfs"})
 MADE = "its content is made by the guest's kernel, when a program there reads it"
 _OPAQUE = b"trusted.overlay.opaque"

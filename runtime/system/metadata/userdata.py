@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 LIMIT = 63  # bytes of one text (CONFIG_TRACE_SYSCALL_BUF_SIZE_DEFAULT)
 MORE = b"..."  # behind what is longer
+PATH_MAX = 4096  # bytes that a string is looked for its end in
 FIELD = "__data_loc char[]"
 
 Read = Callable[[int, int], bytes | None]
@@ -61,5 +62,3 @@ def packed(start: int, texts: list[bytes]) -> bytes:
         at += len(text)
     return struct.pack(f"<{len(words)}I", *words) + b"".join(texts)
 
-
-PATH_MAX = 4096

@@ -11,7 +11,8 @@ Guest = Callable[..., Result]
 MADE = "its content is made by the guest's kernel, when a program there reads it"
 WORK = """echo new > /tmp/new; ln -s new /tmp/link; echo changed > /etc/changed; rm /etc/gone; echo shared > /dev/shm/x
     rm -r /etc/was; mkdir /etc/was; echo again > /etc/was/new; mkdir /mnt; mount -t tmpfs none /mnt; echo mounted > /mnt/a
-    ln -s /proc/self/../../mnt/../etc /tmp/etc; i=0; while [ $i -lt 900 ]; do echo line $i; i=$((i+1)); done > /big; printf a > /hole; truncate -s 9000 /hole"""
+    ln -s /proc/self/../../mnt/../etc /tmp/etc; i=0; while [ $i -lt 900 ]; do echo line $i; i=$((i+1)); done > /big
+    printf a > /hole; truncate -s 9000 /hole"""
 
 
 SEEN = {
