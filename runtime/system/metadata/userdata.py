@@ -9,8 +9,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from functools import cache
-from importlib.resources import files
 from typing import NamedTuple
+
+from pyprobe import stdlib
 
 LIMIT = 63  # bytes of one text (CONFIG_TRACE_SYSCALL_BUF_SIZE_DEFAULT)
 MORE = b"..."  # behind what is longer
@@ -31,7 +32,7 @@ class UserData(NamedTuple):
 def table() -> dict[str, UserData]:
     """By the name of the call."""
     found = {}
-    for line in files("pyprobe.stdlib").joinpath("syscall_user_data.tsv").read_text().splitlines():
+    for line in stdlib.text("syscall_user_data.tsv").splitlines():
         if not line.startswith("#"):
             name, pointers, size = line.split("\t")
             found[name] = UserData(tuple(map(int, pointers.split(","))), int(size) if size else None)
