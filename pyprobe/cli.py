@@ -15,7 +15,7 @@ from io import TextIOWrapper
 from typing import NoReturn
 
 from pyprobe import options as command_line
-from pyprobe.messages import FAILED, OK, RUN_FAILED, check_colour, say_error, show, usage_error
+from pyprobe.messages import FAILED, OK, RUN_FAILED, check_colour, say_error, say_fault, show, usage_error
 from pyprobe.options import Options, UsageError
 from pyprobe.programs import read_program
 
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
         return usage_error(error)
     except (KeyboardInterrupt, BrokenPipeError):
         raise
-    except Exception as fault:  # the last line of defence: a fault of ours is one line and a request, never a traceback
+    except Exception as fault:  # the last line of defence
         if options.verbose > 1:
             raise
         from pyprobe.runtime.system.kernels.errors import KernelError
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str]) -> int:
         if isinstance(fault, KernelError):  # whoever first asks a kernel for something learns that it lacks that
             say_error(str(fault) + (f"\nHINT: {fault.hint}" if fault.hint else ""))
             return RUN_FAILED
-        say_error(f"pyprobe itself failed: {type(fault).__name__}: {fault}\nHINT: please report this; -vv shows where it happened")
+        say_fault(fault)
         return RUN_FAILED
 
 

@@ -19,6 +19,11 @@ def say_error(text: str) -> None:
     print(paint(f"ERROR: {text}", "31"), file=sys.stderr)
 
 
+def say_fault(fault: Exception) -> None:
+    """A fault of pyprobe's own: one line and a request, never a traceback."""
+    say_error(f"pyprobe itself failed: {type(fault).__name__}: {fault}\nHINT: please report this; -vv shows where it happened")
+
+
 def usage_error(error: UsageError) -> int:
     if error.line:
         print(error.line, file=sys.stderr)
