@@ -20,7 +20,7 @@ from pyprobe.options import Options, UsageError
 from pyprobe.programs import read_program
 
 SUBCOMMANDS = {"kernel": "pyprobe.kernel_command", "kprobe_events": "pyprobe.kprobe_events_command"}
-"""A script of such a name is ./kernel; each has run(words, options), which gives the exit status."""
+"""A script of such a name is ./kernel; each has its USAGE, and run(words, options), which gives the exit status."""
 
 MOST_PROCESSES = 0x400000
 """include/linux/threads.h: PID_MAX_LIMIT"""
@@ -132,10 +132,13 @@ def dispatch(options: Options, any_words: bool) -> int:
 
 
 def help_on(words: list[str]) -> int:
-    """`--help TOPIC`: the reference of functions, builtin values, probe types, macros and settings."""
+    """`--help TOPIC`: the reference of functions, builtin values, probe types, macros and settings; the usage of a subcommand."""
     from pyprobe.lang import topics
 
     for word in words:
+        if word in SUBCOMMANDS:
+            print(import_module(SUBCOMMANDS[word]).USAGE)
+            continue
         text = topics.overview() if word == "topics" else topics.reference(word)
         if text is None:
             near = similar(word, [name for group in topics.names().values() for name in group])

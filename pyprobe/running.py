@@ -95,7 +95,7 @@ def machine_options(options: Options) -> MachineOptions:
     """What the command line says about the machine itself. Raises UsageError."""
     from pyprobe.runtime.limits import LimitError, Limits, MachineOptions
 
-    uid, _, gid = (options.uid or "0").partition(":")
+    uid, _, gid = ("0" if options.uid is None else options.uid).partition(":")
     if not uid.isdecimal() or not (gid or "0").isdecimal() or int(uid) > 0xFFFFFFFE or int(gid or 0) > 0xFFFFFFFE:
         raise UsageError(f"--uid must be UID or UID:GID, got {options.uid}")
     try:
@@ -104,8 +104,11 @@ def machine_options(options: Options) -> MachineOptions:
         raise UsageError(f"--limit {error}") from None
     if len(options.view) > 1 and not {"none", "ro"}.isdisjoint(options.view):
         raise UsageError("--view is one of none and ro, or paths")
-    if options.keep is not None and os.path.lexists(options.keep) and (not os.path.isdir(options.keep) or os.listdir(options.keep)):
-        raise UsageError(f"--keep {options.keep}: exists and is no empty directory", prefix="ERROR: ")
+    if options.keep is not None:
+        check_keep(options.keep)
+    for path in set(options.view) - {"none", "ro"}:
+        if options.root is None and not os.path.lexists(path):
+            raise UsageError(f"--view {path}: no such file or directory", prefix="ERROR: ")
     view = None if options.view in ([], ["ro"]) else [os.fsencode(path) for path in options.view if path != "none"]
     return MachineOptions(
         root=os.fsencode(options.root) if options.root is not None else b"/",
@@ -116,6 +119,17 @@ def machine_options(options: Options) -> MachineOptions:
         diff=options.diff,
         limits=limits,
     )
+
+
+def check_keep(folder: str) -> None:
+    """Raises UsageError when the end of a run could not make this directory and fill it."""
+    if os.path.lexists(folder) and (not os.path.isdir(folder) or os.listdir(folder)):
+        raise UsageError(f"--keep {folder}: exists and is no empty directory", prefix="ERROR: ")
+    place = os.path.abspath(folder)
+    while not os.path.lexists(place):
+        place = os.path.dirname(place)
+    if not os.access(place, os.W_OK | os.X_OK) or not os.path.isdir(place):
+        raise UsageError(f"--keep {folder}: cannot be made in {place}", prefix="ERROR: ")
 
 
 def make_world(settings: Settings) -> MachineWorld:

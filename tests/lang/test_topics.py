@@ -44,5 +44,9 @@ def test_command(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().out.startswith("hist(n: int[, bits: int literal])\n    log2 histogram\n")
     assert main(["--help", "topics"]) == 0
     assert "Library macros:" in capfd.readouterr().out
+    assert main(["kernel", "--help"]) == 0
+    assert capfd.readouterr().out.startswith("USAGE: pyprobe kernel install NAME ")
+    assert main(["--help", "kprobe_events"]) == 0
+    assert capfd.readouterr().out.startswith("USAGE: pyprobe [--kernel NAME]")
     assert main(["-h", "strlne"]) == 1
     assert capfd.readouterr().err == "ERROR: no help on 'strlne'\nHINT: similar: strlen, str, max_strlen\n"
