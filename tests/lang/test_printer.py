@@ -129,6 +129,26 @@ kprobe:g
 """
 
 
+def test_comments_stay_on_the_line_of_what_they_follow() -> None:
+    """Also after C definitions, attach points and predicates."""
+    text = """\
+struct foo { int a; }; // foo
+enum e { A }; /* e */
+
+kprobe:f, // f
+kprobe:g /* g */
+// alone
+/pid == 1/ // one
+{
+  // inside
+  @ = count();
+} // end
+uprobe:/bin/*:main // main
+{}
+"""
+    assert print_script(parsed(text)) == text
+
+
 def test_showcase() -> None:
     assert print_script(parsed(SHOWCASE)) == PRINTED.replace("    print(1);\n  } else if", "    print(1)\n  } else if").replace(
         "    print(2);\n  } else {\n    print(3);\n", "    print(2)\n  } else {\n    print(3)\n"
