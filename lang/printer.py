@@ -95,6 +95,7 @@ class _Printer:
         """The lines of a statement with the comments inside it that no block printed, and those after it on its last line."""
         self.last = max(self.last, span.end)
         trailing: list[str] = []
+        joins = False  # whether the first of them goes on the last line: one of several lines would not be found there again
         while self.comments:
             start, text = self.comments[-1]
             if start >= span.end:
@@ -104,10 +105,11 @@ class _Printer:
                     break
             self.comments.pop()
             self.last = max(self.last, start + len(text))
+            joins = joins or (not trailing and "\n" not in text.rstrip())
             trailing += _comment_lines(text)
-        if trailing:
+        if joins:
             return [*lines[:-1], f"{lines[-1]} {trailing[0]}", *trailing[1:]]
-        return lines
+        return lines + trailing
 
     # ---- top level
 
@@ -140,7 +142,7 @@ class _Printer:
             lines += self._finished([point.text + comma], point.span)
         if probe.predicate is not None:
             predicate = self.expr(probe.predicate)
-            lines += self._before(probe.predicate.span)
+            lines += [*self._before(probe.predicate.span), *self._comments_until(probe.predicate.span.end)]
             lines += self._finished([f"/({predicate})/" if predicate.startswith("*") else f"/{predicate}/"], probe.predicate.span)
         return lines
 
