@@ -56,10 +56,16 @@ def paint(text: str, colour: str) -> str:
     return f"\033[{colour}m{first}\033[0m{newline}{rest}"
 
 
-def show(diagnostics: Diagnostics, *, warnings: bool = True) -> None:
-    """Print diagnostics on stderr: errors first, then warnings."""
+def show(diagnostics: Diagnostics, *, warnings: bool = True, told: set[tuple[str, str]] | None = None) -> None:
+    """Print diagnostics on stderr: errors first, then warnings. `told`: warnings and their places in the text that were shown before
+    and are not again; it takes up the new ones."""
     from pyprobe.lang.diagnostics import coloured, render
 
     for item in diagnostics.ordered():
+        if item.severity == "warning" and told is not None:
+            key = item.message, item.span.text if item.span else ""
+            if key in told:
+                continue
+            told.add(key)
         if item.severity == "error" or warnings:
             print(render(item, coloured) if colours() else render(item), file=sys.stderr)

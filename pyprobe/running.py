@@ -160,9 +160,9 @@ def check_command(name: bytes, world: MachineWorld) -> None:
 
 
 def compile_text(
-    options: Options, world: MachineWorld, name: str, text: str, parameters: list[str], *, warnings: bool = True
+    options: Options, world: MachineWorld, name: str, text: str, parameters: list[str], told: set[tuple[str, str]] | None = None
 ) -> tuple[Program | None, int]:
-    """Compile and show every diagnostic on stderr; (program, 0) or (None, exit status)."""
+    """Compile and show every diagnostic on stderr, but for warnings that were `told`; (program, 0) or (None, exit status)."""
     from pyprobe.lang.compiler import compile_program
     from pyprobe.lang.diagnostics import CompileError, Diagnostics
     from pyprobe.lang.source import Source
@@ -184,9 +184,9 @@ def compile_text(
             diagnostics=diagnostics,
         )
     except CompileError as error:
-        show(error.diagnostics, warnings=not options.no_warnings)
+        show(error.diagnostics, warnings=not options.no_warnings, told=told)
         return None, error.exit_code
-    show(diagnostics, warnings=warnings and not options.no_warnings)
+    show(diagnostics, warnings=not options.no_warnings, told=told)
     return program, OK
 
 
@@ -208,13 +208,13 @@ def points_of(options: Options, world: MachineWorld, name: str, text: str, param
     return [point for body in unit.bodies for point in body.points], OK
 
 
-def run_program(options: Options, name: str, text: str, parameters: list[str], *, told: bool = False) -> int:
-    """Compile and run; the exit status of the command. `told`: warnings of the compilation are not shown again."""
+def run_program(options: Options, name: str, text: str, parameters: list[str], told: set[tuple[str, str]] | None = None) -> int:
+    """Compile and run; the exit status of the command. `told`: as for compile_text()."""
     settings = settings_of(options)
     world = make_world(settings)
     if settings.command is not None and settings.kernel is None:  # a guest's kernel finds its programs itself
         check_command(settings.command[0], world)
-    program, status = compile_text(options, world, name, text, parameters, warnings=not told)
+    program, status = compile_text(options, world, name, text, parameters, told)
     if program is None:
         return status
     if not program.probes:

@@ -77,6 +77,14 @@ with the clauses
     assert "@[session]: 10" in done.out and "ERROR" not in done.err
 
 
+def test_repl_warns_once(pyprobe: Command) -> None:
+    typed = b"kprobe:do_fork { @ = count(); }\nlet @unused = hash(5);\nprint(1)\nbegin { exit(); }\n:run\n"
+    done = pyprobe(stdin=typed)
+    assert done.err.count("'do_fork' is called") == 1 and done.err.count("Unused map: @unused") == 1
+    dropped = pyprobe(stdin=b"kprobe:do_fork { }\n:drop\nkprobe:do_fork { }\n")
+    assert dropped.err.count("'do_fork' is called") == 2
+
+
 def test_repl_at_a_terminal() -> None:
     """Ctrl-C drops what was begun and stops a run, Ctrl-D leaves on a line of its own."""
     ours, theirs = pty.openpty()
@@ -84,32 +92,40 @@ def test_repl_at_a_terminal() -> None:
         os.close(theirs)
         seen = b""
 
-        def until(word: bytes) -> None:
+        def until(word: bytes, interrupt: bool = False) -> None:
+            """Read up to a word. `interrupt`: with Ctrl-C every second, since one between prompt and reading waits for a key."""
             nonlocal seen
-            while word not in seen:
-                assert select.select([ours], [], [], 30)[0], seen
-                seen += os.read(ours, 4096)
+            for _ in range(30):
+                if interrupt:
+                    process.send_signal(signal.SIGINT)
+                while word not in seen and select.select([ours], [], [], 1)[0]:
+                    seen += os.read(ours, 4096)
+                if word in seen:
+                    break
+            assert word in seen
             seen = seen.partition(word)[2]
 
-        until(b"pyprobe> ")
-        os.write(ours, b"interval:s:1 {\n")
-        until(b"...> ")
-        process.send_signal(signal.SIGINT)
-        until(b"pyprobe> ")
-        os.write(ours, b"interval:ms:1 { print(7); }\n")
-        until(b"clause 1 is ready")
-        os.write(ours, b":run\n")
-        until(b"7\r\n")
-        process.send_signal(signal.SIGINT)
-        until(b"pyprobe> ")
-        os.write(ours, b"\x04")
-        assert process.wait(timeout=30) == 0
-        while select.select([ours], [], [], 0)[0]:
-            try:
-                seen += os.read(ours, 4096)
-            except OSError:  # what Linux says of a terminal that nobody holds any more
-                break
-        os.close(ours)
+        try:
+            until(b"pyprobe> ")
+            os.write(ours, b"interval:s:1 {\n")
+            until(b"...> ")
+            until(b"pyprobe> ", interrupt=True)
+            os.write(ours, b"interval:ms:1 { print(7); }\n")
+            until(b"clause 1 is ready")
+            os.write(ours, b":run\n")
+            until(b"7\r\n")
+            process.send_signal(signal.SIGINT)
+            until(b"pyprobe> ")
+            os.write(ours, b"\x04")
+            assert process.wait(timeout=30) == 0
+            while select.select([ours], [], [], 0)[0]:
+                try:
+                    seen += os.read(ours, 4096)
+                except OSError:  # what Linux says of a terminal that nobody holds any more
+                    break
+        finally:
+            process.kill()
+            os.close(ours)
     assert seen.endswith(b"\r\n")
 
 

@@ -53,11 +53,12 @@ def joined(clauses: Iterable[Clause]) -> str:
 
 
 class Repl:
-    """One session: the clauses typed so far and the options that every run shares."""
+    """One session: the clauses typed so far, the warnings that were shown of them, and the options that every run shares."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
         self.clauses: list[Clause] = []
+        self.told: set[tuple[str, str]] = set()
         self.commands: dict[str, Callable[[str], None]] = {
             "run": self.run,
             "show": self.show,
@@ -118,22 +119,22 @@ class Repl:
     def compile(self, text: str) -> object:
         from pyprobe.running import compile_text, make_world, settings_of
 
-        program, _ = compile_text(self.options, make_world(settings_of(self.options)), "repl", text, [])
+        program, _ = compile_text(self.options, make_world(settings_of(self.options)), "repl", text, [], self.told)
         return program
 
     def run(self, command: str) -> None:
         if not any(clause.has_probes for clause in self.clauses):
             print("nothing to run: type a clause first")
             return
-        self.execute(joined(self.clauses), command or None, told=True)
+        self.execute(joined(self.clauses), command or None)
 
-    def execute(self, text: str, command: str | None, *, told: bool = False) -> None:
-        """Run a program; `told`: the warnings of its compilation were shown when it was typed."""
+    def execute(self, text: str, command: str | None) -> None:
+        """Run a program."""
         from pyprobe.running import run_program
 
         self.options.cmd = command
         try:
-            run_program(self.options, "repl", text, [], told=told)
+            run_program(self.options, "repl", text, [], self.told)
         finally:
             self.options.cmd = None
 
@@ -142,6 +143,7 @@ class Repl:
             print(f"{number}: {clause.text}")
 
     def drop(self, which: str) -> None:
+        self.told.clear()
         if not which:
             self.clauses.clear()
         elif which.isdecimal() and 1 <= int(which) <= len(self.clauses):
