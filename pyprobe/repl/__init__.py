@@ -28,7 +28,7 @@ A statement alone runs at once:            print(7 / 2)
   :drop N          forget clause N; without a number: all
   :list PATTERN    probes that match
   :help            this text
-  :quit            leave (also Ctrl-D)
+  :quit            leave (also Ctrl-D); Ctrl-C drops what was begun, and ends a run
 """
 
 
