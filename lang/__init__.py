@@ -22,10 +22,13 @@ def check(
     """The diagnostics of a script: errors first, then warnings; none when it is good. Nothing is started or changed.
 
     `stage` "parse" judges the syntax alone, "check" everything. `world` answers for the machine (its probes, types and symbols); without
-    one only begin, end and timers exist. `name` stands in messages, and imports are looked up next to the file of that name. `params`
-    are the positional parameters. Every diagnostic has `severity` ("error" or "warning"), `message`, `span` (None, or a stretch with
-    `start` and `end` as character offsets, `header` as line and columns) and `hints`.
+    one every probe is taken to exist, once and without typed arguments, and no type or symbol of a kernel is known. `name` stands in
+    messages, and imports are looked up next to the file of that name. `params` are the positional parameters. Every diagnostic has
+    `severity` ("error" or "warning"), `message`, `span` (None, or a stretch with `start` and `end` as character offsets, `header` as line
+    and columns) and `hints`. Raises ValueError for another `stage`.
     """
+    if stage not in ("parse", "check"):
+        raise ValueError(f"stage must be 'parse' or 'check', got {stage!r}")
     from pyprobe.lang.compiler import compile_program
     from pyprobe.lang.diagnostics import CompileError, Diagnostics
     from pyprobe.lang.parser import parse

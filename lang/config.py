@@ -11,16 +11,17 @@ class ConfigError(ValueError):
 
 
 class Setting:
-    """One configuration value: its default and how a written value (int, str or bool) becomes a value.
+    """One configuration value: its default, how a written value (int, str or bool) becomes a value, and what it means in a few words.
 
     `parse` gets the value and the name as written, and raises ConfigError.
     """
 
-    __slots__ = ("default", "parse")
+    __slots__ = ("brief", "default", "parse")
 
-    def __init__(self, default: Any, parse: Callable[[Any, str], Any]) -> None:
+    def __init__(self, default: Any, parse: Callable[[Any, str], Any], brief: str) -> None:
         self.default = default
         self.parse = parse
+        self.brief = brief
 
 
 def boolean(value: int | str | bool, name: str) -> bool:
@@ -103,28 +104,28 @@ def unstable(value: int | str | bool, name: str) -> str:
 
 
 SETTINGS: dict[str, Setting] = {
-    "cache_user_symbols": Setting("PER_PROGRAM", symbol_cache),
-    "cpp_demangle": Setting(True, boolean),
-    "lazy_symbolication": Setting(True, boolean),
-    "license": Setting("GPL", license_name),
-    "log_size": Setting(1000000, number),
-    "max_bpf_progs": Setting(1024, number),
-    "max_cat_bytes": Setting(10240, number),
-    "max_map_keys": Setting(4096, number),
-    "max_probes": Setting(1024, number),
-    "max_strlen": Setting(1024, number),
-    "missing_probes": Setting("error", missing_probes),
-    "on_stack_limit": Setting(32, number),
-    "perf_rb_pages": Setting(0, number),
-    "print_maps_on_exit": Setting(True, boolean),
-    "show_debug_info": Setting(True, boolean),
-    "stack_mode": Setting("bpftrace", stack_mode),
-    "str_trunc_trailer": Setting("..", text),
-    "unstable_dw_ustack": Setting("warn", unstable),
-    "unstable_import_statement": Setting("error", unstable),
-    "unstable_tseries": Setting("warn", unstable),
-    "unstable_typeinfo": Setting("error", unstable),
-    "use_blazesym": Setting(True, boolean),
+    "cache_user_symbols": Setting("PER_PROGRAM", symbol_cache, "accepted, changes nothing: PER_PROGRAM, PER_PID or NONE"),
+    "cpp_demangle": Setting(True, boolean, "accepted, changes nothing"),
+    "lazy_symbolication": Setting(True, boolean, "accepted, changes nothing"),
+    "license": Setting("GPL", license_name, "accepted, changes nothing: the license of the script"),
+    "log_size": Setting(1000000, number, "accepted, changes nothing"),
+    "max_bpf_progs": Setting(1024, number, "most probes that the wildcards of a script may stand for"),
+    "max_cat_bytes": Setting(10240, number, "most bytes of a file that cat() prints"),
+    "max_map_keys": Setting(4096, number, "most keys of a map that is declared without a number of its own"),
+    "max_probes": Setting(1024, number, "most probes to attach"),
+    "max_strlen": Setting(1024, number, "most bytes of what str(), buf() and path() give"),
+    "missing_probes": Setting("error", missing_probes, "what becomes of a probe that is not there or cannot attach: error, warn or ignore"),
+    "on_stack_limit": Setting(32, number, "accepted, changes nothing"),
+    "perf_rb_pages": Setting(0, number, "accepted, changes nothing"),
+    "print_maps_on_exit": Setting(True, boolean, "whether maps are printed at the end"),
+    "show_debug_info": Setting(True, boolean, "accepted, changes nothing"),
+    "stack_mode": Setting("bpftrace", stack_mode, "how kstack and ustack are printed: bpftrace, perf, raw or build_id"),
+    "str_trunc_trailer": Setting("..", text, "what is printed after a string that was cut short"),
+    "unstable_dw_ustack": Setting("warn", unstable, "the use of dw_ustack: enable, warn or error"),
+    "unstable_import_statement": Setting("error", unstable, "the use of import as a statement: enable, warn or error"),
+    "unstable_tseries": Setting("warn", unstable, "the use of tseries(): enable, warn or error"),
+    "unstable_typeinfo": Setting("error", unstable, "the use of typeinfo(): enable, warn or error"),
+    "use_blazesym": Setting(True, boolean, "accepted, changes nothing"),
 }
 RENAMED = {"strlen": "max_strlen", "no_cpp_demangle": "cpp_demangle", "cat_bytes_max": "max_cat_bytes", "map_keys_max": "max_map_keys"}
 DEPRECATED = frozenset(

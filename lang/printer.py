@@ -51,8 +51,9 @@ class _Printer:
         self.last = tree.c_section_start
         if tree.c_section.strip():
             leading = tree.c_section[: len(tree.c_section) - len(tree.c_section.lstrip())]
-            lines += [*self._blank_lines(leading), *tree.c_section.strip().split("\n")]
-            self.last += len(tree.c_section.rstrip())
+            end = tree.c_section_start + len(tree.c_section.rstrip())
+            lines += self._blank_lines(leading)
+            lines += self._finished(tree.c_section.strip().split("\n"), Span(tree.span.source, tree.c_section_start, end))
         parts: list[tuple[Span, Callable[[], list[str]]]] = []
         if tree.config is not None:
             parts.append((tree.config_span, lambda: self._config(tree.config or [])))
@@ -94,19 +95,21 @@ class _Printer:
         """The lines of a statement with the comments inside it that no block printed, and those after it on its last line."""
         self.last = max(self.last, span.end)
         trailing: list[str] = []
+        joins = False  # whether the first of them goes on the last line: one of several lines would not be found there again
         while self.comments:
             start, text = self.comments[-1]
             if start >= span.end:
                 end_of_line = self.text.find("\n", start + len(text))
                 after = self.text[start + len(text) : end_of_line if end_of_line >= 0 else len(self.text)]
-                if self.text[span.end : start].strip(" \t;") or after.strip() or "\n" in text.rstrip():
+                if self.text[span.end : start].strip(" \t;,/") or after.strip() or "\n" in text.rstrip():
                     break
             self.comments.pop()
             self.last = max(self.last, start + len(text))
+            joins = joins or (not trailing and "\n" not in text.rstrip())
             trailing += _comment_lines(text)
-        if trailing:
+        if joins:
             return [*lines[:-1], f"{lines[-1]} {trailing[0]}", *trailing[1:]]
-        return lines
+        return lines + trailing
 
     # ---- top level
 
@@ -119,11 +122,7 @@ class _Printer:
 
     def item(self, item: n.Item) -> list[str]:
         if isinstance(item, n.Probe):
-            points = ",\n".join(point.text for point in item.points).split("\n")
-            if item.predicate is not None:
-                predicate = self.expr(item.predicate)
-                points.append(f"/({predicate})/" if predicate.startswith("*") else f"/{predicate}/")
-            return [*points, *self._body(item.body, valueless=True)]
+            return [*self._head(item), *self._body(item.body, valueless=True)]
         if isinstance(item, n.Macro):
             parameters = ", ".join({"variable": "$"}.get(p.kind, "") + p.name for p in item.parameters)
             return [f"macro {item.name}({parameters})", *self._body(item.body)]
@@ -133,6 +132,19 @@ class _Printer:
         if isinstance(item, n.MapDeclaration):
             return [f"let {item.map.name} = {item.kind}({item.capacity});"]
         raise TypeError(f"no item: {item!r}")
+
+    def _head(self, probe: n.Probe) -> list[str]:
+        """The attach points of a probe, a line each, and its predicate."""
+        lines: list[str] = []
+        for point in probe.points:
+            comma = "," if point is not probe.points[-1] else ""
+            lines += self._before(point.span)
+            lines += self._finished([point.text + comma], point.span)
+        if probe.predicate is not None:
+            predicate = self.expr(probe.predicate)
+            lines += [*self._before(probe.predicate.span), *self._comments_until(probe.predicate.span.end)]
+            lines += self._finished([f"/({predicate})/" if predicate.startswith("*") else f"/{predicate}/"], probe.predicate.span)
+        return lines
 
     def _body(self, block: n.Block, valueless: bool = False) -> list[str]:
         inside = self._inside(block, valueless)

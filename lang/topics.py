@@ -11,6 +11,7 @@ from pyprobe.lang import library
 from pyprobe.lang.builtins import BUILTINS
 from pyprobe.lang.config import SETTINGS
 from pyprobe.lang.functions import FUNCTIONS
+from pyprobe.lang.passes.builtins import FUNCTIONS_ONLY
 from pyprobe.lang.perf_events import EVENT_ALIASES, HARDWARE, SOFTWARE
 from pyprobe.lang.providers import PROVIDERS, SHORT
 from pyprobe.lang.signatures import BuiltinValue, Param, Signature
@@ -22,6 +23,9 @@ MODES = {
     "compile": "Answered while the script is compiled.",
     "aggregate": "Stands only on the right side of an assignment to a map: @x = {name}(...), @x[key] = {name}(...).",
 }
+
+NOT_THERE = frozenset({("fentry", "retval")})
+"""Probe type and value: the compiler knows the pair, but a run refuses it."""
 
 # Forms and meaning of every probe type. What follows a provider is separated by colons.
 PROBES: dict[str, tuple[tuple[str, ...], str]] = {
@@ -70,7 +74,7 @@ def reference(name: str) -> str | None:
     provider = SHORT.get(word, word.lower())
     texts = [
         _probe(provider) if provider in PROBES else "",
-        _value(BUILTINS[word]) if word in BUILTINS else "",
+        _value(BUILTINS[word]) if word in BUILTINS and word not in FUNCTIONS_ONLY else "",
         _function(FUNCTIONS[word]) if word in FUNCTIONS else "",
         _macro(word),
         _setting(word.lower()) if word.lower() in SETTINGS else "",
@@ -102,10 +106,15 @@ def _probe(provider: str) -> str:
     aliases = [f"{a} = {e}" for a, e in EVENT_ALIASES.items() if e in {"software": SOFTWARE, "hardware": HARDWARE}.get(provider, {})]
     if aliases:
         lines.append(f"    short names of events: {', '.join(aliases)}")
-    available = sorted(b.name for b in BUILTINS.values() if b.providers is not None and provider in b.providers)
+    available = sorted(b.name for b in BUILTINS.values() if provider in _providers(b))
     if available:
         lines.append(f"    values only some probes have: {', '.join('argN' if n == 'arg' else n for n in available)}")
     return "\n".join(lines) + "\n"
+
+
+def _providers(value: BuiltinValue) -> frozenset[str]:
+    """The probe types that have a value; empty where all have it."""
+    return frozenset(p for p in value.providers or () if (p, value.name) not in NOT_THERE)
 
 
 def _value(value: BuiltinValue) -> str:
@@ -114,7 +123,7 @@ def _value(value: BuiltinValue) -> str:
     lines = [f"{shown}{kind}", f"    {value.brief}"]
     if value.words:
         lines.append(f"    {value.name}(WORD), with one of {', '.join(value.words)}")
-    return "\n".join([*lines, *_where(value.providers), *_later(value.later)]) + "\n"
+    return "\n".join([*lines, *_where(_providers(value) or None), *_later(value.later)]) + "\n"
 
 
 def _function(function: Signature) -> str:
@@ -152,7 +161,7 @@ def _macro(name: str) -> str:
 
 
 def _setting(name: str) -> str:
-    default = SETTINGS[name].default
+    default, brief = SETTINGS[name].default, SETTINGS[name].brief
     shown = f'"{default}"' if isinstance(default, str) else str(default).lower()
     ways = f"config = {{ {name} = VALUE }}, or BPFTRACE_{name.upper()}=VALUE in the environment, which wins"
-    return f"setting {name}, default {shown}\n    {ways}\n"
+    return f"setting {name}, default {shown}\n    {brief}\n    {ways}\n"

@@ -1,7 +1,7 @@
 """The one protocol through which the language asks about a machine: which probes exist, what types and names it has.
 
-`lang` never touches a machine. A caller passes a `World`; `NoWorld` answers that nothing is known, which is enough to parse and
-to check programs that only use begin, end and timers.
+`lang` never touches a machine. A caller passes a `World`; `NoWorld` takes every probe to exist and knows nothing else,
+which is enough to parse and to check programs that use no typed arguments and nothing of a kernel.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class World(Protocol):
 
 
 class NoWorld:
-    """A world without a machine: begin, end, timers and nothing else."""
+    """A world without a machine: every probe exists, once; no types, no symbols, no registers."""
 
     arch = "x86_64"
 

@@ -26,6 +26,9 @@ class Result:
         self.status = status
         self.diagnostics = diagnostics
 
+    def __repr__(self) -> str:
+        return f"Result(output={self.output!r}, messages={self.messages!r}, status={self.status}, diagnostics={self.diagnostics!r})"
+
 
 def run(
     text: str,
@@ -41,12 +44,15 @@ def run(
     """Run a script in a machine of its own, with `command` in it (None: the built-in workload).
 
     environ: what the command gets, nothing of this process's by default. The command's own output goes to this process's streams.
-    Raises pyprobe.lang.diagnostics.CompileError for a wrong script and pyprobe.runtime.session.RunError when it cannot be run.
+    Raises ValueError when `command` is one string or empty, pyprobe.lang.diagnostics.CompileError for a wrong script and
+    pyprobe.runtime.session.RunError when it cannot be run.
     Must be called from the main thread, since a run handles SIGINT.
     """
     from pyprobe.runtime.probes.world import MachineWorld
     from pyprobe.runtime.session import Session, Settings
 
+    if isinstance(command, (str, bytes)) or (command is not None and not command):
+        raise ValueError(f"command must be a sequence of words, got {command!r}")
     words = [os.fsencode(w) for w in command] if command is not None else None
     surroundings = {os.fsencode(k): os.fsencode(v) for k, v in (environ or {}).items()}
     settings = Settings(command=words, environ=surroundings, cwd=os.fsencode(os.getcwd()), format=format, seed=seed, unsafe=unsafe)

@@ -15,12 +15,12 @@ from io import TextIOWrapper
 from typing import NoReturn
 
 from pyprobe import options as command_line
-from pyprobe.messages import FAILED, OK, RUN_FAILED, check_colour, say_error, show, usage_error
+from pyprobe.messages import FAILED, OK, RUN_FAILED, check_colour, say_error, say_fault, show, usage_error
 from pyprobe.options import Options, UsageError
 from pyprobe.programs import read_program
 
 SUBCOMMANDS = {"kernel": "pyprobe.kernel_command", "kprobe_events": "pyprobe.kprobe_events_command"}
-"""A script of such a name is ./kernel; each has run(words, options), which gives the exit status."""
+"""A script of such a name is ./kernel; each has its USAGE, and run(words, options), which gives the exit status."""
 
 MOST_PROCESSES = 0x400000
 """include/linux/threads.h: PID_MAX_LIMIT"""
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
         return usage_error(error)
     except (KeyboardInterrupt, BrokenPipeError):
         raise
-    except Exception as fault:  # the last line of defence: a fault of ours is one line and a request, never a traceback
+    except Exception as fault:  # the last line of defence
         if options.verbose > 1:
             raise
         from pyprobe.runtime.system.kernels.errors import KernelError
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str]) -> int:
         if isinstance(fault, KernelError):  # whoever first asks a kernel for something learns that it lacks that
             say_error(str(fault) + (f"\nHINT: {fault.hint}" if fault.hint else ""))
             return RUN_FAILED
-        say_error(f"pyprobe itself failed: {type(fault).__name__}: {fault}\nHINT: please report this; -vv shows where it happened")
+        say_fault(fault)
         return RUN_FAILED
 
 
@@ -132,10 +132,13 @@ def dispatch(options: Options, any_words: bool) -> int:
 
 
 def help_on(words: list[str]) -> int:
-    """`--help TOPIC`: the reference of functions, builtin values, probe types, macros and settings."""
+    """`--help TOPIC`: the reference of functions, builtin values, probe types, macros and settings; the usage of a subcommand."""
     from pyprobe.lang import topics
 
     for word in words:
+        if word in SUBCOMMANDS:
+            print(import_module(SUBCOMMANDS[word]).USAGE)
+            continue
         text = topics.overview() if word == "topics" else topics.reference(word)
         if text is None:
             near = similar(word, [name for group in topics.names().values() for name in group])

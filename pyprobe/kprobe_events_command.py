@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from pyprobe.messages import FAILED, OK, say_error
 from pyprobe.options import Options, UsageError
 
-USAGE = "pyprobe [--kernel NAME] [-c COMMAND] kprobe_events DEFINITION | FILE ... (p:EVENT FUNCTION ARGUMENT..., r:EVENT FUNCTION $retval)"
+USAGE = (
+    "USAGE: pyprobe [--kernel NAME] [-c COMMAND] kprobe_events DEFINITION | FILE ..."
+    " (p:EVENT FUNCTION ARGUMENT..., r:EVENT FUNCTION $retval)"
+)
 
 
 def run(words: Sequence[str], options: Options) -> int:
@@ -21,7 +24,7 @@ def run(words: Sequence[str], options: Options) -> int:
     from pyprobe.runtime.session import RunError
 
     if not words:
-        raise UsageError(USAGE, prefix="USAGE: ")
+        raise UsageError(USAGE.removeprefix("USAGE: "), prefix="USAGE: ")
     try:
         lines = [line for word in words for line in definitions(word)]
     except OSError as error:

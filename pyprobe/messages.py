@@ -20,6 +20,11 @@ def say_error(text: str) -> None:
     print(paint(f"ERROR: {text}", "error"), file=sys.stderr)
 
 
+def say_fault(fault: Exception) -> None:
+    """A fault of pyprobe's own: one line and a request, never a traceback."""
+    say_error(f"pyprobe itself failed: {type(fault).__name__}: {fault}\nHINT: please report this; -vv shows where it happened")
+
+
 def usage_error(error: UsageError) -> int:
     if error.line:
         print(error.line, file=sys.stderr)
@@ -54,10 +59,16 @@ def paint(text: str, severity: Severity) -> str:
     return f"{coloured(first, severity)}{newline}{rest}"
 
 
-def show(diagnostics: Diagnostics, *, warnings: bool = True) -> None:
-    """Print diagnostics on stderr, in their order."""
+def show(diagnostics: Diagnostics, *, warnings: bool = True, told: set[tuple[str, str]] | None = None) -> None:
+    """Print diagnostics on stderr, in their order. `told`: warnings and their places in the text that were shown before and are not
+    again; it takes up the new ones."""
     from pyprobe.lang.diagnostics import coloured, render
 
     for item in diagnostics.ordered():
+        if item.severity == "warning" and told is not None:
+            key = item.message, item.span.text if item.span else ""
+            if key in told:
+                continue
+            told.add(key)
         if item.severity == "error" or warnings:
             print(render(item, coloured) if colours() else render(item), file=sys.stderr)

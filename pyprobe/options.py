@@ -276,5 +276,5 @@ def _check(options: Options) -> None:
         if getattr(options, name) and options.kernel is not None:
             raise UsageError(f"--{name} is not possible with --kernel{instead}")
     for setting in options.env:
-        if "=" not in setting:
+        if "=" not in setting[1:]:  # there is no variable without a name
             raise UsageError(f"--env must be NAME=VALUE, got {setting}")

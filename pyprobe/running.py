@@ -95,7 +95,7 @@ def machine_options(options: Options) -> MachineOptions:
     """What the command line says about the machine itself. Raises UsageError."""
     from pyprobe.runtime.limits import LimitError, Limits, MachineOptions
 
-    uid, _, gid = (options.uid or "0").partition(":")
+    uid, _, gid = ("0" if options.uid is None else options.uid).partition(":")
     if not uid.isdecimal() or not (gid or "0").isdecimal() or int(uid) > 0xFFFFFFFE or int(gid or 0) > 0xFFFFFFFE:
         raise UsageError(f"--uid must be UID or UID:GID, got {options.uid}")
     try:
@@ -104,8 +104,11 @@ def machine_options(options: Options) -> MachineOptions:
         raise UsageError(f"--limit {error}") from None
     if len(options.view) > 1 and not {"none", "ro"}.isdisjoint(options.view):
         raise UsageError("--view is one of none and ro, or paths")
-    if options.keep is not None and os.path.lexists(options.keep) and (not os.path.isdir(options.keep) or os.listdir(options.keep)):
-        raise UsageError(f"--keep {options.keep}: exists and is no empty directory", prefix="ERROR: ")
+    if options.keep is not None:
+        check_keep(options.keep)
+    for path in set(options.view) - {"none", "ro"}:
+        if options.root is None and not os.path.lexists(path):
+            raise UsageError(f"--view {path}: no such file or directory", prefix="ERROR: ")
     view = None if options.view in ([], ["ro"]) else [os.fsencode(path) for path in options.view if path != "none"]
     return MachineOptions(
         root=os.fsencode(options.root) if options.root is not None else b"/",
@@ -116,6 +119,17 @@ def machine_options(options: Options) -> MachineOptions:
         diff=options.diff,
         limits=limits,
     )
+
+
+def check_keep(folder: str) -> None:
+    """Raises UsageError when the end of a run could not make this directory and fill it."""
+    if os.path.lexists(folder) and (not os.path.isdir(folder) or os.listdir(folder)):
+        raise UsageError(f"--keep {folder}: exists and is no empty directory", prefix="ERROR: ")
+    place = os.path.abspath(folder)
+    while not os.path.lexists(place):
+        place = os.path.dirname(place)
+    if not os.access(place, os.W_OK | os.X_OK) or not os.path.isdir(place):
+        raise UsageError(f"--keep {folder}: cannot be made in {place}", prefix="ERROR: ")
 
 
 def make_world(settings: Settings) -> MachineWorld:
@@ -146,9 +160,9 @@ def check_command(name: bytes, world: MachineWorld) -> None:
 
 
 def compile_text(
-    options: Options, world: MachineWorld, name: str, text: str, parameters: list[str], *, warnings: bool = True
+    options: Options, world: MachineWorld, name: str, text: str, parameters: list[str], told: set[tuple[str, str]] | None = None
 ) -> tuple[Program | None, int]:
-    """Compile and show every diagnostic on stderr; (program, 0) or (None, exit status)."""
+    """Compile and show every diagnostic on stderr, but for warnings that were `told`; (program, 0) or (None, exit status)."""
     from pyprobe.lang.compiler import compile_program
     from pyprobe.lang.diagnostics import CompileError, Diagnostics
     from pyprobe.lang.source import Source
@@ -170,9 +184,9 @@ def compile_text(
             diagnostics=diagnostics,
         )
     except CompileError as error:
-        show(error.diagnostics, warnings=not options.no_warnings)
+        show(error.diagnostics, warnings=not options.no_warnings, told=told)
         return None, error.exit_code
-    show(diagnostics, warnings=warnings and not options.no_warnings)
+    show(diagnostics, warnings=not options.no_warnings, told=told)
     return program, OK
 
 
@@ -194,13 +208,13 @@ def points_of(options: Options, world: MachineWorld, name: str, text: str, param
     return [point for body in unit.bodies for point in body.points], OK
 
 
-def run_program(options: Options, name: str, text: str, parameters: list[str], *, told: bool = False) -> int:
-    """Compile and run; the exit status of the command. `told`: warnings of the compilation are not shown again."""
+def run_program(options: Options, name: str, text: str, parameters: list[str], told: set[tuple[str, str]] | None = None) -> int:
+    """Compile and run; the exit status of the command. `told`: as for compile_text()."""
     settings = settings_of(options)
     world = make_world(settings)
     if settings.command is not None and settings.kernel is None:  # a guest's kernel finds its programs itself
         check_command(settings.command[0], world)
-    program, status = compile_text(options, world, name, text, parameters, warnings=not told)
+    program, status = compile_text(options, world, name, text, parameters, told)
     if program is None:
         return status
     if not program.probes:

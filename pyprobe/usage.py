@@ -14,6 +14,8 @@ USAGE:
     pyprobe -l [PATTERN | FILE]              list probes
     pyprobe [options] kprobe_events DEFINITION | FILE ...
                                              trace by definitions as Linux's kprobe_events takes them
+    pyprobe kernel install | add | list | remove ...
+                                             the kernels that --kernel can name
     pyprobe --help TOPIC                     what a function, builtin, probe type, macro or setting means
     pyprobe                                  a session to try things in (REPL)
     Arguments become $1, $2, ...; after a literal -- also negative numbers and named ones (--top=5).

@@ -339,26 +339,6 @@ def test_probes_change_nothing(pyprobe: Command) -> None:
     assert bare.splitlines()[:3] == probed.splitlines()[:3]
 
 
-def test_repl(pyprobe: Command) -> None:
-    typed = """\
-print(7 / 2)
-kprobe:do_fork {
-    @[comm] = count();
-}
-kprobe:nosuchthing { }
-:show
-:run
-:drop 1
-:quit
-"""
-    done = pyprobe(stdin=typed.encode())
-    assert done.status == 0
-    assert done.out.startswith("3\n")
-    assert "@[session]: 10" in done.out
-    assert "No matches for kprobe nosuchthing." in done.err
-    assert "1: kprobe:do_fork {" in done.out
-
-
 def test_cat_shows_the_files_of_the_machine(pyprobe: Command) -> None:
     """Files that the guest wrote, and its own /proc: never the host's."""
     cats = " ".join(f'cat("{path}");' for path in ("/tmp/only_in_the_guest", "/proc/version", "/tmp", "/tmp/none"))
@@ -371,12 +351,6 @@ def test_cat_shows_the_files_of_the_machine(pyprobe: Command) -> None:
 def test_path_of_an_opened_file(pyprobe: Command) -> None:
     done = pyprobe("-e", "fentry:vfs_open { @[path(args.path)] = count(); }", "-c", "cat /etc/hostname")
     assert "@[/etc/hostname]: 1\n" in done.out
-
-
-def test_repl_shows_the_value_of_an_expression(pyprobe: Command) -> None:
-    done = pyprobe(stdin=b'1 + 1\n"a" + "b";\n(1, true)\nprintf("hi\\n")\nprint(7)\n$x = 5\nnosuch + 1\n')
-    assert done.out.split() == ["2", "ab", "(1,", "true)", "hi", "7"]
-    assert "Unknown identifier: 'nosuch'" in done.err and "Return value discarded" not in done.err
 
 
 def test_a_signal_from_outside_fires_self_probes():

@@ -47,6 +47,10 @@ def test_diff_and_keep(run: Run, tmp_path: Path) -> None:
     assert (tmp_path / "old").read_text() == "old" and (tmp_path / "gone").exists()
     again = run("--keep", str(tmp_path / "kept"), "-c", "true")
     assert again.returncode == 1 and "exists and is no empty directory" in again.stderr
+    below_a_file = run("--keep", str(tmp_path / "old" / "kept"), "-c", "true")
+    assert below_a_file.returncode == 1 and f"kept: cannot be made in {tmp_path / 'old'}" in below_a_file.stderr
+    refused = run("--keep", "/proc/kept", "-c", "touch new")  # where even root may write but make nothing
+    assert refused.returncode in (0, 1) and "--keep /proc/kept: " in refused.stderr and "pyprobe itself" not in refused.stderr
 
 
 def test_view(run: Run, tool: Callable[[str], str], tmp_path: Path) -> None:
@@ -58,13 +62,15 @@ def test_view(run: Run, tool: Callable[[str], str], tmp_path: Path) -> None:
     missing = run("--view", "none", "-c", "ls")
     assert "its interpreter is missing" in missing.stderr
     assert run("--view", "none", "--view", "/etc", "-c", "ls").returncode == 1
+    assert run("--view", "nosuch", "-c", "ls").stderr == "ERROR: --view nosuch: no such file or directory\n"
 
 
 def test_uid(run: Run) -> None:
     assert run("--uid", "12345:77", "-c", "sh -c 'id -u; id -g; cat /proc/self/environ >/dev/null && echo mine'").stdout.split()[:3] == [
         "12345", "77", "mine",
     ]  # fmt: skip
-    assert "must be UID" in run("--uid", "me", "-c", "id").stderr
+    for wrong in ("me", "", ":5", "-1"):
+        assert "must be UID" in run("--uid", wrong, "-c", "id").stderr
 
 
 def test_time_limit_keeps_the_trace(run: Run) -> None:

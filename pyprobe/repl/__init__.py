@@ -1,16 +1,22 @@
 """The REPL: clauses are collected and checked as they are typed; `:run` runs them together on a command or the built-in workload.
 
-A statement without a probe is run at once, as if it stood in `begin { ... }`, so that expressions can be tried out.
+A statement without a probe is run at once, as if it stood in `begin { ... }` after the definitions so far, so that expressions can be
+tried out.
 """
 
 from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
-from pyprobe.options import Options
-from pyprobe.repl.balance import complete
+from pyprobe.messages import say_fault, usage_error
+from pyprobe.options import Options, UsageError
+from pyprobe.repl.balance import complete, without_comments
+
+if TYPE_CHECKING:
+    from pyprobe.lang.nodes import Script
 
 TOP_LEVEL = ("begin", "end", "macro", "fn", "let", "config", "import", "struct", "union", "enum")
 HELP = """\
@@ -22,16 +28,37 @@ A statement alone runs at once:            print(7 / 2)
   :drop N          forget clause N; without a number: all
   :list PATTERN    probes that match
   :help            this text
-  :quit            leave (also Ctrl-D)
+  :quit            leave (also Ctrl-D); Ctrl-C drops what was begun, and ends a run
 """
 
 
+class Clause(NamedTuple):
+    """A text that was found right, in the order of a script's sections: 0 C definitions, 1 config and imports, 2 the rest."""
+
+    section: int
+    text: str
+    has_probes: bool
+
+    @classmethod
+    def of(cls, text: str, script: Script) -> Clause:
+        from pyprobe.lang.nodes import Probe
+
+        section = 0 if script.c_section.strip() else 1 if script.config is not None or script.imports else 2
+        return cls(section, text, any(isinstance(item, Probe) for item in script.items))
+
+
+def joined(clauses: Iterable[Clause]) -> str:
+    """The script that clauses make, whatever the order they were typed in."""
+    return "\n".join(clause.text for clause in sorted(clauses, key=lambda clause: clause.section))
+
+
 class Repl:
-    """One session: the clauses typed so far and the options that every run shares."""
+    """One session: the clauses typed so far, the warnings that were shown of them, and the options that every run shares."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.clauses: list[str] = []
+        self.clauses: list[Clause] = []
+        self.told: set[tuple[str, str]] = set()
         self.commands: dict[str, Callable[[str], None]] = {
             "run": self.run,
             "show": self.show,
@@ -62,17 +89,21 @@ class Repl:
         diagnostics = Diagnostics()
         script = parse(Source("repl", text), diagnostics)
         if script is None or diagnostics.failed:
-            attempt = f"begin {{ {text} }}"
+            statement = without_comments(text).strip()
             alone = Diagnostics()
-            if parse(Source("repl", attempt), alone) is not None and not alone.failed:
-                self.execute(self.showing(text) or attempt, None)
+            if parse(Source("repl", f"begin {{ {statement} }}"), alone) is not None and not alone.failed:
+                self.execute(self.showing(statement) or self.around(f"begin {{ {statement} }}"), None)
             else:
                 show(diagnostics if looks_like_clause(text) else alone)
             return
-        program = self.compile("\n".join([*self.clauses, text]))
-        if program is not None:
-            self.clauses.append(text)
+        clause = Clause.of(text, script)
+        if self.compile(joined([*self.clauses, clause])) is not None:
+            self.clauses.append(clause)
             print(f"clause {len(self.clauses)} is ready; :run COMMAND runs it")
+
+    def around(self, probe: str) -> str:
+        """A probe with the definitions so far in front of it."""
+        return "\n".join([*filter(None, [joined(clause for clause in self.clauses if not clause.has_probes)]), probe])
 
     def showing(self, text: str) -> str:
         """The program that prints the value of an expression, empty where the text is none or its value cannot be printed."""
@@ -80,43 +111,39 @@ class Repl:
         from pyprobe.running import make_world, settings_of
 
         expression = text.rstrip().rstrip(";")
-        printing = f"begin {{ print({expression}); }}"
+        printing = self.around(f"begin {{ print({expression}); }}")
         world = make_world(settings_of(self.options))
-        attempts = (f"begin {{ $value = {expression}; }}", printing)  # print() takes what has no value, too
+        attempts = (self.around(f"begin {{ $value = {expression}; }}"), printing)  # print() takes what has no value, too
         return "" if any(d.severity == "error" for text in attempts for d in check(text, world=world)) else printing
 
     def compile(self, text: str) -> object:
         from pyprobe.running import compile_text, make_world, settings_of
 
-        program, _ = compile_text(self.options, make_world(settings_of(self.options)), "repl", text, [])
+        program, _ = compile_text(self.options, make_world(settings_of(self.options)), "repl", text, [], self.told)
         return program
 
     def run(self, command: str) -> None:
-        if not self.clauses:
+        if not any(clause.has_probes for clause in self.clauses):
             print("nothing to run: type a clause first")
             return
-        self.execute("\n".join(self.clauses), command or None, told=True)
+        self.execute(joined(self.clauses), command or None)
 
-    def execute(self, text: str, command: str | None, *, told: bool = False) -> None:
-        """Run a program; `told`: the warnings of its compilation were shown when it was typed."""
-        from pyprobe.messages import usage_error
-        from pyprobe.options import UsageError
+    def execute(self, text: str, command: str | None) -> None:
+        """Run a program."""
         from pyprobe.running import run_program
 
         self.options.cmd = command
         try:
-            run_program(self.options, "repl", text, [], told=told)
-        except UsageError as error:
-            usage_error(error)
+            run_program(self.options, "repl", text, [], self.told)
         finally:
             self.options.cmd = None
-            sys.stdout.flush()
 
     def show(self, _: str) -> None:
-        for number, text in enumerate(self.clauses, 1):
-            print(f"{number}: {text}")
+        for number, clause in enumerate(self.clauses, 1):
+            print(f"{number}: {clause.text}")
 
     def drop(self, which: str) -> None:
+        self.told.clear()
         if not which:
             self.clauses.clear()
         elif which.isdecimal() and 1 <= int(which) <= len(self.clauses):
@@ -126,7 +153,6 @@ class Repl:
 
     def list_probes(self, pattern: str) -> None:
         from pyprobe.listing import entries, show
-        from pyprobe.options import Options
 
         show(entries(pattern, Options()), Options())
 
@@ -153,7 +179,7 @@ def entries(prompt: str, more: str) -> Iterator[str]:
             continue
         text = f"{text}\n{line}" if text else line
         if text.lstrip().startswith(":") or complete(text):
-            if text.strip():
+            if without_comments(text).strip():
                 yield text.strip()
             text = ""
 
@@ -168,10 +194,22 @@ def run(options: Options) -> int:
     repl = Repl(options)
     options.quiet = True
     for text in entries("pyprobe> " if terminal else "", "    ...> " if terminal else ""):
-        if text.startswith(":"):
-            if not repl.command(text):
-                break
-        else:
-            repl.clause(text)
+        try:
+            if not text.startswith(":"):
+                repl.clause(text)
+            elif not repl.command(text):
+                return 0
+        except UsageError as error:
+            usage_error(error)
+        except KeyboardInterrupt:
+            print()
+        except BrokenPipeError:
+            raise
+        except Exception as fault:  # the clauses typed so far are worth more than an early end
+            if options.verbose > 1:
+                raise
+            say_fault(fault)
         sys.stdout.flush()
+    if terminal:
+        print()  # after the prompt that Ctrl-D answered
     return 0

@@ -1,11 +1,16 @@
-"""When a typed text is complete: strings closed and brackets balanced."""
+"""When a typed text is complete: comments closed, brackets balanced, and a header followed by its body."""
 
 from __future__ import annotations
 
 import re
 
-_PIECES = re.compile(r'"(?:\\.|[^"\\\n])*"?|//[^\n]*|/\*.*?(?:\*/|\Z)|[{}()]', re.S)
-_CLOSES = {"}": "{", ")": "("}
+_PIECES = re.compile(r'"(?:\\.|[^"\\\n])*"?|//[^\n]*|/\*.*?(?:\*/|\Z)|[][{}()]', re.S)
+_DEPTH = {"{": 1, "(": 1, "[": 1, "}": -1, ")": -1, "]": -1}
+_POINT = r"(?:begin|end|BEGIN|END|\w+:[^\s;(){]+)"
+_PROBE = rf"\s*{_POINT}(?:\s*,\s*{_POINT})*\s*,?\s*(?:/[^{{]*/\s*)?"
+_OTHER = r"\s*(?:macro\s+\w+\s*\(.*\)|fn\s.*|(?:struct|union|enum)\s+\w+|config(?:\s*=)?)\s*"
+_HEADER = re.compile(rf"{_PROBE}|{_OTHER}", re.S)
+_ANGLED = re.compile(rf"{_PROBE}(?<=\s)<(?=\s|\Z)(?P<body>.*)", re.S)
 
 
 def complete(text: str) -> bool:
@@ -13,15 +18,16 @@ def complete(text: str) -> bool:
     depth = 0
     for match in _PIECES.finditer(text):
         piece = match.group()
-        if piece in "{(":
-            depth += 1
-        elif piece in _CLOSES:
-            depth -= 1
-        elif piece.startswith("/*") and not piece.endswith("*/"):
+        depth += _DEPTH.get(piece, 0)
+        if piece.startswith("/*") and not (piece.endswith("*/") and len(piece) > 3):
             return False
-    return depth <= 0 and not _header_only(text)
+    bare = without_comments(text)
+    angled = _ANGLED.fullmatch(bare)
+    if angled is not None and not re.search(r"(?:^|[;}])\s*>\s*$", angled["body"]):
+        return False
+    return depth <= 0 and _HEADER.fullmatch(bare) is None
 
 
-def _header_only(text: str) -> bool:
-    """A probe's attach points without their body yet: `kprobe:f` or `kprobe:f /pred/` at the end of a line."""
-    return "{" not in text and "<" not in text and re.match(r"\s*\w+:[^\s;()]+(\s*,\s*\S+)*(\s*/.*/)?\s*,?\s*$", text) is not None
+def without_comments(text: str) -> str:
+    """The text with a blank in place of each comment."""
+    return _PIECES.sub(lambda piece: " " if piece[0].startswith("/") else piece[0], text)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from pyprobe.lang import check
 from pyprobe.lang.attachpoint import AttachPoint
 from pyprobe.lang.world import NoWorld
@@ -25,6 +27,8 @@ def test_stages() -> None:
     (wrong,) = check("begin { print(1 }", stage="parse")
     assert wrong.message == "syntax: expected ')'"
     assert check("begin { print(1 }")[0].message == wrong.message
+    with pytest.raises(ValueError, match="stage must be 'parse' or 'check', got 'types'"):
+        check(text, stage="types")  # type: ignore[arg-type]  # what a caller without mypy may write
 
 
 def test_hints_and_order() -> None:
@@ -38,6 +42,11 @@ def test_world_and_options() -> None:
     assert check("kprobe:nosuch { @ = count(); }", world=TableWorld())[0].message == "No matches for kprobe nosuch."
     assert check("begin { print($1); }", params=["5"]) == []
     assert check("begin { $x = str($1); print($x); }", params=["5"], name="file.bt") == []
+
+
+def test_without_a_world_every_probe_exists() -> None:
+    assert check("kprobe:nosuch { @[comm] = count(); }") == []
+    assert check("tracepoint:no:such { print(args.x); }")[0].severity == "error"
 
 
 def test_unsafe() -> None:

@@ -129,6 +129,33 @@ kprobe:g
 """
 
 
+def test_comments_stay_on_the_line_of_what_they_follow() -> None:
+    """Also after C definitions, attach points and predicates."""
+    text = """\
+struct foo { int a; }; // foo
+enum e { A }; /* e */
+
+kprobe:f, // f
+kprobe:g /* g */
+// alone
+/pid == 1/ // one
+{
+  // inside
+  @ = count();
+} // end
+uprobe:/bin/*:main // main
+{}
+"""
+    assert print_script(parsed(text)) == text
+
+
+def test_comments_of_several_lines_stand_alone() -> None:
+    """Where they are found again by the next reading, whatever they were in."""
+    once = print_script(parsed("kprobe:f /pid /* a\n b */ == 1/ { print((1, /* c\n d */ 2)); exit(); }"))
+    assert once == "kprobe:f\n/* a\nb */\n/pid == 1/\n{\n  print((1, 2));\n  /* c\n  d */\n  exit();\n}\n"
+    assert print_script(parsed(once)) == once
+
+
 def test_showcase() -> None:
     assert print_script(parsed(SHOWCASE)) == PRINTED.replace("    print(1);\n  } else if", "    print(1)\n  } else if").replace(
         "    print(2);\n  } else {\n    print(3);\n", "    print(2)\n  } else {\n    print(3)\n"

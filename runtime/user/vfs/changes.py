@@ -73,7 +73,11 @@ def _of(parent: Dentry, dentry: Dentry, path: bytes) -> Change | None:
 def keep(k: Kernel, folder: str) -> Iterator[str]:
     """Write the changes below `folder`, which is made; lines about what could not be written."""
     top = os.fsencode(folder)
-    os.makedirs(top, exist_ok=True)
+    try:
+        os.makedirs(top, exist_ok=True)
+    except OSError as error:
+        yield f"WARNING: --keep {folder}: {error.strerror}: nothing was kept"
+        return
     made = {b""}
     for change in changes(k):
         parent, _, name = change.path.rpartition(b"/")
