@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
 
-HRTIMER_MODE_ABS, HRTIMER_MODE_REL = 0, 1
+HRTIMER_MODE_ABS, HRTIMER_MODE_REL, HRTIMER_MODE_HARD = 0, 1, 8
 CLOCK_MONOTONIC: Final = 1
 CLOCKS: Final = frozenset({0, 1, 7, 11})  # those that have such timers: CLOCK_REALTIME, MONOTONIC, BOOTTIME and TAI
 WALL_CLOCKS: Final = frozenset({0, 8, 11})  # CLOCK_REALTIME, CLOCK_REALTIME_ALARM, CLOCK_TAI: they do not count from boot
@@ -101,3 +101,17 @@ def passed(k: Kernel, deadline: int, clock: int, mode: int) -> None:
     if timer is not None:
         with timer.expiring():
             pass
+
+
+def forked(k: Kernel) -> None:
+    """Tell of the two timers that every new task has for the deadline scheduler, which never start here (__sched_fork)."""
+    if told(k):
+        for _ in range(2):
+            HrTimer(k, "hrtimer_wakeup").setup(CLOCK_MONOTONIC, HRTIMER_MODE_REL | HRTIMER_MODE_HARD)
+
+
+def of_process(k: Kernel) -> HrTimer:
+    """The timer of a new process that is behind ITIMER_REAL (copy_signal)."""
+    timer = HrTimer(k, "it_real_fn", mode=HRTIMER_MODE_REL)
+    timer.setup(CLOCK_MONOTONIC, HRTIMER_MODE_REL)
+    return timer

@@ -47,7 +47,7 @@ class GuestTimer:
 
     def _started(self, k: Kernel, deadline: int, mode: int) -> None:
         if self.identity is None and self._hrtimer is None and self.signo == signals.Sig.ALRM:
-            self._hrtimer = HrTimer(k, "it_real_fn", mode=HRTIMER_MODE_REL)
+            self._hrtimer = self.process.real_timer or HrTimer(k, "it_real_fn", mode=HRTIMER_MODE_REL)
         if self._hrtimer is None:
             return
         if self.identity is None:

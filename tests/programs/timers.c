@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -116,6 +117,17 @@ static void files(void)
     close(timerfd_create(CLOCK_REALTIME, 0));
 }
 
+static void child(void)
+{
+    pid_t pid = fork();
+
+    if (!pid) {
+        signals();
+        _exit(0);
+    }
+    waitpid(pid, NULL, 0);
+}
+
 #define PART(number, what) (write(-number, 0, 0), what())
 
 int main(void)
@@ -124,5 +136,6 @@ int main(void)
     PART(2, waits);
     PART(3, signals);
     PART(4, files);
+    PART(5, child);
     return 0;
 }
