@@ -90,7 +90,7 @@ def test_cookie(guest: Guest) -> None:
     first, second, third = new(guest), new(guest, socket.AF_UNIX), new(guest, kind=socket.SOCK_DGRAM)
     assert cookie(first, 4) == -errno.EINVAL
     asked = [cookie(fd) for fd in (third, first, second, first, third)]
-    assert asked == sorted(asked[:3]) + [asked[1], asked[0]] and len(set(asked)) == 3 and asked[0] > 0
+    assert asked == [*sorted(asked[:3]), asked[1], asked[0]] and len(set(asked)) == 3 and asked[0] > 0
     assert guest.call("setsockopt", first, socket.SOL_SOCKET, 57, SCRATCH, 8) == -errno.ENOPROTOOPT
 
 
