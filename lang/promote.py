@@ -14,6 +14,7 @@ from pyprobe.lang.typesys import (
     INT64,
     INTEGERS,
     NONE,
+    SUMMARIES,
     UINT64,
     Aggregate,
     Array,
@@ -155,7 +156,7 @@ def is_integer(t: Type) -> bool:
 def is_signed(t: Type) -> bool:
     """Whether it makes a result signed."""
     if isinstance(t, Aggregate):
-        return t.function in ("sum", "min", "max", "avg", "stats") and t.signed
+        return t.function in SUMMARIES and t.signed
     return isinstance(t, Integer) and t.signed
 
 

@@ -84,11 +84,12 @@ def watchpoint(point: AttachPoint) -> Errors:
     if point.length not in WATCHPOINT_LENGTHS:
         yield "watchpoint length must be one of (1,2,4,8)"
     letters = set(point.mode)
-    if not letters or not letters <= set("rwx"):
+    known, repeated = bool(letters) and letters <= set("rwx"), len(letters) != len(point.mode)
+    if not known:
         yield "watchpoint mode must be combination of (r,w,x)"
-    if len(letters) != len(point.mode):
+    if repeated:
         yield "watchpoint modes may not be duplicated"
-    if not letters or not letters <= set("rwx") or len(letters) != len(point.mode):
+    if repeated or not known:
         yield PointError("invalid watchpoint mode: " + point.mode, "supported modes: x,w,rw")
 
 

@@ -334,6 +334,12 @@ class Nanoseconds(Integer):
     __hash__ = Integer.__hash__
 
 
+SUMMARIES = ("sum", "min", "max", "avg", "stats")
+"""Aggregations of numbers, which are signed or not as these are."""
+HISTOGRAMS = ("hist", "lhist", "tseries")
+"""Aggregations that are shown over several lines."""
+
+
 class Aggregate(Type):
     """A map value that accumulates: function `count sum min max avg stats hist lhist tseries`; `signed` gives `sum_t` or `usum_t`;
     `params` are the bits of hist, the bounds of lhist, interval, number and function of tseries."""
@@ -347,7 +353,7 @@ class Aggregate(Type):
         self.params = params
 
     def __str__(self) -> str:
-        plain = self.signed or self.function in ("count", "hist", "lhist", "tseries")
+        plain = self.signed or self.function not in SUMMARIES
         return f"{'' if plain else 'u'}{self.function}_t"
 
     @property

@@ -99,7 +99,7 @@ def _learn(kernel: Kernel) -> None:
 
 
 def _warn(text: str) -> None:
-    print(paint(f"WARNING: {text}", "33"), file=sys.stderr)
+    print(paint(f"WARNING: {text}", "warning"), file=sys.stderr)
 
 
 def _say(text: str) -> None:

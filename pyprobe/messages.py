@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 from pyprobe.options import UsageError
 
 if TYPE_CHECKING:
-    from pyprobe.lang.diagnostics import Diagnostics
+    from pyprobe.lang.diagnostics import Diagnostics, Severity
 
 COLOUR = "BPFTRACE_COLOR"
 OK, FAILED, INTERNAL, RUN_FAILED = 0, 1, 2, 255
 
 
 def say_error(text: str) -> None:
-    print(paint(f"ERROR: {text}", "31"), file=sys.stderr)
+    """An error about no place in a script; lines after the first, as hints, have no colour."""
+    print(paint(f"ERROR: {text}", "error"), file=sys.stderr)
 
 
 def usage_error(error: UsageError) -> int:
@@ -43,16 +44,18 @@ def colours() -> bool:
     return wish == "always" or (wish != "never" and sys.stdout.isatty() and sys.stderr.isatty())
 
 
-def paint(text: str, colour: str) -> str:
-    """The first line of a message in its colour (an SGR number), where colours are wanted."""
+def paint(text: str, severity: Severity) -> str:
+    """The first line of a message in its colour, where colours are wanted."""
     if not colours():
         return text
+    from pyprobe.lang.diagnostics import coloured
+
     first, newline, rest = text.partition("\n")
-    return f"\033[{colour}m{first}\033[0m{newline}{rest}"
+    return f"{coloured(first, severity)}{newline}{rest}"
 
 
 def show(diagnostics: Diagnostics, *, warnings: bool = True) -> None:
-    """Print diagnostics on stderr: errors first, then warnings."""
+    """Print diagnostics on stderr, in their order."""
     from pyprobe.lang.diagnostics import coloured, render
 
     for item in diagnostics.ordered():

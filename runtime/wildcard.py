@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from pyprobe.lang.attachpoint import has_wildcard
-
 
 def wildcard(pattern: str) -> str:
     """The regular expression of a pattern."""
@@ -26,6 +24,3 @@ def matcher(pattern: str) -> Callable[[str], bool]:
 def traceable(name: str) -> bool:
     """Compilers split functions into parts that are not entered like functions; patterns never match these."""
     return ".part." not in name
-
-
-__all__ = ["has_wildcard", "matcher", "traceable", "wildcard"]

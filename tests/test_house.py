@@ -61,26 +61,24 @@ def test_only_the_engine_calls_unicorn() -> None:
 
 def test_bare_names_are_never_imported() -> None:
     code = "import sys, pyprobe.cli, pyprobe.runtime.session; print({'lang', 'runtime', 'stdlib'} & set(sys.modules))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd="/", env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True
-    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/", env=env, check=True, timeout=60)
     assert done.stdout.strip() == "set()"
 
 
 @pytest.mark.parametrize("command", [["ruff", "check", "."], ["mypy"]], ids=["ruff", "mypy"])
 def test_strict_tools_are_clean(command: list[str]) -> None:
-    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_wheel_holds_everything_and_runs(tmp_path: Path) -> None:
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
-    subprocess.run([*pip, "wheel", "--no-deps", "-w", str(tmp_path), str(ROOT)], check=True, capture_output=True)
+    subprocess.run([*pip, "wheel", "--no-deps", "-w", str(tmp_path), str(ROOT)], check=True, capture_output=True, timeout=300)
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    tracked = subprocess.run(
-        ["git", "ls-files", "lang", "runtime", "stdlib", "scripts"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.split()
+    listing = ["git", "ls-files", "lang", "runtime", "stdlib", "scripts"]
+    tracked = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, timeout=60).stdout.split()
     missing = [
         n
         for n in tracked
@@ -88,7 +86,7 @@ def test_a_wheel_holds_everything_and_runs(tmp_path: Path) -> None:
     ]
     assert tracked and missing == []
     site = tmp_path / "site"
-    subprocess.run([*pip, "install", "--no-deps", "--target", str(site), str(wheel)], check=True, capture_output=True)
+    subprocess.run([*pip, "install", "--no-deps", "--target", str(site), str(wheel)], check=True, capture_output=True, timeout=300)
     env = {**os.environ, "PYTHONPATH": str(site)}
     done = subprocess.run(
         [sys.executable, "-m", "pyprobe", "-e", "kprobe:do_fork { @[comm] = count(); }"],
@@ -96,6 +94,7 @@ def test_a_wheel_holds_everything_and_runs(tmp_path: Path) -> None:
         env=env,
         capture_output=True,
         text=True,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     assert "@[session]: 10" in done.stdout

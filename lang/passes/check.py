@@ -22,7 +22,23 @@ from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import copy, descend
 from pyprobe.lang.promote import kind
 from pyprobe.lang.source import NOWHERE, Span
-from pyprobe.lang.typesys import BOOL, INT8, INT64, NONE, UINT64, VOID, Aggregate, Context, Enum, Integer, Pointer, String, Tuple, Type
+from pyprobe.lang.typesys import (
+    BOOL,
+    INT8,
+    INT64,
+    NONE,
+    SUMMARIES,
+    UINT64,
+    VOID,
+    Aggregate,
+    Context,
+    Enum,
+    Integer,
+    Pointer,
+    String,
+    Tuple,
+    Type,
+)
 
 LARGEST = 1 << 24  # bytes of a value; bpftrace runs out of stack and memory long before
 _CONTEXT_KEY = "context cannot be part of a map key"
@@ -198,14 +214,13 @@ def _assign(check: Checker, node: n.Assign) -> Result:
         node.value = n.Binary(op=node.op.rstrip("="), left=copy(target), right=node.value, span=compound_span(node))
         check.inference.expr(node.value)
         node.op = ""
-    call = node.value.name if isinstance(node.value, n.Call) else ""
     if isinstance(target, n.Variable):
         _variable(check, target, node.value, node.span)
         node.value = check.store(node.value, target.type)
-        if target.type is NONE and (node.value.type is NONE or call == "exit"):
+        if target.type is NONE and node.value.type is NONE:
             check.error(_NO_VALUE, node.span)
         return node
-    nothing = (node.value.type is NONE and not is_aggregation(call)) or call == "exit"
+    nothing = node.value.type is NONE and not (isinstance(node.value, n.Call) and is_aggregation(node.value.name))
     if nothing:
         _nothing_for_map(check, target, node.span)
     if isinstance(target, n.MapAccess):
@@ -246,7 +261,7 @@ def _nothing_for_map(check: Checker, target: n.Expr, span: Span) -> None:
     check.error(f"Type mismatch for {name}: trying to assign value of type '{NONE}' {held}", span)
 
 
-_OF_EITHER_SIGN = frozenset({"sum", "min", "max", "avg", "stats", "tseries"})
+_OF_EITHER_SIGN = frozenset((*SUMMARIES, "tseries"))
 
 
 def _aggregate(check: Checker, node: n.Assign) -> Result:

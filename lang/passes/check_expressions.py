@@ -16,6 +16,7 @@ from pyprobe.lang.passes.walk import descend
 from pyprobe.lang.promote import join, kind
 from pyprobe.lang.typesys import (
     BOOL,
+    HISTOGRAMS,
     NONE,
     UINT64,
     USERNAME,
@@ -258,7 +259,7 @@ def _to_array(check: Checker, node: n.Cast, source: Type, target: Array) -> bool
 
 def _tuple(check: Checker, node: n.Tuple) -> n.Expr:
     for item in node.items:
-        if isinstance(item.type, Aggregate) and item.type.function in ("hist", "lhist", "tseries"):
+        if isinstance(item.type, Aggregate) and item.type.function in HISTOGRAMS:
             check.error(f"Map type {item.type} cannot exist inside a tuple.", item.span)
     node.items = [check.read(check.expr(item)) for item in node.items]
     elements = tuple(item.type for item in node.items)

@@ -27,7 +27,7 @@ from pyprobe.lang.passes.unit import Body, Unit
 from pyprobe.lang.passes.walk import descend
 from pyprobe.lang.promote import join, wide
 from pyprobe.lang.source import NOWHERE, Span
-from pyprobe.lang.typesys import DEEPEST, INT8, NONE, VOID, Aggregate, Array, Enum, Integer, Pointer, String, Tuple, Type
+from pyprobe.lang.typesys import DEEPEST, INT8, NONE, SUMMARIES, VOID, Aggregate, Array, Enum, Integer, Pointer, String, Tuple, Type
 
 _RULES: dict[type[n.Node], Callable[..., Type]] = {**RULES, **QUERIES, n.Call: call}
 _ROUNDS = 24  # no sane program needs more than a handful; types that contain themselves never settle
@@ -255,7 +255,7 @@ class Inference:
 
     # ---- assignments
 
-    def assign_variable(self, node: n.Variable, found: Type, span: Span, value: n.Expr | None) -> None:
+    def assign_variable(self, node: n.Variable, found: Type, span: Span) -> None:
         """A value of type `found` is assigned to a variable by the statement at `span`."""
         state = self.variable(node)
         unreadable = ""
@@ -263,8 +263,7 @@ class Inference:
             unreadable = str(found)
             found = wide(found) if found.castable else NONE
         if found is VOID:
-            ends = isinstance(value, n.Call) and value.name == "exit"  # it has no value at all, which is less than void
-            unreadable, found = "" if ends else "void", NONE
+            unreadable, found = "void", NONE
         if found is NONE:
             if unreadable:
                 self.error(f"Value '{unreadable}' cannot be assigned to a scratch variable.", span)
@@ -297,7 +296,7 @@ class Inference:
             self.error("Value 'void' cannot be assigned to a map.", span)
             return
         if found is NONE:
-            state.waits |= isinstance(value, n.Call) and value.name in _SUMMARIES
+            state.waits |= isinstance(value, n.Call) and value.name in SUMMARIES
             return  # the check reports it
         joined = join(state.value, found)
         if joined is None:
@@ -342,8 +341,6 @@ class Inference:
         message, level = self._misfits.setdefault((span.start, span.end, what), (message, self._level))
         self.error(message, span, level / 100 if level and rank == 1 else rank)
 
-
-_SUMMARIES = frozenset({"sum", "min", "max", "avg", "stats"})  # aggregations that need to know the type of their argument
 
 _COPY = (
     "Map value '{0}' cannot be assigned from one map to another. The function that returns this type must be called directly e.g. "

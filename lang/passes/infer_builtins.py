@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pyprobe.lang import nodes as n
 from pyprobe.lang.builtins import BUILTINS, nanoseconds_type, stack_type
-from pyprobe.lang.signatures import EVENT, PROBE_TYPES, TIMER, USER
+from pyprobe.lang.signatures import EVENT, KERNEL, PROBE_TYPES, TIMER, USER
 from pyprobe.lang.typesys import (
     BOOL,
     INT64,
@@ -27,9 +27,6 @@ from pyprobe.lang.typesys import (
 if TYPE_CHECKING:
     from pyprobe.lang.passes.infer import Inference
 
-_KERNEL_PROBES = frozenset({"kprobe", "kretprobe", "fentry", "fexit", "tracepoint", "rawtracepoint", "iter"})
-
-
 SPACE_MARKS = {"kptr": "kernel", "uptr": "user"}  # functions that say where their argument points
 
 
@@ -37,7 +34,7 @@ def default_space(provider: str) -> str | None:
     """The address space that a plain pointer points into, in a probe of this provider."""
     if provider in USER:
         return "user"
-    return "kernel" if provider in _KERNEL_PROBES else None
+    return "kernel" if provider in KERNEL else None
 
 
 def space_of(address: n.Expr, provider: str) -> str | None:

@@ -9,7 +9,7 @@ from pyprobe.lang import nodes as n
 from pyprobe.lang.functions import FUNCTIONS
 from pyprobe.lang.promote import kind
 from pyprobe.lang.signatures import Signature
-from pyprobe.lang.typesys import INTEGERS, NONE, UINT64, VOID, Aggregate, Enum, Integer, Pointer, Record, Stack, Struct, Type
+from pyprobe.lang.typesys import HISTOGRAMS, INTEGERS, NONE, UINT64, VOID, Aggregate, Enum, Integer, Pointer, Record, Stack, Struct, Type
 
 if TYPE_CHECKING:
     from pyprobe.lang.passes.infer import Inference, MapState
@@ -67,7 +67,7 @@ def _aggregation(ctx: Inference, node: n.Call, signature: Signature) -> Type:
         if value.type is NONE:
             return NONE
         if not isinstance(value.type, (Integer, Enum)):
-            exact = node.name not in ("hist", "lhist", "tseries")
+            exact = node.name not in HISTOGRAMS
             if not exact and isinstance(value.type, Aggregate) and value.type.castable:
                 return _result(ctx, node, signature)
             wanted, given = ("integer", str(value.type)) if exact else ("int", kind(value.type))
@@ -115,7 +115,7 @@ def _with_key(ctx: Inference, node: n.Call) -> None:
             state.scalar = False
         ctx.assign_key(state, key.type, node.span)
     if node.name == "find" and len(node.args) == 3 and isinstance(node.args[2], n.Variable):
-        ctx.assign_variable(node.args[2], state.value, node.span, None)
+        ctx.assign_variable(node.args[2], state.value, node.span)
         node.args[2].type = ctx.variable(node.args[2]).type
 
 

@@ -106,7 +106,7 @@ def _increment(ctx: Inference, node: n.Increment) -> Type:
     if isinstance(target, n.Variable):
         if ctx.variable(target).declared and is_integer(before):
             return before
-        ctx.assign_variable(target, found, node.span, None)
+        ctx.assign_variable(target, found, node.span)
     elif isinstance(target, (n.Map, n.MapAccess)):
         ctx.assign_map(ctx.map(target.name if isinstance(target, n.Map) else target.map.name), found, node.span, None)
     return found

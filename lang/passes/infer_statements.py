@@ -37,7 +37,7 @@ def _assign(self: Inference, node: n.Assign) -> None:
         variable = self.variable(target)
         if isinstance(node.value, n.Integer) and not node.op and variable.declared:
             _check_literal(self, variable, node.value, target.name, node.span)
-        self.assign_variable(target, found, node.span, node.value)
+        self.assign_variable(target, found, node.span)
         target.type = variable.type
     else:
         self.assign_map(state, found, node.span, node.value)
@@ -91,7 +91,7 @@ def _let(self: Inference, node: n.Let) -> None:
         found = self.expr(node.value)
         if isinstance(node.value, n.Integer) and state.declared:
             _check_literal(self, state, node.value, node.variable.name, node.span)
-        self.assign_variable(node.variable, found, node.span, node.value)
+        self.assign_variable(node.variable, found, node.span)
     node.variable.type = state.type
 
 
@@ -117,7 +117,7 @@ def _for_range(self: Inference, node: n.ForRange) -> None:
             self.error(f"Loop range requires an integer for the {word} value", head)
     joined = join(start, end)
     if isinstance(joined, (Integer, Enum)):
-        self.assign_variable(node.variable, joined, node.variable.span, None)
+        self.assign_variable(node.variable, joined, node.variable.span)
     node.variable.type = self.variable(node.variable).type
     self.discard(node.body)
 

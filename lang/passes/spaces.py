@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pyprobe.lang.nodes import Assign, Builtin, Call, Cast, Expr, FieldAccess, Increment, Index, Integer, Let, Node, Unary, Variable
-from pyprobe.lang.passes.infer_builtins import space_of
+from pyprobe.lang.passes.infer_builtins import SPACE_MARKS, space_of
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import descend
 from pyprobe.lang.typesys import Integer as IntegerType
 from pyprobe.lang.typesys import Pointer, Struct
 
 UNKNOWN = "Addrspace is not set"
-SOURCES = frozenset(("kptr", "uptr", "kaddr", "percpu_kaddr"))
+SOURCES = frozenset((*SPACE_MARKS, "kaddr", "percpu_kaddr"))
 READERS = frozenset(("str", "buf", "join", "macaddr"))
 """Functions that read at the address which is their first argument."""
 

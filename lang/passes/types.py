@@ -22,7 +22,7 @@ NAMED: dict[str, t.Type] = {
     "cgroup_path_t": t.CGROUP_PATH,
     "timestamp": t.Timestamp(),
     "count_t": t.Aggregate("count", False),
-    **{f"{'' if signed else 'u'}{f}_t": t.Aggregate(f, signed) for f in ("sum", "min", "max", "avg", "stats") for signed in (True, False)},
+    **{f"{'' if signed else 'u'}{f}_t": t.Aggregate(f, signed) for f in t.SUMMARIES for signed in (True, False)},
 }
 """The types whose name says everything. `string`, `buffer` and `inet` also take a size."""
 

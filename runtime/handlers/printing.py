@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pyprobe.lang import nodes
-from pyprobe.lang.typesys import NONE, Aggregate, Type
+from pyprobe.lang.typesys import HISTOGRAMS, NONE, Aggregate, Type
 from pyprobe.runtime import formats, functions
 from pyprobe.runtime.handlers import arithmetic
 from pyprobe.runtime.handlers.arguments import argument, literal
@@ -44,7 +44,7 @@ def _show(c: Compiler, node: nodes.Call, act: Callable[[bytes], None], *, at_onc
     """Have a function called with the formatted text. A histogram has no text on a line: then only an error tells of the call."""
     for value in node.args[1:]:
         t = value.type if isinstance(value, nodes.Expr) else NONE
-        if isinstance(t, Aggregate) and t.function in ("hist", "lhist", "tseries"):
+        if isinstance(t, Aggregate) and t.function in HISTOGRAMS:
             c.effect(c.context.output.error, "error", repr(f"unable to convert type: {t}".encode()))
             return
     c.effect(act, node.name, formatted(c, node), at_once=at_once)

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from pyprobe.lang.source import Span
-from pyprobe.lang.typesys import Aggregate, Integer, Type
+from pyprobe.lang.typesys import HISTOGRAMS, Aggregate, Integer, Type
 from pyprobe.runtime import aggregates, order
 from pyprobe.runtime.jsontext import json_integer, json_string
 from pyprobe.runtime.maps import MapStorage
@@ -83,7 +83,7 @@ class JsonOutput(Output):
         kind = storage.aggregate
         items = order.elements(storage, top)
         function = kind.function if kind is not None else ""
-        if not items and (final or storage.keyed or function in ("hist", "lhist", "tseries")):
+        if not items and (final or storage.keyed or function in HISTOGRAMS):
             return
         show = self._stored(storage, divisor, items)
         if storage.keyed:

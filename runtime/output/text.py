@@ -8,14 +8,12 @@ from typing import Any
 
 from pyprobe.lang.diagnostics import Diagnostic, Severity, render
 from pyprobe.lang.source import Span
-from pyprobe.lang.typesys import Aggregate, Integer, Type
+from pyprobe.lang.typesys import HISTOGRAMS, Aggregate, Integer, Type
 from pyprobe.runtime import aggregates, order
 from pyprobe.runtime.maps import MapStorage, MapStore
 from pyprobe.runtime.output import histograms, series
 from pyprobe.runtime.output.base import Output
 from pyprobe.runtime.zeros import zero_of
-
-HISTOGRAMS = ("hist", "lhist", "tseries")
 
 
 @lru_cache(maxsize=64)

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pyprobe.lang.attachpoint import AttachPoint, NoMatch, PointError
+from pyprobe.lang.attachpoint import AttachPoint, NoMatch, PointError, has_wildcard
 from pyprobe.lang.typesys import Record
 from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.machine.calling import ARGUMENTS, RESULT
 from pyprobe.runtime.probes.base import Attached, AttachError, Listed, MakeHandler, TaskBinding
-from pyprobe.runtime.wildcard import has_wildcard, matcher, traceable
+from pyprobe.runtime.wildcard import matcher, traceable
 
 if TYPE_CHECKING:
     from pyprobe.runtime.probes.base import PointTable

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from pyprobe.lang.attachpoint import AttachPoint
+from pyprobe.lang.attachpoint import AttachPoint, has_wildcard
 from pyprobe.lang.typesys import Record, Type
 from pyprobe.runtime.fields import decoder
 from pyprobe.runtime.machine.bound import Bound
@@ -14,7 +14,7 @@ from pyprobe.runtime.machine.calling import ARGUMENTS
 from pyprobe.runtime.probes import tracepoint
 from pyprobe.runtime.probes.base import AttachError, Listed, MakeHandler, TaskBinding
 from pyprobe.runtime.probes.typed import value
-from pyprobe.runtime.wildcard import has_wildcard, matcher
+from pyprobe.runtime.wildcard import matcher
 
 if TYPE_CHECKING:
     from pyprobe.runtime.probes.base import PointTable

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from pyprobe.lang.attachpoint import AttachPoint, NoMatch, PointError
+from pyprobe.lang.attachpoint import AttachPoint, NoMatch, PointError, has_wildcard
 from pyprobe.lang.typesys import Record
 from pyprobe.runtime.machine import disassembly
 from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.machine.calling import ARGUMENTS, RESULT
 from pyprobe.runtime.probes.base import Attached, AttachError, Handler, Listed, MakeHandler, TaskBinding
 from pyprobe.runtime.probes.kernel import parameters
-from pyprobe.runtime.wildcard import has_wildcard, matcher, traceable
+from pyprobe.runtime.wildcard import matcher, traceable
 
 if TYPE_CHECKING:
     from pyprobe.runtime.probes.base import PointTable

@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pyprobe.lang.attachpoint import AttachPoint, NoMatch
+from pyprobe.lang.attachpoint import AttachPoint, NoMatch, has_wildcard
 from pyprobe.lang.typesys import BOOL, Integer, Record, Type
 from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.probes.base import AttachError, Listed, MakeHandler, TaskBinding
 from pyprobe.runtime.probes.ctext import c_type
 from pyprobe.runtime.probes.kernel import REAL
-from pyprobe.runtime.wildcard import has_wildcard, matcher, traceable
+from pyprobe.runtime.wildcard import matcher, traceable
 
 if TYPE_CHECKING:
     from pyprobe.runtime.probes.base import PointTable

@@ -10,14 +10,14 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from pyprobe.lang.attachpoint import AttachPoint, NoMatch
+from pyprobe.lang.attachpoint import AttachPoint, NoMatch, has_wildcard
 from pyprobe.lang.typesys import VOID, Array, Enum, Integer, Record, Struct, Type
 from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.machine.calling import ARGUMENTS, RESULT
 from pyprobe.runtime.probes.base import Handler, Listed, MakeHandler
 from pyprobe.runtime.probes.text import TextBinding, attach_in_module, place
 from pyprobe.runtime.probes.trampoline import converted
-from pyprobe.runtime.wildcard import has_wildcard, matcher, traceable
+from pyprobe.runtime.wildcard import matcher, traceable
 
 if TYPE_CHECKING:
     from pyprobe.runtime.probes.base import PointTable

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pyprobe.lang.attachpoint import AttachPoint, NoMatch, PointError
+from pyprobe.lang.attachpoint import AttachPoint, NoMatch, PointError, has_wildcard
 from pyprobe.lang.typesys import Record
 from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.machine.elf import ElfError
@@ -15,7 +15,7 @@ from pyprobe.runtime.machine.usdt import Operand, StaticProbe, operands, static_
 from pyprobe.runtime.probes.base import Attached, AttachError, Listed, MakeHandler
 from pyprobe.runtime.probes.user import Place, UserBinding
 from pyprobe.runtime.probes.user_points import Spot, Target, UserPoints, break_at, instruction, register_uprobe
-from pyprobe.runtime.wildcard import has_wildcard, matcher
+from pyprobe.runtime.wildcard import matcher
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.engine import Engine

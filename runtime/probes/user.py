@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pyprobe.lang.attachpoint import AttachPoint, NoMatch, PointError
+from pyprobe.lang.attachpoint import AttachPoint, NoMatch, PointError, has_wildcard
 from pyprobe.lang.typesys import Record, Type
 from pyprobe.runtime.machine import disassembly
 from pyprobe.runtime.machine.bound import Bound
@@ -18,7 +18,7 @@ from pyprobe.runtime.machine.symbols import Image
 from pyprobe.runtime.probes.base import NO_SYSCALL, Attached, AttachError, Listed, MakeHandler, TaskBinding, user_stack
 from pyprobe.runtime.probes.effects import function_skipper
 from pyprobe.runtime.probes.user_points import Spot, break_at, instruction, missed, register_uprobe
-from pyprobe.runtime.wildcard import has_wildcard, matcher, traceable
+from pyprobe.runtime.wildcard import matcher, traceable
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.engine import Engine

@@ -13,10 +13,12 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
+from pyprobe.runtime.system.pagecache import PageCache, PageLayout
 from pyprobe.runtime.system.ram import PAGE
-from pyprobe.runtime.system.root.channel import HIDDEN_PID
+from pyprobe.runtime.system.root.channel import HIDDEN_PID, UPPER, UPPER_FILES
 from pyprobe.runtime.system.tracing.registering import word
 from pyprobe.runtime.user.errors import Errno
 
@@ -24,13 +26,11 @@ if TYPE_CHECKING:
     from pyprobe.runtime.system.machine import SystemMachine
     from pyprobe.runtime.system.root.tree import Node
 
-UPPER, UPPER_FILES = b"upper", b"files"  # where init has the changed files: a mount beside the root, and a directory in it
 IN_MEMORY = frozenset({b"tmpfs", b"devtmpfs", b"ramfs", b"rootfs"})
 MADE = "its content is made by the guest's kernel, when a program there reads it"
 _OPAQUE = b"trusted.overlay.opaque"
 _MOST_LINKS = 40  # in one path (MAXSYMLINKS)
 _MOST = 1 << 16  # entries of a list
-_SLOTS = 64  # of a node of an xarray, with CONFIG_BASE_SMALL off
 
 
 class Mount(NamedTuple):
@@ -83,11 +83,15 @@ class GuestFiles:
 
     def _root(self) -> Mount:
         """The mount that init has for its root."""
+        path = self._word(self._init() + self._of("task_struct", "fs")) + self._of("fs_struct", "root")
+        return Mount((), self._word(path + self._of("path", "mnt")))
+
+    def _init(self) -> int:
+        """The struct task_struct of init. Raises OSError before there is one."""
         init = self._machine.tasks.get(HIDDEN_PID)
         if init is None:
             raise _failure(errno.ENOENT)
-        path = self._word(init.address + self._of("task_struct", "fs")) + self._of("fs_struct", "root")
-        return Mount((), self._word(path + self._of("path", "mnt")))
+        return init.address
 
     def _mounts(self, root: Mount) -> list[Mount]:
         """The mounts at and below one, those that lie on others behind these."""
@@ -213,34 +217,22 @@ class GuestFiles:
 
     def _content(self, inode: int, limit: int) -> bytes:
         """Of a file, page by page; holes are zeros."""
-        size = min(self._word(inode + self._of("inode", "i_size")), limit)
-        mapping = self._word(inode + self._of("inode", "i_mapping"))
-        head = self._word(mapping + self._of("address_space", "i_pages", "xa_head"))
-        pages = (self._page(head, index) for index in range(-(-size // PAGE)))
+        cache, start = self._cache, self._frames()
+        size, mapping = min(cache.size(inode), limit), cache.mapping(inode)
+        pages = (cache.content(cache.page(mapping, index), start) or bytes(PAGE) for index in range(-(-size // PAGE)))
         return b"".join(pages)[:size]
 
-    def _page(self, entry: int, index: int) -> bytes:
-        """A page by its entry in an xarray, which may be one of several pages."""
-        of = self._of
-        while entry & 3 == 2 and entry > PAGE:  # a node
-            node = entry - 2
-            slot = index >> self._number(node + of("xa_node", "shift"), 1) & _SLOTS - 1
-            entry = self._word(node + of("xa_node", "slots") + 8 * slot)
-            if entry & 3 == 2 and entry < PAGE:  # a sibling: the slot that has the entry
-                entry = self._word(node + of("xa_node", "slots") + 8 * (entry >> 2))
-        if not entry or entry & 3:
-            return bytes(PAGE)
-        first, size, physical = self._frames()
-        start = (physical + (entry - first) // size + index - self._word(entry + of("folio", "index"))) * PAGE
-        view = self._machine.board.ram.view
-        return bytes(view[start : start + PAGE])
+    @cached_property
+    def _cache(self) -> PageCache:
+        return PageCache(self._cpu, PageLayout.of(self._machine.description))
 
-    def _frames(self) -> tuple[int, int, int]:
-        """A `struct page`, the size of one, and the number of its page in RAM: those of a task's stack tell how they are laid out."""
-        of, task = self._of, self._machine.current_address()
+    def _frames(self) -> int:
+        """Where the array of struct page begins: the pages of init's stack tell."""
+        of, task = self._of, self._init()
         area = self._word(task + of("task_struct", "stack_vm_area"))
         page = self._word(self._word(area + of("vm_struct", "pages")))
-        return page, self._machine.description.size("struct page"), self._cpu.translate(self._word(area + of("vm_struct", "addr"))) // PAGE
+        number = self._cpu.translate(self._word(area + of("vm_struct", "addr"))) // PAGE
+        return page - number * self._machine.description.size("struct page")
 
     def _opaque(self, inode: int) -> bool:
         """Whether a directory hides the host's: it was made where one had been removed."""

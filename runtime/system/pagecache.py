@@ -1,7 +1,8 @@
 """Files that the guest has made, in memory, as its page cache holds them: tmpfs, on which what is written beside the host's files lies too.
 
 A file's pages are in an xarray (include/linux/xarray.h), as pointers to their struct page. These lie in one array for all of memory, whose
-place differs between architectures and versions (Documentation/arch/arm64/memory.rst, Documentation/arch/x86/x86_64/mm.rst).
+place differs between architectures and versions (Documentation/arch/arm64/memory.rst, Documentation/arch/x86/x86_64/mm.rst). Where a task
+is known the pages of its stack tell it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ MAGIC = b"\x7fELF"
 LIMIT = 1 << 28  # bytes of a file that are looked at
 
 
-class Layout(NamedTuple):
+class PageLayout(NamedTuple):
     """Offsets of members, and the size of struct page, in bytes."""
 
     mapping: int
@@ -37,7 +38,7 @@ class Layout(NamedTuple):
     page: int
 
     @classmethod
-    def of(cls, kernel: SystemDescription) -> Layout:
+    def of(cls, kernel: SystemDescription) -> PageLayout:
         """Raises KeyError when the kernel's types lack a member."""
         return cls(
             kernel.offset("inode", "i_mapping"),
@@ -51,19 +52,73 @@ class Layout(NamedTuple):
         )
 
 
+class PageCache:
+    """Reads the kernel's structs of pages."""
+
+    def __init__(self, cpu: Processor, layout: PageLayout) -> None:
+        self.cpu = cpu
+        self.layout = layout
+
+    def size(self, inode: int) -> int:
+        """Of a file, in bytes."""
+        return self.word(inode + self.layout.size)
+
+    def mapping(self, inode: int) -> int:
+        """The struct address_space of a file."""
+        return self.word(inode + self.layout.mapping)
+
+    def page(self, mapping: int, index: int) -> int:
+        """The struct page of a page of a file, 0 if it has none (xas_load() of lib/xarray.c)."""
+        layout = self.layout
+        entry = self.word(mapping + layout.head)
+        if index >> (self._shift(entry) + _SLOTS_BITS if _is_node(entry) else 0):
+            return 0  # behind all that the root has room for
+        first = 0  # the index that the entry begins at
+        for _ in range(_DEEPEST):
+            if not _is_node(entry):
+                break
+            node, shift = entry - 2, self._shift(entry)
+            slot = index >> shift & _SLOTS - 1
+            entry = self.word(node + layout.slots + 8 * slot)
+            if entry & 3 == 2 and entry < PAGE:  # a sibling: the page is part of the one in an earlier slot
+                slot = entry >> 2
+                entry = self.word(node + layout.slots + 8 * slot)
+            first = index >> shift + _SLOTS_BITS << shift + _SLOTS_BITS | slot << shift
+        if not entry or entry & 3:
+            return 0
+        return entry + (index - first) * layout.page
+
+    def _shift(self, node: int) -> int:
+        return (self.cpu.read(node - 2 + self.layout.shift, 1) or b"\0")[0]
+
+    def content(self, page: int, start: int) -> bytes:
+        """What the page of a struct page holds, where the array of these begins at `start`; b"" when it cannot be one."""
+        ram = self.cpu.ram
+        at = (page - start) // self.layout.page * PAGE
+        return bytes(ram.view[at : at + PAGE]) if page >= start and at + PAGE <= ram.size else b""
+
+    def word(self, address: int) -> int:
+        """The 64-bit word at an address; 0 where nothing is."""
+        return int.from_bytes(self.cpu.read(address & (1 << 64) - 1, 8) or b"", "little")
+
+
+def _is_node(entry: int) -> bool:
+    """xa_is_node()."""
+    return entry & 3 == 2 and entry > PAGE
+
+
 class GuestFile:
     """One file (machine.physical.Backing, as far as symbols ask for it). inode: the address of its struct inode."""
 
-    def __init__(self, cpu: Processor, layout: Layout, inode: int) -> None:
-        self._cpu = cpu
-        self._layout = layout
-        self._mapping = self._word(inode + layout.mapping)
-        self.length = min(self._word(inode + layout.size), LIMIT)
-        first = self._page(0)
-        starts = [at for at in _VMEMMAP[cpu.arch.name] if self._content(first, at)[: len(MAGIC)] == MAGIC]
+    def __init__(self, cache: PageCache, inode: int) -> None:
+        self._cache = cache
+        self._mapping = cache.mapping(inode)
+        self.length = min(cache.size(inode), LIMIT)
+        first = cache.page(self._mapping, 0)
+        starts = [at for at in _VMEMMAP[cache.cpu.arch.name] if cache.content(first, at)[: len(MAGIC)] == MAGIC]
         self._start = starts[0] if starts else 0
-        number, generation = self._word(inode + layout.number), self._word(inode + layout.generation) & 0xFFFF_FFFF
-        self._identity = inode, number, generation, self.length, self.read(0, PAGE)  # it may have been written anew
+        number, generation = (cache.word(inode + at) for at in (cache.layout.number, cache.layout.generation))
+        self._identity = inode, number, generation & 0xFFFF_FFFF, self.length, self.read(0, PAGE)  # it may have been written anew
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, GuestFile) and self._identity == other._identity
@@ -78,34 +133,7 @@ class GuestFile:
 
     def read(self, offset: int, size: int) -> bytes:
         """Content, with zeros where no page is in memory."""
-        end = min(offset + size, self.length)
+        cache, end = self._cache, min(offset + size, self.length)
         pages = range(offset // PAGE, -(-end // PAGE))
-        content = b"".join(self._content(self._page(i), self._start) or bytes(PAGE) for i in pages)
+        content = b"".join(cache.content(cache.page(self._mapping, i), self._start) or bytes(PAGE) for i in pages)
         return content[offset % PAGE :][: max(end - offset, 0)]
-
-    def _word(self, address: int) -> int:
-        return int.from_bytes(self._cpu.read(address & (1 << 64) - 1, 8) or b"", "little")
-
-    def _content(self, page: int, start: int) -> bytes:
-        """What the page of a struct page holds, b"" when it cannot be one."""
-        at = (page - start) // self._layout.page * PAGE
-        return bytes(self._cpu.ram.view[at : at + PAGE]) if page >= start and at + PAGE <= self._cpu.ram.size else b""
-
-    def _page(self, index: int) -> int:
-        """The struct page of a page of the file, 0 if it has none."""
-        entry = self._word(self._mapping + self._layout.head)
-        first = 0  # the index that the entry begins at
-        for _ in range(_DEEPEST):
-            if entry & 3 != 2 or entry < PAGE:
-                break
-            node = entry - 2
-            shift = (self._cpu.read(node + self._layout.shift, 1) or b"\0")[0]
-            slot = index >> shift & _SLOTS - 1
-            entry = self._word(node + self._layout.slots + 8 * slot)
-            if entry & 3 == 2 and entry < PAGE:  # a sibling: the page is part of the one in an earlier slot
-                slot = entry >> 2
-                entry = self._word(node + self._layout.slots + 8 * slot)
-            first = index >> shift + _SLOTS_BITS << shift + _SLOTS_BITS | slot << shift
-        if not entry or entry & 3:
-            return 0
-        return entry + (index - first) * self._layout.page

@@ -98,16 +98,17 @@ class Paths:
                 continue
             if parent in (0, dentry):
                 return found
-            found = b"/" + self._name(dentry) + found
+            found = b"/" + self.name(dentry) + found
             dentry = parent
         return found
 
     def _own_name(self, function: int, dentry: int) -> bytes:
         symbol = self._machine.functions.symbol(function)
         make = _OWN_NAMES.get(symbol[0]) if symbol is not None else None
-        return make(self, dentry) if make is not None else self._name(dentry)
+        return make(self, dentry) if make is not None else self.name(dentry)
 
-    def _name(self, dentry: int) -> bytes:
+    def name(self, dentry: int) -> bytes:
+        """The last part."""
         return self._string(self._word(dentry + self.layout.d_name))
 
     def _inode(self, dentry: int) -> int:
@@ -116,10 +117,6 @@ class Paths:
     def number(self, dentry: int) -> int:
         """That of the inode."""
         return self._word(self._inode(dentry) + self.layout.i_ino)
-
-    def name(self, dentry: int) -> bytes:
-        """The last part."""
-        return self._name(dentry)
 
     def namespace(self, dentry: int) -> bytes:
         """The kind of a namespace's file."""

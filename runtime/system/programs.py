@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyprobe.runtime.machine.calling import ARGUMENTS
 from pyprobe.runtime.machine.memory import MemoryFault, Points, R, Vma, W, X
-from pyprobe.runtime.system import maple, pagecache
-from pyprobe.runtime.system.pagecache import GuestFile
+from pyprobe.runtime.system import maple
+from pyprobe.runtime.system.pagecache import GuestFile, PageCache, PageLayout
 from pyprobe.runtime.system.ram import PAGE
+from pyprobe.runtime.system.root.channel import UPPER_FILES
 from pyprobe.runtime.system.root.fuse import Server
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ _LONGEST = 64  # components of a path
 THREAD_SIZE = 4 * PAGE  # with pages of 4 KB, on both architectures
 
 FUSE, TMPFS = b"fuse", b"tmpfs"  # the types of the file systems that the host's files are on, and what the guest makes
-UPPER = b"files"  # the directory of our init's tmpfs that what is written beside the host's files goes to
 _TYPE_NAME = 16  # bytes of a type that are looked at
 
 
@@ -254,7 +254,7 @@ class Programs:
         self.processes: set[int] = set()
         self._spaces: dict[int, Space] = {}  # by the address of the mm_struct
         self._layout: Layout | None = None
-        self._cache_layout: pagecache.Layout | None = None
+        self._cache: PageCache | None = None
         self._watching = False
 
     def watch(self) -> None:
@@ -349,10 +349,10 @@ class Programs:
             node = self.machine.channel.node(names)
             found = TreeFile(node) if node is not None else None
         elif kind == TMPFS:
-            if names[0] == UPPER and self._type_of(self._word(at + o.d_inode)) == TMPFS:  # a path that does not lead through the overlay
+            if names[0] == UPPER_FILES and self._type_of(self._word(at + o.d_inode)) == TMPFS:  # not through the overlay
                 del names[0]
-            self._cache_layout = self._cache_layout or pagecache.Layout.of(self.kernel)
-            made = GuestFile(self.cpu, self._cache_layout, inode)
+            self._cache = self._cache or PageCache(self.cpu, PageLayout.of(self.kernel))
+            made = GuestFile(self._cache, inode)
             found = made if made.readable else None
         return (b"/" + b"/".join(names), found) if found is not None else (b"", None)
 

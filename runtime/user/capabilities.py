@@ -20,7 +20,6 @@ FS_CAPABILITIES: Final = sum(
         CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID, CAP_LINUX_IMMUTABLE, CAP_MKNOD, CAP_MAC_OVERRIDE,
     )
 )  # fmt: skip
-SECBIT_KEEP_CAPS: Final = 1 << 4
 
 
 def after_setuid(cred: Credentials, before: tuple[int, int, int], *, keep: bool) -> None:

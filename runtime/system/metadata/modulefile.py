@@ -43,12 +43,13 @@ class ModuleFile:
             self._sections = [_SECTION.unpack_from(content, start + i * size) for i in range(count)]
             strings = self._sections[names]
             self._names = [_text(content, strings[4] + section[0]) for section in self._sections]
+            self._table = next(s for s in self._sections if s[1] == _SHT_SYMTAB)
             self.functions = dict(sorted(self._functions()))
-        except (struct.error, IndexError, ValueError):
+        except (struct.error, IndexError, ValueError, StopIteration):
             raise KernelError(f"module {name}: its file is damaged") from None
 
     def _functions(self) -> list[tuple[str, Code]]:
-        table = next(s for s in self._sections if s[1] == _SHT_SYMTAB)
+        table = self._table
         strings = self._sections[table[6]][4]
         symbols = _SYMBOL.iter_unpack(self.content[table[4] : table[4] + table[5]])
         functions = ((name, Code(at, value, size)) for name, info, _, at, value, size in symbols if info & 15 == _STT_FUNC and at)
@@ -71,14 +72,18 @@ class ModuleFile:
 
     def relocations(self) -> Iterator[tuple[int, int, int, int, int]]:
         """Those that lead into this file: section and offset of the place, the kind; section and offset of where it leads."""
-        table = next(s for s in self._sections if s[1] == _SHT_SYMTAB)
         for _, kind, _, _, offset, size, _, target, _, _ in self._sections:
             if kind != _SHT_RELA:
                 continue
-            for place, info, addend in _RELA.iter_unpack(self.content[offset : offset + size]):
-                _, _, _, section, value, _ = _SYMBOL.unpack_from(self.content, table[4] + (info >> 32) * _SYMBOL.size)
+            for place, how, section, at in self._related(self.content[offset : offset + size]):
                 if section:
-                    yield target, place, info & 0xFFFF_FFFF, section, value + addend
+                    yield target, place, how, section, at
+
+    def _related(self, entries: bytes) -> Iterator[tuple[int, int, int, int]]:
+        """Of each relocation of a table: the place, the kind; section and offset of where it leads."""
+        for place, info, addend in _RELA.iter_unpack(entries):
+            _, _, _, section, value, _ = _SYMBOL.unpack_from(self.content, self._table[4] + (info >> 32) * _SYMBOL.size)
+            yield place, info & 0xFFFF_FFFF, section, value + addend
 
     def code(self, function: str) -> bytes:
         """The instructions of a function, before relocation."""
@@ -89,12 +94,7 @@ class ModuleFile:
     @cached_property
     def traceable(self) -> frozenset[str]:
         """The functions that the function tracer will be able to trace."""
-        table = next(s for s in self._sections if s[1] == _SHT_SYMTAB)
-        sites = set()
-        for name in _SITES:
-            for _, info, addend in _RELA.iter_unpack(self.section(name)):
-                _, _, _, section, value, _ = _SYMBOL.unpack_from(self.content, table[4] + (info >> 32) * _SYMBOL.size)
-                sites.add((section, value + addend))
+        sites = {(section, at) for name in _SITES for _, _, section, at in self._related(self.section(name))}
         entry = range(0, _ENTRY, 4)
         return frozenset(name for name, f in self.functions.items() if any((f.section, f.offset + at) in sites for at in entry))
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from functools import cache
-from importlib.resources import files
 from typing import NamedTuple
+
+from pyprobe import stdlib
 
 LIMIT = 63  # bytes of one text (CONFIG_TRACE_SYSCALL_BUF_SIZE_DEFAULT)
 MORE = b"..."  # behind what is longer
+PATH_MAX = 4096  # bytes that a string is looked for its end in
 FIELD = "__data_loc char[]"
 
 Read = Callable[[int, int], bytes | None]
@@ -30,7 +32,7 @@ class UserData(NamedTuple):
 def table() -> dict[str, UserData]:
     """By the name of the call."""
     found = {}
-    for line in files("pyprobe.stdlib").joinpath("syscall_user_data.tsv").read_text().splitlines():
+    for line in stdlib.text("syscall_user_data.tsv").splitlines():
         if not line.startswith("#"):
             name, pointers, size = line.split("\t")
             found[name] = UserData(tuple(map(int, pointers.split(","))), int(size) if size else None)
@@ -61,5 +63,3 @@ def packed(start: int, texts: list[bytes]) -> bytes:
         at += len(text)
     return struct.pack(f"<{len(words)}I", *words) + b"".join(texts)
 
-
-PATH_MAX = 4096

@@ -21,6 +21,7 @@ PROTOCOL: Final = 1
 SVC_IMMEDIATE: Final = 0x7070
 #: Process id of init: it and its threads are ours, and no probe shows them.
 HIDDEN_PID: Final = 1
+UPPER, UPPER_FILES = b"upper", b"files"  # where init has the changed files: a mount beside the root, and a directory in it
 
 _MAX_TEXT: Final = 4096
 

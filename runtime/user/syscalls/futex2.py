@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pyprobe.runtime.user.errors import Block, Errno
 from pyprobe.runtime.user.syscalls.futex import Waiter, futex_key, leave
+from pyprobe.runtime.user.syscalls.time import CLOCK_MONOTONIC, CLOCK_REALTIME
 from pyprobe.runtime.user.words import NANOSECONDS, U32, read_timespec, s32
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 FUTEX2_SIZE_U32, FUTEX2_PRIVATE = 2, 128  # the only size there is, and a hint that needs no heed here
 FUTEX_WAITV_MAX = 128
-CLOCK_REALTIME, CLOCK_MONOTONIC = 0, 1
 _WAITV = struct.Struct("<QQII")  # struct futex_waitv
 _ANY = U32
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
+from pyprobe.runtime.user.vfs.inet import IPPROTO_IPV6
 from pyprobe.runtime.user.vfs.sockaddr import AF_INET, AF_INET6, LOOPBACK4, V4_MAPPED
+from pyprobe.runtime.user.vfs.socket import SOL_SOCKET
 from pyprobe.runtime.user.words import timespec, timeval
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.vfs.socket import Message, Socket
 
-SOL_SOCKET, IPPROTO_IP, IPPROTO_IPV6 = 1, 0, 41
+IPPROTO_IP = 0
 SO_TIMESTAMP, SO_TIMESTAMPNS = 29, 35
 IP_TOS, IP_TTL, IP_PKTINFO, IP_RECVTTL, IP_RECVTOS = 1, 2, 8, 12, 13
 IPV6_RECVPKTINFO, IPV6_PKTINFO, IPV6_RECVHOPLIMIT, IPV6_HOPLIMIT, IPV6_RECVTCLASS, IPV6_TCLASS = 49, 50, 51, 52, 66, 67

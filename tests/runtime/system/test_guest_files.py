@@ -11,14 +11,15 @@ Guest = Callable[..., Result]
 MADE = "its content is made by the guest's kernel, when a program there reads it"
 WORK = """echo new > /tmp/new; ln -s new /tmp/link; echo changed > /etc/changed; rm /etc/gone; echo shared > /dev/shm/x
     rm -r /etc/was; mkdir /etc/was; echo again > /etc/was/new; mkdir /mnt; mount -t tmpfs none /mnt; echo mounted > /mnt/a
-    ln -s /proc/self/../../mnt/../etc /tmp/etc; i=0; while [ $i -lt 900 ]; do echo line $i; i=$((i+1)); done > /big"""
+    ln -s /proc/self/../../mnt/../etc /tmp/etc; i=0; while [ $i -lt 900 ]; do echo line $i; i=$((i+1)); done > /big
+    printf a > /hole; truncate -s 9000 /hole"""
 
 
 SEEN = {
     "/etc/kept": "the host's etc/kept\n", "/tmp/new": "new\n", "/tmp/link": "new\n", "/etc/changed": "changed\n",
     "/dev/shm/x": "shared\n", "/etc/was/new": "again\n", "/mnt/a": "mounted\n", "/../mnt/./a": "mounted\n", "tmp/new": "new\n",
-    "//etc//kept": "the host's etc/kept\n", "/big": "".join(f"line {i}\n" for i in range(900)),
-    "/tmp": "",
+    "//etc//kept": "the host's etc/kept\n", "/big": "".join(f"line {i}\n" for i in range(900)), "/hole": "a" + "\0" * 8999,
+    "/tmp": "", "/etc/was": "",
 }  # fmt: skip
 NOT_SEEN = {
     "/etc/gone": "No such file or directory", "/etc/was/old": "No such file or directory", "/nosuch/file": "No such file or directory",
@@ -35,6 +36,11 @@ def test_files_as_the_guest_has_them(guest: Guest, root: Path) -> None:
     done = guest("sh /work.sh", script=f'kprobe:do_exit /comm == "sh"/ {{ {calls} }}')
     assert done.out == "".join(SEEN.values()) + "\n\n", done
     assert done.err.splitlines() == [f"ERROR: failed to open file '{path}' ({reason})" for path, reason in NOT_SEEN.items()]
+
+
+def test_while_no_task_runs(guest: Guest) -> None:
+    script = 'interval:s:1 { print(comm); cat("/new"); exit(); }'
+    assert guest("sh -c 'echo new > /new; sleep 2'", script=script).out.split() == ["swapper/0", "new"]
 
 
 def test_before_anything_has_run(guest: Guest) -> None:

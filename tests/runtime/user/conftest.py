@@ -54,7 +54,8 @@ def build(tool: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) 
         if not program.exists():
             path = program.with_suffix(".c")
             path.write_text(source)
-            subprocess.run([tool("cc"), "-O1", "-w", "-I", str(PROGRAMS), "-o", str(program), str(path), "-pthread", *options], check=True)
+            command = [tool("cc"), "-O1", "-w", "-I", str(PROGRAMS), "-o", str(program), str(path), "-pthread", *options]
+            subprocess.run(command, check=True, timeout=60)
         return str(program)
 
     return compile_source
