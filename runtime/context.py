@@ -144,6 +144,7 @@ class RuntimeContext:
         self.on_exit: Callable[[], None] = lambda: None
         self.halt: list[bool] = []
         self.held = False
+        self.iterates = False  # the script has an iterator: every event of the run is held back, and carried out after the end probes
         self.cookies: dict[int, int] = {}  # socket_cookie(): address of a socket -> its number
         self.pending: list[tuple[Callable[..., None], tuple[Any, ...]]] | None = None
         self.codes: dict[str, Any] = {}  # generated source -> compiled factory, shared by equal handlers

@@ -253,6 +253,7 @@ class Run:
         self.failure: BaseException | None = None
 
     def run(self) -> int:
+        self.context.iterates = any(probe.point.provider == "iter" for probe in self.probes)
         attached = self._attach()
         if self.settings.dry_run:
             return OK
@@ -264,7 +265,8 @@ class Run:
         if NOTIFY in os.environ:
             self.output.write(NOTIFY.encode() + b"\n")
             self.output.out.flush()
-        self.context.release()
+        if not self.context.iterates:  # whose text is read before any event
+            self.context.release()
         if self.failure is None and self.context.exit_code is None and not self.interrupts and self._lasting():
             self._step(self._events)
         self.machine.stop()
@@ -384,7 +386,8 @@ class Run:
     def _end(self) -> None:
         """The end probes; an exit() in one of them has the last word."""
         status, self.context.exit_code = self.context.exit_code, None
-        self.context.hold()
+        if not self.context.iterates:
+            self.context.hold()
         for handler in self.attachments.end:
             if self.settings.verbose:
                 self.output.write_error(b"Attaching 'end' probe\n")

@@ -148,10 +148,11 @@ class Compiler:
 
     # ---- events
 
-    def effect(self, act: Callable[..., Any], hint: str, *arguments: str) -> None:
-        """Emit the call of an asynchronous function; in a handler that queues its events, it is carried out when the handler ends."""
+    def effect(self, act: Callable[..., Any], hint: str, *arguments: str, at_once: bool = False) -> None:
+        """Emit the call of an asynchronous function; in a handler that queues its events, it is carried out when the handler ends, unless
+        it is to be `at_once`."""
         name = self.bind(act, hint)
-        if self.queues:
+        if self.queues and not at_once:
             self.emitter.emit(f"{self.bind(self.context.soon, 'soon')}({', '.join((name, *arguments))})")
         else:
             self.emitter.emit(f"{name}({', '.join(arguments)})")
@@ -169,7 +170,8 @@ class Compiler:
 
     def body(self) -> None:
         """Compile the probe's body."""
-        self.queues = self.probe.point.provider in HOLDING or any(acts_on_maps(n) for n in descend(self.probe.body))
+        holds = self.context.iterates or self.probe.point.provider in HOLDING
+        self.queues = holds or any(acts_on_maps(n) for n in descend(self.probe.body))
         self.emitter.span = self.probe.span
         if not self.queues:
             self.statements(self.probe.body.statements)

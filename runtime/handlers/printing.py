@@ -40,19 +40,20 @@ def _converted(c: Compiler, code: Code, how: formats.Conversion) -> str:
     return bare(code.text)
 
 
-def _show(c: Compiler, node: nodes.Call, act: Callable[[bytes], None]) -> None:
+def _show(c: Compiler, node: nodes.Call, act: Callable[[bytes], None], *, at_once: bool = False) -> None:
     """Have a function called with the formatted text. A histogram has no text on a line: then only an error tells of the call."""
     for value in node.args[1:]:
         t = value.type if isinstance(value, nodes.Expr) else NONE
         if isinstance(t, Aggregate) and t.function in HISTOGRAMS:
             c.effect(c.context.output.error, "error", repr(f"unable to convert type: {t}".encode()))
             return
-    c.effect(act, node.name, formatted(c, node))
+    c.effect(act, node.name, formatted(c, node), at_once=at_once)
 
 
 def _printf(c: Compiler, node: nodes.Call) -> None:
     output = c.context.output
-    _show(c, node, output.straight if c.probe.point.provider in STRAIGHT else output.printf)
+    straight = c.probe.point.provider in STRAIGHT
+    _show(c, node, output.straight if straight else output.printf, at_once=straight)
 
 
 def _message(kind: str) -> Callable[[Compiler, nodes.Call], None]:

@@ -144,6 +144,18 @@ static PyObject *Core_kicks(PyObject *self, PyObject *arg)
     Py_RETURN_NONE;
 }
 
+static PyObject *Core_masks(PyObject *self, PyObject *args)
+{
+    Core *core = (Core *)self;
+    unsigned long long address, bit;
+
+    if (!PyArg_ParseTuple(args, "KK", &address, &bit))
+        return NULL;
+    core->accepts = POINTER(address);
+    core->accepted = bit;
+    Py_RETURN_NONE;
+}
+
 static PyObject *Core_start(PyObject *self, PyObject *unused)
 {
     Core *core = (Core *)self;
@@ -164,6 +176,7 @@ static PyMethodDef Core_methods[] = {
      "traces(link, saved_flags, flags): where the syscall instruction leaves the pc and the flags; addresses, register number."},
     {"breakpoints", Core_breakpoints, METH_VARARGS,
      "breakpoints(pc, trap, advance, cost, interrupted, trap_address, go_to, Trap): for the interrupt callback; pc: address of the pc or 0."},
+    {"masks", Core_masks, METH_VARARGS, "masks(address, bit): the 64-bit word in which the bit says that interrupts are accepted."},
     {"kicks", Core_kicks, METH_O, "kicks(address): the 16-bit word to fill with ones when state.kick asks for it."},
     {"start", Core_start, METH_NOARGS, "Run from state.pc; returns libunicorn's error."},
     {"flush", Core_flush, METH_NOARGS, "Empty the translation buffer."},

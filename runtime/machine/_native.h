@@ -75,7 +75,7 @@ typedef struct {
 extern PyType_Spec Trap_spec;
 
 struct state { /* state.py */
-    uint64_t pc, block, size, fired, stopping, left, fills, grow_at, growth, kick;
+    uint64_t pc, block, size, fired, stopping, left, fills, grow_at, growth, kick, patience;
 };
 
 struct tlb_entry { /* uc_tlb_entry */
@@ -96,6 +96,8 @@ typedef struct {
     int (*reg_read)(void *uc, int number, void *value);
     int (*ctl)(void *uc, int control, ...);
     int tlb_flush;                      /* control word */
+    const uint64_t *accepts;            /* the register that says whether interrupts are accepted, or NULL */
+    uint64_t accepted;                  /* its bit */
     uint16_t *exit_request;             /* half of the emulator's counter that makes it leave the block, or NULL */
     uint64_t *link, *saved_flags;       /* registers that the syscall instruction sets, or NULL */
     int flags;                          /* number of the register that goes into saved_flags */

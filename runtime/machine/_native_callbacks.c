@@ -49,6 +49,12 @@ static void call_with(Core *core, PyObject *function, PyObject *argument)
         failed(core);
 }
 
+/* An interrupt is pending that the processor does not accept yet, and time has not come to look at what else there is. */
+static bool waits_on(const Core *core)
+{
+    return core->words->deadline == WAITING && core->accepts && core->words->now < core->state->patience && !(*core->accepts & core->accepted);
+}
+
 /* A block at which something happens: the deadline, a probe, or coming back to where the run was stopped. */
 static __attribute__((noinline)) void on_special_block(Core *core, uint64_t address, uint32_t size)
 {
@@ -57,7 +63,7 @@ static __attribute__((noinline)) void on_special_block(Core *core, uint64_t addr
     PyObject *callback;
 
     state->pc = address;
-    if (core->words->now >= core->words->deadline) {
+    if (core->words->now >= core->words->deadline && !waits_on(core)) {
         call(core, core->attend);
         if (state->stopping) {
             core->emu_stop(uc);

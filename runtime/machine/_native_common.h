@@ -21,6 +21,8 @@ struct words { /* ClockWords of clock.py */
     uint64_t now, deadline;
 };
 
+#define WAITING 1 /* a deadline: see clock.py */
+
 /* A new object of `type`, its fields zeros. */
 static inline void *new_object(PyTypeObject *type)
 {

@@ -25,6 +25,7 @@ UPTIME_NS = 10**9
 they keep of `nsecs` is asked for by its truth."""
 
 NEVER = (1 << 64) - 1
+WAITING = 1  # a deadline that is past and is no request for attention: somebody waits for the guest to accept an interrupt
 SLICE_NS = 32 << 20  # code executed between two looks at the host's signals: 10 to 40 ms of host time
 REAL_SLICE_NS = 256 << 10  # with real time, between two looks at the host's clock
 
@@ -109,6 +110,10 @@ class Clock:
         """Interrupt the running guest before the next block it enters."""
         self.words.deadline = 0
 
+    def wait(self) -> None:
+        """As `interrupt`, but not before the guest accepts interrupts, where the callback can tell (`State.patience`)."""
+        self.words.deadline = WAITING
+
     def add(self, deadline_ns: int, callback: Callable[[], object]) -> Timer:
         """Call `callback` once `now() >= deadline_ns`; timers of one deadline run in the order they were added."""
         timer = Timer(deadline_ns, callback)
@@ -116,6 +121,8 @@ class Clock:
         heapq.heappush(self._heap, (deadline_ns, self._sequence, timer))
         if deadline_ns < self.words.deadline:
             self.words.deadline = deadline_ns
+        elif self.words.deadline == WAITING:
+            self.interrupt()
         return timer
 
     def soon(self, callback: Callable[[], object]) -> None:

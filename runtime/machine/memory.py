@@ -10,7 +10,8 @@ be written or executed may also be read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from pyprobe.runtime.machine.mappings import TASK_SIZE, Mappings, R, Vma, W, X
 from pyprobe.runtime.machine.physical import PAGE, PAGE_MASK, Backing, OutOfMemory, PhysicalMemory
@@ -55,6 +56,7 @@ class AddressSpace(Mappings):
         self.pages: dict[int, int] = {}
         self.points = Points()
         self.users = 1
+        self._missing = -1  # the page whose fault is being told
         self.stale = False
         self.start_brk = self.brk = 0
 
@@ -110,26 +112,57 @@ class AddressSpace(Mappings):
             vma = self.find(address) or self._grow(address)
             if vma is None or not _rights(vma.prot) & access:
                 return 0
-            watched = self.memory.on_fault
-            major = bool(watched) and vma.backing is not None and (vma.offset // PAGE + page - vma.start // PAGE) not in vma.backing.frames
-            entry = self._populate(vma, page)
+            if not self.memory.watched:
+                self._give(vma, page)
+            elif page == self._missing:  # who is told of the fault looks at its page
+                return 0
+            else:
+                major = vma.backing is not None and (vma.offset // PAGE + page - vma.start // PAGE) not in vma.backing.frames
+                self._tell(address, major, access, partial(self._give, vma, page))
+            entry = self.pages.get(page, 0)
             if not entry:
                 return 0
-            self.pages[page] = entry
-            self._populate_around(vma, page)
-            for happened in watched:
-                happened(self, address, major, access)
         if access == W and not entry & W:
             vma = self.find(address)
             if not entry & COW or vma is None or not vma.prot & W:
                 return 0
-            entry = self.pages[page] = self._own(entry)
-            for happened in self.memory.on_fault:
-                happened(self, address, False, access | PRESENT)
+            if not self.memory.watched:
+                self._take(page)
+            else:
+                self._tell(address, False, access | PRESENT, partial(self._take, page))
+            entry = self.pages[page]
         if access == X and entry & X and not entry & EXECUTED:
             self.memory.executed.add(entry & PAGE_MASK)
             entry = self.pages[page] = entry | EXECUTED
         return entry if entry & access else 0
+
+    def _tell(self, address: int, major: bool, access: int, resolve: Callable[[], None]) -> None:
+        """Have a fault told, and resolved by who is told."""
+        memory = self.memory
+        if memory.resolve_fault is None:
+            resolve()
+        else:
+            before, self._missing = self._missing, address // PAGE
+            try:
+                memory.resolve_fault(self, address, major, access, resolve)
+            finally:
+                self._missing = before
+        if address // PAGE in self.pages:
+            for happened in memory.on_fault:
+                happened(self, address, major, access)
+
+    def _give(self, vma: Vma, page: int) -> None:
+        """Enter a page that is not there, and those around it."""
+        self._missing = -1
+        entry = 0 if page in self.pages else self._populate(vma, page)  # there already: what was read meanwhile lay around it
+        if entry:
+            self.pages[page] = entry
+            self._populate_around(vma, page)
+
+    def _take(self, page: int) -> None:
+        """Give a page that is shared until it is written its own frame."""
+        if self.pages[page] & COW:
+            self.pages[page] = self._own(self.pages[page])
 
     def _populate(self, vma: Vma, page: int) -> int:
         rights = _rights(vma.prot)

@@ -40,7 +40,8 @@ class Native:
         self._pages: dict[int, int] = {}
         self._points: Points | None = None
         self.block, self.code, self.fill, self.syscall, self.interrupt, self.trap, self.user = self._core.addresses()
-        self.start, self.flush, self.traces, self.kicks = self._core.start, self._core.flush, self._core.traces, self._core.kicks
+        self.start, self.flush, self.traces = self._core.start, self._core.flush, self._core.traces
+        self.kicks, self.masks = self._core.kicks, self._core.masks
 
     def breakpoints(self, engine: TrapHost, pc: int) -> None:
         """Have the interrupt callback serve breakpoints; pc: where the guest's pc lies, 0 if that is not known."""

@@ -192,10 +192,17 @@ class PhysicalMemory:
         self.executed: set[int] = set()
         self.forget_code: list[Callable[[int], None]] = []  # of each engine: drop what was translated from this frame
         self.on_fault: tuple[Callable[[AddressSpace, int, bool, int], object], ...] = ()  # page faults: space, address, file read?, access
+        self.resolve_fault: Callable[[AddressSpace, int, bool, int, Callable[[], None]], object] | None = None
+        """Told before `on_fault`: what is told there, and what is to be called for the page to be there."""
         self._next = PAGE  # frame 0 is never used: a page-table entry of 0 means "none"
         self._free: list[int] = []
         self._references: dict[int, int] = {}  # only of frames with more than one
         self._files: dict[tuple[int, int, int, int], FileBacking] = {}
+
+    @property
+    def watched(self) -> bool:
+        """Does anybody want to be told of page faults?"""
+        return self.resolve_fault is not None or bool(self.on_fault)
 
     def __del__(self) -> None:
         try:

@@ -22,6 +22,7 @@ class State(ctypes.Structure):
     growth: how many misses later the time after.
     kick: set while the clock's deadline is attended to: leave this block unexecuted for the emulator's own loop, which looks for
     interrupts and then enters the block again.
+    patience: while the clock's deadline is WAITING and interrupts are not accepted, nothing is attended to before this time.
     """
 
     _fields_ = [
@@ -35,6 +36,7 @@ class State(ctypes.Structure):
         ("grow_at", ctypes.c_uint64),
         ("growth", ctypes.c_uint64),
         ("kick", ctypes.c_uint64),
+        ("patience", ctypes.c_uint64),
     ]
     pc: int
     block: int
@@ -46,6 +48,7 @@ class State(ctypes.Structure):
     grow_at: int
     growth: int
     kick: int
+    patience: int
 
     def __init__(self) -> None:
         super().__init__(fired=NOWHERE, grow_at=FIRST_GROWTH, growth=FIRST_GROWTH)

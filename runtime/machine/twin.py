@@ -10,6 +10,7 @@ from collections.abc import Callable
 from ctypes import POINTER, byref, c_bool, c_int, c_uint16, c_uint32, c_uint64, c_void_p
 from typing import TYPE_CHECKING, Protocol
 
+from pyprobe.runtime.machine.clock import WAITING
 from pyprobe.runtime.machine.memory import EXECUTED, SHARED, W, X
 from pyprobe.runtime.machine.physical import PAGE_MASK
 from pyprobe.runtime.machine.state import LAST_GROWTH, NOWHERE
@@ -65,6 +66,8 @@ class Twin:
         self._traps: dict[int, Callable[[], int | None]] = {}
         self._pages: dict[int, int] = {}
         self._exit_request = c_uint16()
+        self._accepts: c_uint64 | None = None
+        self._accepted = 0
         self._traces: tuple[c_uint64, c_uint64, int, c_uint64] | None = None
         called = BLOCK(self._block), BLOCK(self._code), FILL(self._fill), SYSCALL(self._syscall)
         self._keep = (*called, INTERRUPT(self._interrupt), TRAP(self._trap))
@@ -90,6 +93,17 @@ class Twin:
         """The 16-bit word to fill with ones when state.kick asks for it."""
         self._exit_request = c_uint16.from_address(address)
 
+    def masks(self, address: int, bit: int) -> None:
+        """The 64-bit word in which the bit says that interrupts are accepted."""
+        self._accepts, self._accepted = c_uint64.from_address(address), bit
+
+    def _waits_on(self) -> bool:
+        """An interrupt is pending that the processor does not accept yet, and time has not come to look at what else there is."""
+        words, accepts = self._engine.words, self._accepts
+        if words.deadline != WAITING or accepts is None:
+            return False
+        return words.now < self._engine.state.patience and not accepts.value & self._accepted
+
     def breakpoints(self, engine: TrapHost, pc: int) -> None:
         """Have the interrupt callback serve breakpoints; pc: where the guest's pc lies, 0 if that is not known."""
         self._host = engine
@@ -108,7 +122,7 @@ class Twin:
         engine = self._engine
         state, words = engine.state, engine.words
         state.pc = address
-        if words.now >= words.deadline:
+        if words.now >= words.deadline and not self._waits_on():
             engine.attend()
             if state.stopping:
                 engine.library.uc_emu_stop(uc)

@@ -51,7 +51,7 @@ Named = Callable[[str], Type | None]
 def c_type(text: str, space: str | None = None, named: Named | None = None) -> Type:
     """The type that `text` writes; pointers point into `space` (`user`, `kernel` or None). Unknown names count as 64-bit words.
 
-    named: gives the machine's structs by their names.
+    named: gives the machine's structs and enums by their names.
     """
     text = text.strip()
     if text.startswith("__data_loc"):
@@ -67,6 +67,8 @@ def c_type(text: str, space: str | None = None, named: Named | None = None) -> T
         if target in _TYPES or target.endswith("*"):
             return Pointer(c_type(target, space, named), space)
         return Pointer((named(target) if named is not None else None) or opaque(target), space)
+    if text.startswith("enum ") and named is not None:
+        return named(text) or UINT64
     return _TYPES.get(text, UINT64)
 
 

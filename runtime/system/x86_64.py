@@ -52,6 +52,8 @@ DIRECT = 0xFFFF_8880_0000_0000  # Documentation/x86/x86_64/mm.rst, without KASLR
 ADDRESS = 0x000F_FFFF_FFFF_F000
 PRESENT, LARGE = 1, 0x80
 
+PATIENCE_NS = 16_000  # while interrupts are off and one is pending, between two looks at what else there is
+
 TSC_HZ = 1_000_000_000  # the counter is the clock
 CRYSTAL_HZ = 25_000_000
 _NO_X2APIC_NO_DEADLINE, _HYPERVISOR, _NO_APIC = ~(1 << 21 | 1 << 24), 1 << 31, ~(1 << 9)
@@ -96,6 +98,7 @@ class X86(Processor):
         self._check_registers()
         self._eflags = c_uint64.from_address(self.env + offsets.x86_eflags)
         self._hflags = c_uint32.from_address(self.env + offsets.x86_hflags)
+        self.callbacks.masks(self.env + offsets.x86_eflags, IF)
         self._gs = c_uint64.from_address(self.env + offsets.x86_segments + SEGMENT * GS + BASE)
         self._kernel_gs = c_uint64.from_address(self.env + offsets.x86_kernel_gs)
         self._install()
@@ -242,14 +245,15 @@ class X86(Processor):
             self.clock.interrupt()
 
     def deliver(self) -> None:
-        """An interrupt is taken at the first block at which the processor accepts it; until then every block is looked at."""
+        """An interrupt is taken at the first block at which the processor accepts it; until then the callback looks at every block."""
         if not self.line:
             return
         if self._eflags.value & IF and not self._hflags.value & SHADOW and self.state.pc not in self.slots:
             self.interrupt_request.value |= HARD
             self.state.kick = 1
         else:
-            self.clock.interrupt()
+            self.state.patience = min(self.clock.deadline, self.clock.words.now + PATIENCE_NS)
+            self.clock.wait()
 
     @property
     def awake(self) -> bool:

@@ -131,6 +131,8 @@ class Entry:
         parked = task.parked
         assert parked is not None
         task.parked = None
+        if parked.block.timer is not None:
+            parked.block.timer.cancel()
         result = self._dispatch(task, parked.syscall, parked.arguments)
         if result is None:
             return False
@@ -145,6 +147,8 @@ class Entry:
         assert parked is not None
         engine = task.process.engine
         result: int | None = None
+        if parked.block.timer is not None:
+            parked.block.timer.cancel()
         try:
             if parked.block.interrupted is not None:
                 result = parked.block.interrupted()

@@ -1,6 +1,12 @@
 """How work inside the emulated kernel ends early: with an error number, or because it has to wait."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.user.hrtimers import HrTimer
 
 
 class Errno(Exception):
@@ -21,6 +27,7 @@ class Block(Exception):
     restart: after a signal handler the call is made again if SA_RESTART is set (ERESTARTSYS); else it fails with EINTR.
     interrupted: called when a signal ends the wait, to clean up; its result, if not None, is the result of the call
         (a partial write); it may raise Errno. Without it the result is EINTR or the restart.
+    timer: what tells of the deadline, where that is one of a timer of high resolution, and somebody listens.
     interruptible: False: only a fatal signal ends the wait (vfork).
     """
 
@@ -34,6 +41,7 @@ class Block(Exception):
         restart: bool = True,
         interrupted: Callable[[], int | None] | None = None,
         interruptible: bool = True,
+        timer: HrTimer | None = None,
     ) -> None:
         super().__init__(why)
         self.ready = ready
@@ -43,6 +51,7 @@ class Block(Exception):
         self.restart = restart
         self.interrupted = interrupted
         self.interruptible = interruptible
+        self.timer = timer
 
 
 class TaskGone(Exception):

@@ -6,6 +6,7 @@ from errno import EAGAIN, EINVAL, EPERM
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import MemoryFault
+from pyprobe.runtime.user import hrtimers
 from pyprobe.runtime.user.errors import Block, Errno
 from pyprobe.runtime.user.functions import kernel_function
 from pyprobe.runtime.user.pidfd import pidfd_create
@@ -108,10 +109,12 @@ def copy_process(k: Kernel, parent: Task, args: CloneArgs) -> Task:
         raise Errno(EAGAIN)
     tid = k.new_pid()
     k.clock.charge(THREAD_NS if flags & CLONE_VM else FORK_NS)
+    hrtimers.forked(k)
     if flags & CLONE_THREAD:
         home = process
     else:
         home = _copy_group(k, process, tid, args)
+        home.real_timer = hrtimers.of_process(k)
     child = Task(tid, home, k.copy_registers(parent, args.stack, args.tls if flags & CLONE_SETTLS else None), parent.cred.copy())
     child.comm = parent.comm
     child.blocked = parent.blocked

@@ -15,6 +15,7 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyprobe.runtime.user.errors import Block, Errno
+from pyprobe.runtime.user.hrtimers import FUNCTIONS
 from pyprobe.runtime.user.objects import KernelObjects
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ class KernelFunctions:
             assert syscall.handler is not None
             function = KernelFunction(f"long {SYSCALL_PREFIX[arch]}{syscall.function}(struct pt_regs * regs)", syscall.handler)
             self._all[function.name] = function
-        names = sorted({*self._all, *(name for name, _ in ENTRY_FRAMES[arch])})
+        names = sorted({*self._all, *FUNCTIONS, *(name for name, _ in ENTRY_FRAMES[arch])})
         base = TEXT_BASE[arch]
         self.addresses: dict[str, int] = {name: base + FUNCTION_SIZE * i for i, name in enumerate(names)}
         self._names = names

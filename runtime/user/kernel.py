@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from errno import EACCES, EAGAIN, EINVAL, ENOENT, ENOMEM
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.arm64 import ARM64
@@ -371,7 +372,7 @@ class Kernel(KernelCalls):
         """Tell of page faults from now on, as handle_mm_fault and page_fault_user."""
         if not self._watching_faults:
             self._watching_faults = True
-            self.memory.on_fault += (lambda *fault: faults.happened(self, *fault),)
+            self.memory.resolve_fault = partial(faults.happened, self)
 
     # signals and ends, for the modules that do their work
 

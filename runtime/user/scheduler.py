@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import select
 from collections import deque
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.clock import NEVER
@@ -154,8 +155,11 @@ class Scheduler:
                 awake = bool(block.ready())
             else:
                 awake = self._tried[task] != self._turn
-            if awake or (block.deadline is not None and block.deadline <= now):
+            if awake:
                 self.unpark(task)
+            elif block.deadline is not None and block.deadline <= now:
+                with block.timer.expiring() if block.timer is not None else nullcontext():
+                    self.unpark(task)
 
     def _idle(self) -> None:
         """Nothing is ready: let time pass until something may be."""

@@ -184,7 +184,18 @@ def dequeue(task: Task, wanted: int) -> SigInfo | None:
     if best is None:
         return None
     best[1].remove(best[2])
+    _collected(task.process, best[2])
     return best[2]
+
+
+def _collected(process: Process, info: SigInfo) -> None:
+    """Tell the timer that has sent a signal that it is taken."""
+    if info.code == SI_TIMER:
+        timer = process.posix_timers.get(int.from_bytes(info.rest[:4], "little", signed=True))
+    else:
+        timer = process.itimers.get(0) if info.signo == Sig.ALRM else None  # ITIMER_REAL
+    if timer is not None:
+        timer.collected()
 
 
 def _discard(process: Process, signals: frozenset[Sig]) -> None:

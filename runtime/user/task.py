@@ -13,6 +13,7 @@ from pyprobe.runtime.user.pt_regs import SavedRegisters
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.engine import Context, Engine
     from pyprobe.runtime.machine.memory import AddressSpace
+    from pyprobe.runtime.user.hrtimers import HrTimer
     from pyprobe.runtime.user.seccomp import Filter
     from pyprobe.runtime.user.signals import SigAction, SigInfo
     from pyprobe.runtime.user.syscall_table import Syscall
@@ -133,6 +134,7 @@ class Process:
         self.no_new_privs = False
         self.keep_caps = False
         self.parent_death_signal = 0
+        self.real_timer: HrTimer | None = None  # behind ITIMER_REAL; made with the process, but for the first
         self.itimers: dict[int, GuestTimer] = {}  # setitimer(2)'s and alarm's
         self.posix_timers: dict[int, GuestTimer] = {}
         self.nice = 0

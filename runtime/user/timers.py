@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import struct
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.user import signals
+from pyprobe.runtime.user.hrtimers import CLOCKS, HRTIMER_MODE_ABS, HRTIMER_MODE_REL, HrTimer
 from pyprobe.runtime.user.signals import SI_TIMER, SigInfo
 from pyprobe.runtime.user.words import NANOSECONDS
 
@@ -35,11 +37,37 @@ class GuestTimer:
         self.overrun = 0
         self.clock = 1  # CLOCK_MONOTONIC
         self._timer: Timer | None = None
+        self._hrtimer: HrTimer | None = None
 
-    def set(self, k: Kernel, deadline: int, interval: int) -> None:
-        """Start anew; deadline 0 stops it."""
+    def create(self, k: Kernel) -> None:
+        """Tell of a POSIX timer that timer_create(2) makes; the process's own came with it."""
+        if self.clock in CLOCKS:
+            self._hrtimer = HrTimer(k, "posix_timer_fn")
+            self._hrtimer.setup(self.clock, HRTIMER_MODE_ABS)
+
+    def _started(self, k: Kernel, deadline: int, mode: int) -> None:
+        if self.identity is None and self._hrtimer is None and self.signo == signals.Sig.ALRM:
+            self._hrtimer = self.process.real_timer or HrTimer(k, "it_real_fn", mode=HRTIMER_MODE_REL)
+        if self._hrtimer is None:
+            return
+        if self.identity is None:
+            self._hrtimer.start(deadline, HRTIMER_MODE_REL)
+            return
+        self._hrtimer.setup(self.clock, mode)
+        if self.signo:
+            self._hrtimer.start(deadline, HRTIMER_MODE_ABS)
+
+    def collected(self) -> None:
+        """Its signal is taken from those pending: only now Linux starts it again."""
+        if self.deadline and self.interval and self._hrtimer is not None and not self._hrtimer.armed:
+            self._hrtimer.start(self.deadline, HRTIMER_MODE_ABS)
+
+    def set(self, k: Kernel, deadline: int, interval: int, *, absolute: bool = False) -> None:
+        """Start anew; deadline 0 stops it. absolute: that is how it was asked for."""
         self.cancel(k)
         self.deadline, self.interval, self.overrun = deadline, interval, 0
+        if deadline:
+            self._started(k, deadline, HRTIMER_MODE_ABS if absolute else HRTIMER_MODE_REL)
         tp = k.tracepoints.itimer_state
         if tp.callbacks and self.identity is None:
             value = max(0, deadline - k.clock.now()) if deadline else 0
@@ -54,6 +82,8 @@ class GuestTimer:
             k.clock.cancel(self._timer)
             k.guest_timers -= 1
             self._timer = None
+        if self._hrtimer is not None:
+            self._hrtimer.cancel()
         self.deadline = 0
 
     def remaining(self, k: Kernel) -> int:
@@ -69,6 +99,10 @@ class GuestTimer:
         return next((which for which, timer in self.process.itimers.items() if timer is self), 0)
 
     def _expire(self, k: Kernel) -> None:
+        with self._hrtimer.expiring() if self._hrtimer is not None else nullcontext():
+            self._ring(k)
+
+    def _ring(self, k: Kernel) -> None:
         tp = k.tracepoints.itimer_expire
         if tp.callbacks and self.identity is None:
             which = self._which()

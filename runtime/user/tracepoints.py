@@ -43,6 +43,7 @@ class Tracepoint:
 _TASK: Fields = (("char[16]", "comm"), ("pid_t", "pid"), ("int", "prio"))
 _WOKEN: Fields = (*_TASK, ("int", "target_cpu"))
 _PORTS: Fields = (("__u16", "sport"), ("__u16", "dport"), ("__u16", "family"))
+_HRTIMER: Fields = (("void *", "hrtimer"),)
 _PROTOCOL: Fields = (("__u16", "protocol"),)
 _HOSTS: Fields = (("__u8[4]", "saddr"), ("__u8[4]", "daddr"), ("__u8[16]", "saddr_v6"), ("__u8[16]", "daddr_v6"))
 _TCP: Fields = (("const void *", "skaddr"), *_PORTS, *_HOSTS, ("__u64", "sock_cookie"))
@@ -71,6 +72,13 @@ EVENTS: tuple[tuple[str, str, Fields], ...] = (
     ("tcp", "tcp_send_reset", (("const void *", "skbaddr"), ("const void *", "skaddr"), ("int", "state"), *_PORTS, *_HOSTS)),
     ("task", "task_newtask", (("pid_t", "pid"), ("char[16]", "comm"), ("unsigned long", "clone_flags"), ("short", "oom_score_adj"))),
     ("task", "task_rename", (("pid_t", "pid"), ("char[16]", "oldcomm"), ("char[16]", "newcomm"), ("short", "oom_score_adj"))),
+    ("timer", "hrtimer_cancel", _HRTIMER),
+    ("timer", "hrtimer_expire_entry", (*_HRTIMER, ("s64", "now"), ("void *", "function"))),
+    ("timer", "hrtimer_expire_exit", _HRTIMER),
+    ("timer", "hrtimer_init", (*_HRTIMER, ("clockid_t", "clockid"), ("enum hrtimer_mode", "mode"))),
+    ("timer", "hrtimer_start",
+     (*_HRTIMER, ("void *", "function"), ("s64", "expires"), ("s64", "softexpires"), ("enum hrtimer_mode", "mode"),
+      ("bool", "was_armed"))),
     ("timer", "itimer_expire", (("int", "which"), ("pid_t", "pid"), ("unsigned long long", "now"))),
     ("timer", "itimer_state",
      (("int", "which"), ("unsigned long long", "expires"), ("long", "value_sec"), ("long", "value_nsec"), ("long", "interval_sec"),
@@ -86,6 +94,11 @@ EVENTS: tuple[tuple[str, str, Fields], ...] = (
 class Tracepoints:
     """All tracepoints of one emulated kernel. Those the kernel fires itself are attributes by their names."""
 
+    hrtimer_cancel: Tracepoint
+    hrtimer_expire_entry: Tracepoint
+    hrtimer_expire_exit: Tracepoint
+    hrtimer_init: Tracepoint
+    hrtimer_start: Tracepoint
     inet_sk_error_report: Tracepoint
     inet_sock_set_state: Tracepoint
     itimer_expire: Tracepoint

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from errno import EAGAIN, EDEADLK, EFAULT, EINVAL, ENOSYS, EPERM, ESRCH, ETIMEDOUT
 from typing import TYPE_CHECKING
 
+from pyprobe.runtime.user import hrtimers
 from pyprobe.runtime.user.errors import Block, Errno
 from pyprobe.runtime.user.words import NANOSECONDS, U32, read_timespec, s32
 
@@ -17,6 +19,7 @@ FUTEX_WAIT, FUTEX_WAKE, FUTEX_FD, FUTEX_REQUEUE, FUTEX_CMP_REQUEUE, FUTEX_WAKE_O
 FUTEX_UNLOCK_PI, FUTEX_TRYLOCK_PI, FUTEX_WAIT_BITSET, FUTEX_WAKE_BITSET = 7, 8, 9, 10
 FUTEX_LOCK_PI2 = 13
 FUTEX_PRIVATE_FLAG, FUTEX_CLOCK_REALTIME = 128, 256
+CLOCK_REALTIME = 0
 MATCH_ANY = U32
 FUTEX_WAITERS, FUTEX_OWNER_DIED, FUTEX_TID_MASK = 0x80000000, 0x40000000, 0x3FFFFFFF
 ROBUST_LIST_LIMIT = 2048
@@ -84,8 +87,12 @@ def leave(k: Kernel, waiter: Waiter) -> None:
             del k.futexes[waiter.key]
 
 
-def _wait(k: Kernel, t: Task, address: int, value: int, deadline: int | None, bitset: int) -> int:
+def _wait(k: Kernel, t: Task, address: int, value: int, deadline: int | None, bitset: int, clock: int = hrtimers.CLOCK_MONOTONIC) -> int:
     waiter = t.restart.get("futex")
+    timer = None
+    if waiter is None and deadline is not None and hrtimers.told(k):
+        timer = hrtimers.HrTimer(k, "hrtimer_wakeup")
+        timer.setup(clock, hrtimers.HRTIMER_MODE_ABS)
     if waiter is None:
         if not bitset:
             raise Errno(EINVAL)
@@ -97,15 +104,18 @@ def _wait(k: Kernel, t: Task, address: int, value: int, deadline: int | None, bi
     assert isinstance(waiter, Waiter)
     if waiter.woken:
         return 0
+    if timer is not None and deadline is not None:
+        timer.start(deadline, hrtimers.HRTIMER_MODE_ABS)
     if deadline is not None and k.clock.now() >= deadline:
-        leave(k, waiter)
+        with timer.expiring() if timer is not None else nullcontext():
+            leave(k, waiter)
         raise Errno(ETIMEDOUT)
     this = waiter
 
     def interrupted() -> None:
         leave(k, this)
 
-    raise Block(waiter.is_woken, deadline, why=f"the futex at {address:#x}", interrupted=interrupted, restart=deadline is None)
+    raise Block(waiter.is_woken, deadline, why=f"the futex at {address:#x}", interrupted=interrupted, restart=deadline is None, timer=timer)
 
 
 def _deadline(k: Kernel, t: Task, operation: int, timeout: int) -> int | None:
@@ -133,7 +143,8 @@ def sys_futex(k: Kernel, t: Task, uaddr: int, op: int, val: int, timeout: int, u
     val &= U32
     if command in (FUTEX_WAIT, FUTEX_WAIT_BITSET):
         bitset = val3 & U32 if command == FUTEX_WAIT_BITSET else MATCH_ANY
-        return _wait(k, t, uaddr, val, _deadline(k, t, op, timeout), bitset)
+        clock = CLOCK_REALTIME if op & FUTEX_CLOCK_REALTIME else hrtimers.CLOCK_MONOTONIC
+        return _wait(k, t, uaddr, val, _deadline(k, t, op, timeout), bitset, clock)
     if command == FUTEX_WAKE:
         return futex_wake(k, t.space, uaddr, val)
     if command == FUTEX_WAKE_BITSET:

@@ -15,6 +15,8 @@ from pyprobe.runtime.user.vfs.tree import F_SEAL_FUTURE_WRITE, F_SEAL_WRITE, Reg
 from pyprobe.runtime.user.words import U32, U64, align_down, align_up, s32
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyprobe.runtime.user.kernel import Kernel
     from pyprobe.runtime.user.pt_regs import SavedRegisters
     from pyprobe.runtime.user.task import Process, Task
@@ -146,8 +148,9 @@ def __vm_munmap(k: Kernel, start: int, length: int, downgrade: int) -> int:
 @kernel_function(
     "vm_fault_t handle_mm_fault(struct vm_area_struct *vma, unsigned long address, unsigned int flags, struct pt_regs *regs)"
 )
-def handle_mm_fault(k: Kernel, vma: Vma | None, address: int, flags: int, regs: SavedRegisters) -> int:
-    """A page has been given to a program that touched it (AddressSpace.fault, which calls here while somebody watches)."""
+def handle_mm_fault(k: Kernel, vma: Vma | None, address: int, flags: int, regs: SavedRegisters, resolve: Callable[[], None]) -> int:
+    """Give a page to a program that touches it (AddressSpace.fault, which calls here while somebody watches)."""
+    resolve()
     return VM_FAULT_MAJOR if flags & FAULT_FLAG_TRIED else 0
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from pyprobe.runtime.user.errors import Block, Errno
+from pyprobe.runtime.user.hrtimers import sleeper
 from pyprobe.runtime.user.signals import UNBLOCKABLE, has_deliverable
 from pyprobe.runtime.user.vfs.abi import (
     O_CLOEXEC,
@@ -105,7 +106,7 @@ def _wait(
         return any(_poll_inside(k, t, file) & (events | POLLERR | POLLHUP) for file, events in files())
 
     host = [(descriptor, mask & (events | POLLERR | POLLHUP)) for file, events in files() for descriptor, mask in file.host]
-    raise Block(ready, deadline, host=host, why=why, restart=False)
+    raise Block(ready, deadline, host=host, why=why, restart=False, timer=sleeper(k, deadline))
 
 
 def _poll_inside(k: Kernel, t: Task, file: OpenFile) -> int:
@@ -316,6 +317,7 @@ def sys_timerfd_create(k: Kernel, t: Task, clockid: int, flags: int) -> int:
     if clockid & 0xFFFFFFFF not in _TIMER_CLOCKS or flags & 0xFFFFFFFF & ~(O_CLOEXEC | O_NONBLOCK):
         raise Errno(errno.EINVAL)
     file = TimerFile(anonymous_dentry(k, b"[timerfd]"), flags & O_NONBLOCK, clockid & 0xFFFFFFFF)
+    file.create(k)
     return install(t, file, close_on_exec=bool(flags & O_CLOEXEC))
 
 
@@ -346,7 +348,7 @@ def sys_timerfd_settime(k: Kernel, t: Task, ufd: int, flags: int, utmr: int, otm
         if flags & _TFD_TIMER_ABSTIME:
             deadline = value - k.clock.epoch_ns if file.clock in (_CLOCK_REALTIME, 8) else value
         deadline = max(1, deadline)
-    file.set(k, deadline, interval)
+    file.set(k, deadline, interval, absolute=bool(flags & _TFD_TIMER_ABSTIME))
     if otmr:
         t.space.write(otmr, old)
     return 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pyprobe.runtime.user import signals
 from pyprobe.runtime.user.capabilities import CAP_KILL
 from pyprobe.runtime.user.errors import Block, Errno
+from pyprobe.runtime.user.hrtimers import HRTIMER_MODE_REL, sleeper
 from pyprobe.runtime.user.signal_frames import SS_AUTODISARM, SS_DISABLE, SS_ONSTACK, on_altstack
 from pyprobe.runtime.user.signals import NSIG, SI_TKILL, UNBLOCKABLE, SigAction, SigInfo, bit, has_deliverable, pending_set
 from pyprobe.runtime.user.words import NANOSECONDS, U64, read_timespec, s32
@@ -134,7 +135,8 @@ def sys_rt_sigtimedwait(k: Kernel, t: Task, uthese: int, uinfo: int, uts: int, s
     def ready() -> bool:
         return bool(pending_set(t.pending, t.process.pending) & (these | ~t.blocked & U64))
 
-    raise Block(ready, deadline, why="a signal", restart=False)
+    timer = sleeper(k, deadline, mode=HRTIMER_MODE_REL)
+    raise Block(ready, deadline, why="a signal", restart=False, timer=timer)
 
 
 def sys_rt_sigreturn(k: Kernel, t: Task) -> int:

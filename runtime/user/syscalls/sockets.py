@@ -26,6 +26,7 @@ from pyprobe.runtime.user.vfs.socket import (
     MSG_DONTWAIT,
     MSG_WAITALL,
     SO_ACCEPTCONN,
+    SO_COOKIE,
     SO_DOMAIN,
     SO_ERROR,
     SO_PASSCRED,
@@ -67,7 +68,7 @@ _SOCKADDR_MAX: Final = 128
 _INET_PROTOCOLS: Final = {SOCK_STREAM: ((0, IPPROTO_TCP), IPPROTO_TCP), SOCK_DGRAM: ((0, IPPROTO_UDP), IPPROTO_UDP)}
 _TCP_INFO: Final = 11
 _LAST_OPTION: Final = 83  # SO_* numbers of asm-generic/socket.h end here
-_READ_ONLY: Final = (SO_TYPE, SO_PROTOCOL, SO_DOMAIN, SO_ERROR, SO_ACCEPTCONN)
+_READ_ONLY: Final = (SO_TYPE, SO_PROTOCOL, SO_DOMAIN, SO_ERROR, SO_ACCEPTCONN, SO_COOKIE)
 
 
 def _new(k: Kernel, family: int, type: int, protocol: int, flags: int) -> Socket:
@@ -435,7 +436,7 @@ def sys_setsockopt(k: Kernel, t: Task, fd: int, level: int, optname: int, optval
     return 0
 
 
-def _option(socket: Socket, level: int, name: int) -> bytes:
+def _option(k: Kernel, socket: Socket, level: int, name: int, room: int) -> bytes:
     if level == SOL_SOCKET:
         if name == SO_ERROR:
             return struct.pack("<i", socket.take_error())
@@ -445,6 +446,10 @@ def _option(socket: Socket, level: int, name: int) -> bytes:
             return struct.pack("<i", fixed[name])
         if name == SO_PEERCRED:
             return struct.pack("<iII", *socket.peer_credentials)
+        if name == SO_COOKIE:
+            if room < 8:
+                raise Errno(errno.EINVAL)
+            return struct.pack("<Q", socket.cookie(k))
     known = socket.options.get((level, name))
     if known is not None:
         return known
@@ -468,7 +473,7 @@ def sys_getsockopt(k: Kernel, t: Task, fd: int, level: int, optname: int, optval
     room = s32(t.space.u32(optlen))
     if room < 0:
         raise Errno(errno.EINVAL)
-    value = _option(socket, s32(level), s32(optname))[:room]
+    value = _option(k, socket, s32(level), s32(optname), room)[:room]
     t.space.write(optval, value)
     t.space.put_u32(optlen, len(value))
     return 0

@@ -6,6 +6,7 @@ import struct
 from errno import EINVAL, EOPNOTSUPP, EPERM
 from typing import TYPE_CHECKING
 
+from pyprobe.runtime.user import hrtimers
 from pyprobe.runtime.user.errors import Block, Errno
 from pyprobe.runtime.user.functions import kernel_function
 from pyprobe.runtime.user.signals import NSIG, Sig
@@ -135,13 +136,17 @@ def hrtimer_nanosleep(k: Kernel, rqtp: int, mode: int, clockid: int, rmtp: int) 
     assert isinstance(known, int)
     deadline = known
     if k.clock.now() >= deadline:
+        if not sleeper.restart.get("slept"):
+            hrtimers.passed(k, deadline, clockid, mode)
         return 0
+    sleeper.restart["slept"] = True
 
     def interrupted() -> None:
         if rmtp and mode:
             sleeper.space.write(rmtp, timespec(max(0, deadline - k.clock.now())))
 
-    raise Block(_never, deadline, why="time to pass", restart=False, interrupted=interrupted)
+    timer = hrtimers.sleeper(k, deadline, clockid, mode)
+    raise Block(_never, deadline, why="time to pass", restart=False, interrupted=interrupted, timer=timer)
 
 
 def _never() -> bool:
@@ -236,6 +241,7 @@ def sys_timer_create(k: Kernel, t: Task, which: int, event: int, created: int) -
         raise Errno(EINVAL)
     timer = GuestTimer(t.process, 0 if notify == SIGEV_NONE else signo, identity=identity, value=value, task=target)
     timer.clock = s32(which)
+    timer.create(k)
     timers[identity] = timer
     t.space.put_u32(created, identity)
     return 0
@@ -255,7 +261,7 @@ def sys_timer_settime(k: Kernel, t: Task, identity: int, flags: int, new: int, o
         deadline = max(1, value - k.clock.epoch_ns if timer.clock in WALL_CLOCKS else value)
     else:
         deadline = k.clock.now() + value if value else 0
-    timer.set(k, deadline, interval)
+    timer.set(k, deadline, interval, absolute=bool(flags & TIMER_ABSTIME))
     return 0
 
 

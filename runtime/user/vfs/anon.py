@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import struct
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final
 
 from pyprobe.runtime.user.errors import Block, Errno
+from pyprobe.runtime.user.hrtimers import CLOCKS, HRTIMER_MODE_ABS, HRTIMER_MODE_REL, HrTimer
 from pyprobe.runtime.user.vfs.abi import O_RDWR, READABLE, WRITABLE
 from pyprobe.runtime.user.vfs.inode import Dentry, Inode
 from pyprobe.runtime.user.vfs.openfile import OpenFile, Position
@@ -92,14 +94,26 @@ class TimerFile(_Unseekable):
         self.expirations = 0
         self._edges = 0
         self._timer: Timer | None = None
+        self._hrtimer: HrTimer | None = None
 
-    def set(self, k: Kernel, deadline: int, interval: int) -> None:
-        """Arm for `deadline` (ns since boot), then every `interval` ns; deadline 0 disarms."""
+    def create(self, k: Kernel) -> None:
+        """Tell of its timer, as timerfd_create(2) does."""
+        if self.clock in CLOCKS:
+            self._hrtimer = HrTimer(k, "timerfd_tmrproc")
+            self._hrtimer.setup(self.clock, HRTIMER_MODE_ABS)
+
+    def set(self, k: Kernel, deadline: int, interval: int, *, absolute: bool = False) -> None:
+        """Arm for `deadline` (ns since boot), then every `interval` ns; deadline 0 disarms. absolute: that is how it was asked for."""
         self._cancel(k)
         self.expirations = 0
         self.deadline, self.interval = deadline, interval
+        mode = HRTIMER_MODE_ABS if absolute else HRTIMER_MODE_REL
+        if self._hrtimer is not None:
+            self._hrtimer.setup(self.clock, mode)
         if deadline:
             self._arm(k)
+            if self._hrtimer is not None:
+                self._hrtimer.start(deadline, mode)
 
     def remaining(self, k: Kernel) -> int:
         """ns to the next expiration; 0: disarmed."""
@@ -114,8 +128,14 @@ class TimerFile(_Unseekable):
             k.clock.cancel(self._timer)
             k.guest_timers -= 1
             self._timer = None
+        if self._hrtimer is not None:
+            self._hrtimer.cancel()
 
     def _expire(self, k: Kernel) -> None:
+        with self._hrtimer.expiring() if self._hrtimer is not None else nullcontext():
+            self._ring(k)
+
+    def _ring(self, k: Kernel) -> None:
         k.guest_timers -= 1
         self._timer = None
         self._edges += 1
@@ -138,6 +158,8 @@ class TimerFile(_Unseekable):
             self.wait_flags()
             raise Block(lambda: self.expirations, why="a timer")
         count, self.expirations = self.expirations, 0
+        if self.interval and self._hrtimer is not None and not self._hrtimer.armed:  # Linux starts it again only now
+            self._hrtimer.start(self.deadline, HRTIMER_MODE_ABS)
         return scatter(views, struct.pack("<Q", count))
 
     def poll(self, k: Kernel, t: Task) -> int:

@@ -46,7 +46,7 @@ SHUT_RDWR: Final = 2
 
 SOL_SOCKET: Final = 1
 SO_REUSEADDR, SO_TYPE, SO_ERROR, SO_SNDBUF, SO_RCVBUF, SO_REUSEPORT, SO_PASSCRED, SO_PEERCRED = 2, 3, 4, 7, 8, 15, 16, 17
-SO_RCVTIMEO, SO_SNDTIMEO, SO_ACCEPTCONN, SO_PROTOCOL, SO_DOMAIN = 20, 21, 30, 38, 39
+SO_RCVTIMEO, SO_SNDTIMEO, SO_ACCEPTCONN, SO_PROTOCOL, SO_DOMAIN, SO_COOKIE = 20, 21, 30, 38, 39, 57
 
 QUEUE_LIMIT: Final = 212992  # net.core.wmem_default: bytes that wait for a receiver
 FIONREAD: Final = 0x541B
@@ -215,6 +215,12 @@ class Socket(OpenFile):
         self.peer_credentials: Credentials = (0, 0xFFFFFFFF, 0xFFFFFFFF)
         self.backlog: deque[Socket] | None = None  # connections that wait for accept; None: not listening
         self.backlog_limit = 0
+        self._cookie = 0
+
+    def cookie(self, k: Kernel) -> int:
+        """Its number among the sockets that were asked for one (sock_gen_cookie)."""
+        self._cookie = self._cookie or k.vfs.network.next_cookie()
+        return self._cookie
 
     # what families do
 

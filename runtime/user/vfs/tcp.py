@@ -36,7 +36,6 @@ class TcpSocket(InetSocket, StreamSocket):
     _pending = False  # a connect without waiting has been started, its success not yet told
     _reset = False  # the peer is gone and something was sent to it
     _destroyed = False
-    _cookie = 0  # its number among the sockets that were asked for one (sock_gen_cookie)
 
     def new_connection(self, k: Kernel) -> TcpSocket:
         """A socket for a connection to this one: at first it has all that its parent has (inet_csk_clone_lock)."""
@@ -239,9 +238,8 @@ class TcpSocket(InetSocket, StreamSocket):
     def _tell(self, k: Kernel, tp: Tracepoint) -> None:
         """Fire an event of the class tcp_event_sk (include/trace/events/tcp.h)."""
         if tp.callbacks:
-            self._cookie = self._cookie or self._network.next_cookie()
             ports, addresses = self.ends()
-            tp.fire(k.functions.object_address(self, "struct sock"), *ports, self.family, *addresses, self._cookie)
+            tp.fire(k.functions.object_address(self, "struct sock"), *ports, self.family, *addresses, self.cookie(k))
 
 
 def _connect(k: Kernel, sk: TcpSocket, target: InetAddress) -> int:

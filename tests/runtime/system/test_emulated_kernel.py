@@ -72,6 +72,36 @@ def test_tcp(kernel: Kernel, root: Path, tool: Callable[[str], str], pyprobe: Ca
     assert len(ours) > 160 and all(any(event in line for line in ours) for event in OF_TCP)
 
 
+OF_TIMERS = """
+tracepoint:timer:hrtimer_init /comm == "timers"/ { @id[args.hrtimer] = ++@timers; print((probe, @timers, args.clockid, args.mode)); }
+tracepoint:timer:hrtimer_start /@id[args.hrtimer]/ {
+    print((probe, @id[args.hrtimer], comm, ksym(args.function), args.mode, args.was_armed, args.expires == args.softexpires));
+}
+tracepoint:timer:hrtimer_expire_entry /@id[args.hrtimer]/ { print((probe, @id[args.hrtimer], ksym(args.function))); }
+tracepoint:timer:hrtimer_cancel, tracepoint:timer:hrtimer_expire_exit /@id[args.hrtimer]/ { print((probe, @id[args.hrtimer], 0)); }
+tracepoint:syscalls:sys_enter_* /comm == "timers" && probe != "tracepoint:syscalls:sys_enter_clock_gettime"/ { print((probe, 0, comm)); }
+end { clear(@id); clear(@timers); }
+"""
+
+
+def test_timers(kernel: Kernel, root: Path, tool: Callable[[str], str], pyprobe: Callable[..., Result]) -> None:
+    """What happens to timers of high resolution, between which system calls. Whom one that runs out interrupts is no matter of timers,
+    and whether a program asks for the time by a system call, of its vDSO."""
+    source = ROOT / "tests" / "programs" / "timers.c"
+    subprocess.run([tool(COMPILERS[kernel.arch]), "-O1", "-w", "-static", "-o", str(root / "timers"), str(source)], check=True, timeout=60)
+
+    def told(*options: str) -> list[str]:
+        done = pyprobe("-q", "-e", OF_TIMERS, "-c", "/timers", "--root", str(root), *options, timeout=120)
+        assert done.status == 0, done.err
+        return done.out.splitlines()
+
+    ours = told()
+    assert ours == told("--kernel", kernel.name)
+    functions = ("hrtimer_wakeup", "it_real_fn", "posix_timer_fn", "timerfd_tmrproc")
+    assert all(any(f"hrtimer_expire_entry, {n}, {name}" in line for n in range(60) for line in ours) for name in functions)
+    assert sum("hrtimer_cancel" in line for line in ours) > 10
+
+
 def test_tracepoints(kernel: Kernel, facts: Facts) -> None:
     """Every tracepoint that the emulated kernel fires itself has the names, types and order of the real one's format file."""
     ours = [t for t in UserMachine(arch=kernel.arch).tracepoints if t.category != "syscalls"]

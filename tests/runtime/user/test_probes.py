@@ -146,3 +146,29 @@ def test_every_function_is_declared_by_the_kernel() -> None:
 
     declared = {name for name, kind in calls.KernelCalls.__annotations__.items() if kind == "Function"}
     assert declared == {name for name in functions._BODIES if not name.startswith("__")}  # a class cannot declare those
+
+
+def test_a_page_is_missing_when_its_fault_begins(emulate: Emulate) -> None:
+    """handle_mm_fault begins before the page can be read, and ends when it can; what a probe reads meanwhile changes nothing."""
+    seen: list[tuple[int, int, bool]] = []
+
+    def look(machine: UserMachine, probing: bool) -> None:
+        fault = machine.functions["handle_mm_fault"]
+        task = machine.current
+        assert task is not None
+        size = len(task.space.peek(fault.args[1], 1)) if probing else 0
+        seen.append((fault.args[1], size, probing))
+
+    def prepare(machine: UserMachine, probing: bool) -> None:
+        machine.functions.attach("handle_mm_fault", lambda: look(machine, probing), lambda: look(machine, probing), arguments=True)
+
+    told = {}
+    for probing in (True, False):
+        seen.clear()
+        assert emulate(["/bin/true"], prepare=lambda machine, probing=probing: prepare(machine, probing))[0] == 0  # type: ignore[misc]  # binds the loop's value
+        told[probing] = list(seen)
+    entries, exits = told[True][::2], told[True][1::2]
+    assert [address for address, _, _ in entries] == [address for address, _, _ in exits] == [address for address, _, _ in told[False][::2]]
+    fresh = {address >> 12: size for address, size, _ in reversed(entries)}
+    assert len(fresh) > 20 and sum(size == 0 for size in fresh.values()) > 20
+    assert all(size == 1 for _, size, _ in exits)

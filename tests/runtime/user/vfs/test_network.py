@@ -79,6 +79,21 @@ def test_nobody_listens(guest: Guest) -> None:
     assert guest.call("socket", socket.AF_PACKET, socket.SOCK_RAW, 0) == -errno.EAFNOSUPPORT
 
 
+def test_cookie(guest: Guest) -> None:
+    """SO_COOKIE: the number of a socket of any family, given when it is first asked for (sock_gen_cookie)."""
+
+    def cookie(fd: int, room: int = 8) -> int:
+        guest.t.space.put_u32(SCRATCH + 8, room)
+        result = guest.call("getsockopt", fd, socket.SOL_SOCKET, 57, SCRATCH, SCRATCH + 8)
+        return result or guest.t.space.u64(SCRATCH)
+
+    first, second, third = new(guest), new(guest, socket.AF_UNIX), new(guest, kind=socket.SOCK_DGRAM)
+    assert cookie(first, 4) == -errno.EINVAL
+    asked = [cookie(fd) for fd in (third, first, second, first, third)]
+    assert asked == [*sorted(asked[:3]), asked[1], asked[0]] and len(set(asked)) == 3 and asked[0] > 0
+    assert guest.call("setsockopt", first, socket.SOL_SOCKET, 57, SCRATCH, 8) == -errno.ENOPROTOOPT
+
+
 def test_ports_in_use(guest: Guest) -> None:
     _, port = listening(guest)
     assert on(guest, "bind", new(guest), inet(port)) == -errno.EADDRINUSE
