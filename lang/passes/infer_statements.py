@@ -69,7 +69,7 @@ def _compound(self: Inference, node: n.Assign) -> Type:
 
 def compound_span(node: n.Assign) -> Span:
     """Where messages about the operation in `x op= e` point: from the operator on."""
-    start, end = node.target.span.end, max(part.span.end for part in descend(node.value) if part.span.source is node.span.source)
+    start, end = node.target.span.end, node.span.end
     text = node.span.source.text[start:end]
     return Span(node.span.source, start + len(text) - len(text.lstrip()), end, node.span.outer)
 
