@@ -28,8 +28,10 @@ MAX_STACK = 4 * MAX_DEPTH  # symbols that wait on the parser's stack; those of a
 Rule = tuple[str, int, Action | None, int, bool]
 RUN_ON = frozenset(["identifier", "map"])
 OPERATORS = frozenset(
-    ["QUESTION", "OR", "AND", "BIT_OR", "BIT_XOR", "AMPERSAND", "EQUALITY", "RELATION", "SHIFT"]
-    + ["PLUS", "MINUS", "STAR", "SLASH", "PERCENT"]
+    (
+        *("QUESTION", "OR", "AND", "BIT_OR", "BIT_XOR", "AMPERSAND", "EQUALITY", "RELATION"),
+        *("SHIFT", "PLUS", "MINUS", "STAR", "SLASH", "PERCENT"),
+    )
 )
 _PLACE = re.compile(r"[$@](?![0-9#])")
 
