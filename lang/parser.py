@@ -23,10 +23,13 @@ MAX_DEPTH = 250  # things inside each other
 MAX_STACK = 4 * MAX_DEPTH  # symbols that wait on the parser's stack; those of a sum or of `else if` after `else if` do not wait
 
 # A rule: its name, the number of its symbols, its action (None: passes its only value on), the levels that it adds to the tree, and whether
-# what encloses it ends where the next token begins. bpftrace looks past a bare name for what may follow it, and ends the span of what
-# the name is the last part of only then.
-Rule = tuple[str, int, Action | None, int, bool]
-RUN_ON = frozenset(["identifier", "map"])
+# it runs on to the next token. bpftrace looks past a bare name and past a type for what may follow them: what a name is the last part of
+# ends where the next token begins, and so does a type itself.
+Rule = tuple[str, int, Action | None, int, str]
+RUN_ON = {
+    **dict.fromkeys(["identifier", "map"], "outside"),
+    **dict.fromkeys(["named_type", "tagged_type", "pointer_type", "array_type"], "itself"),
+}
 OPERATORS = frozenset(
     (
         *("QUESTION", "OR", "AND", "BIT_OR", "BIT_XOR", "AMPERSAND", "EQUALITY", "RELATION"),
@@ -172,7 +175,7 @@ class _Parser:
             if length:
                 first = values[-length]
                 begin = first.span.start if isinstance(first, n.Expr) else starts[-length]  # parentheses are not part of an operand
-                span = Span(self.source, begin, ends[-1])
+                span = Span(self.source, begin, ends[-1] if runs_on != "itself" else after_layout(self.source.text, ends[-1]))
                 value = values[-length:]
                 depth = max(depths[-length:]) + grows
                 del states[-length:], values[-length:], starts[-length:], ends[-length:], depths[-length:]
@@ -184,7 +187,7 @@ class _Parser:
             states.append(table[states[-1]][name])
             values.append(act(value, span) if act else value[0])
             starts.append(span.start)
-            ends.append(after_layout(self.source.text, span.end) if runs_on else span.end)
+            ends.append(span.end if runs_on != "outside" else after_layout(self.source.text, span.end))
             depths.append(depth)
 
     def _take(self, token: Token, state: int) -> None:
@@ -309,7 +312,7 @@ def _rules(tables: Tables) -> list[Rule]:
     """The rules as the loop wants them."""
     cached = _bound.get(id(tables))
     if cached is None:
-        cached = [(name, size, _action(action), 0 if action in FLAT else 1, action in RUN_ON) for name, size, action in tables.rules]
+        cached = [(name, size, _action(action), 0 if action in FLAT else 1, RUN_ON.get(action, "")) for name, size, action in tables.rules]
         _bound[id(tables)] = cached
     return cached
 
