@@ -3,7 +3,7 @@
 Importing Lark and analysing the grammar costs more than starting the rest of the program, so it happens once: when the package is
 built (`setup.py` calls `write`), or, in a checkout, on first use, kept in the user's cache directory. The file is JSON with checksums
 of the grammar and of itself: a stale, cut off or damaged file is made again, and reading one can run no code. Several processes may
-do that at once; each writes a file of its own and renames it into place.
+do that at once; each writes a file of its own and renames it into place. Checkouts with other grammars have other files there.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ END_OF_TEXT = "$END"
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _GRAMMAR = os.path.join(_HERE, "grammar.lark")
 _BUILT = "grammar.json"
+_KEPT = 8  # files in the cache
 
 
 class Tables:
@@ -116,12 +117,13 @@ def load() -> Tables:
     tables = _read(os.path.join(_HERE, _BUILT), grammar)
     if tables is not None:
         return tables
-    kept = _cache_file()
+    kept = _cache_file(grammar)
     if kept:
         tables = _read(kept, grammar) if _private(kept) else None
         if tables is None:
             try:
                 write(kept)
+                _forget_old(os.path.dirname(kept))
             except OSError:
                 pass  # a home that cannot be written costs time at every start, nothing else
             else:
@@ -150,11 +152,18 @@ def _read(path: str, grammar: str) -> Tables | None:
     return Tables(json.loads(body)) if data[:start] == _header(grammar, body) else None
 
 
-def _cache_file() -> str:
-    """The file in the user's cache directory, or nothing for a user without a home."""
+def _cache_file(grammar: str) -> str:
+    """The file of a grammar in the user's cache directory, or nothing for a user without a home."""
     home = os.path.expanduser("~")
     base = os.environ.get("XDG_CACHE_HOME") or (os.path.join(home, ".cache") if os.path.isdir(home) else "")
-    return os.path.join(base, "pyprobe", _BUILT) if os.path.isabs(base) else ""
+    return os.path.join(base, "pyprobe", f"grammar-{zlib.crc32(grammar.encode()):08x}.json") if os.path.isabs(base) else ""
+
+
+def _forget_old(folder: str) -> None:
+    """Remove all but the newest files of grammars from the cache. Raises OSError."""
+    files = [os.path.join(folder, name) for name in os.listdir(folder) if name.startswith("grammar") and name.endswith(".json")]
+    for file in sorted(files, key=os.path.getmtime)[:-_KEPT]:
+        os.unlink(file)
 
 
 def _private(path: str) -> bool:

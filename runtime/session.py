@@ -149,7 +149,7 @@ class Session:
         uptime_ns = UPTIME_NS if self.settings.kernel is None else 0  # a kernel of its own says itself how long it has been up
         clock = Clock(epoch_ns, real=self.settings.real_clock, uptime_ns=uptime_ns)
         machine = make_machine(self.settings, self.world, clock, probes)
-        follow = self.settings.mode is not None or tells_of_programs(program)
+        follow = not self.world.machine.booted or self.settings.mode is not None or tells_of_programs(program)
         names = Symbolizer(machine.machine, self.world.machine, programs=follow)
         renderer = Renderer(program.config, names, clock)
         writer = JsonOutput if self.settings.format == "json" else TextOutput

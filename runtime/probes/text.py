@@ -128,6 +128,8 @@ def attach(machine: Any, points: PointTable, point: AttachPoint, make: MakeHandl
         probe_module(system, file, point, points, make(TextBinding(system, point, 0)))
         return
     address, exact = place(description, point, points.unsafe)
+    if description.faithful and description.refused(address):
+        raise AttachError(f"{point.name}: Linux refuses it: {description.refused(address)} (EINVAL)")
     handler = make(TextBinding(system, point, address))
     if points.breakpoints:
         points.attached[point.name] = break_at(system, point, address, handler)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -287,7 +288,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(tables, "_BUILT", "test.json")
     tables.load.cache_clear()
-    yield tmp_path / "pyprobe" / "test.json"
+    yield tmp_path / "pyprobe" / f"grammar-{zlib.crc32(tables._grammar().encode()):08x}.json"
     tables.load.cache_clear()
 
 
@@ -316,6 +317,16 @@ def test_tables_others_may_write_are_not_read(fresh: Path) -> None:
     tables.load.cache_clear()
     tables.load()
     assert fresh.stat().st_mode & 0o022 == 0
+
+
+def test_tables_of_other_grammars_stay_but_not_for_ever(fresh: Path) -> None:
+    fresh.parent.mkdir()
+    others = [fresh.with_name(f"grammar-{age:08x}.json") for age in range(12)]
+    for age, other in enumerate(others):
+        other.write_bytes(b"of another checkout")
+        os.utime(other, (age, age))
+    tables.load()
+    assert sorted(p.name for p in fresh.parent.iterdir()) == sorted(p.name for p in (*others[-7:], fresh))
 
 
 def test_no_cache_directory(fresh: Path) -> None:

@@ -152,10 +152,12 @@ def test_forbidden_functions(kernel: Kernel, pyprobe: Callable[..., Any]) -> Non
     lines = pyprobe("--kernel", kernel.name, "-l", "kprobes:blacklist").out.splitlines()
     assert len(lines) > 50 and all(re.fullmatch(r"0x[0-9a-f]{16}-0x[0-9a-f]{16}\t\S+", line) for line in lines)
     address, name = lines[-1].split("-")[0], lines[-1].split("\t")[1]
+    done = pyprobe("--kernel", kernel.name, "--faithful", "-e", f"kprobe:{name} {{ }}")
+    assert done.status == 1 and "Linux refuses" in done.err, done
     for probe in (f"kprobe:{name}", f"kprobe:{int(address, 16)}"):
-        done = pyprobe("--kernel", kernel.name, "--faithful", "-e", probe + " { }")
-        assert done.status == 1 and "Linux refuses" in done.err, done
-        done = pyprobe("--kernel", kernel.name, "--attach", "breakpoint", "-e", probe + " { }")
+        done = pyprobe("--kernel", kernel.name, "--unsafe", "--faithful", "-e", probe + " { }")
+        assert done.status == 255 and "Linux refuses it" in done.err and "(EINVAL)" in done.err, done
+        done = pyprobe("--kernel", kernel.name, "--unsafe", "--attach", "breakpoint", "-e", probe + " { }")
         assert done.status == 255 and "(EINVAL)" in done.err, done
 
 
