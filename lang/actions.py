@@ -26,6 +26,7 @@ def config_block(v: Values, s: Span) -> tuple[Span, Span, list[n.ConfigEntry]]:
 
 def setting(v: Values, s: Span) -> n.ConfigEntry:
     value = v[2]
+    s = Span(s.source, s.start, value.span.end)
     if isinstance(value, n.String):
         return n.ConfigEntry(name=v[0].text, value=value.value.decode("utf-8", "surrogateescape"), is_string=True, span=s)
     return n.ConfigEntry(name=v[0].text, value=value.name if isinstance(value, n.Identifier) else value.value, span=s)

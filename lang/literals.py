@@ -25,7 +25,7 @@ _EXPONENT = re.compile(r"([0-9]+)[eE]([1-9][0-9]*)")
 _UNIT = re.compile(r"ns|us|ms|[smhd]")
 _C_SUFFIX = re.compile(r"(?i:ull|ul|u|ll|l)")
 _SIMPLE_ESCAPES = {"n": b"\n", "t": b"\t", "r": b"\r", '"': b'"', "\\": b"\\"}
-_ESCAPE = re.compile(r"\\(?:[0-7]{1,3}|[xX][0-9A-Fa-f]{1,2}|.)?")
+_ESCAPE = re.compile(r"\\(?:[0-7]{1,3}|[xX][0-9A-Fa-f]{1,2}|.)?", re.S)
 
 
 class LiteralError(ValueError):
@@ -137,15 +137,15 @@ def string(text: str) -> bytes:
         position = match.end()
         if len(match[0]) == 1:
             break  # the backslash is the last thing on the line
-        parts.append(_escaped(match[0][1:], start, position))
+        parts.append(_escaped(match[0][1:], start, position, text))
     if not closed:
         raise LiteralError("unterminated string", len(text) + 1, len(text) + 1)  # what follows the end of the line
     parts.append(text[position:end].encode("utf-8", "surrogateescape"))
     return b"".join(parts)
 
 
-def _escaped(code: str, start: int, end: int) -> bytes:
-    """The byte that an escape (without its backslash) stands for."""
+def _escaped(code: str, start: int, end: int, text: str) -> bytes:
+    """The byte that an escape (without its backslash) stands for, which is `text[start:end]`."""
     if code in _SIMPLE_ESCAPES:
         return _SIMPLE_ESCAPES[code]
     if code[0] in "01234567":
@@ -157,7 +157,8 @@ def _escaped(code: str, start: int, end: int) -> bytes:
         if len(code) == 1:
             raise LiteralError("invalid hex escape sequence", start + 2, start + 3)
         return bytes([int(code[1:], 16)])
-    raise LiteralError(f"invalid escape character '\\{code}'", start + 1, start + 1)  # the whole word that begins there
+    word = len(text) - len(text[start + 1 :].lstrip())  # the next thing that is no blank, all of it
+    raise LiteralError(f"invalid escape character '\\{code}'", word, word)
 
 
 def _open_at_end(text: str) -> bool:

@@ -6,6 +6,7 @@ stops and says what was expected, which it finds by asking the tables which term
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,22 @@ from pyprobe.lang.tables import END_OF_TEXT, Tables, load
 
 MAX_DEPTH = 250  # things inside each other
 MAX_STACK = 4 * MAX_DEPTH  # symbols that wait on the parser's stack; those of a sum or of `else if` after `else if` do not wait
+
+# A rule: its name, the number of its symbols, its action (None: passes its only value on), the levels that it adds to the tree, and whether
+# it runs on to the next token. bpftrace looks past a bare name and past a type for what may follow them: what a name is the last part of
+# ends where the next token begins, and so does a type itself.
+Rule = tuple[str, int, Action | None, int, str]
+RUN_ON = {
+    **dict.fromkeys(["identifier", "map"], "outside"),
+    **dict.fromkeys(["named_type", "tagged_type", "pointer_type", "array_type"], "itself"),
+}
+OPERATORS = frozenset(
+    (
+        *("QUESTION", "OR", "AND", "BIT_OR", "BIT_XOR", "AMPERSAND", "EQUALITY", "RELATION"),
+        *("SHIFT", "PLUS", "MINUS", "STAR", "SLASH", "PERCENT"),
+    )
+)
+_PLACE = re.compile(r"[$@](?![0-9#])")
 
 # What to say when the tokens before the error decide it alone.
 AFTER = {
@@ -151,14 +168,14 @@ class _Parser:
                 self._take(token, action)
                 token = None
                 continue
-            name, length, act, grows = rules[-action - 1]
+            name, length, act, grows, runs_on = rules[-action - 1]
             if length == 1 and act is None:  # passes its only value on
                 states[-1] = table[states[-2]][name]
                 continue
             if length:
                 first = values[-length]
                 begin = first.span.start if isinstance(first, n.Expr) else starts[-length]  # parentheses are not part of an operand
-                span = Span(self.source, begin, ends[-1])
+                span = Span(self.source, begin, ends[-1] if runs_on != "itself" else after_layout(self.source.text, ends[-1]))
                 value = values[-length:]
                 depth = max(depths[-length:]) + grows
                 del states[-length:], values[-length:], starts[-length:], ends[-length:], depths[-length:]
@@ -170,7 +187,7 @@ class _Parser:
             states.append(table[states[-1]][name])
             values.append(act(value, span) if act else value[0])
             starts.append(span.start)
-            ends.append(span.end)
+            ends.append(span.end if runs_on != "outside" else after_layout(self.source.text, span.end))
             depths.append(depth)
 
     def _take(self, token: Token, state: int) -> None:
@@ -182,8 +199,8 @@ class _Parser:
             action_expressions.check_place(self.values[-1], token.start, token.end)
         elif terminal in ("ASSIGN", "COMPOUND"):
             self._check_target(token)
-        elif terminal == "QUESTION" and self._begins_with_place():
-            raise Mistake("expected ';'", token.start, token.end)
+        elif terminal in OPERATORS and self._ends_statement(terminal):
+            raise Mistake("expected ';'", token.start, token.start)
         elif terminal == "POINT" and (end := csection.definition_end(self.source.text, token.start)):
             end = after_layout(self.source.text, end)
             raise Mistake("C definitions must appear before probes and functions", token.start, end)
@@ -214,12 +231,17 @@ class _Parser:
         if not isinstance(target, n.Variable | n.Map | n.MapAccess) or whole.span.start != self.starts[-1]:
             raise self._unexpected(token.start)
 
-    def _begins_with_place(self) -> bool:
-        """Whether the expression on top of the stack is a statement so far, and begins with a variable or map: bpftrace has made up its
-        mind then that the statement is an assignment, or an expression of operators alone."""
-        before = self.values[-2]
-        at_start = isinstance(before, list) and not (before and isinstance(before[0], tuple))  # statements, no choices of a ternary
-        return at_start and self.source.text.startswith(("$", "@"), self.starts[-1])
+    def _ends_statement(self, operator: str) -> bool:
+        """Whether the expression on top of the stack is a statement to which this operator adds nothing. bpftrace takes what begins with a
+        variable or a map for an assignment, an increment or an expression of operators alone."""
+        before = self.values[-2] if len(self.values) > 1 else None
+        if not isinstance(before, list) or (before and isinstance(before[0], tuple)):  # no statements, or the choices of a ternary
+            return False
+        first = self.values[-1]
+        begin = after_layout(self.source.text, self.ends[-2])
+        if isinstance(first, n.Increment) and not first.prefix:
+            return begin == first.span.start
+        return operator == "QUESTION" and _PLACE.match(self.source.text, begin) is not None
 
     # ---- what could come
 
@@ -286,11 +308,11 @@ class _Parser:
         return Mistake(message, start, end)
 
 
-def _rules(tables: Tables) -> list[tuple[str, int, Action | None, int]]:
-    """The rules with their actions (None for one that only passes its value on) and the levels that each adds to the tree."""
-    cached: list[tuple[str, int, Action | None, int]] | None = _bound.get(id(tables))
+def _rules(tables: Tables) -> list[Rule]:
+    """The rules as the loop wants them."""
+    cached = _bound.get(id(tables))
     if cached is None:
-        cached = [(name, length, _action(action), 0 if action in FLAT else 1) for name, length, action in tables.rules]
+        cached = [(name, size, _action(action), 0 if action in FLAT else 1, RUN_ON.get(action, "")) for name, size, action in tables.rules]
         _bound[id(tables)] = cached
     return cached
 
@@ -302,4 +324,4 @@ def _action(name: str) -> Callable[..., Any] | None:
     return found
 
 
-_bound: dict[int, list[tuple[str, int, Action | None, int]]] = {}
+_bound: dict[int, list[Rule]] = {}

@@ -290,13 +290,19 @@ class Struct(Type):
         return self._fields
 
 
+ADDRESS = 8  # bytes of a frame
+BUILD_ID_FRAME = 32  # struct bpf_stack_build_id of linux/bpf.h
+HEADS = {"kstack": 8, "ustack": 16}  # before the frames: how many there are, for a process also which one it is
+
+
 class Stack(Type):
     """`kstack_bpftrace_127` and the like: kind `kstack` or `ustack`, printing mode, limit of frames."""
 
     __slots__ = ("kind", "limit", "mode")
 
     def __init__(self, kind: str, mode: str, limit: int) -> None:
-        super().__init__(16, kind, mode, limit)
+        frame = BUILD_ID_FRAME if mode == "build_id" else ADDRESS
+        super().__init__(HEADS[kind] + frame * limit, kind, mode, limit)
         self.kind = kind
         self.mode = mode
         self.limit = limit

@@ -163,19 +163,30 @@ def time_printer(context: RuntimeContext, fmt: bytes) -> Callable[[], None]:
     return print_time
 
 
-def joiner(memory: Memory, separator: bytes) -> Callable[[int], bytes]:
-    """join(): up to 16 strings of up to 1023 bytes from a NULL-terminated array of pointers; it stops at the first empty one."""
+JOINED = 16  # strings that join() looks for
+
+
+def joiner(memory: Memory, separator: bytes, lost_pointer: Fail = None, lost_text: Fail = None) -> Callable[[int], bytes]:
+    """join(): up to 16 strings of up to 1023 bytes from a NULL-terminated array of pointers; it shows those before the first empty one.
+
+    bpftrace reads all the 16, so what cannot be read behind the last one is told as well: `lost_pointer` gets the address of an element,
+    `lost_text` that of a string.
+    """
+    text_at = string_reader(memory, lost_text)
 
     def joined(array: int) -> bytes:
         parts: list[bytes] = []
-        for i in range(16):
-            pointer = memory.read(array + 8 * i, 8)
-            if pointer is None:
+        ended = False
+        for address in range(array, array + 8 * JOINED, 8):
+            pointer = memory.read(address, 8)
+            if pointer is None and lost_pointer is not None:
+                lost_pointer(address)
+            text = text_at(int.from_bytes(pointer or b"", "little"), 1023)
+            ended = ended or not text
+            if ended and lost_text is None:
                 break
-            text = memory.read_string(int.from_bytes(pointer, "little"), 1023)
-            if not text:
-                break
-            parts.append(text)
+            if not ended:
+                parts.append(text)
         return separator.join(parts)
 
     return joined

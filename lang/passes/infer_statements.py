@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from pyprobe.lang import nodes as n
 from pyprobe.lang.functions import is_aggregation
 from pyprobe.lang.passes.control_flow import whole_jump
-from pyprobe.lang.passes.walk import descend
 from pyprobe.lang.promote import join
 from pyprobe.lang.source import Span
 from pyprobe.lang.typesys import NONE, VOID, Aggregate, Enum, Integer, String, Tuple, Type
@@ -69,7 +68,7 @@ def _compound(self: Inference, node: n.Assign) -> Type:
 
 def compound_span(node: n.Assign) -> Span:
     """Where messages about the operation in `x op= e` point: from the operator on."""
-    start, end = node.target.span.end, max(part.span.end for part in descend(node.value) if part.span.source is node.span.source)
+    start, end = node.target.span.end, node.span.end
     text = node.span.source.text[start:end]
     return Span(node.span.source, start + len(text) - len(text.lstrip()), end, node.span.outer)
 
@@ -115,11 +114,18 @@ def _for_range(self: Inference, node: n.ForRange) -> None:
     for word, bound in (("start", start), ("end", end)):
         if bound is not NONE and not isinstance(bound, (Integer, Enum)):
             self.error(f"Loop range requires an integer for the {word} value", head)
-    joined = join(start, end)
-    if isinstance(joined, (Integer, Enum)):
-        self.assign_variable(node.variable, joined, node.variable.span)
+    counted = _counted(start, end)
+    if isinstance(counted, (Integer, Enum)):
+        self.assign_variable(node.variable, counted, node.variable.span)
     node.variable.type = self.variable(node.variable).type
     self.discard(node.body)
+
+
+def _counted(start: Type, end: Type) -> Type | None:
+    """The type in which a loop over a range counts: the larger one of its bounds, of equal ones that of the end; no sign is weighed."""
+    if isinstance(start, Integer) and isinstance(end, Integer):
+        return start if start.size > end.size else end
+    return join(start, end)
 
 
 def _for_map(self: Inference, node: n.ForMap) -> None:

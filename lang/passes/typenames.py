@@ -6,7 +6,6 @@ from pyprobe.lang.nodes import Function, NamedType, Node, TypeSpec
 from pyprobe.lang.passes.types import UnknownType
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import children
-from pyprobe.lang.source import Span
 from pyprobe.lang.typesys import NONE
 
 
@@ -22,14 +21,13 @@ def run(unit: Unit) -> None:
 
 
 def _check_result(unit: Unit, function: Function) -> None:
-    """The type that a function returns; messages mark it with the blanks before the body."""
+    """The type that a function returns."""
     if _is_enum(function.result):
         return
     try:
         unit.types.resolve(function.result, lambda operand: NONE)
     except UnknownType as e:
-        span = function.result.span
-        unit.diagnostics.error(str(e), Span(span.source, span.start, function.body.span.start, span.outer))
+        unit.diagnostics.error(str(e), function.result.span)
 
 
 def _check(unit: Unit, node: Node) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pyprobe.lang import nodes
 from pyprobe.lang.typesys import HISTOGRAMS, NONE, Aggregate, Type
 from pyprobe.runtime import formats, functions
-from pyprobe.runtime.handlers import arithmetic
+from pyprobe.runtime.handlers import arithmetic, strings
 from pyprobe.runtime.handlers.arguments import argument, literal
 from pyprobe.runtime.handlers.compiler import Compiler, bare
 from pyprobe.runtime.handlers.emitter import Code
@@ -95,7 +95,8 @@ def _time(c: Compiler, node: nodes.Call) -> None:
 def _join(c: Compiler, node: nodes.Call) -> None:
     code = arithmetic.unsigned(c.expr(argument(node, 0)))
     separator = literal(node, 1, b" ")
-    joiner = c.bind(functions.joiner(c.context.memory, separator), "joined")
+    lost = (strings.read_failure(c, node), strings.read_failure(c, node, "str"))
+    joiner = c.bind(functions.joiner(c.context.memory, separator, *lost), "joined")
     c.effect(c.context.output.join, "join", f"{joiner}({bare(code.text)})")
 
 

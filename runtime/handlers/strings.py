@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyprobe.lang import nodes
 from pyprobe.lang.passes.infer_builtins import space_of
-from pyprobe.lang.typesys import Array, Buffer, Integer, String, Type
+from pyprobe.lang.typesys import Array, Buffer, Integer, Stack, String, Type
 from pyprobe.runtime import functions
 from pyprobe.runtime.functions import Fail
 from pyprobe.runtime.handlers import memory
@@ -111,7 +111,7 @@ def memcmp_(c: Compiler, node: nodes.Call) -> Code:
 def _bytes_of(c: Compiler, t: Type, code: Code, n: Code) -> str:
     if isinstance(t, String):
         return f"{code.text}.ljust({t.size}, b'\\0')"
-    if isinstance(t, Integer) or (t.size == 8 and not isinstance(t, (Array, Buffer))):
+    if isinstance(t, Integer) or (t.size == 8 and not isinstance(t, (Array, Buffer, Stack))):
         reader = functions.buffer_reader(c.context.memory, c.context.config.max_strlen, None)
         return f"{c.bind(reader, 'read_buffer')}({bare(unsigned(code).text)}, {bare(n.text)})"
     return code.text
