@@ -19,6 +19,7 @@ from pyprobe.lang.lexer import Lexer, Mistake, Token, after_layout
 from pyprobe.lang.source import Source, Span
 from pyprobe.lang.tables import END_OF_TEXT, Tables, load
 
+OPENING = frozenset(("LPAR", "CONDITION_OPEN", "CAST_OPEN", "RECORD_OPEN"))  # the terminals that RPAR closes
 MAX_DEPTH = 250  # things inside each other
 MAX_STACK = 4 * MAX_DEPTH  # symbols that wait on the parser's stack; those of a sum or of `else if` after `else if` do not wait
 
@@ -133,6 +134,7 @@ class _Parser:
         self.starts: list[int] = []
         self.ends: list[int] = []
         self.depths: list[int] = []
+        self.open = 0  # parentheses on the stack, which leave nothing in the tree
 
     def run(self, start: str, diagnostics: Diagnostics) -> Any:
         """Parse from a start symbol; its value, or None after reporting an error."""
@@ -204,17 +206,17 @@ class _Parser:
         elif terminal == "POINT" and (end := csection.definition_end(self.source.text, token.start)):
             end = after_layout(self.source.text, end)
             raise Mistake("C definitions must appear before probes and functions", token.start, end)
-        if len(self.states) % MAX_STACK == 0 and self._waiting() > MAX_STACK / 2:  # counted now and then: every time would be slow
+        elif terminal in OPENING:
+            self.open += 1
+        elif terminal == "RPAR":
+            self.open -= 1
+        if len(self.states) - self.open > MAX_STACK:
             raise self._too_deep(MAX_DEPTH, token.start)
         self.states.append(state)
         self.values.append(token)
         self.starts.append(token.start)
         self.ends.append(token.end)
         self.depths.append(0)
-
-    def _waiting(self) -> int:
-        """The symbols on the stack but for the parentheses, which leave nothing in the tree."""
-        return sum(1 for value in self.values if not (isinstance(value, Token) and value.terminal == "LPAR"))
 
     def _too_deep(self, levels: int, offset: int) -> Mistake:
         return Mistake(f"nested too deeply (more than {levels} levels)", *self.lexer.place(offset))

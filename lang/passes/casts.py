@@ -53,7 +53,7 @@ def convert(node: n.Expr, to: Type, diagnostics: Diagnostics | None, source: Typ
     if isinstance(to, String) and isinstance(node, n.String):
         node.type = to
         return node
-    if isinstance(to, Tuple) and isinstance(node, n.Tuple):
+    if isinstance(to, Tuple) and isinstance(node, n.Tuple) and len(node.items) == len(to.elements):
         node.items = [convert(item, e, diagnostics) for item, e in zip(node.items, to.elements, strict=True)]
         node.type = to
         return node

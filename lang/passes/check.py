@@ -217,16 +217,16 @@ def _assign(check: Checker, node: n.Assign) -> Result:
     if isinstance(target, n.Variable):
         _variable(check, target, node.value, node.span)
         node.value = check.store(node.value, target.type)
-        if target.type is NONE and node.value.type is NONE:
+        if _untyped(target.type) and _untyped(node.value.type):
             check.error(_NO_VALUE, node.span)
         return node
-    nothing = node.value.type is NONE and not (isinstance(node.value, n.Call) and is_aggregation(node.value.name))
+    nothing = _untyped(node.value.type) and not (isinstance(node.value, n.Call) and is_aggregation(node.value.name))
     if nothing:
         _nothing_for_map(check, target, node.span)
     if isinstance(target, n.MapAccess):
         name = target.map.name
         key = check.map_key(name)
-        if key is NONE or (isinstance(key, Tuple) and NONE in key.elements):
+        if _untyped(key):
             check.error(f"Undefined map: {name}", target.map.span)
         target.key = check.key(name, target.key, target.span)
         target.map.type = check.map_value(name)
@@ -245,10 +245,15 @@ def _assign(check: Checker, node: n.Assign) -> Result:
 _NO_VALUE = "Invalid expression for assignment"
 
 
+def _untyped(t: Type) -> bool:
+    """Whether values of a type are no values: there is nothing in one, or in a part of a tuple."""
+    return t is NONE or (isinstance(t, Tuple) and any(map(_untyped, t.elements)))
+
+
 def _variable(check: Checker, variable: n.Variable, value: n.Expr, span: Span) -> None:
     """Note the variable's final type; when it has one, a value without a type does not fit."""
     variable.type = final(check.inference.variable(variable).type)
-    if value.type is NONE and variable.type is not NONE:
+    if _untyped(value.type) and not _untyped(variable.type):
         known = f"when variable already has a type '{variable.type}'"
         check.error(f"Type mismatch for ${variable.name}: trying to assign value of type '{NONE}' {known}", span)
 
@@ -257,7 +262,7 @@ def _nothing_for_map(check: Checker, target: n.Expr, span: Span) -> None:
     """A map, or an element of it, is assigned what has no value."""
     name = target.map.name if isinstance(target, n.MapAccess) else target.name if isinstance(target, n.Map) else ""
     known = check.map_value(name)
-    held = f"when map already has a value type '{INT8 if known is NONE else known}'"
+    held = f"when map already has a value type '{INT8 if _untyped(known) else known}'"
     check.error(f"Type mismatch for {name}: trying to assign value of type '{NONE}' {held}", span)
 
 
@@ -301,7 +306,7 @@ def _let(check: Checker, node: n.Let) -> Result:
     if node.value is not None:
         _variable(check, node.variable, node.value, node.span)
         node.value = check.store(node.value, node.variable.type)
-        if node.value.type is NONE and node.variable.type is NONE:
+        if _untyped(node.value.type) and _untyped(node.variable.type):
             check.error(_NO_VALUE, node.span)
     return node
 

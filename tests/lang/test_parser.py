@@ -280,6 +280,14 @@ def test_odd_bytes() -> None:
     assert parsed('begin { "\udcff" }').items
 
 
+def test_parentheses_make_nothing_deeper() -> None:
+    """What is as deep as is allowed still is when it is printed, with parentheses around each part."""
+    text = f"begin {{ print({'1 ? ' * 490}1{' : 2' * 490}); }}"
+    printed = print_script(parsed(text))
+    assert "1 ? (1 ? (" in printed and print_script(parsed(printed)) == printed
+    assert "nested too deeply" in first_error(text.replace("1 ? 1", "1 ? 1 ? 1", 1).replace(": 2", ": 2 : 2", 20).replace("1 ?", "1 ? 1 ?", 20))
+
+
 # ---- the tables
 
 
