@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pyprobe.lang.program import ProbeBody
 from pyprobe.runtime.machine.clock import Clock
+from pyprobe.runtime.machine.strings import string_at
 
 if TYPE_CHECKING:
     from pyprobe.runtime.context import Names
@@ -269,14 +270,5 @@ class MachineMemory:
         return data
 
     def read_string(self, address: int, limit: int) -> bytes | None:
-        """Up to the first NUL or `limit` bytes; what precedes an unreadable page counts."""
-        found = b""
-        while len(found) < limit:
-            piece = self.read(address + len(found), min(limit - len(found), 4096 - (address + len(found)) % 4096))
-            if piece is None:
-                return found or None
-            end = piece.find(b"\0")
-            if end >= 0:
-                return found + piece[:end]
-            found += piece
-        return found
+        """Up to the first NUL or `limit` bytes; what precedes a page that cannot be read counts."""
+        return string_at(self.read, address, limit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pyprobe.runtime.machine.state import NOWHERE
+from pyprobe.runtime.machine.strings import string_at
 from pyprobe.runtime.system.ram import PAGE, Ram
 
 
@@ -70,15 +71,5 @@ class VirtualMemory:
         return True
 
     def read_string(self, address: int, limit: int) -> bytes | None:
-        """Up to the first NUL or `limit` bytes; what precedes a page that is not there counts. None if the first byte is not there."""
-        found = b""
-        while len(found) < limit:
-            at = address + len(found) & NOWHERE
-            piece = self.read(at, min(limit - len(found), PAGE - (at & PAGE - 1)))
-            if piece is None:
-                return found or None
-            end = piece.find(b"\0")
-            if end >= 0:
-                return found + piece[:end]
-            found += piece
-        return found
+        """Up to the first NUL or `limit` bytes; what precedes a page that cannot be read counts."""
+        return string_at(self.read, address, limit)

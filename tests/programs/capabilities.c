@@ -19,12 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SHOW(call)                                                                                                                         \
-    do {                                                                                                                                   \
-        errno = 0;                                                                                                                         \
-        long r_ = (long)(call);                                                                                                            \
-        printf("%s: %ld %s\n", #call, r_, r_ == -1 ? strerror(errno) : "");                                                                \
-    } while (0)
+#include "show.h"
 #define CASE if (!fork()) { printf("-- line %d\n", __LINE__);
 #define DONE fflush(stdout); _exit(0); } wait(0);
 

@@ -10,9 +10,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-static sigjmp_buf back;
-static volatile uint64_t where, area;
-static char stack[65536];
+#include "exceptions.h"
 
 static void place(const char *name, uint64_t value)
 {
@@ -51,14 +49,7 @@ static void caught(int number, siginfo_t *info, void *context)
 
 int main(void)
 {
-    struct sigaction action = {.sa_sigaction = caught, .sa_flags = SA_SIGINFO | SA_ONSTACK};
-    stack_t alternate = {.ss_sp = stack, .ss_size = sizeof stack};
-
-    setvbuf(stdout, 0, _IOLBF, 0);
-    sigaltstack(&alternate, 0);
-    for (int i = 1; i < 32; i++)
-        if (i == SIGSEGV || i == SIGBUS || i == SIGILL || i == SIGFPE || i == SIGTRAP || i == SIGSYS)
-            sigaction(i, &action, 0);
+    catch_all(caught);
     CASE("udf", "udf #0");
     CASE("udf 5", "udf #5");
     CASE("not allocated", ".inst 0x00ffffff");

@@ -10,10 +10,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-static sigjmp_buf back;
-static uint64_t where;      /* the instruction */
-static uint64_t area;       /* memory of a case */
-static char stack[65536];
+#include "exceptions.h"
 
 static void place(const char *name, uint64_t value)
 {
@@ -54,14 +51,9 @@ static void sent(int number, siginfo_t *info, void *context)
 
 int main(void)
 {
-    struct sigaction action = {.sa_sigaction = caught, .sa_flags = SA_SIGINFO | SA_ONSTACK}, other = {.sa_sigaction = sent, .sa_flags = SA_SIGINFO};
-    stack_t alternate = {.ss_sp = stack, .ss_size = sizeof stack};
+    struct sigaction other = {.sa_sigaction = sent, .sa_flags = SA_SIGINFO};
 
-    setvbuf(stdout, 0, _IOLBF, 0);
-    sigaltstack(&alternate, 0);
-    for (int i = 1; i < 32; i++)
-        if (i == SIGSEGV || i == SIGBUS || i == SIGILL || i == SIGFPE || i == SIGTRAP || i == SIGSYS)
-            sigaction(i, &action, 0);
+    catch_all(caught);
     sigaction(SIGUSR1, &other, 0);
     raise(SIGUSR1);
 

@@ -22,12 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SHOW(call)                                                                                                                         \
-    do {                                                                                                                                   \
-        errno = 0;                                                                                                                         \
-        long r_ = (long)(call);                                                                                                            \
-        printf("%s: %ld %s\n", #call, r_, r_ == -1 ? strerror(errno) : "");                                                                \
-    } while (0)
+#include "show.h"
 
 static uint32_t words[3];
 static struct { uint64_t val, uaddr; uint32_t flags, reserved; } waits[3];
