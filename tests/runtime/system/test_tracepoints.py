@@ -36,6 +36,9 @@ EVENTS = {
     "rcu:rcu_utilization": ("%s", "str(args.s)"),
 }
 NAMES = {name.partition(":")[2] for name in EVENTS}
+# What an interrupt may tell: one that comes after a script saw an event and before the kernel has reserved the
+# place for it in its ring buffer is printed by the kernel first, so that these are compared each with its own.
+TICK = {"rcu_utilization", "softirq_entry", "sched_stat_runtime", "sched_switch", "sched_wakeup"}
 SCRIPT = "".join(
     f'tracepoint:{name} {{ printf("OURS %d {name.partition(":")[2]} {text}\\n", pid, {values}); }}\n'
     for name, (text, values) in EVENTS.items()
@@ -80,8 +83,10 @@ def test_events_are_what_the_kernel_prints(guest: Guest) -> None:
     ours, theirs = events(done.out)
     ((pid, printed),) = theirs.items()
     assert len(ours[pid]) == len(printed)
-    for mine, line in zip(ours[pid], printed, strict=True):
-        assert line.startswith(mine), (mine, line)
+    for names in (NAMES - TICK, *({name} for name in TICK)):
+        mine, lines = ([line for line in told if line.split()[0] in names] for told in (ours[pid], printed))
+        for one, line in zip(mine, lines, strict=True):
+            assert line.startswith(one), (one, line)
     seen = {line.split()[0] for line in printed}
     assert len(seen) >= 12, seen
 
