@@ -105,7 +105,7 @@ def unstable(value: int | str | bool, name: str) -> str:
 
 SETTINGS: dict[str, Setting] = {
     "cache_user_symbols": Setting("PER_PROGRAM", symbol_cache, "accepted, changes nothing: PER_PROGRAM, PER_PID or NONE"),
-    "cpp_demangle": Setting(True, boolean, "accepted, changes nothing"),
+    "cpp_demangle": Setting(True, boolean, "whether C++ names of functions in programs are shown as they are written in C++"),
     "lazy_symbolication": Setting(True, boolean, "accepted, changes nothing"),
     "license": Setting("GPL", license_name, "accepted, changes nothing: the license of the script"),
     "log_size": Setting(1000000, number, "accepted, changes nothing"),

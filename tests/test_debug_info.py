@@ -127,3 +127,13 @@ def test_damaged_debug_information(pyprobe, program, tmp_path):
         damaged.chmod(0o755)
         run = pyprobe("-lv", f"uprobe:{damaged}:take")
         assert run.status in (0, 1) and "Traceback" not in run.err, run
+
+
+@pytest.mark.parametrize(("setting", "name"), [("true", "ns::fn(int)"), ("false", "_ZN2ns2fnEi")])
+def test_cxx_names_are_shown_as_written(pyprobe, build, setting, name):
+    program = build("names.cc", "-O1")
+    probe = f'uprobe:{program}:cpp:"ns::fn(int)" {{ printf("%s %s\\n", func, probe); print(ustack(2)); @[usym(reg("ip"))] = count(); }}'
+    run = pyprobe("-e", f"config = {{ cpp_demangle = {setting} }} {probe}", "-c", str(program))
+    assert run.out.splitlines() == [
+        f"{name} uprobe:{program}:cpp:_ZN2ns2fnEi", "", f"        {name}+0", "        plain+5", "", "", "", f"@[{name}]: 1",
+    ]  # fmt: skip
