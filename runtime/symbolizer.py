@@ -97,6 +97,22 @@ class Symbolizer:
         name = demangled(function.name) if self._demangle else function.name
         return Symbol(name, at - function.address, os.fsdecode(mapping.path))
 
+    def source(self, pid: int, address: int, *, returned: bool) -> list[tuple[str, str]]:
+        """Where in the source an address of a process is; see `runtime.context.Names`."""
+        found = self._locate(pid, address - returned)
+        if found is None:
+            return []
+        image, at, _ = found
+        function, debug = image.at(at), image.debug_info
+        if function is None or debug is None:
+            return []
+        try:
+            places = debug.places(function.address, at)
+        except ElfError:
+            return []  # damaged information is as good as none
+        name = demangled if self._demangle else str
+        return [(name(place.function), f"{place.file}:{place.line}") for place in places]
+
     def build_id(self, pid: int, address: int) -> tuple[str, int] | None:
         """Build id, in hexadecimal, of the file at an address, and the offset in the file."""
         mapping = self._mapping(pid, address)
