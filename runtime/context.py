@@ -57,6 +57,9 @@ class Names(Protocol):
 
     def user(self, pid: int, address: int) -> Symbol | None: ...
 
+    def program_stack(self, limit: int) -> tuple[int, ...]:
+        """The current task's user stack by call frame information: its pid (0: no task runs), then addresses, innermost first."""
+
     def build_id(self, pid: int, address: int) -> tuple[str, int] | None:
         """Build id, in hexadecimal, of the file that is mapped at a user address, and the offset in that file."""
 
@@ -85,6 +88,9 @@ class NoMachine:
 
     def user(self, pid: int, address: int) -> Symbol | None:
         return None
+
+    def program_stack(self, limit: int) -> tuple[int, ...]:
+        return (0,)
 
     def build_id(self, pid: int, address: int) -> tuple[str, int] | None:
         return None
