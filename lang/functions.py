@@ -44,8 +44,8 @@ _NUMBER = Param("n", "int")
 _ADDRESS = ("int", "pointer")
 
 
-def _a(name: str, result: Type | Rule, brief: str, *params: Param, later: bool = False) -> Signature:
-    return Signature(name, params, result, brief, mode="aggregate", later=later)
+def _a(name: str, result: Type | Rule, brief: str, *params: Param) -> Signature:
+    return Signature(name, params, result, brief, mode="aggregate")
 
 
 _ALL = (
