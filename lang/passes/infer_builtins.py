@@ -83,6 +83,9 @@ def _setting_type(value: object) -> Type:
 
 
 def _retval(ctx: Inference, node: n.Builtin) -> Type:
+    if ctx.body.point.provider == "fentry":  # where the syntax has it, but nothing has returned
+        ctx.error("Can't find a field $retval", node.span)
+        return NONE
     return ctx.unit.world.retval(ctx.body.point) or UINT64
 
 
