@@ -50,7 +50,7 @@ class Session:
         clock = Clock(epoch_ns, real=self.settings.real_clock, uptime_ns=uptime_ns)
         machine = make_machine(self.settings, self.world, clock, probes)
         follow = not self.world.machine.booted or self.settings.mode is not None or tells_of_programs(program)
-        names = Symbolizer(machine.machine, self.world.machine, programs=follow)
+        names = Symbolizer(machine.machine, self.world.machine, programs=follow, demangle=program.config.cpp_demangle)
         renderer = Renderer(program.config, names, clock)
         writer = JsonOutput if self.settings.format == "json" else TextOutput
         output: Output = writer(
