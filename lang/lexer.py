@@ -22,7 +22,7 @@ _NUMBERED = re.compile(r"s?arg[0-9]+")
 LAYOUT = r"(?>[ \t\r\n]+|//[^\n]*|/\*(?>.*?\*/|.*\Z))*+"  # a block comment that is never closed runs to the end
 _LAYOUT = re.compile(LAYOUT, re.S)
 _COMMENT = re.compile(r"//[^\n]*|/\*(?:.*?\*/|.*\Z)", re.S)
-_PLACE = re.compile(r"[$@]?[A-Za-z_][A-Za-z0-9_]*|[0-9][A-Za-z0-9_.]*|\$[0-9]+|.", re.S)
+_PLACE = re.compile(r"[$@][A-Za-z0-9_]*|[A-Za-z_][A-Za-z0-9_]*|[0-9][A-Za-z0-9.]*|.", re.S)
 _TYPE_NAME = re.compile(rf"(?:(?:struct|union|enum)(?![A-Za-z0-9_]){LAYOUT})?([A-Za-z_][A-Za-z0-9_]*)", re.S)
 _POINTER = re.compile(LAYOUT + r"\*", re.S)
 _BRACKET = re.compile(LAYOUT + r"\[" + LAYOUT, re.S)
@@ -112,6 +112,8 @@ class Lexer:
             terminal, word = "ANGLE_CLOSE", ">"
         elif word == "==" and "ASSIGN" in accepted and "EQUALITY" not in accepted:
             terminal, word = "ASSIGN", "="
+        elif word == "*=" and "STAR" in accepted and "COMPOUND" not in accepted:  # after a type
+            terminal, word = "STAR", "*"
         if "TYPE_NEXT" in accepted and terminal in ("NAME", "TYPEOF"):
             end = type_end(text, start)
             if end and _OPERAND_END.match(text, end):
