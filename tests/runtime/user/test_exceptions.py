@@ -20,12 +20,15 @@ PROGRAMS = Path(__file__).parents[2] / "programs"
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the host's processor is the authority")
-def test_x86_64_as_on_the_host(emulate: Callable[..., tuple[int, bytes, bytes]], build: Callable[..., str]) -> None:
-    program = build((PROGRAMS / "exceptions_x86_64.c").read_text(), "-no-pie")
+@pytest.mark.parametrize(("source", "signals"), [("exceptions_x86_64.c", 70), ("exceptions_float.c", 45), ("float_flags.c", 0)])
+def test_x86_64_as_on_the_host(
+    emulate: Callable[..., tuple[int, bytes, bytes]], build: Callable[..., str], source: str, signals: int
+) -> None:
+    program = build((PROGRAMS / source).read_text(), "-no-pie", "-lm")
     native = subprocess.run([program], capture_output=True, timeout=60)
     status, output, _ = emulate([program])
     assert (status, output) == (native.returncode, native.stdout)
-    assert output.count(b"signal") > 70
+    assert len(output) > 100 and output.count(b"signal") >= signals
 
 
 def test_arm64_as_on_a_booted_kernel(cross: Cross, pyprobe, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # a fixture that returns a function
