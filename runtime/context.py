@@ -157,7 +157,6 @@ class RuntimeContext:
         self.halt: list[bool] = []
         self.held = False
         self.iterates = False  # the script has an iterator: every event of the run is held back, and carried out after the end probes
-        self.cookies: dict[int, int] = {}  # socket_cookie(): address of a socket -> its number
         self.pending: list[tuple[Callable[..., None], tuple[Any, ...]]] | None = None
         self.codes: dict[str, Any] = {}  # generated source -> compiled factory, shared by equal handlers
         self.shared: dict[tuple[object, str], tuple[list[Any], object]] = {}  # body and provider -> what it asks of its event, handler

@@ -202,6 +202,12 @@ def _path_dentry(path: Dentry | OpenFile) -> Dentry:
     return path if isinstance(path, Dentry) else path.dentry
 
 
+def cookie_of(k: Kernel, address: int) -> int:
+    """The number of the socket at an address, 0 where there is none (bpf_get_socket_cookie)."""
+    found = k.functions.object_at(address)
+    return found.cookie(k) if isinstance(found, Socket) else 0
+
+
 def path_of(k: Kernel, path: int | bytes) -> bytes:
     """The text of the `struct path` at an address, or of one that was copied, from the root of the current task (d_path)."""
     struct = kernel_types(k.arch).struct("struct path")

@@ -130,8 +130,8 @@ class ProcessDirectory(SyntheticDirectory):
             return Threads(fs, process, now)
         if name == b"net":
             net = Table(fs, 0o555, now, ino)
-            for entry, content in proctext.NET.items():
-                net.children[entry] = TextFile(fs, 0o444, now, lambda k, t, content=content: content, None, proc_number("net", entry))  # type: ignore[misc]  # bound early on purpose
+            for entry, table in proctext.NET.items():
+                net.children[entry] = TextFile(fs, 0o444, now, lambda k, t, table=table: table(k), None, proc_number("net", entry))  # type: ignore[misc]  # bound early on purpose
             return net
         return None
 

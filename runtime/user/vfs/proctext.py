@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from pyprobe.runtime.machine.memory import MemoryFault, R, W, X
-from pyprobe.runtime.user.vfs import procipc
+from pyprobe.runtime.user.vfs import procipc, procnet
 from pyprobe.runtime.user.vfs.abi import guest_open_flags, major, minor
 from pyprobe.runtime.user.vfs.sysctl import RELEASE, SYSCTL, VERSION
 from pyprobe.runtime.user.words import NANOSECONDS
@@ -121,17 +121,23 @@ MACHINE: Final[dict[bytes, Callable[[Kernel], bytes]]] = {
     **{b"sys/" + name: _fixed(value + b"\n") for name, value in SYSCTL.items()},
 }
 
-NET: Final = {
-    b"dev": b"Inter-|   Receive                                                |  Transmit\n"
-    b" face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n"
-    b"    lo:       0       0    0    0    0     0          0         0        0       0    0    0    0     0       0          0\n",
-    b"route": b"Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n",
-    b"if_inet6": b"00000000000000000000000000000001 01 80 10 80       lo\n",
-    b"unix": b"Num       RefCount Protocol Flags    Type St Inode Path\n",
-    b"tcp6": b"  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt"
-    b"   uid  timeout inode\n",
-    b"udp": b"   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n",
-    b"tcp": b"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n",
+NET: Final[dict[bytes, Callable[[Kernel], bytes]]] = {
+    b"dev": _fixed(
+        b"Inter-|   Receive                                                |  Transmit\n"
+        b" face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n"
+        b"    lo:       0       0    0    0    0     0          0         0        0       0    0    0    0     0       0          0\n"
+    ),
+    b"route": _fixed(b"Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT".ljust(127) + b"\n"),
+    b"arp": _fixed(b"IP address       HW type     Flags       HW address            Mask     Device\n"),
+    b"if_inet6": _fixed(b"00000000000000000000000000000001 01 80 10 80       lo\n"),
+    b"unix": procnet.unix,
+    b"tcp": procnet.tcp,
+    b"tcp6": procnet.tcp6,
+    b"udp": procnet.udp,
+    b"udp6": procnet.udp6,
+    b"raw": procnet.raw,
+    b"sockstat": procnet.sockstat,
+    b"sockstat6": procnet.sockstat6,
 }
 
 # one process
