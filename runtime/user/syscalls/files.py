@@ -7,7 +7,6 @@ import struct
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.user.errors import Block, Errno
-from pyprobe.runtime.user.task import RLIMIT_FSIZE
 from pyprobe.runtime.user.vfs.abi import (
     AT_FDCWD,
     FALLOC_FL_KEEP_SIZE,
@@ -24,11 +23,12 @@ from pyprobe.runtime.user.vfs.abi import (
     O_TMPFILE,
     O_TRUNC,
     O_WRONLY,
+    TMPFS_MAGIC,
     open_flags,
 )
 from pyprobe.runtime.user.vfs.inotify import IN_ACCESS, IN_MODIFY
 from pyprobe.runtime.user.vfs.open import OpenHow
-from pyprobe.runtime.user.vfs.openfile import OpenFile, Position, RegularFile, cut
+from pyprobe.runtime.user.vfs.openfile import OpenFile, Position, RegularFile, newsize_ok
 from pyprobe.runtime.user.vfs.pipe import PipeFile
 from pyprobe.runtime.user.words import s64
 
@@ -185,8 +185,7 @@ def sys_ftruncate(k: Kernel, t: Task, fd: int, length: int) -> int:
     file = t.process.files.get(fd)
     if s64(length) < 0 or not file.writable:
         raise Errno(errno.EINVAL)
-    if length > file.inode.size() and length > t.process.limits[RLIMIT_FSIZE][0]:
-        cut(k, t, (), 0)
+    newsize_ok(k, t, file.inode.size(), length)
     file.truncate(k, t, length)
     if k.vfs.notifier.any:
         k.vfs.notifier.event(k, file.dentry, IN_MODIFY)
@@ -212,9 +211,14 @@ def sys_fallocate(k: Kernel, t: Task, fd: int, mode: int, offset: int, length: i
         raise Errno(errno.EOPNOTSUPP)
     if mode & FALLOC_FL_PUNCH_HOLE and mode & FALLOC_FL_ZERO_RANGE:
         raise Errno(errno.EOPNOTSUPP)
+    if mode & FALLOC_FL_ZERO_RANGE and file.inode.fs.magic == TMPFS_MAGIC:
+        raise Errno(errno.EOPNOTSUPP)
+    if not mode & FALLOC_FL_KEEP_SIZE:
+        newsize_ok(k, t, size, end)
     if mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE) and offset < size:
         file.inode.punch(k, offset, min(end, size))
     if not mode & FALLOC_FL_PUNCH_HOLE and end - size > k.vfs.disk.limit - k.vfs.disk.used:
+        k.vfs.disk.full = True
         raise Errno(errno.ENOSPC)
     if end > size and not mode & FALLOC_FL_KEEP_SIZE:
         file.truncate(k, t, end)
