@@ -274,7 +274,7 @@ def sys_readahead(k: Kernel, t: Task, fd: int, offset: int, count: int) -> int:
 
 
 def _move(k: Kernel, t: Task, source: OpenFile, source_at: Position, target: OpenFile, target_at: Position, count: int) -> int:
-    """Copy between two open files through a buffer of ours; what was read and not taken is given back by position.
+    """Copy between two open files through a buffer of ours; what was read and not taken is given back, by position or to the pipe.
 
     Raises:
         Errno, Block: nothing could be moved.
@@ -285,15 +285,21 @@ def _move(k: Kernel, t: Task, source: OpenFile, source_at: Position, target: Ope
         start = source_at.value
         try:
             got = source.read(k, t, (buffer,), source_at)
-            if not got:
-                break
-            put = target.write(k, t, (buffer[:got],), target_at)
         except (Errno, Block):
-            source_at.value = start
             if done:
                 return done
             raise
-        source_at.value = start + put
+        if not got:
+            break
+        try:
+            put = target.write(k, t, (buffer[:got],), target_at)
+        except (Errno, Block):
+            put = int(t.restart.get("written", 0)) if done else 0  # type: ignore[call-overload]  # write_later's count
+            _give_back(source, source_at, start + put, buffer[put:got])
+            if done:
+                return done + put
+            raise
+        _give_back(source, source_at, start + put, buffer[put:got])
         done += put
         if k.vfs.notifier.any:
             k.vfs.notifier.event(k, source.dentry, IN_ACCESS)
@@ -301,6 +307,12 @@ def _move(k: Kernel, t: Task, source: OpenFile, source_at: Position, target: Ope
         if put < got:
             break
     return done
+
+
+def _give_back(source: OpenFile, position: Position, value: int, rest: memoryview) -> None:
+    position.value = value
+    if rest and isinstance(source, PipeFile):
+        source.pipe.data[:0] = rest
 
 
 def sys_sendfile64(k: Kernel, t: Task, out_fd: int, in_fd: int, offset: int, count: int) -> int:
