@@ -121,11 +121,15 @@ def test_a_file_of_the_host_that_the_kernels_own_root_lacks_is_named(kernel: Ker
 def test_a_panic_shows_the_console(guest) -> None:  # type: ignore[no-untyped-def]  # see above
     done = guest("sh -c 'echo c > /proc/sysrq-trigger'", script="kprobe:vfs_write { @ = count(); }")
     assert done.status == 0 and "@: 1\n" in done.out
-    assert done.err.startswith("WARNING: the kernel panicked, or was told to start anew\n    [") and "Kernel Offset" in done.err, done
+    assert done.err.startswith("WARNING: the run ended because the kernel panicked: sysrq triggered crash\n    ["), done
+    assert "Kernel Offset" in done.err, done
+    done = guest("reboot -f")
+    assert done.err.startswith("WARNING: the run ended because the kernel was told to start anew\n    ["), done
 
 
-def test_a_power_off_is_no_trouble(guest) -> None:  # type: ignore[no-untyped-def]  # see above
-    done = guest("sh -c 'echo o > /proc/sysrq-trigger; sleep 9'", script="kprobe:vfs_write { @ = count(); }")
+@pytest.mark.parametrize("end", ["echo o > /proc/sysrq-trigger; sleep 9", "echo > /dev/null; halt -f"])
+def test_a_power_off_is_no_trouble(guest, end: str) -> None:  # type: ignore[no-untyped-def]  # see above
+    done = guest(f"sh -c '{end}'", script="kprobe:vfs_write { @ = count(); }")
     assert (done.status, done.err) == (0, "") and "@: 1\n" in done.out, done
 
 
