@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.session import Settings
 
 
+_KILLED = re.compile(rb"Out of memory: Killed process \d+ \(([^\r\n]*?)\)")  # mm/oom_kill.c
 _PANIC = re.compile(rb"Kernel panic - not syncing: ([^\r\n]*)")  # kernel/panic.c
 
 
@@ -160,6 +161,9 @@ class SystemRun:
     def report(self, names: Names, *, verbose: bool) -> Iterable[str]:
         yield from (f"WARNING: {warning}" for warning in self._warnings)
         console = self.machine.board.console
+        killed = ", ".join(dict.fromkeys(name.decode("utf-8", "replace") for name in _KILLED.findall(console)))
+        if killed:
+            yield f"WARNING: the guest ran out of memory, so that its kernel killed {killed}; --memory gives it more"
         if self._hang:
             yield f"WARNING: the run ended because {self._hang}{last_lines(console)}"
         elif self.machine.power == "reset":

@@ -133,6 +133,13 @@ def test_a_power_off_is_no_trouble(guest, end: str) -> None:  # type: ignore[no-
     assert (done.status, done.err) == (0, "") and "@: 1\n" in done.out, done
 
 
+@pytest.mark.parametrize("kernel", ["debian-arm64"], indirect=True)
+def test_when_memory_runs_out_it_is_said(guest) -> None:  # type: ignore[no-untyped-def]  # see above
+    done = guest("dd if=/dev/zero of=/dev/null bs=100M count=1", "--memory", "128", script="begin { @still = 1; }")
+    assert done.out.endswith("@still: 1\n"), done
+    assert done.err == "WARNING: the guest ran out of memory, so that its kernel killed dd; --memory gives it more\n", done
+
+
 def test_what_the_command_left_behind_does_not_hold_the_run(guest) -> None:  # type: ignore[no-untyped-def]  # see above
     done = guest("sh -c '(sleep 1000; echo late) & echo now'")
     assert done.out.split() == ["now"]
