@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from pyprobe.runtime.context import Names
     from pyprobe.runtime.machine.clock import Clock
     from pyprobe.runtime.probes.world import MachineWorld
+
+
+_KILLED = re.compile(rb"Out of memory: Killed process \d+ \(([^\r\n]*?)\)")  # mm/oom_kill.c
+_PANIC = re.compile(rb"Kernel panic - not syncing: ([^\r\n]*)")  # kernel/panic.c
 
 
 def make_description(settings: Settings) -> SystemDescription:
@@ -82,6 +87,8 @@ def make_run(settings: Settings, world: MachineWorld, clock: Clock) -> SystemRun
         run = SystemRun(machine, warnings, boots_only=bool(lacking))
         if not settings.boot:
             run.prepare()
+    except Hang as error:
+        raise RunError(f"the command could not be started: {error}{last_lines(machine.board.console)}") from None
     except (BootError, KernelError, UnicornError, NoRoot, OSError, ValueError) as error:
         raise RunError(_with_hint(error)) from None
     return run
@@ -151,10 +158,15 @@ class SystemRun:
     def report(self, names: Names, *, verbose: bool) -> Iterable[str]:
         yield from (f"WARNING: {warning}" for warning in self._warnings)
         console = self.machine.board.console
+        killed = ", ".join(dict.fromkeys(name.decode("utf-8", "replace") for name in _KILLED.findall(console)))
+        if killed:
+            yield f"WARNING: the guest ran out of memory, so that its kernel killed {killed}; --memory gives it more"
         if self._hang:
             yield f"WARNING: the run ended because {self._hang}{last_lines(console)}"
         elif self.machine.power == "reset":
-            yield f"WARNING: the kernel panicked, or was told to start anew{last_lines(console)}"
+            panic = _PANIC.findall(console)
+            how = f"panicked: {panic[-1].decode('utf-8', 'replace')}" if panic else "was told to start anew"
+            yield f"WARNING: the run ended because the kernel {how}{last_lines(console)}"
         elif verbose:
             yield console.decode("utf-8", "replace").replace("\r", "")
 
