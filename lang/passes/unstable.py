@@ -26,10 +26,11 @@ SHOWN = {"import_statement": "import statements", "dw_ustack": "dw_ustack (DWARF
 def run(unit: Unit) -> None:
     warned: set[str] = set()
     for item in unit.script.items:
-        inner = {id(loop) for outer in descend(item) if isinstance(outer, While) for loop in descend(outer.body)}
+        inner: set[int] = set()  # what is in a loop
         for node in descend(item):
             if isinstance(node, While):
                 if not isinstance(item, Macro) and id(node) not in inner:
+                    inner.update(map(id, descend(node.body)))
                     unit.diagnostics.warning(WHILE, node.span).hints[:] = [WHILE_HINT]
             elif isinstance(node, Identifier) and re.fullmatch(r"sarg\d+", node.name):
                 unit.diagnostics.error(SARG, node.span).hint(SARG_HINT)
