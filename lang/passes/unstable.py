@@ -26,7 +26,7 @@ SHOWN = {"import_statement": "import statements", "dw_ustack": "dw_ustack (DWARF
 def run(unit: Unit) -> None:
     warned: set[str] = set()
     for item in unit.script.items:
-        inner = {id(loop) for outer in descend(item) if isinstance(outer, While) for loop in descend(outer.body)}
+        inner = {id(loop) for outer in descend(item) if isinstance(outer, (Call, While)) for loop in descend(outer) if loop is not outer}
         for node in descend(item):
             if isinstance(node, While):
                 if not isinstance(item, Macro) and id(node) not in inner:
