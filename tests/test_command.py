@@ -246,7 +246,7 @@ def test_first_signal_ends_in_good_order(number: signal.Signals, command: list[s
 @pytest.mark.parametrize(
     ("kind", "status", "out"),
     [
-        ("test", 1, ["Running 2", "RUN      ] endless", "FAILED  ] endless", "1 test ran.", "0 tests.", "1 test,", "] endless"]),
+        ("test", 1, ["Running 2 tests.", "RUN", "endless (", "1 test ran.", "0 tests.", "1 test, listed below:", "endless"]),
         ("bench", 0, []),
     ],
 )
