@@ -299,6 +299,16 @@ def test_full_disks(arguments: str, status: int, out: str, err: str, buffered: b
     assert (done.returncode, done.stdout, done.stderr) == (status, out, err)
 
 
+def test_begin_probes_may_print_without_end() -> None:
+    """What they print waits for the line about the probes, but not for ever."""
+    process = start("-e", "begin { for $i : 0..1000000000000 { print($i); } }")
+    assert process.stdout is not None and process.stderr is not None
+    assert [process.stdout.readline() for _ in range(3)] == [b"0\n", b"1\n", b"2\n"]
+    assert process.stderr.readline() == b"Attached 1 probe\n"
+    process.stdout.close()
+    assert process.wait(timeout=20) == 128 + signal.SIGPIPE
+
+
 @pytest.mark.parametrize("arguments", [(), ("-f", "json"), ("-B", "none")])
 def test_closed_stdout_ends_quietly(arguments: tuple[str, ...]) -> None:
     process = start(*arguments, "-e", 'interval:us:1000 { printf("line\\n"); }')
