@@ -19,7 +19,7 @@ OK, FAILED, INTERNAL, RUN_FAILED = 0, 1, 2, 255
 
 
 class Messages(io.FileIO):
-    """Standard error, without failures: what cannot be told (a full disk) is dropped, and the run goes on. A reader that went away is one."""
+    """Standard error, where what cannot be told (the disk is full) is dropped and the run goes on, unless the reader went away."""
 
     def write(self, data: Any) -> int:
         try:

@@ -16,7 +16,6 @@ from pyprobe.lang.source import Span
 from pyprobe.runtime.maps import MapStore
 from pyprobe.runtime.output.base import Output
 
-
 MOST_WAITING = 1 << 18  # events; a loop that prints may not fill the memory
 
 

@@ -48,8 +48,8 @@ class FixedEvent:
         value: Any = 7
         if name in STRINGS:
             value = b"name"
-        elif name in ("kstack", "ustack"):
-            value = (7 if name == "ustack" else 0, 0x1000, 0x2000)
+        elif name in ("kstack", "ustack", "dw_ustack"):
+            value = (0 if name == "kstack" else 7, 0x1000, 0x2000)
         elif name in CALLABLE:
             result = CALLABLE[name]
             value = lambda *_: result  # noqa: E731  # a constant function

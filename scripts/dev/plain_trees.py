@@ -20,4 +20,4 @@ def plain(value: Any) -> Any:
         return tuple(plain(v) for v in value)
     if isinstance(value, AttachPoint):
         return ("AttachPoint", value.text)
-    return value.strip() if isinstance(value, str) else value
+    return [line.rstrip() for line in value.strip().split("\n")] if isinstance(value, str) else value
