@@ -51,6 +51,7 @@ class Run:
         self.attachments = attachments
         self.output = output
         self.interrupts = 0
+        self.announced = False
         self.make_context: Callable[[Output], RuntimeContext] = lambda output: context
         self.hits: list[list[Any]] = []  # [probe name, count], where --stats wants them
         self.failure: BaseException | None = None
@@ -60,14 +61,9 @@ class Run:
         attached = self._attach()
         if self.settings.dry_run:
             return OK
+        self.context.on_overflow = lambda: self._announce(attached)
         self._step(self._begin)
-        if not self.settings.quiet:
-            self.output.muted = False
-            self.output.attached(attached)
-            self.output.muted = self.context.exit_code is not None
-        if NOTIFY in os.environ:
-            self.output.write(NOTIFY.encode() + b"\n")
-            self.output.out.flush()
+        self._announce(attached)
         if not self.context.iterates:  # whose text is read before any event
             self.context.release()
         if self.failure is None and self.context.exit_code is None and not self.interrupts and self._lasting():
@@ -80,6 +76,19 @@ class Run:
         if self.failure is not None:
             raise self.failure
         return self.context.exit_code or OK
+
+    def _announce(self, attached: int) -> None:
+        """Say, once, that the probes are attached."""
+        if self.announced:
+            return
+        self.announced = True
+        if not self.settings.quiet:
+            self.output.muted = False
+            self.output.attached(attached)
+            self.output.muted = self.context.exit_code is not None
+        if NOTIFY in os.environ:
+            self.output.write(NOTIFY.encode() + b"\n")
+            self.output.out.flush()
 
     def interrupted(self, number: int, frame: FrameType | None) -> None:
         """SIGINT and SIGTERM: the first ends the run in good order, the second at once."""
