@@ -21,7 +21,7 @@ _GENERAL = ("ax", "cx", "dx", "bx", "sp", "bp", "si", "di")  # in the order of t
 _UC_GENERAL = (35, 38, 40, 37, 44, 36, 43, 39)
 _R8, _RIP, _EFLAGS, _CS, _SS, _FS_BASE, _GS_BASE, _FPCW, _MXCSR = 106, 41, 25, 11, 49, 250, 251, 246, 249
 _FPSW, _FPTAG, _XMM0, _CR0 = 31, 247, 122, 50
-INS_CPUID, INS_RDTSC, INS_RDTSCP, INS_SYSCALL, INS_IN, INS_OUT = 113, 608, 609, 699, 218, 500
+INS_CPUID, INS_RDTSC, INS_RDTSCP, INS_SYSCALL, INS_SYSENTER, INS_IN, INS_OUT = 113, 608, 609, 699, 700, 218, 500
 GENERAL_PROTECTION = 13
 _CR0_MP, _CR0_NE = 1 << 1, 1 << 5  # x87 errors are exceptions
 
@@ -109,6 +109,7 @@ def _setup(engine: Engine) -> None:
     if engine.cpu_state_found:
         _drop_privileges(engine)
         _refuse_rdrand(engine)
+    engine.hook_refused(INS_SYSENTER, GENERAL_PROTECTION)
     for instruction, mnemonics in ((INS_IN, _INPUT), (INS_OUT, _OUTPUT)):
         engine.hook_port(instruction, GENERAL_PROTECTION, mnemonics)
 
@@ -168,7 +169,7 @@ X86_64 = Arch(
     result="rax",
     pc="rip",
     sp="rsp",
-    initial={"mxcsr": 0x1F80, "fpcw": 0x37F},  # what the kernel gives a new process
+    initial={"mxcsr": 0x1F80, "fpcw": 0x37F, "flags": 0x202},  # what the kernel gives a new process: IF is set, and bit 1 always
     vectors=tuple(range(_XMM0, _XMM0 + 16)),
     invalidate_symbol="tb_invalidate_phys_range_x86_64",
     repeats=_repeats,

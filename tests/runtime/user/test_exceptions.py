@@ -20,11 +20,13 @@ PROGRAMS = Path(__file__).parents[2] / "programs"
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the host's processor is the authority")
-@pytest.mark.parametrize(("source", "signals"), [("exceptions_x86_64.c", 70), ("exceptions_float.c", 45), ("float_flags.c", 0)])
+@pytest.mark.parametrize(
+    ("source", "signals"), [("exceptions_x86_64.c", 70), ("exceptions_float.c", 45), ("exceptions_edges.c", 35), ("float_flags.c", 0)]
+)
 def test_x86_64_as_on_the_host(
     emulate: Callable[..., tuple[int, bytes, bytes]], build: Callable[..., str], source: str, signals: int
 ) -> None:
-    program = build((PROGRAMS / source).read_text(), "-no-pie", "-lm")
+    program = build((PROGRAMS / source).read_text(), "-no-pie", "-mno-red-zone", "-lm")
     native = subprocess.run([program], capture_output=True, timeout=60)
     status, output, _ = emulate([program])
     assert (status, output) == (native.returncode, native.stdout)
