@@ -21,7 +21,9 @@ PROGRAMS = Path(__file__).parents[2] / "programs"
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the host's processor is the authority")
 @pytest.mark.parametrize(
-    ("source", "signals"), [("exceptions_x86_64.c", 70), ("exceptions_float.c", 45), ("exceptions_edges.c", 35), ("float_flags.c", 0)]
+    ("source", "signals"),
+    [("exceptions_x86_64.c", 70), ("exceptions_float.c", 45), ("exceptions_edges.c", 35), ("float_flags.c", 0), ("arithmetic.c", 0),
+     ("features.c", 0)],
 )
 def test_x86_64_as_on_the_host(
     emulate: Callable[..., tuple[int, bytes, bytes]], build: Callable[..., str], source: str, signals: int
