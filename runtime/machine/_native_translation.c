@@ -20,9 +20,10 @@ enum {
     ALIGNED = 32,     /* its memory operand lies at a multiple of its size */
     SETS_SP = 64,     /* it may leave a stack pointer that is not at a multiple of 16 bytes */
     USES_SP = 128,    /* it accesses memory by the stack pointer */
+    UNDEFINED = 256,  /* it is none of this processor's, but the emulator takes it for another */
 };
 
-enum { COPROCESSOR = 16, ALIGNMENT = 17, SIMD = 19 };           /* exceptions of x86 */
+enum { INVALID_OPCODE = 6, COPROCESSOR = 16, ALIGNMENT = 17, SIMD = 19 }; /* exceptions of x86 */
 enum { STACK_ALIGNMENT = 22, TRANSLATE_AGAIN = 0x7000 };        /* numbers that the emulator does not use; translation.py */
 enum { MO_ALIGN = 7 << 4, MO_ALIGN_16 = 4 << 4 };               /* MemOp */
 enum { DISAS_TOO_MANY = 1 };                                    /* DisasJumpType: up to it, the next instruction follows */
@@ -166,6 +167,11 @@ static void before_wait(void *uc, uint64_t pc, uint32_t size, void *user)
         emulators[X86_64].raise(env, COPROCESSOR, HERE);
 }
 
+static void before_undefined(void *uc, uint64_t pc, uint32_t size, void *user)
+{
+    emulators[X86_64].raise(((Translation *)user)->env, INVALID_OPCODE, HERE);
+}
+
 static void before_sse(void *uc, uint64_t pc, uint32_t size, void *user)
 {
     Translation *of = user;
@@ -282,6 +288,13 @@ static unsigned look_x86_64(void *env, uint64_t pc)
     }
     if ((byte & 0xf0) == 0x40)
         byte = fetch(env, pc + ++i);
+    if ((byte & 0xfe) == 0xc4)
+        return UNDEFINED; /* VEX: without AVX and BMI there is no instruction with such a prefix */
+    if (byte == 0x8f || (byte & 0xfe) == 0xc6) {
+        unsigned modrm = fetch(env, pc + i + 1);
+
+        return modrm >> 3 & 7 ? UNDEFINED : 0; /* XOP; XABORT and XBEGIN */
+    }
     if (byte == 0x9b)
         return WAITS;
     if ((byte & 0xf8) == 0xd8)
@@ -361,6 +374,8 @@ static void instruction_x86_64(struct translated *db, void *cpu)
     Translation *of = current;
     unsigned need = db->next != of->exit ? look_x86_64(of->env, db->next) : 0;
 
+    if (need & UNDEFINED)
+        insert(of, before_undefined, db->next);
     if (of->checks && need & WAITS)
         insert(of, before_wait, db->next);
     if (of->checks && need & SSE)
