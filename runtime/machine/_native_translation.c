@@ -21,9 +21,10 @@ enum {
     SETS_SP = 64,     /* it may leave a stack pointer that is not at a multiple of 16 bytes */
     USES_SP = 128,    /* it accesses memory by the stack pointer */
     UNDEFINED = 256,  /* it is none of this processor's, but the emulator takes it for another */
+    REFUSED = 512,    /* it is not for ring 3, but the emulator allows it */
 };
 
-enum { INVALID_OPCODE = 6, COPROCESSOR = 16, ALIGNMENT = 17, SIMD = 19 }; /* exceptions of x86 */
+enum { INVALID_OPCODE = 6, PROTECTION = 13, COPROCESSOR = 16, ALIGNMENT = 17, SIMD = 19 }; /* exceptions of x86 */
 enum { STACK_ALIGNMENT = 22, TRANSLATE_AGAIN = 0x7000 };        /* numbers that the emulator does not use; translation.py */
 enum { MO_ALIGN = 7 << 4, MO_ALIGN_16 = 4 << 4 };               /* MemOp */
 enum { DISAS_TOO_MANY = 1 };                                    /* DisasJumpType: up to it, the next instruction follows */
@@ -151,7 +152,7 @@ static void after_control(void *uc, uint64_t next, uint32_t size, void *user)
         U32(env + X86_MXCSR) = of->old_control;
         emulators[X86_64].control_changed(env);
         accept_control(env);
-        emulators[X86_64].raise(env, 13, HERE);
+        emulators[X86_64].raise(env, PROTECTION, HERE);
     }
     accept_control(env);
     if (!of->checks && unmasked(env))
@@ -170,6 +171,11 @@ static void before_wait(void *uc, uint64_t pc, uint32_t size, void *user)
 static void before_undefined(void *uc, uint64_t pc, uint32_t size, void *user)
 {
     emulators[X86_64].raise(((Translation *)user)->env, INVALID_OPCODE, HERE);
+}
+
+static void before_refused(void *uc, uint64_t pc, uint32_t size, void *user)
+{
+    emulators[X86_64].raise(((Translation *)user)->env, PROTECTION, HERE);
 }
 
 static void before_sse(void *uc, uint64_t pc, uint32_t size, void *user)
@@ -297,11 +303,15 @@ static unsigned look_x86_64(void *env, uint64_t pc)
     }
     if (byte == 0x9b)
         return WAITS;
+    if ((byte & 0xf4) == 0xe4 || (byte & 0xfc) == 0x6c)
+        return REFUSED; /* IN, OUT, INS, OUTS */
     if ((byte & 0xf8) == 0xd8)
         return look_x87(byte, fetch(env, pc + i + 1));
     if (byte != 0x0f)
         return 0;
     byte = fetch(env, pc + ++i);
+    if (byte == 0x34)
+        return REFUSED; /* SYSENTER, which Linux sets up for 32-bit programs only */
     if (byte == 0xae) {
         unsigned modrm = fetch(env, pc + i + 1);
 
@@ -376,6 +386,8 @@ static void instruction_x86_64(struct translated *db, void *cpu)
 
     if (need & UNDEFINED)
         insert(of, before_undefined, db->next);
+    if (need & REFUSED)
+        insert(of, before_refused, db->next);
     if (of->checks && need & WAITS)
         insert(of, before_wait, db->next);
     if (of->checks && need & SSE)

@@ -39,6 +39,7 @@ class Arch(NamedTuple):
     invalidate_symbol: the internal function of libunicorn that drops the translations of a physical range.
     repeats: whether an instruction that begins with these bytes executes in rounds.
     setup: installs the architecture's own hooks; called once the CPU state was looked for.
+    without_translation: what is to be done besides where translation.py does not work.
     syscall_traces: registers in which the syscall instruction leaves the pc behind it and the flags, and the name of the flags.
     trapped: called when the guest trapped, with the exception's number.
     breakpoint: the instruction for breakpoints.
@@ -64,6 +65,7 @@ class Arch(NamedTuple):
     invalidate_symbol: str
     repeats: Callable[[bytes], bool]
     setup: Callable[[Engine], None]
+    without_translation: Callable[[Engine], None]
     syscall_traces: tuple[str, str, str] | None
     trapped: Callable[[Engine, int], None]
     breakpoint: BreakpointTrap

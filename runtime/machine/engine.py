@@ -41,7 +41,6 @@ _EXECUTED = ctypes.CFUNCTYPE(None, c_void_p, c_uint64, c_uint32, c_void_p)
 _ACCESSED = ctypes.CFUNCTYPE(None, c_void_p, c_int, c_uint64, c_int, c_int64, c_void_p)
 _PORT = ctypes.CFUNCTYPE(c_uint32, c_void_p, c_uint32, c_int, c_void_p, c_void_p)
 _INSTRUCTION = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p)
-_REFUSED = ctypes.CFUNCTYPE(None, c_void_p, c_void_p)
 
 
 class Engine(Tracing, Contexts):
@@ -89,6 +88,8 @@ class Engine(Tracing, Contexts):
         for name, value in arch.initial.items():
             self.set(name, value)
         self.translation = translation.install(self)
+        if self.translation is None:
+            self.arch.without_translation(self)
         self.set(arch.pc, 0)
         self.start_contexts()
         self.activate(self._space)
@@ -124,21 +125,8 @@ class Engine(Tracing, Contexts):
 
         self.hook_python(unicorn.HOOK_INSN, _INSTRUCTION(call), instruction)
 
-    def hook_refused(self, instruction: int, exception: int) -> None:
-        """For an architecture's setup: an instruction that ends its block traps; the emulator would go on behind it."""
-
-        def call(uc: int, user: int) -> None:
-            try:
-                *_, last = instructions(self.arch.name, self._space.peek(self.state.block, self.state.size), self.state.block)
-                self._trap, self._trapped_at = exception, last.address
-                self.library.uc_emu_stop(self.uc)
-            except BaseException as error:
-                self.fail(error)
-
-        self.hook_python(unicorn.HOOK_INSN, _REFUSED(call), instruction)
-
     def hook_port(self, instruction: int, exception: int, mnemonics: frozenset[str]) -> None:
-        """For an architecture's setup: an instruction for input or output traps, whatever the ring (libunicorn allows it in each).
+        """An instruction for input or output traps, whatever the ring; for where it is not refused as it is translated.
 
         The emulator cannot be stopped there: it executes the rest of the block before the run ends. Without memory, though, and the
         registers are put back as they were at the instruction, the first in the block that is one of `mnemonics`.
@@ -415,6 +403,8 @@ class Engine(Tracing, Contexts):
             self._at_trap = None
             self.callbacks.activate(self._space.pages, self._space.points)
             self.callbacks.flush()
+            if self._trapped_at is not None:
+                self.set(self.arch.pc, self._trapped_at)
         elif self._fault is not None:
             page, access = self._fault
             if access != X:
@@ -424,8 +414,6 @@ class Engine(Tracing, Contexts):
                 address = page
             return Stop(StopKind.FAULT, address=address, access=access)
         if self._trap is not None:
-            if self._trapped_at is not None:
-                self.set(self.arch.pc, self._trapped_at)
             self._rewind()
             if self._trap == translation.TRANSLATE_AGAIN:
                 self._translate_again = True

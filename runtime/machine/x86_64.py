@@ -21,7 +21,7 @@ _GENERAL = ("ax", "cx", "dx", "bx", "sp", "bp", "si", "di")  # in the order of t
 _UC_GENERAL = (35, 38, 40, 37, 44, 36, 43, 39)
 _R8, _RIP, _EFLAGS, _CS, _SS, _FS_BASE, _GS_BASE, _FPCW, _MXCSR = 106, 41, 25, 11, 49, 250, 251, 246, 249
 _FPSW, _FPTAG, _XMM0, _CR0 = 31, 247, 122, 50
-INS_CPUID, INS_RDTSC, INS_RDTSCP, INS_SYSCALL, INS_SYSENTER, INS_IN, INS_OUT = 113, 608, 609, 699, 700, 218, 500
+INS_CPUID, INS_RDTSC, INS_RDTSCP, INS_SYSCALL, INS_IN, INS_OUT = 113, 608, 609, 699, 218, 500
 GENERAL_PROTECTION = 13
 _CR0_MP, _CR0_NE = 1 << 1, 1 << 5  # x87 errors are exceptions
 
@@ -110,7 +110,9 @@ def _setup(engine: Engine) -> None:
     if engine.cpu_state_found:
         _drop_privileges(engine)
         _refuse(engine)
-    engine.hook_refused(INS_SYSENTER, GENERAL_PROTECTION)
+
+
+def _refuse_ports(engine: Engine) -> None:
     for instruction, mnemonics in ((INS_IN, _INPUT), (INS_OUT, _OUTPUT)):
         engine.hook_port(instruction, GENERAL_PROTECTION, mnemonics)
 
@@ -175,6 +177,7 @@ X86_64 = Arch(
     invalidate_symbol="tb_invalidate_phys_range_x86_64",
     repeats=_repeats,
     setup=_setup,
+    without_translation=_refuse_ports,
     syscall_traces=("rcx", "r11", "flags"),  # Intel SDM, SYSCALL; the emulator leaves it out, and a program can see it
     trapped=_trapped,
     breakpoint=BreakpointTrap(number=3, size=1, advance=1, jump=5),  # INT3; JMP rel32
