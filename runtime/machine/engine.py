@@ -16,7 +16,7 @@ import ctypes
 import sys
 from collections.abc import Callable
 from ctypes import c_int, c_int64, c_uint32, c_uint64, c_void_p
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from pyprobe.runtime.machine import translation, unicorn
 from pyprobe.runtime.machine.arch import Arch
@@ -30,6 +30,9 @@ from pyprobe.runtime.machine.state import NOWHERE
 from pyprobe.runtime.machine.stop import Stop, StopKind
 from pyprobe.runtime.machine.tracing import Tracing
 from pyprobe.runtime.machine.unicorn import UnicornError
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.machine._native import Translation
 
 __all__ = ["Context", "Engine", "Stop", "StopKind"]
 
@@ -67,6 +70,7 @@ class Engine(Tracing, Contexts):
         self._trapped_at: int | None = None  # where, if the emulator went on behind it
         self._at_trap: Context | None = None  # the registers there
         self._translate_again = False
+        self.translation: Translation | None = None
         self._cut = False  # the run ends where the block would go on in a page that is not to be executed
         self._each: list[Callable[[int, int], None]] = []  # of on_instruction
         self._executed_last = NOWHERE
@@ -473,6 +477,7 @@ class Engine(Tracing, Contexts):
     def close(self) -> None:
         """Free the emulator. The memory stays."""
         if self.uc:
+            self.translation = None  # another emulator may get the same place
             if self._forget in self.memory.forget_code:
                 self.memory.forget_code.remove(self._forget)
             super().close()
