@@ -123,16 +123,22 @@ static void accept_control(uint8_t *env)
     *status = (*status & ~SUMMARY) | (*status & ~U16(env + X86_CONTROL) & 0x3f ? SUMMARY : 0);
 }
 
+/* Have an exception, at the pc. */
+static void bring(const Translation *of, int exception)
+{
+    if (of->arch == X86_64)
+        emulators[X86_64].raise(of->env, exception, 0);
+    *(int32_t *)((uint8_t *)of->cpu + CPU_EXCEPTION) = exception;
+    emulators[ARM64].leave(of->cpu);
+}
+
 /* End the block behind the instruction from which we are called, so that what follows is translated again, with checks. */
 static void translate_again(Translation *of, uint64_t next, uintptr_t from)
 {
-    struct emulator *emulator = &emulators[of->arch];
-
     of->checks = true;
-    emulator->restore(of->cpu, from, true);
+    emulators[of->arch].restore(of->cpu, from, true);
     U64(of->env + (of->arch == X86_64 ? X86_EIP : ARM_PC)) = next;
-    *(int32_t *)((uint8_t *)of->cpu + CPU_EXCEPTION) = TRANSLATE_AGAIN;
-    emulator->leave(of->cpu);
+    bring(of, TRANSLATE_AGAIN);
 }
 
 static void before_flags(void *uc, uint64_t pc, uint32_t size, void *user)
@@ -217,8 +223,7 @@ static void before_sp(void *uc, uint64_t pc, uint32_t size, void *user)
 
     if (U64(of->env + ARM_SP) & 15) {
         emulators[ARM64].restore(of->cpu, HERE, true);
-        *(int32_t *)((uint8_t *)of->cpu + CPU_EXCEPTION) = STACK_ALIGNMENT;
-        emulators[ARM64].leave(of->cpu);
+        bring(of, STACK_ALIGNMENT);
     }
 }
 
