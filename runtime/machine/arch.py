@@ -35,7 +35,7 @@ class Arch(NamedTuple):
     page_size_4k: the page size has to be set.
     pc, sp: the names of these registers.
     initial: values a fresh CPU gets.
-    vectors: the 128-bit vector registers that a signal frame holds, in their order.
+    vectors: the registers of floating point that a signal frame holds, each in 16 bytes, in their order.
     invalidate_symbol: the internal function of libunicorn that drops the translations of a physical range.
     repeats: whether an instruction that begins with these bytes executes in rounds.
     setup: installs the architecture's own hooks; called once the CPU state was looked for.
