@@ -481,10 +481,10 @@ class Kernel(KernelCalls):
         address = int.from_bytes(info.rest[:8], "little") if info.code in (1, 2) else None
         self.crashes.append(Crash(task, info.signo, info.code, address, registers, engine.get(engine.arch.pc)))
 
-    def unmap_mapping_range(self, backing: Backing, first: int, last: int) -> None:
-        """Take the pages of a file from `first` up to `last` out of every page table; private copies stay."""
+    def unmap_mapping_range(self, backing: Backing, first: int, last: int, *, even_cows: bool = False) -> None:
+        """Take the pages of a file from `first` up to `last` out of every page table; private copies stay unless even_cows is set."""
         for space in {id(process.space): process.space for process in self.processes.values() if process.alive}.values():
-            space.forget_pages(backing, first, last)
+            space.forget_pages(backing, first, last, copies=even_cows)
 
     def announce_images(self, space: AddressSpace) -> None:
         """Tell who asked (`on_image`) of the executable file mappings that have appeared in a space."""
