@@ -179,7 +179,7 @@ def stat(k: Kernel, process: Process) -> bytes:
         terminal.foreground if terminal is not None else -1, 0, 0, 0, 0, 0, ticks, 0, _ticks(process.children_cpu_time), 0,
         sched.prio - MAX_RT_PRIO, sched.nice, len(process.threads), 0,
         _ticks(process.start_time), size, resident // PAGE, _INFINITY, 0, 0, 0, 0, 0,
-        0, task.blocked & 0x7FFFFFFF if task is not None else 0, 0, 0, 0, 0,
+        0, task.blocked & 0x7FFFFFFF if task is not None else 0, 0, 0, 0, 0, 0,
         process.exit_signal, 0, sched.rt_priority, sched.policy, 0, 0, 0, 0, 0, 0, start, end, 0, 0,
         process.exit_status or 0,
     ]  # fmt: skip
