@@ -196,6 +196,8 @@ class Session:
             run = MODES[self.settings.mode](self.settings, program, probes, machine, make_context(output), attachments, output)
             run.make_context = make_context
         handlers = {signal.SIGINT: run.interrupted, signal.SIGTERM: run.interrupted, signal.SIGUSR1: run.signalled}
+        keys = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP) if self.settings.real_clock else ()
+        handlers.update(dict.fromkeys((*keys, signal.SIGWINCH), run.from_terminal))
         previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             return run.run()
@@ -285,6 +287,14 @@ class Run:
             raise KeyboardInterrupt
         self.context.interrupt()
         self.machine.stop()
+
+    def from_terminal(self, number: int, frame: FrameType | None) -> None:
+        """A key, or a new size of the terminal: the command's if it runs on that; SIGQUIT ends the run even so."""
+        passed_on = number != signal.SIGQUIT and self.machine.terminal_signal(number)
+        if not passed_on and number in (signal.SIGINT, signal.SIGQUIT):
+            self.interrupted(number, frame)
+        elif not passed_on and number == signal.SIGTSTP:
+            signal.raise_signal(signal.SIGSTOP)
 
     def signalled(self, number: int, frame: FrameType | None) -> None:
         """SIGUSR1: the self probes run as soon as the machine is at a place where probes may fire."""

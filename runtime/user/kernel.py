@@ -257,6 +257,12 @@ class Kernel(KernelCalls):
                 self.vfs.devices.terminal.restore()
         return shell_status(first.exit_status) if first.exit_status is not None else 0
 
+    @property
+    def attended(self) -> bool:
+        """Does somebody sit at the terminal, in whose time it runs? Then keys are signals for the guest, and it may wait for them for ever."""
+        terminal = self.vfs.devices.terminal
+        return self.clock.real and terminal is not None and terminal.foreground != 0
+
     def stop(self) -> None:
         """End the run as soon as possible."""
         self.stop_requested = self.entry.attention = True
