@@ -7,6 +7,7 @@ end of the command, or that nothing was attached that could ever fire.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -97,6 +98,14 @@ class Run:
             raise KeyboardInterrupt
         self.context.interrupt()
         self.machine.stop()
+
+    def from_terminal(self, number: int, frame: FrameType | None) -> None:
+        """A key, or a new size of the terminal: the command's if it runs on that; SIGQUIT ends the run even so."""
+        passed_on = number != signal.SIGQUIT and self.machine.terminal_signal(number)
+        if not passed_on and number in (signal.SIGINT, signal.SIGQUIT):
+            self.interrupted(number, frame)
+        elif not passed_on and number == signal.SIGTSTP:
+            signal.raise_signal(signal.SIGSTOP)
 
     def signalled(self, number: int, frame: FrameType | None) -> None:
         """SIGUSR1: the self probes run as soon as the machine is at a place where probes may fire."""

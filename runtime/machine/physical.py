@@ -76,7 +76,7 @@ class Backing:
         return -(-self.length // PAGE)
 
     def resize(self, length: int) -> None:
-        """Grow with zeros or cut off. Pages behind a cut stay mapped where they are mapped, as zeros."""
+        """Grow with zeros or cut off. Pages behind a cut are zeros where they are still mapped."""
         if length < self.length:
             view = self.memory.view
             cut = length // PAGE

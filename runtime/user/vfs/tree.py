@@ -219,7 +219,10 @@ class Regular(Inode):
         if self.seals > 0 and self.seals & F_SEAL_SHRINK and size < self.size():
             raise Errno(errno.EPERM)
         if size != self.content.size or not isinstance(self.content, HostContent):
-            self._reaching(size, size).truncate(size)
+            before, content = self.size(), self._reaching(size, size)
+            if isinstance(content, MappedContent) and size < before:
+                k.unmap_mapping_range(content.backing, -(-size // PAGE), -(-before // PAGE), even_cows=True)
+            content.truncate(size)
         self.touch(k.clock.wall())
 
     def punch(self, k: Kernel, offset: int, end: int) -> None:
