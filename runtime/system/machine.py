@@ -17,6 +17,7 @@ from pyprobe.runtime.user.outcome import shell_status
 
 if TYPE_CHECKING:
     from pyprobe.runtime.kprobes.api import Kprobes
+    from pyprobe.runtime.system.cookies import Cookies
     from pyprobe.runtime.system.counting import Instructions
     from pyprobe.runtime.system.cpu import Processor
     from pyprobe.runtime.system.description import SystemDescription
@@ -297,6 +298,13 @@ class SystemMachine:
         from pyprobe.runtime.system.paths import Paths
 
         return Paths(self)
+
+    @cached_property
+    def cookies(self) -> Cookies:
+        """The numbers of the kernel's sockets."""
+        from pyprobe.runtime.system.cookies import Cookies
+
+        return Cookies(self)
 
     @cached_property
     def tracepoints(self) -> Tracepoints:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from pyprobe.runtime.settings import FAILED, RunError, Settings
 from pyprobe.runtime.system.booting import MEMORY, Boot, BootError, Options, last_lines, terminal_progress
 from pyprobe.runtime.system.description import SystemDescription
 from pyprobe.runtime.system.kernels import filesystems, store
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from pyprobe.runtime.context import Names
     from pyprobe.runtime.machine.clock import Clock
     from pyprobe.runtime.probes.world import MachineWorld
-    from pyprobe.runtime.session import Settings
 
 
 _KILLED = re.compile(rb"Out of memory: Killed process \d+ \(([^\r\n]*?)\)")  # mm/oom_kill.c
@@ -32,7 +32,6 @@ def make_description(settings: Settings) -> SystemDescription:
     """The kernel that the settings name, for scripts to be checked against. Raises RunError."""
     from pyprobe.runtime.machine.targets import TargetResolver
     from pyprobe.runtime.probes.world import find_command, program_arch
-    from pyprobe.runtime.session import FAILED, RunError
 
     assert settings.kernel is not None
     try:
@@ -67,7 +66,6 @@ def _with_hint(error: Exception) -> str:
 def make_run(settings: Settings, world: MachineWorld, clock: Clock) -> SystemRun:
     """The machine of these settings: ready for a command, or with --boot at the kernel's first instruction. Raises RunError."""
     from pyprobe.runtime.machine.unicorn import UnicornError
-    from pyprobe.runtime.session import RunError
 
     description = world.machine
     assert isinstance(description, SystemDescription)
@@ -137,7 +135,6 @@ class SystemRun:
 
     def _failed(self) -> None:
         """Raise RunError if the command could not be started."""
-        from pyprobe.runtime.session import RunError
         from pyprobe.runtime.user.outcome import exec_message
 
         failure, command = self.machine.channel.failure, self.machine.channel.command

@@ -287,6 +287,26 @@ def test_cxx_names(compiled, trace):
         trace([program], (point(f"uprobe:{program}:Nothing", language="cpp"),))
 
 
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [
+        ("ns::fn", ["_ZN2ns2fnEPKc", "_ZN2ns2fnEi"]),
+        ("ns::fn(int)", ["_ZN2ns2fnEi"]),
+        ("ns::fn(*", ["_ZN2ns2fnEPKc", "_ZN2ns2fnEi"]),
+        ("ns::*", ["_ZN2ns2fnEPKc", "_ZN2ns2fnEi", "_ZNK2ns1W3getEi", "_ZNK2ns1WplERKS0_"]),
+        ("ns::W::operator+", ["_ZNK2ns1WplERKS0_"]),
+        ("*same*", ["_ZN2ns4sameIiEET_S1_"]),
+        ("int ns::same<int>", ["_ZN2ns4sameIiEET_S1_"]),
+        ("_ZN2ns2fnEi", ["_ZN2ns2fnEi"]),
+        ("plain", ["plain"]),
+    ],
+)
+def test_cxx_names_that_are_written(compiled, written, found):
+    program = compiled("names.cc", "-O1")
+    wanted = point(f"uprobe:{program}:f", function=written, language="cpp")
+    assert [p.function for p in MachineWorld().matches(wanted)] == found
+
+
 def test_unknown_functions_match_nothing():
     with pytest.raises(NoMatch, match="No matches for uprobe /bin/true:nosuch"):
         MachineWorld().matches(point("uprobe:/bin/true:nosuch"))
