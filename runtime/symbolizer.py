@@ -19,9 +19,11 @@ from pyprobe.runtime.context import Symbol
 from pyprobe.runtime.machine.elf import ElfError
 from pyprobe.runtime.machine.physical import FileBacking
 from pyprobe.runtime.machine.symbols import Image
+from pyprobe.runtime.machine.unwind import unwind_by_tables
 
 if TYPE_CHECKING:
     from pyprobe.lang.program import Program
+    from pyprobe.runtime.machine.cfi import Row
     from pyprobe.runtime.machine.memory import AddressSpace, Backing, Vma
     from pyprobe.runtime.probes.description import Description
 
@@ -117,6 +119,22 @@ class Symbolizer:
         except ElfError:
             return []  # damaged information is as good as none
         return [(self._shown(place.function), f"{place.file}:{place.line}") for place in places]
+
+    def program_stack(self, limit: int) -> tuple[int, ...]:
+        """The current task's user stack by call frame information: its pid, then the addresses, innermost first."""
+        task = self.machine.current
+        if task is None:
+            return (0,)
+        engine, space = task.process.engine, task.process.space
+
+        def row(address: int) -> Row | None:
+            found = self._locate(task.pid, address)
+            return found[0].call_frames.row(found[1]) if found else None
+
+        def real(addresses: list[int]) -> list[int]:
+            return self.machine.shown_stack(addresses, True) if self.machine.shown_stack is not None else addresses
+
+        return (task.pid, *unwind_by_tables(engine.arch.name, engine.get, space, limit, row, real))
 
     def build_id(self, pid: int, address: int) -> tuple[str, int] | None:
         """Build id, in hexadecimal, of the file at an address, and the offset in the file."""

@@ -112,8 +112,10 @@ def expand(machine: Description, point: AttachPoint) -> list[AttachPoint]:
 
 
 def unusable(machine: Description, path: str) -> list[str]:
-    """Why a program that is there and executable cannot be probed."""
+    """Why a program that is there and executable cannot be probed, or one that the command may be about to make."""
     host = machine.targets.host_path(path)
+    if machine.targets.command and "/" in path and not has_wildcard(path) and not os.path.lexists(host):
+        return ["Only files that are there before the command runs can be probed, not what it makes itself."]
     if os.path.isfile(host) and os.access(host, os.X_OK):
         try:
             machine.image(path)

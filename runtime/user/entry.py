@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ERESTARTSYS = 512  # include/linux/errno.h: never seen by programs, but by tracers
 
 
-UNFORESEEN = (struct.error, ArithmeticError, RecursionError, IndexError, KeyError)
+UNFORESEEN = (struct.error, ArithmeticError, RecursionError, IndexError, KeyError, ValueError, MemoryError)
 """What a handler raises when a program's numbers are larger, or its objects deeper, than anybody thought of: no reason to end the run."""
 
 

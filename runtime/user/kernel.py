@@ -32,7 +32,8 @@ from pyprobe.runtime.user.ipc import IpcIds
 from pyprobe.runtime.user.loader import FileZone
 from pyprobe.runtime.user.outcome import Crash as Crash
 from pyprobe.runtime.user.outcome import exec_message, shell_status
-from pyprobe.runtime.user.scheduler import NORMAL_PRIORITY, QUANTUM_NS, Scheduler, StopRun
+from pyprobe.runtime.user.sched import NORMAL_PRIORITY
+from pyprobe.runtime.user.scheduler import QUANTUM_NS, Scheduler, StopRun
 from pyprobe.runtime.user.signals import Sig, SigInfo
 from pyprobe.runtime.user.syscall_table import Syscall, SyscallTable
 from pyprobe.runtime.user.task import Credentials, Process, Task
@@ -101,7 +102,7 @@ class Kernel(KernelCalls):
         self.current: Task | None = None
         self.first: Process | None = None
         self.crashes: list[Crash] = []
-        self.last_comm: dict[int, bytes] = {}  # of processes whose last thread has ended
+        self.last_words: dict[int, tuple[bytes, int]] = {}  # of processes whose last thread has ended: its name and priority
         self.futexes: dict[tuple[object, int], list[Waiter]] = {}
         self.shm: IpcIds[Segment] = IpcIds(4096)
         self.sem: IpcIds[SemaphoreSet] = IpcIds(32000)
@@ -255,6 +256,12 @@ class Kernel(KernelCalls):
             if self.vfs.devices.terminal is not None:
                 self.vfs.devices.terminal.restore()
         return shell_status(first.exit_status) if first.exit_status is not None else 0
+
+    @property
+    def attended(self) -> bool:
+        """Does somebody sit at the terminal, in whose time it runs? Then keys are signals for the guest, and it may wait for them for ever."""
+        terminal = self.vfs.devices.terminal
+        return self.clock.real and terminal is not None and terminal.foreground != 0
 
     def stop(self) -> None:
         """End the run as soon as possible."""
@@ -459,9 +466,10 @@ class Kernel(KernelCalls):
         """Forget a dead process."""
         tp = self.tracepoints.sched_process_free
         if tp.callbacks and process.pid in self.processes:
-            tp.fire(self.last_comm.get(process.pid, b"").ljust(16, b"\0"), process.pid, NORMAL_PRIORITY + process.nice)
+            comm, priority = self.last_words.get(process.pid, (b"", NORMAL_PRIORITY))
+            tp.fire(comm.ljust(16, b"\0"), process.pid, priority)
         self.processes.pop(process.pid, None)
-        self.last_comm.pop(process.pid, None)
+        self.last_words.pop(process.pid, None)
         if process.parent is not None:
             process.parent.children.pop(process.pid, None)
 
@@ -479,10 +487,10 @@ class Kernel(KernelCalls):
         address = int.from_bytes(info.rest[:8], "little") if info.code in (1, 2) else None
         self.crashes.append(Crash(task, info.signo, info.code, address, registers, engine.get(engine.arch.pc)))
 
-    def unmap_mapping_range(self, backing: Backing, first: int, last: int) -> None:
-        """Take the pages of a file from `first` up to `last` out of every page table; private copies stay."""
+    def unmap_mapping_range(self, backing: Backing, first: int, last: int, *, even_cows: bool = False) -> None:
+        """Take the pages of a file from `first` up to `last` out of every page table; private copies stay unless even_cows is set."""
         for space in {id(process.space): process.space for process in self.processes.values() if process.alive}.values():
-            space.forget_pages(backing, first, last)
+            space.forget_pages(backing, first, last, copies=even_cows)
 
     def announce_images(self, space: AddressSpace) -> None:
         """Tell who asked (`on_image`) of the executable file mappings that have appeared in a space."""

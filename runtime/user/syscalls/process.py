@@ -14,7 +14,6 @@ from pyprobe.runtime.user.fork import (
     CLONE_VFORK,
     CLONE_VM,
     CSIGNAL,
-    NORMAL_PRIORITY,
     CloneArgs,
 )
 from pyprobe.runtime.user.signals import CLD_CONTINUED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, NSIG, Sig
@@ -206,7 +205,7 @@ def _wait(k: Kernel, t: Task, which: int, identity: int, options: int) -> tuple[
     tp = k.tracepoints.sched_process_wait
     if tp.callbacks and "waiting" not in t.restart:
         t.restart["waiting"] = True
-        tp.fire(t.comm.ljust(16, b"\0"), identity, NORMAL_PRIORITY + t.process.nice)
+        tp.fire(t.comm.ljust(16, b"\0"), identity, t.sched.prio)
     if not candidates:
         raise Errno(ECHILD)
     found = _find(candidates, options)

@@ -130,8 +130,8 @@ class ProcessDirectory(SyntheticDirectory):
             return Threads(fs, process, now)
         if name == b"net":
             net = Table(fs, 0o555, now, ino)
-            for entry, content in proctext.NET.items():
-                net.children[entry] = TextFile(fs, 0o444, now, lambda k, t, content=content: content, None, proc_number("net", entry))  # type: ignore[misc]  # bound early on purpose
+            for entry, table in proctext.NET.items():
+                net.children[entry] = TextFile(fs, 0o444, now, lambda k, t, table=table: table(k), None, proc_number("net", entry))  # type: ignore[misc]  # bound early on purpose
             return net
         return None
 
@@ -163,26 +163,36 @@ class MemoryFile(OpenFile):
     seekable = True
     inode: MemoryInode
 
-    def _moved(self, views: Views, position: Position, move: Callable[[AddressSpace, int, memoryview], None]) -> int:
+    def _moved(self, views: Views, position: Position, move: Callable[[AddressSpace, int, memoryview], int]) -> int:
+        """Move until less than asked for is there. Raises Errno(EIO) when that is nothing."""
         space, done = _of_living(self.inode.process).space, 0
-        try:
-            for view in views:
-                move(space, position.value + done, view)
-                done += len(view)
-        except MemoryFault:
-            if not done:
-                raise Errno(errno.EIO) from None
+        for view in views:
+            moved = move(space, position.value + done, view)
+            done += moved
+            if moved < len(view):
+                break
+        if not done and any(views):
+            raise Errno(errno.EIO)
         position.value += done
         return done
 
     def read(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
-        def move(space: AddressSpace, address: int, view: memoryview) -> None:
-            view[:] = space.peek(address, len(view))
+        def move(space: AddressSpace, address: int, view: memoryview) -> int:
+            found = space.peek(address, len(view))
+            view[: len(found)] = found
+            return len(found)
 
         return self._moved(views, position, move)
 
     def write(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
-        return self._moved(views, position, lambda space, address, view: space.poke(address, bytes(view)))
+        def move(space: AddressSpace, address: int, view: memoryview) -> int:
+            try:
+                space.poke(address, bytes(view))
+            except MemoryFault:
+                return 0
+            return len(view)
+
+        return self._moved(views, position, move)
 
     def seek(self, k: Kernel, t: Task, offset: int, whence: int) -> int:
         if whence == SEEK_END:

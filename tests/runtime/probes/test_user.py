@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -257,6 +258,14 @@ def test_damaged_targets_are_told_from_missing_ones(compiled, tmp_path):
     with pytest.raises(PointError, match="does not exist or is not executable") as raised:
         list(MachineWorld().matches(point(f"uprobe:{damaged}:main")))
     assert "damaged ELF file" in raised.value.hints[0]
+
+
+@pytest.mark.parametrize("probe", ["uprobe:{}:main", "usdt:{}:a:b"])
+def test_what_the_command_will_make_cannot_be_named(probe: str, pyprobe, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # a fixture
+    made = tmp_path / "made"
+    done = pyprobe("-e", probe.format(made) + " { }", "-c", f"cp /bin/true {made}")
+    assert f"target file '{made}' does not exist or is not executable\n" in done.err and done.status == 1
+    assert "HINT: Only files that are there before the command runs can be probed, not what it makes itself.\n" in done.err
 
 
 def test_functions_of_unknown_size(compiled, trace):
