@@ -402,6 +402,9 @@ _STATEMENTS: dict[type[n.Node], Callable[..., Result]] = {
 }
 
 
+_MAYBE_NOTHING = (n.Call, n.Ternary, n.If, n.Block)
+
+
 def run(unit: Unit) -> None:
     """Check and convert all bodies."""
     assert unit.inference is not None
@@ -412,7 +415,7 @@ def run(unit: Unit) -> None:
         body.block = checker.block(body.block)
     for word in list(checker.unknown.values()):  # in what is only looked at for its type
         checker.word(word)
-    for call in (node for body in unit.bodies for node in descend(body.block) if isinstance(node, n.Call) and node.type is NONE):
-        call.type = VOID  # exit() and its like have less than void until here, where nobody asks any more
+    for node in (node for body in unit.bodies for node in descend(body.block) if isinstance(node, _MAYBE_NOTHING) and node.type is NONE):
+        node.type = VOID  # exit() and its like have less than void until here, where nobody asks any more
     found = unit.diagnostics.items[known:]
     unit.diagnostics.items[known:] = sorted(found, key=lambda d: not warns_of_conversion(d))  # bpftrace converts before it checks
