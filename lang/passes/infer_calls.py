@@ -133,6 +133,8 @@ def says_nothing(arg: n.Node) -> bool:
             return not arg.items
         case n.Call():
             return arg.name in FUNCTIONS
+        case n.Index():
+            return says_nothing(arg.base)
         case n.Block():
             return arg.result is None or says_nothing(arg.result)
         case n.If():
