@@ -43,9 +43,9 @@ def loadavg(k: Kernel) -> bytes:
 
 
 def meminfo(k: Kernel) -> bytes:
-    total = 4 << 20  # kB: fixed, so that it does not tell about the host
+    total, free = k.memory.limit >> 10, k.memory.limit - k.memory.used >> 10  # the same that sysinfo(2) tells
     rows = (
-        (b"MemTotal", total), (b"MemFree", total // 2), (b"MemAvailable", total // 4 * 3), (b"Buffers", 0), (b"Cached", total // 4),
+        (b"MemTotal", total), (b"MemFree", free), (b"MemAvailable", free), (b"Buffers", 0), (b"Cached", 0),
         (b"SwapCached", 0), (b"Active", 0), (b"Inactive", 0), (b"SwapTotal", 0), (b"SwapFree", 0), (b"Dirty", 0), (b"Shmem", 0),
         (b"Slab", 0), (b"CommitLimit", total), (b"Committed_AS", 0), (b"VmallocTotal", 34359738367), (b"Hugepagesize", 2048),
     )  # fmt: skip
@@ -165,8 +165,10 @@ def stat(k: Kernel, process: Process) -> bytes:
     values = [
         process.ppid, process.pgid, process.sid, terminal.number if terminal is not None else 0,
         terminal.foreground if terminal is not None else -1, 0, 0, 0, 0, 0, ticks, 0, _ticks(process.children_cpu_time), 0,
-        sched.prio - MAX_RT_PRIO, sched.nice, len(process.threads), 0, _ticks(process.start_time), size, resident // PAGE, _INFINITY, 0, 0, 0, 0, 0,
-        0, task.blocked & 0x7FFFFFFF if task is not None else 0, 0, 0, 0, 0, process.exit_signal, 0, sched.rt_priority, sched.policy, 0, 0, 0, 0, 0, 0, start, end, 0, 0,
+        sched.prio - MAX_RT_PRIO, sched.nice, len(process.threads), 0,
+        _ticks(process.start_time), size, resident // PAGE, _INFINITY, 0, 0, 0, 0, 0,
+        0, task.blocked & 0x7FFFFFFF if task is not None else 0, 0, 0, 0, 0, 0,
+        process.exit_signal, 0, sched.rt_priority, sched.policy, 0, 0, 0, 0, 0, 0, start, end, 0, 0,
         process.exit_status or 0,
     ]  # fmt: skip
     return b"%d (%s) %s %s\n" % (process.pid, comm(k, process)[:-1], _state(k, process), " ".join(map(str, values)).encode())
