@@ -171,4 +171,4 @@ def test_there_are_no_neighbours(emulate: Callable[..., tuple[int, bytes, bytes]
     """The only interface is the loopback."""
     assert emulate([tool("ip"), "neigh"]) == (0, b"", b"")
     status, _, errors = emulate([tool("ip"), "rule"])
-    assert (status, errors) == (2, b"RTNETLINK answers: Operation not supported\nDump terminated\n")
+    assert status and errors == b"RTNETLINK answers: Operation not supported\nDump terminated\n"
