@@ -119,6 +119,7 @@ NET: Final[dict[bytes, Callable[[Kernel], bytes]]] = {
     b"udp": procnet.udp,
     b"udp6": procnet.udp6,
     b"raw": procnet.raw,
+    b"snmp": procnet.snmp,
     b"sockstat": procnet.sockstat,
     b"sockstat6": procnet.sockstat6,
 }
