@@ -99,11 +99,11 @@ class Contexts(Emulator):
         self.restore(now)
 
     def vectors(self) -> bytes:
-        """The vector registers of the running task, 16 bytes each, in the order of the architecture's table."""
+        """The floating-point registers of the running task, 16 bytes each, in the order of the architecture's table."""
         self.library.uc_reg_read_batch(self.uc, self._vector_numbers, self._vector_places, len(self._vector_numbers))
         return bytes(self._vector_bytes)
 
     def set_vectors(self, data: bytes) -> None:
-        """Set the vector registers of the running task."""
+        """Set the floating-point registers of the running task."""
         ctypes.memmove(self._vector_bytes, data, len(self._vector_bytes))
         self.library.uc_reg_write_batch(self.uc, self._vector_numbers, self._vector_places, len(self._vector_numbers))
