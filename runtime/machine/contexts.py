@@ -81,6 +81,28 @@ class Contexts(Emulator):
         if self.arch.registers[name] == self.arch.registers[self.arch.pc]:
             context.pc = value & NOWHERE
 
+    def context_wide(self, context: Context, name: str, size: int) -> bytes:
+        """A register of more than 64 bits, `size` bytes, of a task that is not running."""
+        return self._context_read(context, self.arch.registers[name], size)
+
+    def context_set_wide(self, context: Context, name: str, data: bytes) -> None:
+        """Set one."""
+        self.library.uc_context_reg_write(context.handle, self.arch.registers[name], data.ljust(16, b"\0"))
+
+    def context_vectors(self, context: Context) -> bytes:
+        """What `vectors` gives, of a task that is not running."""
+        return b"".join([self._context_read(context, number, 16) for number in self.arch.vectors])
+
+    def context_set_vectors(self, context: Context, data: bytes) -> None:
+        """Set them."""
+        for i, number in enumerate(self.arch.vectors):
+            self.library.uc_context_reg_write(context.handle, number, data[16 * i : 16 * i + 16])
+
+    def _context_read(self, context: Context, number: int, size: int) -> bytes:
+        buffer = ctypes.create_string_buffer(16)
+        self.library.uc_context_reg_read(context.handle, number, buffer)
+        return buffer.raw[:size]
+
     def forget_exception(self, number: int) -> None:
         """For an architecture's `trapped`: the exception `number` is handled, nothing is being delivered any more.
 

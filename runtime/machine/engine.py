@@ -27,8 +27,8 @@ from pyprobe.runtime.machine.disassembly import instructions
 from pyprobe.runtime.machine.memory import CACHED, EXECUTED, SHARED, AddressSpace, R, W, X
 from pyprobe.runtime.machine.physical import PAGE, PAGE_MASK, PhysicalMemory
 from pyprobe.runtime.machine.state import NOWHERE
+from pyprobe.runtime.machine.stepping import Stepping
 from pyprobe.runtime.machine.stop import Stop, StopKind
-from pyprobe.runtime.machine.tracing import Tracing
 from pyprobe.runtime.machine.unicorn import UnicornError
 
 __all__ = ["Context", "Engine", "Stop", "StopKind"]
@@ -43,7 +43,7 @@ _PORT = ctypes.CFUNCTYPE(c_uint32, c_void_p, c_uint32, c_int, c_void_p, c_void_p
 _INSTRUCTION = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p)
 
 
-class Engine(Tracing, Contexts):
+class Engine(Stepping, Contexts):
     """One processor.
 
     native: use the extension (True: or fail, None: if it is there).

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _GENERAL = ("ax", "cx", "dx", "bx", "sp", "bp", "si", "di")  # in the order of their encoding, which is that of the CPU state
 _UC_GENERAL = (35, 38, 40, 37, 44, 36, 43, 39)
 _R8, _RIP, _EFLAGS, _CS, _SS, _FS_BASE, _GS_BASE, _FPCW, _MXCSR = 106, 41, 25, 11, 49, 250, 251, 246, 249
-_FPSW, _FPTAG, _XMM0, _CR0 = 31, 247, 122, 50
+_FPSW, _FPTAG, _ST0, _XMM0, _CR0 = 31, 247, 114, 122, 50
 INS_CPUID, INS_RDTSC, INS_RDTSCP, INS_SYSCALL, INS_IN, INS_OUT = 113, 608, 609, 699, 218, 500
 GENERAL_PROTECTION = 13
 _CR0_MP, _CR0_NE = 1 << 1, 1 << 5  # x87 errors are exceptions
@@ -41,6 +41,7 @@ REGISTERS = {
     "fpcw": _FPCW,
     "fpsw": _FPSW,
     "fptag": _FPTAG,
+    **{f"st{i}": _ST0 + i for i in range(8)},
     "mxcsr": _MXCSR,
     "cr0": _CR0,
 }

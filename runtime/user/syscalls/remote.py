@@ -44,11 +44,15 @@ def may_access(t: Task, process: Process, *, attach: bool) -> None:
     target = process.leader or next(iter(process.threads.values()), None)
     if target is None or {target.cred.uid, target.cred.euid, target.cred.suid} != {t.uid} or not process.dumpable:
         raise Errno(EPERM)
-    ancestor = process.parent if attach else t.process
-    while ancestor is not None and ancestor is not t.process:
-        ancestor = ancestor.parent
-    if ancestor is None:
+    if attach and not _descends(process, t.process.pid) and process.ptracer != -1 and not _descends(t.process, process.ptracer):
         raise Errno(EPERM)
+
+
+def _descends(process: Process | None, pid: int) -> bool:
+    """Is the process of that id, or one of its descendants?"""
+    while process is not None and process.pid != pid:
+        process = process.parent
+    return process is not None
 
 
 def _living(k: Kernel, pid: int) -> Process:
