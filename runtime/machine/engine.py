@@ -66,7 +66,7 @@ class Engine(Stepping, Contexts):
         self._trap: int | None = None
         self._trapped_at: int | None = None  # where, if the emulator went on behind it
         self._at_trap: Context | None = None  # the registers there
-        self._cut = False  # the run ends where the block would go on in a page that is not to be executed
+        self._cut = False  # the run ends at an address, and goes on from there without that
         self._each: list[Callable[[int, int], None]] = []  # of on_instruction
         self._executed_last = NOWHERE
         self.open(arch.cpu_model, 0, memory.size, memory.base, ((unicorn.CTL_TLB_TYPE, unicorn.TLB_VIRTUAL),))

@@ -14,6 +14,8 @@ from pyprobe.runtime.machine.tracing import Tracing
 class Stepping(Tracing):
     """A processor that steps."""
 
+    _cut: bool  # the run goes on without exits when it has reached one
+
     def run(self) -> Stop:
         """See Engine."""
         raise NotImplementedError
@@ -42,12 +44,12 @@ class Stepping(Tracing):
         state.size = 0
         timers = [clock.add(clock.now() + 1, executed)]
         self.flush_translations(space, pc, end)
+        self._cut = True
         self._api.set_exits(self.uc, end)
         try:
             stop = self.run()
         finally:
             for timer in timers:
                 clock.cancel(timer)
-            self._api.set_exits(self.uc)
-            self.flush_translations(space, pc, end)
+            self.flush_translations(space, pc, end + 1)  # with the end itself, where the code may have jumped to
         return stop, done and stop.kind is StopKind.STOPPED
