@@ -397,7 +397,8 @@ class Kernel(KernelCalls):
         parked = task.parked
         if parked is None or not parked.block.interruptible:
             return
-        if not task.wake_signal:
+        over = task.tracing is not None and parked.block.ready is not None and parked.block.ready()  # the call may show what it returns
+        if not task.wake_signal and not over:
             task.interrupted, task.parked = parked, None
         self.scheduler.unpark(task)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pyprobe.runtime.machine.memory import TASK_SIZE
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.pt_regs import ARM64, USER_SEGMENTS, X86_64
+from pyprobe.runtime.user.signal_frames import registers_used
 from pyprobe.runtime.user.words import U32, U64, s32, s64
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ USER_REGS = (*X86_64, "fs_base", "gs_base", "ds", "es", "fs", "gs")  # struct us
 USER_SIZE, DEBUG_REGISTERS = 912, (848, 912)  # of struct user; u_debugreg in it
 _NO_SELECTORS = ("ds", "es", "fs", "gs")
 _BASES = ("fs_base", "gs_base")
-_FLAGS_VISIBLE, _FLAGS_SETTABLE = 0x200, 0x54DD5  # IF is set for every program; FLAG_MASK
+_FLAGS_SETTABLE = 0x54DD5  # FLAG_MASK
 _PSTATE_SETTABLE = 0xF000_0000
 
 _FX_HEAD = struct.Struct("<HHBxHQQII")
@@ -56,8 +57,7 @@ def get_register(tracing: Tracing, name: str) -> int:
         return USER_SEGMENTS[name]
     if name in _NO_SELECTORS:
         return 0
-    value = task.process.engine.context_get(task.context, name)
-    return value | _FLAGS_VISIBLE if name == "flags" else value
+    return task.process.engine.context_get(task.context, name)
 
 
 def set_register(tracing: Tracing, name: str, value: int) -> None:
@@ -91,8 +91,7 @@ def _fxsave(tracing: Tracing) -> bytes:
     task = tracing.task
     engine, context = task.process.engine, task.context
     control, status, tags, mxcsr = (engine.context_get(context, name) for name in ("fpcw", "fpsw", "fptag", "mxcsr"))
-    used = sum(1 << i for i in range(8) if tags >> 2 * i & 3 != 3)
-    head = _FX_HEAD.pack(control & 0xFFFF, status & 0xFFFF, used, 0, 0, 0, mxcsr & U32, _MXCSR_MASK)
+    head = _FX_HEAD.pack(control & 0xFFFF, status & 0xFFFF, registers_used(tags), 0, 0, 0, mxcsr & U32, _MXCSR_MASK)
     stack = b"".join(engine.context_wide(context, f"st{i}", 10).ljust(16, b"\0") for i in range(8))
     return (head + stack + engine.context_vectors(context)).ljust(_FX_SIZE, b"\0")
 

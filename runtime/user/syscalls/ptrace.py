@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import MemoryFault
 from pyprobe.runtime.user import ptrace, regsets
+from pyprobe.runtime.user.access import may_access, peek, poke
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.ptrace import EVENT_SECCOMP, EVENT_STOP, EVENTMSG_SYSCALL_ENTRY, SYSGOOD, Mode, Tracing
 from pyprobe.runtime.user.seccomp import ARCHES
 from pyprobe.runtime.user.signals import NSIG, UNBLOCKABLE, Sig, SigInfo
-from pyprobe.runtime.user.syscalls.remote import may_access
 from pyprobe.runtime.user.words import U64, s32
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _set_options(k: Kernel, t: Task, tracing: Tracing, addr: int, data: int) -> 
 
 
 def _peek(k: Kernel, t: Task, tracing: Tracing, addr: int, data: int) -> int:
-    word = tracing.task.space.peek(addr, 8)
+    word = peek(tracing.task.space, addr, 8)
     if len(word) < 8:
         raise Errno(EIO)
     t.space.write(data, word)
@@ -160,7 +160,7 @@ def _peek(k: Kernel, t: Task, tracing: Tracing, addr: int, data: int) -> int:
 
 def _poke(k: Kernel, t: Task, tracing: Tracing, addr: int, data: int) -> int:
     try:
-        tracing.task.space.poke(addr, data.to_bytes(8, "little"))
+        poke(tracing.task.space, addr, data.to_bytes(8, "little"))
     except MemoryFault:
         raise Errno(EIO) from None
     return 0

@@ -1,17 +1,15 @@
 """System calls on other processes' memory and files: process_vm_readv(2), kcmp(2), pidfd_getfd(2) and their like.
-
-Who may: kernel/ptrace.c, with Yama's scope 1 as /proc/sys/kernel/yama/ptrace_scope says (security/yama/yama_lsm.c).
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable
-from errno import EFAULT, EINVAL, EPERM, ESRCH
+from errno import EFAULT, EINVAL, ESRCH
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import MemoryFault, R, W
-from pyprobe.runtime.user.capabilities import CAP_SYS_PTRACE
+from pyprobe.runtime.user.access import may_access
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.syscalls.memory import advise
 from pyprobe.runtime.user.syscalls.pidfd import process_of
@@ -35,24 +33,6 @@ SHARED: dict[int, Callable[[Process], object]] = {
     KCMP_IO: lambda process: None,  # no task has an I/O context
     KCMP_SYSVSEM: lambda process: None,  # nor a list of semaphores to undo, to share
 }
-
-
-def may_access(t: Task, process: Process, *, attach: bool) -> None:
-    """Raise Errno(EPERM) where ptrace(2)'s rules for reading (attach: for changing) a process do."""
-    if process is t.process or t.cred.capable(CAP_SYS_PTRACE):
-        return
-    target = process.leader or next(iter(process.threads.values()), None)
-    if target is None or {target.cred.uid, target.cred.euid, target.cred.suid} != {t.uid} or not process.dumpable:
-        raise Errno(EPERM)
-    if attach and not _descends(process, t.process.pid) and process.ptracer != -1 and not _descends(t.process, process.ptracer):
-        raise Errno(EPERM)
-
-
-def _descends(process: Process | None, pid: int) -> bool:
-    """Is the process of that id, or one of its descendants?"""
-    while process is not None and process.pid != pid:
-        process = process.parent
-    return process is not None
 
 
 def _living(k: Kernel, pid: int) -> Process:
