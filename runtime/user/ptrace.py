@@ -95,7 +95,7 @@ class Tracing:
     """
 
     __slots__ = (
-        "code", "delivering", "exit_status", "first", "info", "listening", "message", "mode", "notify", "number", "options", "phase",
+        "code", "debug", "delivering", "exit_status", "first", "info", "listening", "message", "mode", "notify", "number", "options", "phase",
         "saved", "seized", "stopped", "task", "tracer", "trap",
     )  # fmt: skip
 
@@ -110,6 +110,7 @@ class Tracing:
         self.mode = Mode.RUN
         self.phase = Phase.USER
         self.number, self.first = -1, 0
+        self.debug: dict[int, int] = {}  # debug registers of x86-64
         self.saved: int | None = None  # x7 of arm64, which tells entry from exit meanwhile
         self.delivering: SigInfo | None = None
         self.exit_status: int | None = None
