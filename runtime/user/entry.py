@@ -7,7 +7,7 @@ from errno import EFAULT, EINTR, EINVAL, ENOMEM, ENOSYS
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import MemoryFault, OutOfMemory
-from pyprobe.runtime.user import ptrace
+from pyprobe.runtime.user import ptrace, tracee
 from pyprobe.runtime.user.abi import ABIS
 from pyprobe.runtime.user.errors import Block, Errno, TaskGone
 from pyprobe.runtime.user.ptrace import ERESTARTSYS
@@ -52,7 +52,7 @@ class Entry:
         words = engine.syscall_arguments()
         number, arguments = words[0] & U32, words[1:]
         if self.watched and task.tracing is not None:
-            ptrace.enters(task.tracing, number, arguments)
+            tracee.enters(task.tracing, number, arguments)
             return False
         if self.watched and task.seccomp is not None:
             decision = decide(k, task, number, arguments)

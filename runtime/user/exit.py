@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import MemoryFault
-from pyprobe.runtime.user import jobcontrol, ptrace
+from pyprobe.runtime.user import jobcontrol, ptrace, tracee
 from pyprobe.runtime.user.errors import TaskGone
 from pyprobe.runtime.user.functions import kernel_function
 from pyprobe.runtime.user.signals import (
@@ -76,7 +76,7 @@ def end_task(k: Kernel, task: Task, code: int) -> None:
     k.scheduler.forget(task)
     status = process.group_exit if process.group_exit is not None else code
     if process.tracees:
-        ptrace.tracer_ends(k, task)
+        tracee.tracer_ends(k, task)
     if task.tracing is not None:
         ptrace.ended(k, task.tracing, status)
     if last:

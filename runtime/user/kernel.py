@@ -19,7 +19,7 @@ from pyprobe.runtime.machine.clock import UPTIME_NS, Clock, Timer
 from pyprobe.runtime.machine.engine import Engine, StopKind
 from pyprobe.runtime.machine.memory import AddressSpace, OutOfMemory, PhysicalMemory
 from pyprobe.runtime.machine.x86_64 import X86_64
-from pyprobe.runtime.user import exceptions, faults, functions, ptrace, rseq, signals
+from pyprobe.runtime.user import exceptions, faults, functions, ptrace, rseq, signals, tracee
 from pyprobe.runtime.user import exec as exec_module
 from pyprobe.runtime.user import exit as exit_module
 from pyprobe.runtime.user.abi import ABIS, SIGCONTEXT_ARM64, SIGCONTEXT_X86_64
@@ -315,7 +315,7 @@ class Kernel(KernelCalls):
 
     def _run_guest(self, task: Task) -> None:
         while True:
-            if task.tracing is not None and not ptrace.proceed(self, task.tracing):
+            if task.tracing is not None and not tracee.proceed(self, task.tracing):
                 return
             if signals.has_deliverable(task) or task.interrupted is not None or task.saved_mask is not None:
                 signals.deliver(self, task)
@@ -323,7 +323,7 @@ class Kernel(KernelCalls):
                 return
             self.entry.attention = False
             try:
-                stop = task.process.engine.run() if task.tracing is None else ptrace.run(self, task.tracing)
+                stop = task.process.engine.run() if task.tracing is None else tracee.run(self, task.tracing)
             except OutOfMemory:
                 self.out_of_memory(task)
                 continue
@@ -347,7 +347,7 @@ class Kernel(KernelCalls):
         if raised is None:
             return
         if task.tracing is not None:
-            ptrace.trapped(task.tracing, raised)
+            tracee.trapped(task.tracing, raised)
         task.trap_number, task.trap_error = raised.number, raised.error
         if raised.fault_address is not None:
             task.fault_address = raised.fault_address

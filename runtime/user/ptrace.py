@@ -11,34 +11,21 @@ import struct
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from pyprobe.runtime.user.abi import ABIS
-from pyprobe.runtime.user.seccomp import decide
 from pyprobe.runtime.user.signals import (
     CLD_EXITED,
     CLD_KILLED,
     CLD_STOPPED,
     CLD_TRAPPED,
-    NSIG,
     SA_NOCLDSTOP,
-    SA_RESTART,
     SI_USER,
     SIG_IGN,
-    TRAP_BRKPT,
-    TRAP_TRACE,
     Sig,
-    SigAction,
     SigInfo,
     action_of,
-    bit,
-    dequeue,
-    force,
     send_signal,
 )
-from pyprobe.runtime.user.words import U64, s32, s64
 
 if TYPE_CHECKING:
-    from pyprobe.runtime.machine.engine import Stop
-    from pyprobe.runtime.user.exceptions import Raised
     from pyprobe.runtime.user.fork import CloneArgs
     from pyprobe.runtime.user.kernel import Kernel
     from pyprobe.runtime.user.task import Process, Task
@@ -54,7 +41,6 @@ SYSGOOD = 0x80
 ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK = 512, 513, 514, 516
 RESTARTED = frozenset({ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK})
 RESTARTED_BY_BLOCK = frozenset({"nanosleep", "clock_nanosleep", "poll", "futex", "restart_syscall"})
-_ENOSYS = 38
 
 
 class Mode(Enum):
@@ -95,8 +81,8 @@ class Tracing:
     """
 
     __slots__ = (
-        "code", "debug", "delivering", "exit_status", "first", "info", "listening", "message", "mode", "notify", "number", "options", "phase",
-        "saved", "seized", "stopped", "task", "tracer", "trap",
+        "code", "debug", "delivering", "exit_status", "first", "info", "listening", "message", "mode", "notify", "number",
+        "options", "phase", "saved", "seized", "stopped", "task", "tracer", "trap",
     )  # fmt: skip
 
     def __init__(self, task: Task, tracer: Task, *, seized: bool = False, options: int = 0) -> None:
@@ -151,48 +137,13 @@ def link(k: Kernel, task: Task, tracer: Task, *, seized: bool = False, options: 
     return tracing
 
 
-def unlink(k: Kernel, tracing: Tracing) -> None:
-    """End the tracing; the task goes on, into the stop that its group is in perhaps."""
+def unlink(tracing: Tracing) -> None:
+    """End the tracing."""
     task = tracing.task
     tracing.tracer.process.tracees.pop(task.tid, None)
     if task.process.tracing is tracing:
         task.process.tracing = None
     task.tracing = None
-    if task.dead:
-        return
-    _settle(k, tracing)
-    if task.parked is None:
-        k.scheduler.unpark(task)
-
-
-def _settle(k: Kernel, tracing: Tracing) -> None:
-    """What a stopped task had before it is done without its tracer: the signal, and what the end of a system call changes."""
-    task, signo = tracing.task, tracing.code
-    info, tracing.delivering = tracing.delivering, None
-    engine, context = task.process.engine, task.context
-    if info is not None and signo:
-        info = _injected(k, tracing, tracing.info or info, signo)
-        task.pending.appendleft(info)
-    elif 0 < signo <= NSIG and tracing.phase in (Phase.ENTERED, Phase.LEFT) and not tracing.stopped:
-        _send(k, task, signo)
-    if task.parked is not None:
-        return
-    if tracing.saved is not None:
-        engine.context_set(context, "r7", tracing.saved)
-    result, length = s64(engine.context_get(context, engine.arch.result)), ABIS[task.process.arch].syscall_length
-    entered = tracing.phase in (Phase.ENTERED, Phase.FILTERED)
-    again = -result in RESTARTED and not entered
-    if entered or (again and tracing.number >= 0):
-        call = tracing.number if not again or -result != ERESTART_RESTARTBLOCK else restart_syscall_number(k, task)
-        engine.context_set(context, engine.arch.pc, engine.context_get(context, engine.arch.pc) - length)
-        engine.context_set(context, engine.arch.number, call)
-        if engine.arch.result != engine.arch.number and again:
-            engine.context_set(context, engine.arch.result, tracing.first)
-
-
-def restart_syscall_number(k: Kernel, task: Task) -> int:
-    """The number of restart_syscall(2)."""
-    return next(number for number, call in k.syscalls.table(task.process.arch).items() if call.name == "restart_syscall")
 
 
 def inherit(k: Kernel, parent: Tracing, child: Task) -> None:
@@ -213,18 +164,6 @@ def clone_event(parent: Tracing, args: CloneArgs) -> int:
         return 0
     event = EVENT_VFORK if args.flags & CLONE_VFORK else EVENT_FORK if args.exit_signal == Sig.CHLD else EVENT_CLONE
     return event if parent.enabled(event) else 0
-
-
-def tracer_ends(k: Kernel, tracer: Task) -> None:
-    """Its tracees are let go, or killed (exit_ptrace)."""
-    for tracing in [one for one in tracer.process.tracees.values() if one.tracer is tracer]:
-        kill = tracing.options & O_EXITKILL
-        task, ended = tracing.task, tracing.exit_status is not None
-        unlink(k, tracing)
-        if task.process.exit_status is not None and tracing.leads:
-            reaped(k, task.process)
-        elif kill and not ended:
-            send_signal(k, Sig.KILL, SigInfo(Sig.KILL), task, 0)
 
 
 def reaped(k: Kernel, process: Process) -> None:
@@ -269,14 +208,14 @@ def _signal_tracer(k: Kernel, tracing: Tracing, why: int, status: int) -> None:
     send_signal(k, Sig.CHLD, SigInfo(Sig.CHLD, why, rest), tracer.process.leader or tracer, 1)
 
 
-def _own(tracing: Tracing, signo: int, code: int) -> SigInfo:
+def own(tracing: Tracing, signo: int, code: int) -> SigInfo:
     """The siginfo of a stop that is no signal's: from the task itself."""
     return SigInfo(signo, code, struct.pack("<iI", tracing.task.tid, tracing.task.uid))
 
 
 def notify(k: Kernel, tracing: Tracing, code: int, message: int = 0) -> None:
     """Stop with SIGTRAP and what `code` says besides (ptrace_notify)."""
-    stop(k, tracing, code, _own(tracing, Sig.TRAP, code), message=message)
+    stop(k, tracing, code, own(tracing, Sig.TRAP, code), message=message)
 
 
 def event(k: Kernel, tracing: Tracing, number: int, message: int = 0) -> bool:
@@ -284,11 +223,12 @@ def event(k: Kernel, tracing: Tracing, number: int, message: int = 0) -> bool:
     if tracing.enabled(number):
         notify(k, tracing, number << 8 | Sig.TRAP, message)
     elif number == EVENT_EXEC and not tracing.seized:
-        _send(k, tracing.task, Sig.TRAP)
+        send(k, tracing.task, Sig.TRAP)
     return tracing.stopped
 
 
-def _send(k: Kernel, task: Task, signo: int) -> None:
+def send(k: Kernel, task: Task, signo: int) -> None:
+    """Send a task a signal as if by itself."""
     send_signal(k, signo, SigInfo.from_user(signo, task), task, 0)
 
 
@@ -327,212 +267,6 @@ def trap(k: Kernel, tracing: Tracing) -> None:
         wake(k, tracing)
     elif not tracing.stopped:
         k.signal_wake(tracing.task, 0)
-
-
-# signals
-
-
-def next_signal(k: Kernel, tracing: Tracing) -> SigInfo | None:
-    """The current task's next signal to act on; None: there is none, or it has stopped (the part of get_signal that knows of tracers)."""
-    task = tracing.task
-    while not tracing.stopped:
-        if tracing.delivering is not None:
-            info, tracing.delivering = tracing.delivering, None
-            signo, tracing.code = tracing.code, 0
-            if signo:
-                info = _injected(k, tracing, tracing.info or info, signo)
-                if not task.blocked & bit(info.signo):
-                    return info
-                send_signal(k, info.signo, info, task, 0)
-            continue
-        if tracing.trap or tracing.notify:
-            _stop_for_group(k, tracing)
-            continue
-        found = dequeue(task, ~task.blocked)
-        if found is None or found.signo == Sig.KILL:
-            return found
-        tracing.delivering = found
-        stop(k, tracing, found.signo, found)
-    return None
-
-
-def _injected(k: Kernel, tracing: Tracing, info: SigInfo, signo: int) -> SigInfo:
-    """The signal the tracer wants delivered: the one it stopped for, or another as if the tracer had sent it."""
-    if info.signo == signo:
-        return info
-    return SigInfo.from_user(signo, tracing.tracer)
-
-
-def _stop_for_group(k: Kernel, tracing: Tracing) -> None:
-    """do_jobctl_trap."""
-    signo = tracing.task.process.stopped
-    if tracing.seized:
-        signo = signo or Sig.TRAP
-        code = EVENT_STOP << 8 | signo
-        stop(k, tracing, code, _own(tracing, signo, code), CLD_STOPPED)
-    else:
-        tracing.trap = tracing.notify = False
-        if signo:
-            stop(k, tracing, signo, None, CLD_STOPPED)
-
-
-# system calls
-
-
-def enters(tracing: Tracing, number: int, arguments: tuple[int, ...]) -> None:
-    """The current task, which is traced, has executed a system call instruction."""
-    tracing.phase, tracing.number, tracing.first = Phase.ENTERING, s32(number), arguments[0]
-
-
-def proceed(k: Kernel, tracing: Tracing) -> bool:
-    """Bring the current task, whose registers are in the engine, as far as it gets; whether that is where signals are delivered."""
-    task = tracing.task
-    while not (tracing.stopped or task.parked is not None):
-        if task.interrupted is not None:
-            k.entry.leave_interrupted(task)
-            tracing.phase = Phase.LEAVING
-        elif tracing.phase is Phase.ENTERING:
-            _report_entry(k, tracing)
-        elif tracing.phase in (Phase.ENTERED, Phase.FILTERED):
-            _make_call(k, tracing)
-        elif tracing.phase is Phase.LEAVING:
-            _report_exit(k, tracing)
-        elif tracing.phase is Phase.LEFT:
-            _after_report(k, tracing)
-            tracing.phase = Phase.USER
-        else:
-            return True
-    return False
-
-
-def _report_entry(k: Kernel, tracing: Tracing) -> None:
-    engine = tracing.task.process.engine
-    tracing.code = 0
-    tracing.phase = Phase.LEFT if tracing.mode in EMULATED else Phase.ENTERED
-    if engine.arch.result == engine.arch.number:
-        engine.set_result(-_ENOSYS & U64)
-    if tracing.mode in (Mode.SYSCALL, *EMULATED):
-        _report_call(k, tracing, EVENTMSG_SYSCALL_ENTRY)
-
-
-def _report_call(k: Kernel, tracing: Tracing, message: int) -> None:
-    """ptrace_report_syscall, with the register that tells its two kinds apart on arm64 (report_syscall_enter)."""
-    engine = tracing.task.process.engine
-    if engine.arch.name == "arm64":
-        tracing.saved = engine.get("r7")
-        engine.set("r7", message - EVENTMSG_SYSCALL_ENTRY)
-    notify(k, tracing, Sig.TRAP | (SYSGOOD if tracing.options & O_TRACESYSGOOD else 0), message)
-
-
-def _after_report(k: Kernel, tracing: Tracing) -> None:
-    """The tracer lets it go on from a system call's stop, perhaps with a signal."""
-    if tracing.saved is not None:
-        tracing.task.process.engine.set("r7", tracing.saved)
-        tracing.saved = None
-    signo, tracing.code = tracing.code, 0
-    if 0 < signo <= NSIG:
-        _send(k, tracing.task, signo)
-
-
-def _make_call(k: Kernel, tracing: Tracing) -> None:
-    """What an entry does for who is not traced, with what the tracer has left of number and arguments."""
-    task = tracing.task
-    engine = task.process.engine
-    if tracing.phase is Phase.ENTERED:
-        _after_report(k, tracing)
-    arguments = engine.syscall_arguments()[1:]
-    number, tracing.first = tracing.number, arguments[0]
-    if number >= 0 and task.seccomp is not None:
-        decision = decide(k, task, number, arguments)
-        if tracing.stopped:
-            return
-        if decision is not None:
-            engine.set_result(decision & U64)
-            number = -1
-    tracing.phase = Phase.LEAVING
-    if number >= 0:
-        tracing.phase = Phase.INSIDE
-        result = k.entry.perform(task, number, arguments)
-        if result is not None:
-            tracing.phase = Phase.LEAVING
-            engine.set_result(result & U64)
-    k.settle(task)
-
-
-def _report_exit(k: Kernel, tracing: Tracing) -> None:
-    tracing.code, tracing.phase = 0, Phase.LEFT
-    if tracing.mode in STEPPED:
-        x86 = tracing.task.process.arch == "x86_64"
-        pc = tracing.task.process.engine.get("pc")
-        force(k, tracing.task, SigInfo.fault(Sig.TRAP, TRAP_BRKPT, pc) if x86 else SigInfo(Sig.TRAP, SI_USER, bytes(8)))
-    elif tracing.mode is Mode.SYSCALL:
-        _report_call(k, tracing, EVENTMSG_SYSCALL_EXIT)
-
-
-# calls that are made again (arch_do_signal_or_restart of x86, do_signal of arm64)
-
-
-def _restart(k: Kernel, tracing: Tracing, result: int) -> None:
-    """Make the system call again that ended with `result`."""
-    task = tracing.task
-    engine = task.process.engine
-    arch = engine.arch
-    block = -result == ERESTART_RESTARTBLOCK
-    if arch.result == arch.number:
-        engine.set(arch.result, restart_syscall_number(k, task) if block else tracing.number & U64)
-    else:
-        engine.set(arch.result, tracing.first)
-        if block:
-            engine.set(arch.number, restart_syscall_number(k, task))
-    engine.set(arch.pc, engine.get(arch.pc) - ABIS[task.process.arch].syscall_length)
-
-
-def before_handler(k: Kernel, tracing: Tracing, action: SigAction) -> None:
-    """A handler will run: a call that was interrupted is made again after it, or fails."""
-    engine = tracing.task.process.engine
-    result = s64(engine.get(engine.arch.result))
-    if tracing.number < 0 or -result not in RESTARTED:
-        return
-    if -result == ERESTARTNOINTR or (-result == ERESTARTSYS and action.flags & SA_RESTART):
-        _restart(k, tracing, result)
-    else:
-        engine.set_result(-4 & U64)  # EINTR
-    tracing.number = -1
-
-
-def to_user(k: Kernel, tracing: Tracing) -> None:
-    """The current task goes on in user mode."""
-    engine = tracing.task.process.engine
-    if tracing.number >= 0:
-        result = s64(engine.get(engine.arch.result))
-        if -result in RESTARTED:
-            _restart(k, tracing, result)
-        tracing.number = -1
-
-
-def run(k: Kernel, tracing: Tracing) -> Stop:
-    """Run the current task in user mode, for one instruction if its tracer wants that."""
-    to_user(k, tracing)
-    engine = tracing.task.process.engine
-    if tracing.mode not in STEPPED:
-        return engine.run()
-    stop, done = engine.step()
-    if done:
-        force(k, tracing.task, SigInfo.fault(Sig.TRAP, TRAP_TRACE, engine.get("pc")))
-    return stop
-
-
-def trapped(tracing: Tracing, raised: Raised) -> None:
-    """A breakpoint of the tracer's perhaps: a probe that has been told of that place is not told again when the instruction is back."""
-    engine = tracing.task.process.engine
-    if raised.signo == Sig.TRAP:
-        engine.state.fired = engine.get("pc") - engine.arch.breakpoint.advance
-
-
-def handler_begins(k: Kernel, tracing: Tracing) -> None:
-    """A signal's handler is about to run: the end of a step."""
-    if tracing.mode in STEPPED:
-        notify(k, tracing, Sig.TRAP)
 
 
 # ends

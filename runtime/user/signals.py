@@ -305,7 +305,7 @@ def get_signal(k: Kernel, ksig: list[tuple[SigInfo, SigAction]]) -> int:
             k.do_group_exit(Sig.KILL)
         if process.stopped and task.held:
             return 0
-        info = dequeue(task, ~task.blocked) if task.tracing is None else _ptrace().next_signal(k, task.tracing)
+        info = dequeue(task, ~task.blocked) if task.tracing is None else _tracee().next_signal(k, task.tracing)
         if info is None:
             return 0
         sig = info.signo
@@ -331,10 +331,10 @@ def get_signal(k: Kernel, ksig: list[tuple[SigInfo, SigAction]]) -> int:
         k.do_group_exit(sig)
 
 
-def _ptrace() -> ModuleType:
-    from pyprobe.runtime.user import ptrace  # here, because that module needs this one
+def _tracee() -> ModuleType:
+    from pyprobe.runtime.user import tracee  # here, because that module needs this one
 
-    return ptrace
+    return tracee
 
 
 def deliver(k: Kernel, task: Task) -> None:
@@ -352,7 +352,7 @@ def deliver(k: Kernel, task: Task) -> None:
             restart = task.interrupted.block.restart and action.flags & SA_RESTART
             k.entry.finish_interrupted(task, bool(restart))
         if tracing is not None:
-            _ptrace().before_handler(k, tracing, action)
+            _tracee().before_handler(k, tracing, action)
         mask = task.blocked if task.saved_mask is None else task.saved_mask
         task.saved_mask = None
         if task.rseq is not None:
@@ -370,7 +370,7 @@ def deliver(k: Kernel, task: Task) -> None:
             continue
         task.blocked = (task.blocked | action.mask | (0 if action.flags & SA_NODEFER else bit(info.signo))) & ~UNBLOCKABLE
         if tracing is not None:
-            _ptrace().handler_begins(k, tracing)
+            _tracee().handler_begins(k, tracing)
     if task.interrupted is not None and not task.held:
         k.entry.finish_interrupted(task, True)
     if task.saved_mask is not None and task.parked is None and not task.held:

@@ -8,7 +8,7 @@ from errno import EINVAL, EIO, EPERM, ESRCH
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import MemoryFault
-from pyprobe.runtime.user import ptrace, regsets
+from pyprobe.runtime.user import ptrace, regsets, tracee
 from pyprobe.runtime.user.access import may_access, peek, poke
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.ptrace import EVENT_SECCOMP, EVENT_STOP, EVENTMSG_SYSCALL_ENTRY, SYSGOOD, Mode, Tracing
@@ -97,7 +97,7 @@ def _attach(k: Kernel, t: Task, tid: int, seize: bool, addr: int, options: int) 
 
 def _detach(k: Kernel, t: Task, tracing: Tracing, addr: int, data: int) -> int:
     tracing.code, tracing.stopped = _signal(data), False
-    ptrace.unlink(k, tracing)
+    tracee.let_go(k, tracing)
     return 0
 
 

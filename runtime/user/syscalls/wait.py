@@ -90,7 +90,7 @@ def _of_tracee(tracing: Tracing, options: int) -> Report | None:
     if status is not None:
 
         def reap(k: Kernel, t: Task) -> None:
-            ptrace.unlink(k, tracing)
+            ptrace.unlink(tracing)
             if tracing.leads and tracing.reparented:
                 ptrace.reaped(k, process)
             elif tracing.leads:

@@ -183,7 +183,8 @@ def stat(k: Kernel, process: Process, tid: int = 0) -> bytes:
         0, task.blocked & 0x7FFFFFFF if task is not None else 0, 0, 0, 0, 0, 0, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0, start, end, 0, 0,
         process.exit_status or 0,
     ]  # fmt: skip
-    return b"%d (%s) %s %s\n" % (tid or process.pid, comm(k, process, tid)[:-1], _state(k, process, task), " ".join(map(str, values)).encode())
+    text = " ".join(map(str, values)).encode()
+    return b"%d (%s) %s %s\n" % (tid or process.pid, comm(k, process, tid)[:-1], _state(k, process, task), text)
 
 
 def statm(k: Kernel, process: Process) -> bytes:
