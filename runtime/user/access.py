@@ -12,7 +12,6 @@ from pyprobe.runtime.user.capabilities import CAP_SYS_PTRACE
 from pyprobe.runtime.user.errors import Errno
 
 if TYPE_CHECKING:
-    from pyprobe.runtime.machine.memory import AddressSpace
     from pyprobe.runtime.user.task import Process, Task
 
 
@@ -32,13 +31,3 @@ def _descends(process: Process | None, pid: int) -> bool:
     while process is not None and process.pid != pid:
         process = process.parent
     return process is not None
-
-
-def peek(space: AddressSpace, address: int, n: int) -> bytes:
-    """`n` bytes of another's memory whatever its protection, as many as there are (access_remote_vm with FOLL_FORCE)."""
-    return space.peek(address, n)
-
-
-def poke(space: AddressSpace, address: int, data: bytes) -> None:
-    """Store bytes there. Raises MemoryFault where nothing is mapped, OutOfMemory."""
-    space.poke(address, data)

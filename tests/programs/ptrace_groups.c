@@ -162,7 +162,8 @@ static void other_tracer(void)
         printf("tracer: code %d status %d\n", info.si_code, info.si_status);
         printf("parent hears nothing yet: %d\n", getppid() != tracee);
         await(tracee, "tracer");
-        printf("tracer: %d %s\n", waitpid(tracee, &status, 0), strerror(errno));
+        pid_t none = waitpid(tracee, &status, 0);
+        printf("tracer: %d %s\n", none, strerror(errno));
         fflush(stdout);
         _exit(0);
     }

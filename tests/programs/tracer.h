@@ -123,7 +123,8 @@ static inline int await(pid_t pid, const char *what)
         if (ptrace(PTRACE_GETSIGINFO, pid, 0, &info))
             printf("    no siginfo: %s\n", strerror(errno));
         else
-            printf("    signo %d code %#x\n", info.si_signo, info.si_code);
+            printf("    signo %d code %#x\n", info.si_signo, /* of a breakpoint on x86-64 */
+                info.si_signo == SIGTRAP && info.si_code == SI_KERNEL ? TRAP_BRKPT : info.si_code);
     }
     return status;
 }

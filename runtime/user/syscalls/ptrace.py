@@ -7,9 +7,10 @@ from collections.abc import Callable
 from errno import EINVAL, EIO, EPERM, ESRCH
 from typing import TYPE_CHECKING
 
+from pyprobe.runtime.machine import covered
 from pyprobe.runtime.machine.memory import MemoryFault
 from pyprobe.runtime.user import ptrace, regsets, tracee
-from pyprobe.runtime.user.access import may_access, peek, poke
+from pyprobe.runtime.user.access import may_access
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.ptrace import EVENT_SECCOMP, EVENT_STOP, EVENTMSG_SYSCALL_ENTRY, SYSGOOD, Mode, Tracing
 from pyprobe.runtime.user.seccomp import ARCHES
@@ -151,7 +152,7 @@ def _set_options(k: Kernel, t: Task, tracing: Tracing, addr: int, data: int) -> 
 
 
 def _peek(k: Kernel, t: Task, tracing: Tracing, addr: int, data: int) -> int:
-    word = peek(tracing.task.space, addr, 8)
+    word = covered.read(tracing.task.process.engine, tracing.task.space, addr, 8)
     if len(word) < 8:
         raise Errno(EIO)
     t.space.write(data, word)
@@ -160,7 +161,7 @@ def _peek(k: Kernel, t: Task, tracing: Tracing, addr: int, data: int) -> int:
 
 def _poke(k: Kernel, t: Task, tracing: Tracing, addr: int, data: int) -> int:
     try:
-        poke(tracing.task.space, addr, data.to_bytes(8, "little"))
+        covered.write(tracing.task.process.engine, tracing.task.space, addr, data.to_bytes(8, "little"))
     except MemoryFault:
         raise Errno(EIO) from None
     return 0

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from errno import EFAULT, EINVAL, ESRCH
 from typing import TYPE_CHECKING
 
+from pyprobe.runtime.machine import covered
 from pyprobe.runtime.machine.memory import MemoryFault, R, W
 from pyprobe.runtime.user.access import may_access
 from pyprobe.runtime.user.errors import Errno
@@ -90,7 +91,7 @@ def _transfer(k: Kernel, t: Task, pid: int, local: int, local_count: int, remote
                 if write:
                     process.space.write(at, view[:size])
                 else:
-                    view[:size] = process.space.read(at, size)
+                    view[:size] = covered.uncovered(process.engine, process.space, at, process.space.read(at, size))
             except MemoryFault:
                 if not done:
                     raise Errno(EFAULT) from None

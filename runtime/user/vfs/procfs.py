@@ -10,8 +10,9 @@ import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from pyprobe.runtime.machine import covered
 from pyprobe.runtime.machine.memory import MemoryFault
-from pyprobe.runtime.user.access import may_access, peek, poke
+from pyprobe.runtime.user.access import may_access
 from pyprobe.runtime.user.capabilities import CAP_SYS_RESOURCE
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.vfs import proctext
@@ -196,16 +197,20 @@ class MemoryFile(OpenFile):
         return done
 
     def read(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
+        engine = self.inode.process.engine
+
         def move(space: AddressSpace, address: int, view: memoryview) -> int:
-            found = peek(space, address, len(view))
+            found = covered.read(engine, space, address, len(view))
             view[: len(found)] = found
             return len(found)
 
         return self._moved(views, position, move)
 
     def write(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
+        engine = self.inode.process.engine
+
         def move(space: AddressSpace, address: int, view: memoryview) -> int:
-            poke(space, address, bytes(view))
+            covered.write(engine, space, address, bytes(view))
             return len(view)
 
         return self._moved(views, position, move)
