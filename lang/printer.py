@@ -101,7 +101,7 @@ class _Printer:
             if start >= span.end:
                 end_of_line = self.text.find("\n", start + len(text))
                 after = self.text[start + len(text) : end_of_line if end_of_line >= 0 else len(self.text)]
-                if self.text[span.end : start].strip(" \t;,/") or after.strip() or "\n" in text.rstrip():
+                if self.text[span.end : start].strip(" \t;,/)") or after.strip() or "\n" in text.rstrip():
                     break
             self.comments.pop()
             self.last = max(self.last, start + len(text))
@@ -141,8 +141,9 @@ class _Printer:
             lines += self._before(point.span)
             lines += self._finished([point.text + comma], point.span)
         if probe.predicate is not None:
+            lines += self._before(probe.predicate.span)  # first: a block in the predicate prints what comments are left
             predicate = self.expr(probe.predicate)
-            lines += [*self._before(probe.predicate.span), *self._comments_until(probe.predicate.span.end)]
+            lines += self._comments_until(probe.predicate.span.end)
             lines += self._finished([f"/({predicate})/" if predicate.startswith("*") else f"/{predicate}/"], probe.predicate.span)
         return lines
 

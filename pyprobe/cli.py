@@ -15,9 +15,10 @@ from io import TextIOWrapper
 from typing import NoReturn
 
 from pyprobe import options as command_line
-from pyprobe.messages import FAILED, OK, RUN_FAILED, check_colour, say_error, say_fault, show, usage_error
+from pyprobe.messages import check_colour, say_error, say_fault, show, usage_error
 from pyprobe.options import Options, UsageError
 from pyprobe.programs import read_program
+from pyprobe.runtime.settings import FAILED, OK, RUN_FAILED
 
 SUBCOMMANDS = {"kernel": "pyprobe.kernel_command", "kprobe_events": "pyprobe.kprobe_events_command"}
 """A script of such a name is ./kernel; each has its USAGE, and run(words, options), which gives the exit status."""

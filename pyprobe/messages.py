@@ -7,12 +7,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from pyprobe.options import UsageError
+from pyprobe.runtime.settings import FAILED
 
 if TYPE_CHECKING:
     from pyprobe.lang.diagnostics import Diagnostics, Severity
 
 COLOUR = "BPFTRACE_COLOR"
-OK, FAILED, INTERNAL, RUN_FAILED = 0, 1, 2, 255
 
 
 def say_error(text: str) -> None:

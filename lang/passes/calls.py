@@ -76,8 +76,8 @@ class _Calls:
             self.diagnostics.error("path: invalid size value, need non-negative literal", node.span)
         if not available and node.name not in _PLACE_FIRST:
             self.unavailable(node)
-            if node.name == "uaddr" and not isinstance(node.args[0], n.String):
-                self.diagnostics.error("__builtin_uaddr() expects a string literal as the first argument", node.span)
+            if node.name == "uaddr" and (message := _uaddr(node.args, node.name)):
+                self.diagnostics.error(message, node.span)
             if not signature.unsafe:
                 return node
         if not available and node.name == "override":
@@ -100,8 +100,6 @@ class _Calls:
         message = check(node.args, node.name) if check is not None else ""
         if message:
             self.diagnostics.error(message, node.span)
-        elif signature.later:
-            self.diagnostics.error(f"{node.name}() is not supported yet", node.span)
         elif node.name == "cgroupid" and isinstance(node.args[0], n.String):
             return n.Integer(value=1, span=node.span)
         elif node.name == "reg" and isinstance(node.args[0], n.String):
@@ -131,6 +129,9 @@ class _Calls:
         if node.name == "is_scalar" and given:
             return self.is_scalar(node)
         message = count_message(node.name, signature.least, signature.most, given)
+        if message and node.name == "str" and given and isinstance(node.args[0], (n.String, n.Integer)):
+            del node.args[2:]  # str() of a literal is one itself, before arguments are counted
+            return True
         if not message and node.name == "delete" and not isinstance(node.args[0], (n.Map, n.MapAccess)):
             self.diagnostics.error("Unknown function: '__deprecated_delete'", node.span)  # the library's last resort
             return False
@@ -344,11 +345,8 @@ def _skboutput(args: Args, name: str) -> str:
     return f"{name}() writes packets, which the emulated network does not make"
 
 
-def _percpu_kaddr(args: Args, name: str) -> str:
-    if not isinstance(args[0], n.String):
-        return ""  # refused when its type is known
-    symbol = args[0].value.decode(errors="replace")
-    return f'Could not resolve variable "{symbol}" from BTF'
+def _uaddr(args: Args, name: str) -> str:
+    return "" if isinstance(args[0], n.String) else f"__builtin_{name}() expects a string literal as the first argument"
 
 
 def _cgroupid(args: Args, name: str) -> str:
@@ -372,7 +370,7 @@ _CHECKS: dict[str, Callable[[Args, str], str]] = {
     "signal_thread": _signal,
     "debugf": _debugf,
     "skboutput": _skboutput,
-    "percpu_kaddr": _percpu_kaddr,
+    "uaddr": _uaddr,
     "cgroupid": _cgroupid,
     "kfunc_exist": _kernel_function,
     "kfunc_allowed": _kernel_function,

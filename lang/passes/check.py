@@ -13,7 +13,7 @@ from pyprobe.lang import nodes as n
 from pyprobe.lang.builtins import BUILTINS
 from pyprobe.lang.diagnostics import Diagnostic, Diagnostics
 from pyprobe.lang.functions import is_aggregation
-from pyprobe.lang.passes import check_expressions
+from pyprobe.lang.passes import availability, check_expressions
 from pyprobe.lang.passes.casts import convert, final, readable, warns_of_conversion
 from pyprobe.lang.passes.control_flow import whole_statement
 from pyprobe.lang.passes.infer import Inference
@@ -352,7 +352,8 @@ def _loop(check: Checker, node: n.ForRange | n.ForMap) -> Result:
     beyond = [found for found in found_here if BUILTINS[found.name].contextual]
     node.body = check.loop(node.body)
     for found in beyond:
-        check.error(f"'{found.name}' builtin is not allowed in a for-loop", found.span)
+        unavailable = availability.refusal(found, check.inference.body.point) if found.name == "args" else ""
+        check.error(unavailable or f"'{found.name}' builtin is not allowed in a for-loop", found.span)
     return node
 
 

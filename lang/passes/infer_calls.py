@@ -106,6 +106,9 @@ def _with_key(ctx: Inference, node: n.Call) -> None:
             ctx.error("call to delete() with a single argument expects a map without explicit keys (scalar map)", node.span)
         return
     if state.scalar:
+        if node.name == "find":
+            ctx.use(state, False, node.span)
+            return
         with_two = "with two arguments " if node.name == "delete" else ""
         ctx.error(f"call to {node.name}() {with_two}expects a map with explicit keys (non-scalar map)", node.span)
         return

@@ -63,6 +63,7 @@ class Emitter:
         self.objects: dict[str, object] = {}  # free names of the handler, in order of first use
         self._names: dict[Any, str] = {}
         self._taken = {"make", "handler", "blame", "error"}
+        self._counts: dict[str, int] = {}  # of the names that have one base
         self._temporaries = 0
         self.indent = 0
         self.span: Span | None = None
@@ -108,10 +109,11 @@ class Emitter:
         base = re.sub(r"\W", "_", hint)
         if not base or base[0].isdigit() or keyword.iskeyword(base) or re.fullmatch(r"t\d+|v\d*_.*", base):
             base = f"n_{base}"
-        name, count = base, 1
+        name, count = base, self._counts.get(base, 1)
         while name in self._taken:
             count += 1
             name = f"{base}_{count}"
+        self._counts[base] = count
         self._taken.add(name)
         self._names[identity] = name
         self.objects[name] = thing

@@ -201,7 +201,8 @@ static PyType_Spec Core_spec = {
 
 static int execute(PyObject *module)
 {
-    if (add_type(module, &Table_spec) < 0 || add_type(module, &Trap_spec) < 0 || add_type(module, &Core_spec) < 0)
+    if (add_type(module, &Table_spec) < 0 || add_type(module, &Trap_spec) < 0 || add_type(module, &Core_spec) < 0 ||
+        add_type(module, &Translation_spec) < 0)
         return -1;
     return PyModule_AddStringConstant(module, "SOURCE", SOURCE);
 }

@@ -73,6 +73,7 @@ typedef struct {
 } Trap;
 
 extern PyType_Spec Trap_spec;
+extern PyType_Spec Translation_spec;
 
 struct state { /* state.py */
     uint64_t pc, block, size, fired, stopping, left, fills, grow_at, growth, kick, patience;

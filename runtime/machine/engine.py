@@ -18,7 +18,7 @@ from collections.abc import Callable
 from ctypes import c_int, c_int64, c_uint32, c_uint64, c_void_p
 from typing import NoReturn
 
-from pyprobe.runtime.machine import unicorn
+from pyprobe.runtime.machine import translation, unicorn
 from pyprobe.runtime.machine.arch import Arch
 from pyprobe.runtime.machine.clock import Clock
 from pyprobe.runtime.machine.contexts import Context, Contexts
@@ -66,6 +66,7 @@ class Engine(Stepping, Contexts):
         self._trap: int | None = None
         self._trapped_at: int | None = None  # where, if the emulator went on behind it
         self._at_trap: Context | None = None  # the registers there
+        self._translate_again = False
         self._cut = False  # the run ends at an address, and goes on from there without that
         self._each: list[Callable[[int, int], None]] = []  # of on_instruction
         self._executed_last = NOWHERE
@@ -86,6 +87,7 @@ class Engine(Stepping, Contexts):
         self._install()
         for name, value in arch.initial.items():
             self.set(name, value)
+        self.translation = translation.install(self)
         self.set(arch.pc, 0)
         self.start_contexts()
         self.activate(self._space)
@@ -313,6 +315,18 @@ class Engine(Stepping, Contexts):
         kinds = (unicorn.HOOK_MEM_READ if access & R else 0) | (unicorn.HOOK_MEM_WRITE if access & W else 0)
         self.hook_python(kinds, _ACCESSED(accessed))
 
+    # floating point
+
+    def settle_float(self) -> None:
+        """Put the flags of floating-point exceptions into the registers that show them. To be called before they are read."""
+        if self.translation is not None:
+            self.translation.settle()
+
+    def float_loaded(self) -> None:
+        """Registers that control floating point were set."""
+        if self.translation is not None and self.translation.control_loaded():
+            self._translate_again = True
+
     # running
 
     def run(self) -> Stop:
@@ -326,13 +340,16 @@ class Engine(Stepping, Contexts):
         try:
             while True:
                 self._refresh()
+                if self._translate_again:
+                    self._translate_again = False
+                    self._api.ctl(self.uc, unicorn.CTL_TB_FLUSH)
                 self._fault = self._trap = self._trapped_at = None
                 state.left = 0
                 error = self.callbacks.start()
                 state.pc = self._pc_word.value if self._pc_word is not None else self._read(self.arch.pc)
                 if self._cut:
                     self._cut = False
-                    self._api.set_exits(self.uc)
+                    self._end_at()
                 elif self._fault is not None and self._runs_off(*self._fault):
                     continue
                 if self._error is not None:
@@ -360,8 +377,14 @@ class Engine(Stepping, Contexts):
         if end == pc:
             return False  # the instruction itself lies across
         self._cut = True
-        self._api.set_exits(self.uc, end)
+        self._end_at(end)
         return True
+
+    def _end_at(self, *addresses: int) -> None:
+        """Let the next run end where this address is reached, or nowhere."""
+        self._api.set_exits(self.uc, *addresses)
+        if self.translation is not None:
+            self.translation.ends(addresses[0] if addresses else NOWHERE)
 
     def _raise(self) -> NoReturn:
         raised, self._error = self._error, None
@@ -390,6 +413,9 @@ class Engine(Stepping, Contexts):
             return Stop(StopKind.FAULT, address=address, access=access)
         if self._trap is not None:
             self._rewind()
+            if self._trap == translation.TRANSLATE_AGAIN:
+                self._translate_again = True
+                return None
             self.arch.trapped(self, self._trap)
             return Stop(StopKind.TRAP, number=self._trap)
         if error == unicorn.ERR_INSN_INVALID:

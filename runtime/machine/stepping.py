@@ -14,9 +14,13 @@ from pyprobe.runtime.machine.tracing import Tracing
 class Stepping(Tracing):
     """A processor that steps."""
 
-    _cut: bool  # the run goes on without exits when it has reached one
+    _cut: bool  # the run goes on without an end when it has reached it
 
     def run(self) -> Stop:
+        """See Engine."""
+        raise NotImplementedError
+
+    def _end_at(self, *addresses: int) -> None:
         """See Engine."""
         raise NotImplementedError
 
@@ -45,7 +49,7 @@ class Stepping(Tracing):
         timers = [clock.add(clock.now() + 1, executed)]
         self.flush_translations(space, pc, end)
         self._cut = True
-        self._api.set_exits(self.uc, end)
+        self._end_at(end)
         try:
             stop = self.run()
         finally:

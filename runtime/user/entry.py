@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.syscall_table import Syscall
     from pyprobe.runtime.user.task import Task
 
-UNFORESEEN = (struct.error, ArithmeticError, RecursionError, IndexError, KeyError)
+UNFORESEEN = (struct.error, ArithmeticError, RecursionError, IndexError, KeyError, ValueError, MemoryError)
 """What a handler raises when a program's numbers are larger, or its objects deeper, than anybody thought of: no reason to end the run."""
 
 

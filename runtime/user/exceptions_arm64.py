@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import PAGE, TASK_SIZE, W, X
+from pyprobe.runtime.machine.translation import STACK_ALIGNMENT
 from pyprobe.runtime.user.exceptions import Raised, page_fault, present
 from pyprobe.runtime.user.signals import BUS_ADRALN, ILL_ILLOPC, TRAP_BRKPT, Sig
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 # exceptions of the emulator (target/arm/cpu.h)
 DATA_ABORT, BKPT = 4, 7
 
-EC_IABT_LOW, EC_DABT_LOW, EC_PC_ALIGN = 0x20, 0x24, 0x22
+EC_IABT_LOW, EC_DABT_LOW, EC_PC_ALIGN, EC_SP_ALIGN = 0x20, 0x24, 0x22, 0x26
 IL, WNR = 1 << 25, 1 << 6
 FSC_TRANSLATION_0, FSC_TRANSLATION_3, FSC_PERMISSION_3, FSC_ALIGNMENT = 0x04, 0x07, 0x0F, 0x21
 TAGS = 0xFF << 56
@@ -61,7 +62,9 @@ def trap(engine: Engine, space: AddressSpace, number: int) -> Raised | None:
     """Any other exception. None: the kernel has done what the instruction asks for."""
     pc = engine.get("pc")
     if pc % 4:
-        return Raised(Sig.BUS, BUS_ADRALN, pc, 0, EC_PC_ALIGN << 26 | IL, pc)
+        return Raised(Sig.BUS, BUS_ADRALN, pc, 0, EC_PC_ALIGN << 26 | IL, 0)
+    if number == STACK_ALIGNMENT:
+        return Raised(Sig.BUS, BUS_ADRALN, engine.get("sp"), 0, EC_SP_ALIGN << 26 | IL, 0)
     if number == BKPT:
         return Raised(Sig.TRAP, TRAP_BRKPT, pc)
     instruction = int.from_bytes(space.peek(pc, 4), "little")

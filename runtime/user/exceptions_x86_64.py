@@ -29,6 +29,8 @@ _GENERAL = ("ax", "cx", "dx", "bx", "sp", "bp", "si", "di", *(f"r{i}" for i in r
 _PREFIXES = b"\x66\x67\xf2\xf3\x2e\x36\x3e\x26\x64\x65"
 _PRIVILEGED = (b"\x0f\x07", b"\x0f\x33", b"\x0f\x35")  # SYSRET, RDPMC, SYSEXIT: known to the decoder, but not in ring 3
 _INT1, _LOCK = b"\xf1", 0xF0
+_AC_FLAG = 1 << 18
+_UNALIGNED = ("movups", "movupd", "movdqu", "lddqu")
 _BY_STACK = ("push", "pop", "call", "ret", "leave", "enter")
 
 
@@ -71,6 +73,12 @@ def _uses_stack(code: bytes) -> bool:
     return inside.startswith(("rsp", "rbp", "esp", "ebp")) if inside else mnemonic.startswith(_BY_STACK)
 
 
+def _is_wide(code: bytes) -> bool:
+    """Does the instruction have a memory operand of 16 bytes that must be aligned?"""
+    found = first("x86_64", code)
+    return found is not None and "xmmword ptr" in found[1] and not found[1].startswith(_UNALIGNED)
+
+
 def _back_to_branch(engine: Engine, space: AddressSpace) -> None:
     """A jump, call or return to no address at all faults itself, and has done nothing; the emulator has gone there."""
     block, size = engine.state.block, engine.state.size
@@ -110,10 +118,11 @@ def trap(engine: Engine, space: AddressSpace, number: int) -> Raised:
     if number == GP:
         return _protection(_selector(engine, space.peek(pc, 15)))
     if number in (MF, XM):
-        pending = engine.get("fpsw") & ~engine.get("fpcw")
+        control = engine.get("mxcsr")
+        pending = engine.get("fpsw") & ~engine.get("fpcw") if number == MF else control & ~(control >> 7)
         return Raised(Sig.FPE, next((code for bits, code in _FPE_CODES if pending & bits), FPE_INTDIV), pc, number)
-    if number == AC:
-        return Raised(Sig.BUS, BUS_ADRALN, 0, AC)
+    if number == AC:  # or what the emulator takes for it: an operand of 16 bytes is to be aligned anyway
+        return Raised(Sig.BUS, BUS_ADRALN, 0, AC) if engine.get("flags") & _AC_FLAG and not _is_wide(space.peek(pc, 15)) else _protection()
     return Raised(Sig.SEGV, SI_KERNEL, 0, number)
 
 

@@ -24,6 +24,7 @@ from pyprobe.runtime.user.signals import (
 )
 from pyprobe.runtime.user.syscalls.futex import exit_robust_list, futex_wake
 from pyprobe.runtime.user.syscalls.sem import exit_sem
+from pyprobe.runtime.user.syscalls.time import task_cpu_time
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
     from pyprobe.runtime.user.task import Process, Task
 
-DEFAULT_PRIORITY = 120  # of task_struct.prio for nice 0
 
 
 @kernel_function("void do_group_exit(int exit_code)")
@@ -60,7 +60,7 @@ def end_task(k: Kernel, task: Task, code: int) -> None:
     last = len(process.threads) == 1
     tp = k.tracepoints.sched_process_exit
     if tp.callbacks:
-        tp.fire(task.comm.ljust(16, b"\0"), task.tid, DEFAULT_PRIORITY + process.nice, int(last))
+        tp.fire(task.comm.ljust(16, b"\0"), task.tid, task.sched.prio, int(last))
     task.dead = True
     try:
         if task.robust_list:
@@ -72,7 +72,7 @@ def end_task(k: Kernel, task: Task, code: int) -> None:
         pass  # its memory is its own affair
     process.threads.pop(task.tid, None)
     k.tasks.pop(task.tid, None)
-    process.cpu_time += task.cpu_time
+    process.cpu_time += task_cpu_time(k, task)
     k.scheduler.forget(task)
     status = process.group_exit if process.group_exit is not None else code
     if process.tracees:
@@ -88,7 +88,7 @@ def end_process(k: Kernel, process: Process, task: Task, status: int) -> None:
     """The last thread is gone: give everything back, tell the parent."""
     process.exit_status = status
     process.last = task
-    k.last_comm[process.pid] = task.comm
+    k.last_words[process.pid] = (task.comm, task.sched.prio)
     for timer in (*process.itimers.values(), *process.posix_timers.values()):
         timer.cancel(k)
     process.itimers.clear()

@@ -32,7 +32,8 @@ from pyprobe.runtime.user.ipc import IpcIds
 from pyprobe.runtime.user.loader import FileZone
 from pyprobe.runtime.user.outcome import Crash as Crash
 from pyprobe.runtime.user.outcome import exec_message, shell_status
-from pyprobe.runtime.user.scheduler import NORMAL_PRIORITY, QUANTUM_NS, Scheduler, StopRun
+from pyprobe.runtime.user.sched import NORMAL_PRIORITY
+from pyprobe.runtime.user.scheduler import QUANTUM_NS, Scheduler, StopRun
 from pyprobe.runtime.user.signals import Sig, SigInfo
 from pyprobe.runtime.user.syscall_table import Syscall, SyscallTable
 from pyprobe.runtime.user.task import Credentials, Process, Task
@@ -101,7 +102,7 @@ class Kernel(KernelCalls):
         self.current: Task | None = None
         self.first: Process | None = None
         self.crashes: list[Crash] = []
-        self.last_comm: dict[int, bytes] = {}  # of processes whose last thread has ended
+        self.last_words: dict[int, tuple[bytes, int]] = {}  # of processes whose last thread has ended: its name and priority
         self.futexes: dict[tuple[object, int], list[Waiter]] = {}
         self.shm: IpcIds[Segment] = IpcIds(4096)
         self.sem: IpcIds[SemaphoreSet] = IpcIds(32000)
@@ -477,9 +478,10 @@ class Kernel(KernelCalls):
         """Forget a dead process."""
         tp = self.tracepoints.sched_process_free
         if tp.callbacks and process.pid in self.processes:
-            tp.fire(self.last_comm.get(process.pid, b"").ljust(16, b"\0"), process.pid, NORMAL_PRIORITY + process.nice)
+            comm, priority = self.last_words.get(process.pid, (b"", NORMAL_PRIORITY))
+            tp.fire(comm.ljust(16, b"\0"), process.pid, priority)
         self.processes.pop(process.pid, None)
-        self.last_comm.pop(process.pid, None)
+        self.last_words.pop(process.pid, None)
         if process.parent is not None:
             process.parent.children.pop(process.pid, None)
 

@@ -28,7 +28,7 @@ HOST_SLICE_NS = HOST_SLICE_MS * 1_000_000
 TASK_RUNNING, TASK_INTERRUPTIBLE, TASK_STOPPED, TASK_TRACED, EXIT_ZOMBIE = 0, 1, 4, 8, 0x20
 TASK_NORMAL = 3  # what try_to_wake_up wakes: interruptible and uninterruptible waits
 IDLE = (b"swapper/0", 0)
-IDLE_PRIORITY = NORMAL_PRIORITY = 120
+IDLE_PRIORITY = 120
 
 
 class Deadlock(Exception):
@@ -83,7 +83,7 @@ class Scheduler:
         tracepoints = self._k.tracepoints
         for tp in (tracepoints.sched_waking, tracepoints.sched_wakeup):
             if tp.callbacks:
-                tp.fire(task.comm.ljust(16, b"\0"), task.tid, NORMAL_PRIORITY + task.process.nice, 0)
+                tp.fire(task.comm.ljust(16, b"\0"), task.tid, task.sched.prio, 0)
 
     def forget(self, task: Task) -> None:
         """The task is dead."""
@@ -196,7 +196,7 @@ class Scheduler:
     def switched(self, task: Task | None) -> None:
         """Another task than the last one begins to run, or (None) none: fire sched_switch, in the name of the one that leaves."""
         tp = self._k.tracepoints.sched_switch
-        comm, tid, priority = (task.comm, task.tid, NORMAL_PRIORITY + task.process.nice) if task is not None else (*IDLE, IDLE_PRIORITY)
+        comm, tid, priority = (task.comm, task.tid, task.sched.prio) if task is not None else (*IDLE, IDLE_PRIORITY)
         before, self._shown = self._shown, (comm, tid, priority, TASK_RUNNING)
         if tp.callbacks and before[1] != tid:
             running, self._k.current = self._k.current, self._last
@@ -212,7 +212,7 @@ class Scheduler:
         """Remember how the task that ran left the CPU, for the next sched_switch."""
         stopped = TASK_STOPPED if task.tracing is None else TASK_TRACED
         state = EXIT_ZOMBIE if task.dead else stopped if task.held else TASK_INTERRUPTIBLE if task.parked else TASK_RUNNING
-        self._shown = (task.comm, task.tid, NORMAL_PRIORITY + task.process.nice, state)
+        self._shown = (task.comm, task.tid, task.sched.prio, state)
 
 
 @kernel_function("int try_to_wake_up(struct task_struct *p, unsigned int state, int wake_flags)")

@@ -29,6 +29,8 @@ _X86_FRAME_SIZE = 8 + _X86_UC_SIZE + 128
 _X86_SIGINFO = 8 + _X86_UC_SIZE
 _FX_XMM = 160  # where XMM0 lies in the FXSAVE area; Intel SDM, FXSAVE
 _FXSAVE = struct.Struct("<HHBxHQQII")
+_XMM_SIZE = 256
+_FLOAT_INITIAL = {"fpcw": 0x37F, "fpsw": 0, "fptag": 0xFFFF, "mxcsr": 0x1F80}
 UC_SIGCONTEXT_SS, UC_STRICT_RESTORE_SS = 2, 4
 
 _A64_SIGINFO_SIZE = 128
@@ -99,6 +101,7 @@ def _recall(task: Task, frame: int) -> None:
 def _push_x86_64(task: Task, info: SigInfo, action: SigAction, mask: int) -> None:
     engine, space = task.process.engine, task.process.space
     get, put = engine.get, engine.set
+    engine.settle_float()
     sp = get("sp")
     top = _stack_for(task, sp, action)
     if top == sp:
@@ -120,6 +123,10 @@ def _push_x86_64(task: Task, info: SigInfo, action: SigAction, mask: int) -> Non
     put("ax", 0)
     put("sp", frame)
     put("flags", get("flags") & ~FLAGS_CLEARED)
+    for name, value in _FLOAT_INITIAL.items():  # fpu__clear_user_states: a handler begins with a fresh one
+        put(name, value)
+    engine.set_vectors(bytes(_XMM_SIZE))
+    engine.float_loaded()
     put("pc", action.handler)
     if task.altstack[1] & SS_AUTODISARM:
         task.altstack = (0, SS_DISABLE, 0)
@@ -137,14 +144,16 @@ def _pop_x86_64(task: Task) -> int:
     fx = space.read(fpstate, 512) if fpstate else b""
     _recall(task, frame)
     if fx:
-        control = int.from_bytes(fx[24:28], "little")
-        engine.set("mxcsr", control & 0xFFFF)
-        engine.set_vectors(fx[_FX_XMM : _FX_XMM + 256])
+        control, status, _, _, _, _, vector_control, _ = _FXSAVE.unpack_from(fx)
+        for name, value in (("fpcw", control), ("fpsw", status), ("mxcsr", vector_control & 0xFFFF)):
+            engine.set(name, value)
+        engine.set_vectors(fx[_FX_XMM : _FX_XMM + _XMM_SIZE])
     for name, value in zip(SIGCONTEXT_X86_64, values, strict=False):
         if name == "flags":
             engine.set("flags", (flags & ~FLAGS_RESTORED) | (value & FLAGS_RESTORED))
         else:
             engine.set("pc" if name == "ip" else name, value)
+    engine.float_loaded()
     _restore_altstack(task, altstack, altflags, altsize)
     return mask
 

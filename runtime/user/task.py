@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pyprobe.runtime.user.capabilities import ALL_CAPABILITIES
 from pyprobe.runtime.user.errors import Block
 from pyprobe.runtime.user.pt_regs import SavedRegisters
+from pyprobe.runtime.user.sched import Scheduling
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.engine import Context, Engine
@@ -142,7 +143,6 @@ class Process:
         self.real_timer: HrTimer | None = None  # behind ITIMER_REAL; made with the process, but for the first
         self.itimers: dict[int, GuestTimer] = {}  # setitimer(2)'s and alarm's
         self.posix_timers: dict[int, GuestTimer] = {}
-        self.nice = 0
         self.timer_slack = DEFAULT_TIMER_SLACK
         self.oom_score_adj = 0
         self.personality: int = 0
@@ -199,6 +199,7 @@ class Task:
         "robust_list",
         "rseq",
         "saved_mask",
+        "sched",
         "seccomp",
         "signal_frames",
         "suspended",
@@ -217,6 +218,7 @@ class Task:
         self.process = process
         self.context = context
         self.cred = cred
+        self.sched = Scheduling()
         self.comm = b""
         self.restart: dict[object, object] = {}
         self.result: int | None = None

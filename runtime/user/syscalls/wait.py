@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pyprobe.runtime.user import ptrace
 from pyprobe.runtime.user.errors import Block, Errno
-from pyprobe.runtime.user.fork import NORMAL_PRIORITY
 from pyprobe.runtime.user.signals import CLD_CONTINUED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, CLD_TRAPPED, Sig
 from pyprobe.runtime.user.syscalls.pidfd import process_of
 from pyprobe.runtime.user.words import U32, s32, timeval
@@ -129,7 +128,7 @@ def _wait(k: Kernel, t: Task, which: int, identity: int, options: int) -> Report
     tp = k.tracepoints.sched_process_wait
     if tp.callbacks and "waiting" not in t.restart:
         t.restart["waiting"] = True
-        tp.fire(t.comm.ljust(16, b"\0"), identity, NORMAL_PRIORITY + t.process.nice)
+        tp.fire(t.comm.ljust(16, b"\0"), identity, t.sched.prio)
     anybody, found = _find(t, which, identity, options)
     if not anybody:
         raise Errno(ECHILD)

@@ -316,6 +316,12 @@ def cut(k: Kernel, t: Task, views: Views, room: int) -> Views:
     return kept
 
 
+def newsize_ok(k: Kernel, t: Task, size: int, new: int) -> None:
+    """May a file of `size` bytes become one of `new`? Raises Errno(EFBIG), with SIGXFSZ, where RLIMIT_FSIZE forbids it to grow."""
+    if new > size and new > t.process.limits[RLIMIT_FSIZE][0]:
+        cut(k, t, (), 0)
+
+
 class DirectoryFile(OpenFile):
     """An open directory; its listing is taken when it is read from the start, sorted by name."""
 

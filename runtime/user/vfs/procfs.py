@@ -135,8 +135,8 @@ class ProcessDirectory(SyntheticDirectory):
             return Threads(fs, process, now)
         if name == b"net":
             net = Table(fs, 0o555, now, ino)
-            for entry, content in proctext.NET.items():
-                net.children[entry] = TextFile(fs, 0o444, now, lambda k, t, content=content: content, None, proc_number("net", entry))  # type: ignore[misc]  # bound early on purpose
+            for entry, table in proctext.NET.items():
+                net.children[entry] = TextFile(fs, 0o444, now, lambda k, t, table=table: table(k), None, proc_number("net", entry))  # type: ignore[misc]  # bound early on purpose
             return net
         return None
 
@@ -180,18 +180,16 @@ class MemoryFile(OpenFile):
         self._space = self.inode.process.space
 
     def _moved(self, views: Views, position: Position, move: Callable[[AddressSpace, int, memoryview], int]) -> int:
+        """Move until less than asked for is there. Raises Errno(EIO) when that is nothing."""
         done = 0
         if not self._space.users:
             return 0
-        try:
-            for view in views:
-                moved = move(self._space, position.value + done, view)
-                done += moved
-                if moved < len(view):
-                    break
-        except MemoryFault:
-            pass
-        if not done and any(len(view) for view in views):
+        for view in views:
+            moved = move(self._space, position.value + done, view)
+            done += moved
+            if moved < len(view):
+                break
+        if not done and any(views):
             raise Errno(errno.EIO)
         position.value += done
         return done
@@ -210,7 +208,10 @@ class MemoryFile(OpenFile):
         engine = self.inode.process.engine
 
         def move(space: AddressSpace, address: int, view: memoryview) -> int:
-            covered.write(engine, space, address, bytes(view))
+            try:
+                covered.write(engine, space, address, bytes(view))
+            except MemoryFault:
+                return 0
             return len(view)
 
         return self._moved(views, position, move)

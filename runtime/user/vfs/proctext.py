@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from pyprobe.runtime.machine.memory import MemoryFault, R, W, X
-from pyprobe.runtime.user.vfs import procipc
+from pyprobe.runtime.user.sched import MAX_RT_PRIO, Scheduling
+from pyprobe.runtime.user.syscalls.time import process_cpu_time
+from pyprobe.runtime.user.vfs import procipc, procnet
 from pyprobe.runtime.user.vfs.abi import guest_open_flags, major, minor
 from pyprobe.runtime.user.vfs.sysctl import RELEASE, SYSCTL, VERSION
 from pyprobe.runtime.user.words import NANOSECONDS
@@ -121,17 +123,23 @@ MACHINE: Final[dict[bytes, Callable[[Kernel], bytes]]] = {
     **{b"sys/" + name: _fixed(value + b"\n") for name, value in SYSCTL.items()},
 }
 
-NET: Final = {
-    b"dev": b"Inter-|   Receive                                                |  Transmit\n"
-    b" face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n"
-    b"    lo:       0       0    0    0    0     0          0         0        0       0    0    0    0     0       0          0\n",
-    b"route": b"Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n",
-    b"if_inet6": b"00000000000000000000000000000001 01 80 10 80       lo\n",
-    b"unix": b"Num       RefCount Protocol Flags    Type St Inode Path\n",
-    b"tcp6": b"  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt"
-    b"   uid  timeout inode\n",
-    b"udp": b"   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n",
-    b"tcp": b"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n",
+NET: Final[dict[bytes, Callable[[Kernel], bytes]]] = {
+    b"dev": _fixed(
+        b"Inter-|   Receive                                                |  Transmit\n"
+        b" face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n"
+        b"    lo:       0       0    0    0    0     0          0         0        0       0    0    0    0     0       0          0\n"
+    ),
+    b"route": _fixed(b"Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT".ljust(127) + b"\n"),
+    b"arp": _fixed(b"IP address       HW type     Flags       HW address            Mask     Device\n"),
+    b"if_inet6": _fixed(b"00000000000000000000000000000001 01 80 10 80       lo\n"),
+    b"unix": procnet.unix,
+    b"tcp": procnet.tcp,
+    b"tcp6": procnet.tcp6,
+    b"udp": procnet.udp,
+    b"udp6": procnet.udp6,
+    b"raw": procnet.raw,
+    b"sockstat": procnet.sockstat,
+    b"sockstat6": procnet.sockstat6,
 }
 
 # one process
@@ -148,7 +156,7 @@ def _thread(process: Process, tid: int) -> Task | None:
 
 def comm(k: Kernel, process: Process, tid: int = 0) -> bytes:
     task = _thread(process, tid)
-    return (task.comm if task is not None else k.last_comm.get(process.pid, b"")) + b"\n"
+    return (task.comm if task is not None else k.last_words.get(process.pid, (b"", 0))[0]) + b"\n"
 
 
 def _state(k: Kernel, process: Process, task: Task | None) -> bytes:
@@ -156,7 +164,7 @@ def _state(k: Kernel, process: Process, task: Task | None) -> bytes:
         return b"Z"
     if task.held:
         return b"T" if task.tracing is None else b"t"
-    return b"R" if k.current is not None and k.current.process is process else b"S"
+    return b"S" if task.parked is not None else b"R"
 
 
 _STATE_NAMES: Final = {b"R": b"R (running)", b"S": b"S (sleeping)", b"T": b"T (stopped)", b"t": b"t (tracing stop)", b"Z": b"Z (zombie)"}
@@ -173,14 +181,14 @@ def _memory(process: Process) -> tuple[int, int]:
 def stat(k: Kernel, process: Process, tid: int = 0) -> bytes:
     size, resident = _memory(process)
     start, end = process.argument_area
-    ticks = _ticks(process.cpu_time + sum(thread.cpu_time for thread in process.threads.values()))
+    ticks = _ticks(process_cpu_time(k, process))
     task, terminal = _thread(process, tid), process.ctty
+    sched = task.sched if task is not None else Scheduling()
     values = [
         process.ppid, process.pgid, process.sid, terminal.number if terminal is not None else 0,
         terminal.foreground if terminal is not None else -1, 0, 0, 0, 0, 0, ticks, 0, _ticks(process.children_cpu_time), 0,
-        20 + process.nice,
-        process.nice, len(process.threads), 0, _ticks(process.start_time), size, resident // PAGE, _INFINITY, 0, 0, 0, 0, 0,
-        0, task.blocked & 0x7FFFFFFF if task is not None else 0, 0, 0, 0, 0, 0, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0, start, end, 0, 0,
+        sched.prio - MAX_RT_PRIO, sched.nice, len(process.threads), 0, _ticks(process.start_time), size, resident // PAGE, _INFINITY, 0, 0, 0, 0, 0,
+        0, task.blocked & 0x7FFFFFFF if task is not None else 0, 0, 0, 0, 0, process.exit_signal, 0, sched.rt_priority, sched.policy, 0, 0, 0, 0, 0, 0, start, end, 0, 0,
         process.exit_status or 0,
     ]  # fmt: skip
     text = " ".join(map(str, values)).encode()

@@ -128,7 +128,8 @@ def refuse(kernel: Kernel, text: Any) -> None:
         ({"symbol_name": "vfs_read", "offset": 1}, errno.EILSEQ if kernel.arch == "x86_64" else errno.EINVAL),
         ({"symbol_name": next(iter(text.description.forbidden))}, errno.EINVAL),
         ({"addr": 0x1000}, errno.EINVAL),
-        ({"addr": sorted(text.description.facts.patched)[50]}, errno.EINVAL),
+        ({"addr": sorted(facts.patched)[50]}, errno.EINVAL),
+        ({"addr": min(facts.patched & set(facts.symbols.functions.values()))}, errno.EINVAL),
         *(({"addr": sorted(found)[50]}, errno.EINVAL) for found in (facts.static_calls, facts.bugs) if found),
         *([({"symbol_name": "vfs_read", "offset": 4}, errno.EINVAL)] if kernel.arch == "arm64" else []),
     ]
