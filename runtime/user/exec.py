@@ -28,6 +28,7 @@ from pyprobe.runtime.user.vfs.abi import (
     X_OK,
 )
 from pyprobe.runtime.user.vfs.permission import check
+from pyprobe.runtime.user.watches import DebugRegisters
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
@@ -158,6 +159,7 @@ def bprm_execve(k: Kernel, bprm: Binprm, fd: int, filename: bytes, flags: int) -
     if tp.callbacks:
         tp.fire(bprm.filename, task.tid, old)
     if task.tracing is not None:
+        task.tracing.debug = DebugRegisters()
         ptrace.event(k, task.tracing, ptrace.EVENT_EXEC, old)
     return 0
 

@@ -24,6 +24,7 @@ from pyprobe.runtime.user.signals import (
     action_of,
     send_signal,
 )
+from pyprobe.runtime.user.watches import DebugRegisters
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.fork import CloneArgs
@@ -96,7 +97,7 @@ class Tracing:
         self.mode = Mode.RUN
         self.phase = Phase.USER
         self.number, self.first = -1, 0
-        self.debug: dict[int, int] = {}  # debug registers of x86-64
+        self.debug = DebugRegisters()
         self.saved: int | None = None  # x7 of arm64, which tells entry from exit meanwhile
         self.delivering: SigInfo | None = None
         self.exit_status: int | None = None

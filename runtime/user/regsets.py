@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from errno import EIO, ENOSPC
+from errno import EIO
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyprobe.runtime.machine.memory import TASK_SIZE
@@ -27,9 +27,6 @@ NT_PRSTATUS, NT_PRFPREG, NT_X86_XSTATE, NT_ARM_TLS, NT_ARM_HW_BREAK, NT_ARM_HW_W
 
 USER_REGS = (*X86_64, "fs_base", "gs_base", "ds", "es", "fs", "gs")  # struct user_regs_struct
 USER_SIZE, DEBUG_REGISTERS = 912, 848  # struct user, and where u_debugreg begins
-_DR_STATUS, _DR_CONTROL = 6, 7
-_DR6_RESERVED = 0xFFFF_0FF0
-_DR7_ENABLED = 0xFF
 _NO_SELECTORS = ("ds", "es", "fs", "gs")
 _BASES = ("fs_base", "gs_base")
 _FLAGS_SETTABLE = 0x54DD5  # FLAG_MASK
@@ -79,21 +76,6 @@ def set_register(tracing: Tracing, name: str, value: int) -> None:
         engine.context_set(task.context, name, kept | value & _FLAGS_SETTABLE)
     else:
         engine.context_set(task.context, name, value)
-
-
-def get_debug_register(tracing: Tracing, number: int) -> int:
-    """A debug register."""
-    value = tracing.debug.get(number, 0)
-    return value ^ _DR6_RESERVED if number == _DR_STATUS else value
-
-
-def set_debug_register(tracing: Tracing, number: int, value: int) -> None:
-    """Set one. Raises Errno: EIO for what no debug register is or holds, ENOSPC for a breakpoint in them: this processor has none."""
-    if number in (4, 5) or (number < 4 and value >= TASK_SIZE):
-        raise Errno(EIO)
-    if number == _DR_CONTROL and value & _DR7_ENABLED:
-        raise Errno(ENOSPC)
-    tracing.debug[number] = value ^ _DR6_RESERVED if number == _DR_STATUS else value
 
 
 def _general_x86_64(tracing: Tracing) -> bytes:

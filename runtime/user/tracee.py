@@ -8,6 +8,7 @@ from __future__ import annotations
 from errno import EINTR, ENOSYS
 from typing import TYPE_CHECKING
 
+from pyprobe.runtime.user import watches
 from pyprobe.runtime.user.abi import ABIS
 from pyprobe.runtime.user.errors import Block
 from pyprobe.runtime.user.ptrace import (
@@ -297,9 +298,10 @@ def run(k: Kernel, tracing: Tracing) -> Stop:
     to_user(k, tracing)
     engine = tracing.task.process.engine
     if tracing.mode not in STEPPED:
-        return engine.run()
-    stop, done = engine.step()
+        return watches.run(k, tracing) if tracing.debug.watches else engine.run()
+    stop, done, watched = watches.step(tracing)
     if done:
+        tracing.debug.status = watches.SINGLE_STEP | watched
         force(k, tracing.task, SigInfo.fault(Sig.TRAP, TRAP_TRACE, engine.get("pc")))
     return stop
 

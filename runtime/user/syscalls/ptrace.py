@@ -299,7 +299,7 @@ def _user_offset(addr: int) -> int:
 def _peek_user(k: Kernel, t: Task, tracing: Tracing, addr: int, data: int) -> int:
     number = _user_offset(addr)
     if addr >= regsets.DEBUG_REGISTERS:
-        value = regsets.get_debug_register(tracing, (addr - regsets.DEBUG_REGISTERS) // 8)
+        value = tracing.debug.get((addr - regsets.DEBUG_REGISTERS) // 8)
     else:
         value = regsets.get_register(tracing, regsets.USER_REGS[number]) if number < len(regsets.USER_REGS) else 0
     t.space.put_u64(data, value)
@@ -309,7 +309,7 @@ def _peek_user(k: Kernel, t: Task, tracing: Tracing, addr: int, data: int) -> in
 def _poke_user(k: Kernel, t: Task, tracing: Tracing, addr: int, data: int) -> int:
     number = _user_offset(addr)
     if addr >= regsets.DEBUG_REGISTERS:
-        regsets.set_debug_register(tracing, (addr - regsets.DEBUG_REGISTERS) // 8, data)
+        tracing.debug.set((addr - regsets.DEBUG_REGISTERS) // 8, data)
         return 0
     if number >= len(regsets.USER_REGS):
         raise Errno(EIO)
