@@ -186,6 +186,7 @@ def _copy_group(k: Kernel, process: Process, pid: int, args: CloneArgs) -> Proce
     child.no_new_privs, child.membarrier = process.no_new_privs, process.membarrier
     child.start_time = k.clock.now()
     child.exit_signal = process.exit_signal if flags & CLONE_PARENT else args.exit_signal
+    child.forked_by = process.forked_by if flags & CLONE_PARENT else k.current
     if parent is not None:
         parent.children[pid] = child
     k.processes[pid] = child

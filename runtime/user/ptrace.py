@@ -83,7 +83,7 @@ class Tracing:
 
     __slots__ = (
         "code", "debug", "delivering", "exit_status", "first", "info", "listening", "message", "mode", "notify", "number",
-        "options", "phase", "saved", "seized", "stopped", "task", "tracer", "trap",
+        "options", "phase", "rewound", "saved", "seized", "stopped", "task", "tracer", "trap",
     )  # fmt: skip
 
     def __init__(self, task: Task, tracer: Task, *, seized: bool = False, options: int = 0) -> None:
@@ -100,6 +100,7 @@ class Tracing:
         self.debug = DebugRegisters()
         self.saved: int | None = None  # x7 of arm64, which tells entry from exit meanwhile
         self.delivering: SigInfo | None = None
+        self.rewound: tuple[int, int] | None = None  # arm64: a call that is to be made again: its result, and from where
         self.exit_status: int | None = None
 
     @property

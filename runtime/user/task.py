@@ -124,6 +124,7 @@ class Process:
         self.children_cpu_time = 0  # ns, of children waited for
         self.exit_status: int | None = None
         self.last: Task | None = None  # the thread that ended last
+        self.forked_by: Task | None = None  # the thread of its parent that made it
         self.tracees: dict[int, Tracing] = {}  # of its threads, by id, in the order of their attachment
         self.tracing: Tracing | None = None  # of the first thread
         self.ptracer = 0  # PR_SET_PTRACER: who else may attach, with its descendants; -1: anybody

@@ -14,6 +14,7 @@ from pyprobe.runtime.user.errors import Block
 from pyprobe.runtime.user.ptrace import (
     EMULATED,
     ERESTART_RESTARTBLOCK,
+    ERESTARTNOHAND,
     ERESTARTNOINTR,
     ERESTARTSYS,
     EVENT_STOP,
@@ -86,6 +87,9 @@ def _settle(k: Kernel, tracing: Tracing) -> None:
     if tracing.number == -1:
         return
     result = -s64(engine.context_get(context, engine.arch.result))
+    if tracing.rewound is not None and engine.context_get(context, engine.arch.pc) == tracing.rewound[1]:
+        result = tracing.rewound[0]
+        engine.context_set(context, engine.arch.pc, tracing.rewound[1] + ABIS[task.process.arch].syscall_length)
     if tracing.phase in (Phase.ENTERED, Phase.FILTERED):
         engine.context_set(context, engine.arch.pc, engine.context_get(context, engine.arch.pc) - ABIS[task.process.arch].syscall_length)
         engine.context_set(context, engine.arch.number, tracing.number)
@@ -118,6 +122,8 @@ def tracer_ends(k: Kernel, tracer: Task) -> None:
 def next_signal(k: Kernel, tracing: Tracing) -> SigInfo | None:
     """The current task's next signal to act on; None: there is none, or it has stopped (the part of get_signal that knows of tracers)."""
     task = tracing.task
+    if task.process.arch == "arm64":
+        _rewind(tracing)
     while not tracing.stopped:
         if tracing.delivering is not None:
             info, tracing.delivering = tracing.delivering, None
@@ -270,10 +276,38 @@ def _restart(k: Kernel, tracing: Tracing, result: int) -> None:
     engine.set(arch.pc, engine.get(arch.pc) - ABIS[task.process.arch].syscall_length)
 
 
+def _rewind(tracing: Tracing) -> None:
+    """arm64 makes ready to make a call again before it looks at signals: that is what tracers see (do_signal)."""
+    engine = tracing.task.process.engine
+    result = -s64(engine.get(engine.arch.result))
+    if tracing.number == -1 or result not in RESTARTED or tracing.rewound:
+        return
+    tracing.rewound = result, engine.get("pc") - ABIS["arm64"].syscall_length
+    engine.set(engine.arch.result, tracing.first)
+    engine.set("pc", tracing.rewound[1])
+
+
+def _rewound(k: Kernel, tracing: Tracing, action: SigAction | None) -> None:
+    """And decides anew when it knows whether a handler will run, unless the tracer has chosen another place."""
+    engine = tracing.task.process.engine
+    (result, pc), tracing.rewound = tracing.rewound or (0, -1), None
+    if engine.get("pc") != pc:
+        return
+    if action is None:
+        if result == ERESTART_RESTARTBLOCK:
+            engine.set(engine.arch.number, restart_syscall_number(k, tracing.task))
+    elif result in (ERESTARTNOHAND, ERESTART_RESTARTBLOCK) or (result == ERESTARTSYS and not action.flags & SA_RESTART):
+        engine.set_result(-EINTR & U64)
+        engine.set("pc", pc + ABIS["arm64"].syscall_length)
+
+
 def before_handler(k: Kernel, tracing: Tracing, action: SigAction) -> None:
     """A handler will run: a call that was interrupted is made again after it, or fails."""
     engine = tracing.task.process.engine
     result = s64(engine.get(engine.arch.result))
+    if tracing.rewound is not None:
+        _rewound(k, tracing, action)
+        tracing.number = -1
     if tracing.number < 0 or -result not in RESTARTED:
         return
     if -result == ERESTARTNOINTR or (-result == ERESTARTSYS and action.flags & SA_RESTART):
@@ -286,11 +320,13 @@ def before_handler(k: Kernel, tracing: Tracing, action: SigAction) -> None:
 def to_user(k: Kernel, tracing: Tracing) -> None:
     """The current task goes on in user mode."""
     engine = tracing.task.process.engine
-    if tracing.number >= 0:
+    if tracing.rewound is not None:
+        _rewound(k, tracing, None)
+    elif tracing.number >= 0:
         result = s64(engine.get(engine.arch.result))
         if -result in RESTARTED:
             _restart(k, tracing, result)
-        tracing.number = -1
+    tracing.number = -1
 
 
 def run(k: Kernel, tracing: Tracing) -> Stop:

@@ -32,7 +32,42 @@ static void catches(void)
     _exit(caught);
 }
 
+static int none(void *unused) { _exit(4); }
+
+/* Whom a wait is for: children that do not end with SIGCHLD need __WCLONE or __WALL. */
+static void clones(void)
+{
+    puts("-- waiting for clones");
+    static char stack[65536] __attribute__((aligned(16)));
+    int status, options[] = { 0, __WCLONE, __WALL };
+    for (int i = 0; i < 3; i++) {
+        pid_t pid = clone(none, stack + sizeof stack, CLONE_VM | CLONE_VFORK, 0);
+        errno = 0;
+        int found = waitpid(pid, &status, options[i]) == pid;
+        printf("%#x: %d %s\n", options[i], found, strerror(errno));
+        if (!found)
+            waitpid(pid, &status, __WALL);
+    }
+    pid_t pid = fork();
+    if (!pid)
+        _exit(0);
+    pid_t result = waitpid(pid, &status, __WCLONE);
+    printf("an ordinary child: %d %s\n", result, strerror(errno));
+    waitpid(pid, &status, 0);
+}
+
 static void try(const char *what, long result) { printf("%s: %s\n", what, result < 0 ? strerror(errno) : "ok"); }
+
+/* Is a system call to be made again that the stop has interrupted? arm64 has gone back to it already. */
+static int is_restarted(pid_t pid)
+{
+    registers r = get(pid);
+#ifdef __x86_64__
+    return (long)r.rax == -516; /* ERESTART_RESTARTBLOCK */
+#else
+    return (unsigned)ptrace(PTRACE_PEEKTEXT, pid, PC(r), 0) == 0xd4000001; /* svc */
+#endif
+}
 
 static void attaching(void)
 {
@@ -46,8 +81,7 @@ static void attaching(void)
     await(pid, "stop");
     show_status(pid, "State");
     printf("tracer %d\n", ptrace(PTRACE_INTERRUPT, pid, 0, 0) < 0 ? errno == EIO : -1);
-    registers r = get(pid);
-    printf("result %lld\n", (long long)RESULT(r));
+    printf("to be made again %d\n", is_restarted(pid));
     try("bad signal", ptrace(PTRACE_CONT, pid, 0, 9999));
     try("bad options", ptrace(PTRACE_SETOPTIONS, pid, 0, 0x40000000));
     try("bad request", ptrace(12345, pid, 0, 0));
@@ -225,6 +259,7 @@ static void notices(void)
 int main(void)
 {
     setvbuf(stdout, 0, _IOLBF, 0);
+    clones();
     attaching();
     seizing();
     groups();

@@ -28,11 +28,13 @@ OLDSETOPTIONS, SYSCALL, ARCH_PRCTL, SYSEMU, SYSEMU_SINGLESTEP = 21, 24, 30, 31, 
 SETOPTIONS, GETEVENTMSG, GETSIGINFO, SETSIGINFO, GETREGSET, SETREGSET, SEIZE, INTERRUPT, LISTEN, PEEKSIGINFO, GETSIGMASK, SETSIGMASK = (
     range(0x4200, 0x420C)
 )
-GET_SYSCALL_INFO = 0x420E
+GET_SYSCALL_INFO, GET_RSEQ_CONFIGURATION = 0x420E, 0x420F
 
 PEEKSIGINFO_SHARED = 1
 INFO_NONE, INFO_ENTRY, INFO_EXIT, INFO_SECCOMP = range(4)
 _INFO_HEAD = struct.Struct("<B3xIQQ")  # struct ptrace_syscall_info
+_RSEQ = struct.Struct("<QIII4x")  # struct ptrace_rseq_configuration
+RSEQ_SIZE = 32
 _MAX_ERRNO = 4095
 
 Request = Callable[["Kernel", "Task", Tracing, int, int], int]
@@ -71,7 +73,10 @@ def _traceme(k: Kernel, t: Task) -> int:
     if parent is None or not parent.alive:
         t.traced_by_init = True
     else:
-        ptrace.link(k, t, parent.leader or next(iter(parent.threads.values())))
+        maker = t.process.forked_by
+        if maker is None or maker.dead or maker.process is not parent:
+            maker = parent.leader or next(iter(parent.threads.values()))
+        ptrace.link(k, t, maker)
     return 0
 
 
@@ -139,6 +144,14 @@ def _listen(k: Kernel, t: Task, tracing: Tracing, addr: int, data: int) -> int:
     if tracing.notify:
         ptrace.wake(k, tracing)
     return 0
+
+
+def _rseq(k: Kernel, t: Task, tracing: Tracing, addr: int, data: int) -> int:
+    if addr != _RSEQ.size:
+        raise Errno(EINVAL)
+    address, signature = tracing.task.rseq or (0, 0)
+    t.space.write(data, _RSEQ.pack(address, RSEQ_SIZE if address else 0, signature, 0))
+    return _RSEQ.size
 
 
 def _set_options(k: Kernel, t: Task, tracing: Tracing, addr: int, data: int) -> int:
@@ -353,6 +366,7 @@ REQUESTS: dict[int, Request] = {
     GETSIGMASK: _get_mask,
     SETSIGMASK: _set_mask,
     GET_SYSCALL_INFO: _get_syscall_info,
+    GET_RSEQ_CONFIGURATION: _rseq,
     GETREGSET: _get_regset,
     SETREGSET: _set_regset,
 }

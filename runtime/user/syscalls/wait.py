@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.task import Process, Task
 
 WNOHANG, WUNTRACED, WEXITED, WCONTINUED, WNOWAIT = 1, 2, 4, 8, 0x01000000
-WALL_FLAGS = 0xE0000000  # __WALL, __WCLONE, __WNOTHREAD
+WNOTHREAD, WALL, WCLONE = 0x20000000, 0x40000000, 0x80000000
+WALL_FLAGS = WNOTHREAD | WALL | WCLONE
 P_ALL, P_PID, P_PGID, P_PIDFD = range(4)
 
 
@@ -40,12 +41,15 @@ def _matches(process: Process, tid: int, which: int, identity: int, t: Task) -> 
     return which != P_PGID or process.pgid == (identity or t.process.pgid)
 
 
-def _candidates(t: Task, which: int, identity: int) -> Iterator[Process | Tracing]:
+def _candidates(t: Task, which: int, identity: int, options: int) -> Iterator[Process | Tracing]:
     """Children, the oldest first, then tracees, the newest first. A child that its own parent traces counts as a tracee."""
     for child in t.process.children.values():
         if _matches(child, child.pid, which, identity, t):
             traced = child.tracing
-            yield traced if traced is not None and not traced.reparented else child
+            if traced is not None and not traced.reparented:
+                yield traced
+            elif options & WALL or (child.exit_signal != Sig.CHLD) == bool(options & WCLONE):  # eligible_child
+                yield child
     for tracing in reversed(t.process.tracees.values()):
         if _matches(tracing.task.process, tracing.task.tid, which, identity, t):
             yield tracing
@@ -115,7 +119,7 @@ def _of_tracee(tracing: Tracing, options: int) -> Report | None:
 def _find(t: Task, which: int, identity: int, options: int) -> tuple[bool, Report | None]:
     """Whether there is anybody to wait for, and what there is to tell of the first of them that has something."""
     anybody = False
-    for one in _candidates(t, which, identity):
+    for one in _candidates(t, which, identity, options):
         anybody = True
         report = _of_tracee(one, options) if isinstance(one, ptrace.Tracing) else _of_child(one, options)
         if report is not None:
