@@ -1,5 +1,6 @@
 /* Attaching, interrupting, stops of the group, and what becomes of tracees and tracers that end. */
 #include "tracer.h"
+#include <pthread.h>
 #include <time.h>
 
 static long nap(long ms)
@@ -228,6 +229,30 @@ static void tracer_ends(void)
     }
 }
 
+static void *traces(void *unused)
+{
+    int status;
+    pid_t pid = fork();
+    if (!pid) {
+        ptrace(PTRACE_TRACEME);
+        raise(SIGSTOP);
+        _exit(6);
+    }
+    await(pid, "thread");
+    return (void *)(long)pid;
+}
+
+static void threads(void)
+{
+    puts("-- a thread that traces");
+    pthread_t t;
+    void *pid;
+    pthread_create(&t, 0, traces, 0);
+    pthread_join(t, &pid); /* with its end the tracee goes on */
+    try("cont", ptrace(PTRACE_CONT, (pid_t)(long)pid, 0, 0));
+    await((long)pid, "process");
+}
+
 static void sigchld(int n, siginfo_t *info, void *context)
 {
     char text[64];
@@ -265,6 +290,7 @@ int main(void)
     groups();
     other_tracer();
     tracer_ends();
+    threads();
     notices();
     return 0;
 }

@@ -110,9 +110,10 @@ int main(int argc, char **argv)
     return p.x & 7;
 }
 """
+# breakpoints, steps, registers, calls in the program, and the processor's watchpoints
 COMMANDS = (
-    "break main", "run", "bt", "info registers rip", "next", "next", "step", "finish", "next", "print d", "print p", "set var p.x = 6",
-    "info float", "continue",
+    "break main", "run", "bt", "info registers rip", "next", "next", "awatch r", "step", "watch s", "continue", "continue", "delete",
+    "finish", "next", "print d", "print p", "set var p.x = 6", "info float", "print sum(4)", "rwatch p.x", "continue", "delete", "continue",
 )  # fmt: skip
 
 
@@ -148,3 +149,63 @@ int main(void)
 def test_a_program_that_asks_to_be_traced_goes_on(emulate: Callable[..., tuple[int, bytes, bytes]], build: Callable[..., str]) -> None:
     """Its parent is not shown: nobody stops it, and the answers are those of a host without a debugger."""
     assert emulate([build(ANTI_DEBUGGING)]) == (4, b"traced already: 0\nand again: 1\ntrap handled\n", b"")
+
+
+PERMISSIONS = """
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
+static void attach(const char *what, pid_t pid)
+{
+    int status;
+    int result = ptrace(PTRACE_ATTACH, pid, 0, 0);
+    printf("%s: %s\\n", what, result < 0 ? strerror(errno) : "ok");
+    if (!result) {
+        waitpid(pid, &status, 0);
+        ptrace(PTRACE_DETACH, pid, 0, 0);
+    }
+}
+int main(void)
+{
+    setvbuf(stdout, 0, _IONBF, 0);
+    setgid(1000);
+    setuid(1000);
+    prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+    int go[2];
+    char c;
+    pipe(go);
+    pid_t child = fork(), other;
+    if (!child) {
+        read(go[0], &c, 1);
+        prctl(PR_SET_PTRACER, getppid(), 0, 0, 0);
+        pause();
+    }
+    attach("a child", child);
+    if (!(other = fork())) {
+        attach("a sibling", child);
+        attach("the parent", getppid());
+        write(go[1], "", 1);
+        usleep(1000);
+        attach("a sibling that allows it", child);
+        _exit(0);
+    }
+    waitpid(other, 0, 0);
+    kill(child, SIGKILL);
+    return 0;
+}
+"""
+
+
+def test_who_may_attach(build: Callable[..., str]) -> None:
+    """Descendants, and who allows it with PR_SET_PTRACER: Yama's scope 1 (Documentation/admin-guide/LSM/Yama.rst)."""
+    out = bytearray()
+    machine = UserMachine()
+    machine.spawn([build(PERMISSIONS).encode()], (), b"/", (b"", out.extend, out.extend))
+    assert machine.run() == 0
+    no = "Operation not permitted"
+    assert out.decode().splitlines() == ["a child: ok", f"a sibling: {no}", f"the parent: {no}", "a sibling that allows it: ok"]
