@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from pyprobe.lang.literals import LiteralError, probe_number
+
 
 class ConfigError(ValueError):
     """A name or value that cannot be; the text is the whole message."""
@@ -40,10 +42,13 @@ LICENSES = ("Dual MIT/GPL", "Dual BSD/GPL", "Dual MPL/GPL", "GPL and additional 
 
 
 def number(value: int | str | bool, name: str) -> int:
-    """A non-negative number; text is read as a decimal number."""
-    if isinstance(value, str) and not (value.isascii() and value.lstrip("-").isdigit()):
-        raise ConfigError(f"{name}: expecting a number, got {value}")
-    return int(value) % (1 << 64)
+    """A non-negative number; text is read as the command line's numbers are."""
+    if not isinstance(value, str):
+        return int(value) % (1 << 64)
+    try:
+        return probe_number(value.lstrip()) % (1 << 64)
+    except LiteralError:
+        raise ConfigError(f"{name}: expecting a number, got {value}") from None
 
 
 def text(value: int | str | bool, name: str) -> str:

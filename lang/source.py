@@ -1,7 +1,7 @@
 """Where text came from: a `Source` is one named text, a `Span` a stretch of it.
 
-Offsets are character offsets into the text; lines and columns (counted from 1, a tab is one column) are worked out only when a
-diagnostic is shown, so that a parse pays nothing for them.
+Offsets are character offsets into the text; lines and columns (counted from 1, a column is a byte of UTF-8, a tab is one too) are worked
+out only when a diagnostic is shown, so that a parse pays nothing for them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,12 @@ class Source:
     def place(self, offset: int) -> tuple[int, int]:
         """Line and column, both from 1, of a character offset."""
         line = bisect_right(self._line_starts, offset)
-        return line, offset - self._line_starts[line - 1] + 1
+        before = self.text[self._line_starts[line - 1] : offset]
+        return line, (len(before) if before.isascii() else len(before.encode("utf-8", "surrogateescape"))) + 1
+
+    def in_line(self, offset: int) -> int:
+        """How many characters of its line stand before a character offset."""
+        return offset - self._line_starts[bisect_right(self._line_starts, offset) - 1]
 
     def line(self, number: int) -> str:
         """The text of a line (from 1) without its newline; empty beyond the end."""

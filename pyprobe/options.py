@@ -78,7 +78,7 @@ OPTIONS = (
     Option("", "traceable-functions", "FILE", "store", "SCRIPT", "must be readable; the emulated kernel knows its own functions"),
     Option("", "dwarf-pid", "PID", "append", "SCRIPT", "accepted; every process of the machine is seen anyway"),
     Option("", "no-feature", "LIST", "store", "SCRIPT", "accepted: kprobe_multi, kprobe_session, uprobe_multi"),
-    Option("", "mode", "MODE", "store", "DEVELOPER", "codegen, compiler-bench, bench, test or format"),
+    Option("", "mode", "MODE", "store", "DEVELOPER", "codegen (compile only), compiler-bench, bench, test or format"),
     Option("", "test", None, "mode:test", "DEVELOPER", "run the test: probes"),
     Option("", "bench", None, "mode:bench", "DEVELOPER", "run the bench: probes"),
     Option("", "fmt", None, "mode:format", "DEVELOPER", "print the program in canonical layout"),

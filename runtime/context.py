@@ -16,6 +16,8 @@ from pyprobe.lang.source import Span
 from pyprobe.runtime.maps import MapStore
 from pyprobe.runtime.output.base import Output
 
+MOST_WAITING = 1 << 18  # events; a loop that prints may not fill the memory
+
 
 class Memory(Protocol):
     """Guest memory of the current task, as handlers read it. Faults are answers, not exceptions."""
@@ -156,6 +158,7 @@ class RuntimeContext:
         self.on_exit: Callable[[], None] = lambda: None
         self.halt: list[bool] = []
         self.held = False
+        self.on_overflow: Callable[[], None] = lambda: None  # called before held events are carried out early
         self.iterates = False  # the script has an iterator: every event of the run is held back, and carried out after the end probes
         self.pending: list[tuple[Callable[..., None], tuple[Any, ...]]] | None = None
         self.codes: dict[str, Any] = {}  # generated source -> compiled factory, shared by equal handlers
@@ -205,12 +208,22 @@ class RuntimeContext:
         for act, arguments in queue or ():
             act(*arguments)
 
+    def _wait(self, event: tuple[Callable[..., None], tuple[Any, ...]]) -> None:
+        """Queue an event. When too many wait, they are carried out early."""
+        assert self.pending is not None  # that is when callers queue
+        self.pending.append(event)
+        if len(self.pending) >= MOST_WAITING:
+            if self.held:
+                self.on_overflow()
+            self._carry_out()
+            self.pending = []
+
     def soon(self, act: Callable[..., None], *arguments: Any) -> None:
         """Do something now, or when the current activation ends if it queues its events."""
         if self.pending is None:
             act(*arguments)
         else:
-            self.pending.append((act, arguments))
+            self._wait((act, arguments))
 
     # ---- warnings at run time
 
@@ -227,6 +240,6 @@ class RuntimeContext:
             if self.pending is None:
                 event[0]()
             else:
-                self.pending.append(event)
+                self._wait(event)
 
         return warn

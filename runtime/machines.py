@@ -7,7 +7,9 @@ machine in which only time passes.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pyprobe.lang.program import ProbeBody
@@ -42,6 +44,9 @@ class Machine(Protocol):
 
     def stop(self) -> None:
         """End the run as soon as possible; may be called from a signal handler."""
+
+    def terminal_signal(self, number: int) -> bool:
+        """Pass on a signal of the host's terminal if it is the machine's; called from a signal handler."""
 
     def report(self, names: Names, *, verbose: bool) -> Iterable[str]:
         """Lines about how the run went: crashes, what was missing."""
@@ -99,6 +104,15 @@ class UserRun:
 
     def stop(self) -> None:
         self.machine.stop()
+
+    def terminal_signal(self, number: int) -> bool:
+        """What the terminal says is the command's if that runs on it: the new size, and with the host's clock the keys too."""
+        from pyprobe.runtime.user.jobcontrol import from_terminal
+
+        if number != signal.SIGWINCH and not self.machine.attended:
+            return False
+        self.machine.clock.soon(partial(from_terminal, self.machine, number))
+        return True
 
     def read_file(self, path: bytes, limit: int) -> bytes:
         """cat(): a file as the machine has it. Raises OSError."""
@@ -178,6 +192,9 @@ class IdleRun:
 
     def stop(self) -> None:
         self.machine.stop()
+
+    def terminal_signal(self, number: int) -> bool:
+        return False
 
     def report(self, names: Names, *, verbose: bool) -> Iterable[str]:
         return ()

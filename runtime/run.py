@@ -7,6 +7,7 @@ end of the command, or that nothing was attached that could ever fire.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,7 @@ class Run:
         self.attachments = attachments
         self.output = output
         self.interrupts = 0
+        self.announced = False
         self.make_context: Callable[[Output], RuntimeContext] = lambda output: context
         self.hits: list[list[Any]] = []  # [probe name, count], where --stats wants them
         self.failure: BaseException | None = None
@@ -60,14 +62,9 @@ class Run:
         attached = self._attach()
         if self.settings.dry_run:
             return OK
+        self.context.on_overflow = lambda: self._announce(attached)
         self._step(self._begin)
-        if not self.settings.quiet:
-            self.output.muted = False
-            self.output.attached(attached)
-            self.output.muted = self.context.exit_code is not None
-        if NOTIFY in os.environ:
-            self.output.write(NOTIFY.encode() + b"\n")
-            self.output.out.flush()
+        self._announce(attached)
         if not self.context.iterates:  # whose text is read before any event
             self.context.release()
         if self.failure is None and self.context.exit_code is None and not self.interrupts and self._lasting():
@@ -81,6 +78,19 @@ class Run:
             raise self.failure
         return self.context.exit_code or OK
 
+    def _announce(self, attached: int) -> None:
+        """Say, once, that the probes are attached."""
+        if self.announced:
+            return
+        self.announced = True
+        if not self.settings.quiet:
+            self.output.muted = False
+            self.output.attached(attached)
+            self.output.muted = self.context.exit_code is not None
+        if NOTIFY in os.environ:
+            self.output.write(NOTIFY.encode() + b"\n")
+            self.output.out.flush()
+
     def interrupted(self, number: int, frame: FrameType | None) -> None:
         """SIGINT and SIGTERM: the first ends the run in good order, the second at once."""
         self.interrupts += 1
@@ -88,6 +98,14 @@ class Run:
             raise KeyboardInterrupt
         self.context.interrupt()
         self.machine.stop()
+
+    def from_terminal(self, number: int, frame: FrameType | None) -> None:
+        """A key, or a new size of the terminal: the command's if it runs on that; SIGQUIT ends the run even so."""
+        passed_on = number != signal.SIGQUIT and self.machine.terminal_signal(number)
+        if not passed_on and number in (signal.SIGINT, signal.SIGQUIT):
+            self.interrupted(number, frame)
+        elif not passed_on and number == signal.SIGTSTP:
+            signal.raise_signal(signal.SIGSTOP)
 
     def signalled(self, number: int, frame: FrameType | None) -> None:
         """SIGUSR1: the self probes run as soon as the machine is at a place where probes may fire."""

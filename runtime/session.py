@@ -96,6 +96,8 @@ class Session:
             run = MODES[self.settings.mode](self.settings, program, probes, machine, make_context(output), attachments, output)
             run.make_context = make_context
         handlers = {signal.SIGINT: run.interrupted, signal.SIGTERM: run.interrupted, signal.SIGUSR1: run.signalled}
+        keys = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP) if self.settings.real_clock else ()
+        handlers.update(dict.fromkeys((*keys, signal.SIGWINCH), run.from_terminal))
         previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             return run.run()

@@ -129,8 +129,8 @@ class _Calls:
         if node.name == "is_scalar" and given:
             return self.is_scalar(node)
         message = count_message(node.name, signature.least, signature.most, given)
-        if message and node.name == "str" and given and isinstance(node.args[0], (n.String, n.Integer)):
-            del node.args[2:]  # str() of a literal is one itself, before arguments are counted
+        if message and node.name == "str" and given > 2 and isinstance(node.args[0], (n.String, n.Integer)) and _natural(node.args[1]):
+            del node.args[2:]  # str() of literals is one itself, before arguments are counted
             return True
         if not message and node.name == "delete" and not isinstance(node.args[0], (n.Map, n.MapAccess)):
             self.diagnostics.error("Unknown function: '__deprecated_delete'", node.span)  # the library's last resort

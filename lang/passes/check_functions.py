@@ -100,10 +100,10 @@ def _print(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
         if len(node.args) > 1 and isinstance(first.type, Aggregate) and first.type.function == "stats":
             check.warning("print()'s top and div arguments are ignored when used on stats() maps.", node.span)
         return node
-    if len(node.args) > 1:
-        check.error(f"Non-map print() only takes 1 argument, {len(node.args)} found", node.span)
-    elif t is NONE:
+    if t is NONE:
         check.error("none type passed to print() is not printable", node.span)
+    elif len(node.args) > 1:
+        check.error(f"Non-map print() only takes 1 argument, {len(node.args)} found", node.span)
     elif isinstance(t, Context) or (isinstance(first, n.Unary) and first.op == "*" and isinstance(first.operand.type, Context)):
         check.error(f"{t} type passed to print() is not printable", node.span)
     elif isinstance(t, Aggregate) and not t.castable and isinstance(first, n.MapAccess) and t.function != "stats":

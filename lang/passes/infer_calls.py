@@ -13,6 +13,7 @@ from pyprobe.lang.typesys import HISTOGRAMS, INTEGERS, NONE, UINT64, VOID, Aggre
 
 if TYPE_CHECKING:
     from pyprobe.lang.passes.infer import Inference, MapState
+    from pyprobe.lang.source import Span
 
 
 def call(ctx: Inference, node: n.Call) -> Type:
@@ -33,6 +34,7 @@ def call(ctx: Inference, node: n.Call) -> Type:
             ctx.use(state, False, arg.map.span)
             ctx.assign_key(state, ctx.expr(arg.key), node.span)
             arg.type = arg.map.type = state.value
+            _want_value(ctx, state, node.name, arg.map.span)
         else:
             ctx.expr(arg)
     if signature.mode == "aggregate":
@@ -89,9 +91,14 @@ def _map_of(ctx: Inference, node: n.Call) -> MapState | None:
 def _needs_value(ctx: Inference, node: n.Call) -> None:
     """Functions on a whole map want one that gets a value somewhere."""
     state = _map_of(ctx, node)
-    if state is not None and state.value is NONE and not state.read:
-        word = "Unknown" if node.name == "len" else "Undefined"
-        ctx.error(f"{word} map: {state.name}", node.args[0].span, 5)
+    if state is not None:
+        _want_value(ctx, state, node.name, node.args[0].span)
+
+
+def _want_value(ctx: Inference, state: MapState, function: str, span: Span) -> None:
+    if state.value is NONE and not state.read:
+        word = "Unknown" if function == "len" else "Undefined"
+        ctx.error(f"{word} map: {state.name}", span, 5)
 
 
 def _with_key(ctx: Inference, node: n.Call) -> None:

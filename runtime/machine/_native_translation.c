@@ -20,9 +20,11 @@ enum {
     ALIGNED = 32,     /* its memory operand lies at a multiple of its size */
     SETS_SP = 64,     /* it may leave a stack pointer that is not at a multiple of 16 bytes */
     USES_SP = 128,    /* it accesses memory by the stack pointer */
+    UNDEFINED = 256,  /* it is none of this processor's, but the emulator takes it for another */
+    REFUSED = 512,    /* it is not for ring 3, but the emulator allows it */
 };
 
-enum { COPROCESSOR = 16, ALIGNMENT = 17, SIMD = 19 };           /* exceptions of x86 */
+enum { INVALID_OPCODE = 6, PROTECTION = 13, COPROCESSOR = 16, ALIGNMENT = 17, SIMD = 19 }; /* exceptions of x86 */
 enum { STACK_ALIGNMENT = 22, TRANSLATE_AGAIN = 0x7000 };        /* numbers that the emulator does not use; translation.py */
 enum { MO_ALIGN = 7 << 4, MO_ALIGN_16 = 4 << 4 };               /* MemOp */
 enum { DISAS_TOO_MANY = 1 };                                    /* DisasJumpType: up to it, the next instruction follows */
@@ -121,16 +123,22 @@ static void accept_control(uint8_t *env)
     *status = (*status & ~SUMMARY) | (*status & ~U16(env + X86_CONTROL) & 0x3f ? SUMMARY : 0);
 }
 
+/* Have an exception, at the pc. */
+static void bring(const Translation *of, int exception)
+{
+    if (of->arch == X86_64)
+        emulators[X86_64].raise(of->env, exception, 0);
+    *(int32_t *)((uint8_t *)of->cpu + CPU_EXCEPTION) = exception;
+    emulators[ARM64].leave(of->cpu);
+}
+
 /* End the block behind the instruction from which we are called, so that what follows is translated again, with checks. */
 static void translate_again(Translation *of, uint64_t next, uintptr_t from)
 {
-    struct emulator *emulator = &emulators[of->arch];
-
     of->checks = true;
-    emulator->restore(of->cpu, from, true);
+    emulators[of->arch].restore(of->cpu, from, true);
     U64(of->env + (of->arch == X86_64 ? X86_EIP : ARM_PC)) = next;
-    *(int32_t *)((uint8_t *)of->cpu + CPU_EXCEPTION) = TRANSLATE_AGAIN;
-    emulator->leave(of->cpu);
+    bring(of, TRANSLATE_AGAIN);
 }
 
 static void before_flags(void *uc, uint64_t pc, uint32_t size, void *user)
@@ -150,7 +158,7 @@ static void after_control(void *uc, uint64_t next, uint32_t size, void *user)
         U32(env + X86_MXCSR) = of->old_control;
         emulators[X86_64].control_changed(env);
         accept_control(env);
-        emulators[X86_64].raise(env, 13, HERE);
+        emulators[X86_64].raise(env, PROTECTION, HERE);
     }
     accept_control(env);
     if (!of->checks && unmasked(env))
@@ -164,6 +172,16 @@ static void before_wait(void *uc, uint64_t pc, uint32_t size, void *user)
     settle(env);
     if (U16(env + X86_STATUS) & SUMMARY)
         emulators[X86_64].raise(env, COPROCESSOR, HERE);
+}
+
+static void before_undefined(void *uc, uint64_t pc, uint32_t size, void *user)
+{
+    emulators[X86_64].raise(((Translation *)user)->env, INVALID_OPCODE, HERE);
+}
+
+static void before_refused(void *uc, uint64_t pc, uint32_t size, void *user)
+{
+    emulators[X86_64].raise(((Translation *)user)->env, PROTECTION, HERE);
 }
 
 static void before_sse(void *uc, uint64_t pc, uint32_t size, void *user)
@@ -205,8 +223,7 @@ static void before_sp(void *uc, uint64_t pc, uint32_t size, void *user)
 
     if (U64(of->env + ARM_SP) & 15) {
         emulators[ARM64].restore(of->cpu, HERE, true);
-        *(int32_t *)((uint8_t *)of->cpu + CPU_EXCEPTION) = STACK_ALIGNMENT;
-        emulators[ARM64].leave(of->cpu);
+        bring(of, STACK_ALIGNMENT);
     }
 }
 
@@ -282,13 +299,24 @@ static unsigned look_x86_64(void *env, uint64_t pc)
     }
     if ((byte & 0xf0) == 0x40)
         byte = fetch(env, pc + ++i);
+    if ((byte & 0xfe) == 0xc4)
+        return UNDEFINED; /* VEX: without AVX and BMI there is no instruction with such a prefix */
+    if (byte == 0x8f || (byte & 0xfe) == 0xc6) {
+        unsigned modrm = fetch(env, pc + i + 1);
+
+        return modrm >> 3 & 7 ? UNDEFINED : 0; /* XOP; XABORT and XBEGIN */
+    }
     if (byte == 0x9b)
         return WAITS;
+    if ((byte & 0xf4) == 0xe4 || (byte & 0xfc) == 0x6c)
+        return REFUSED; /* IN, OUT, INS, OUTS */
     if ((byte & 0xf8) == 0xd8)
         return look_x87(byte, fetch(env, pc + i + 1));
     if (byte != 0x0f)
         return 0;
     byte = fetch(env, pc + ++i);
+    if (byte == 0x34)
+        return REFUSED; /* SYSENTER, which Linux sets up for 32-bit programs only */
     if (byte == 0xae) {
         unsigned modrm = fetch(env, pc + i + 1);
 
@@ -361,6 +389,10 @@ static void instruction_x86_64(struct translated *db, void *cpu)
     Translation *of = current;
     unsigned need = db->next != of->exit ? look_x86_64(of->env, db->next) : 0;
 
+    if (need & UNDEFINED)
+        insert(of, before_undefined, db->next);
+    if (need & REFUSED)
+        insert(of, before_refused, db->next);
     if (of->checks && need & WAITS)
         insert(of, before_wait, db->next);
     if (of->checks && need & SSE)

@@ -16,7 +16,7 @@ import ctypes
 import sys
 from collections.abc import Callable
 from ctypes import c_int, c_int64, c_uint32, c_uint64, c_void_p
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from pyprobe.runtime.machine import translation, unicorn
 from pyprobe.runtime.machine.arch import Arch
@@ -30,6 +30,9 @@ from pyprobe.runtime.machine.state import NOWHERE
 from pyprobe.runtime.machine.stepping import Stepping
 from pyprobe.runtime.machine.stop import Stop, StopKind
 from pyprobe.runtime.machine.unicorn import UnicornError
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.machine._native import Translation
 
 __all__ = ["Context", "Engine", "Stop", "StopKind"]
 
@@ -67,6 +70,7 @@ class Engine(Stepping, Contexts):
         self._trapped_at: int | None = None  # where, if the emulator went on behind it
         self._at_trap: Context | None = None  # the registers there
         self._translate_again = False
+        self.translation: Translation | None = None
         self._cut = False  # the run ends at an address, and goes on from there without that
         self._each: list[Callable[[int, int], None]] = []  # of on_instruction
         self._executed_last = NOWHERE
@@ -88,6 +92,8 @@ class Engine(Stepping, Contexts):
         for name, value in arch.initial.items():
             self.set(name, value)
         self.translation = translation.install(self)
+        if self.translation is None:
+            self.arch.without_translation(self)
         self.set(arch.pc, 0)
         self.start_contexts()
         self.activate(self._space)
@@ -124,7 +130,7 @@ class Engine(Stepping, Contexts):
         self.hook_python(unicorn.HOOK_INSN, _INSTRUCTION(call), instruction)
 
     def hook_port(self, instruction: int, exception: int, mnemonics: frozenset[str]) -> None:
-        """For an architecture's setup: an instruction for input or output traps, whatever the ring (libunicorn allows it in each).
+        """An instruction for input or output traps, whatever the ring; for where it is not refused as it is translated.
 
         The emulator cannot be stopped there: it executes the rest of the block before the run ends. Without memory, though, and the
         registers are put back as they were at the instruction, the first in the block that is one of `mnemonics`.
@@ -471,6 +477,7 @@ class Engine(Stepping, Contexts):
     def close(self) -> None:
         """Free the emulator. The memory stays."""
         if self.uc:
+            self.translation = None  # another emulator may get the same place
             if self._forget in self.memory.forget_code:
                 self.memory.forget_code.remove(self._forget)
             super().close()

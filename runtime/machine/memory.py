@@ -76,16 +76,22 @@ class AddressSpace(Mappings):
             if not entry & CACHED:
                 self.memory.release(entry & PAGE_MASK)
 
-    def forget_pages(self, backing: Backing, first: int, last: int) -> None:
-        """Drop the entries that show pages `first` up to `last` of a backing: the next access asks it again."""
+    def forget_pages(self, backing: Backing, first: int, last: int, *, copies: bool = False) -> None:
+        """Drop the entries that show pages `first` up to `last` of a backing: the next access asks it again.
+
+        copies: private copies of them too.
+        """
         for vma in self.vmas():
             if vma.backing is backing:
                 low = vma.start + max(first * PAGE - vma.offset, 0)
                 high = min(vma.end, vma.start + last * PAGE - vma.offset)
                 for page in self._present(low, high) if low < high else ():
-                    if self.pages[page] & CACHED:
+                    entry = self.pages[page]
+                    if copies or entry & CACHED:
                         del self.pages[page]
                         self.stale = True
+                        if not entry & CACHED:
+                            self.memory.release(entry & PAGE_MASK)
 
     def _allow(self, start: int, end: int, prot: int) -> None:
         pages = self.pages

@@ -2,6 +2,9 @@
 
 * SSE operands of 16 bytes that are not aligned; every operand while EFLAGS.AC is set; load-acquire and store-release of arm64: the accesses
   are translated as aligned ones, which translated code checks in the comparison that it makes anyway.
+* Instructions with a VEX prefix, of AVX and BMI, which the emulator takes for their older forms with fewer operands, and those of XOP and
+  TSX: they are undefined on a processor that has none of these.
+* Input and output, which the emulator allows in each ring, and SYSENTER.
 * The flags of SSE and x87 exceptions: they are collected in the emulator's own words, and moved to where programs look for them before an
   instruction that shows or sets them.
 * SSE and x87 exceptions that are not masked, and a stack pointer of arm64 that is not at a multiple of 16: once a program has unmasked one

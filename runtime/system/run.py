@@ -149,6 +149,10 @@ class SystemRun:
     def stop(self) -> None:
         self.machine.stop()
 
+    def terminal_signal(self, number: int) -> bool:
+        """No program in the guest has the host's terminal."""
+        return False
+
     def read_file(self, path: bytes, limit: int) -> bytes:
         """cat(): a file as a program in the guest sees it. Raises OSError."""
         from pyprobe.runtime.system.files import GuestFiles

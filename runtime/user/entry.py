@@ -51,22 +51,26 @@ class Entry:
         assert engine is not None and task is not None
         words = engine.syscall_arguments()
         number, arguments = words[0] & U32, words[1:]
-        if self.watched and task.tracing is not None:
-            tracee.enters(task.tracing, number, arguments)
-            return False
-        if self.watched and task.seccomp is not None:
-            decision = decide(k, task, number, arguments)
+        if self.watched:
+            if task.tracing is not None:
+                tracee.enters(task.tracing, number, arguments)
+                return False
+            decision = decide(k, task, number, arguments) if task.seccomp is not None else None
             if decision is not None:
                 engine.set_result(decision & U64)
                 return False
-        result = self.perform(task, number, arguments)
+        syscall = self.table.get(number)
+        if syscall is None or k.syscalls.traced:
+            result = self._traced(task, number, syscall, arguments)
+        else:
+            result = self._dispatch(task, syscall, arguments)
         if result is None:
             return False
         engine.set_result(result)
         return not self.attention
 
     def perform(self, task: Task, number: int, arguments: tuple[int, ...]) -> int | None:
-        """Do a system call for the current task, told to probes; the result as for `_dispatch`."""
+        """What `syscall` does in the end, for a tracee: the system call, told to probes. The result is that of `_dispatch`."""
         syscall = self.table.get(number)
         if syscall is None or self._k.syscalls.traced:
             return self._traced(task, number, syscall, arguments)

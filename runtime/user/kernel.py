@@ -257,6 +257,12 @@ class Kernel(KernelCalls):
                 self.vfs.devices.terminal.restore()
         return shell_status(first.exit_status) if first.exit_status is not None else 0
 
+    @property
+    def attended(self) -> bool:
+        """Does somebody sit at the terminal, in whose time it runs? Then keys are signals for the guest, and it may wait for them for ever."""
+        terminal = self.vfs.devices.terminal
+        return self.clock.real and terminal is not None and terminal.foreground != 0
+
     def stop(self) -> None:
         """End the run as soon as possible."""
         self.stop_requested = self.entry.attention = True
@@ -499,10 +505,10 @@ class Kernel(KernelCalls):
         address = int.from_bytes(info.rest[:8], "little") if info.code in (1, 2) else None
         self.crashes.append(Crash(task, info.signo, info.code, address, registers, engine.get(engine.arch.pc)))
 
-    def unmap_mapping_range(self, backing: Backing, first: int, last: int) -> None:
-        """Take the pages of a file from `first` up to `last` out of every page table; private copies stay."""
+    def unmap_mapping_range(self, backing: Backing, first: int, last: int, *, even_cows: bool = False) -> None:
+        """Take the pages of a file from `first` up to `last` out of every page table; private copies stay unless even_cows is set."""
         for space in {id(process.space): process.space for process in self.processes.values() if process.alive}.values():
-            space.forget_pages(backing, first, last)
+            space.forget_pages(backing, first, last, copies=even_cows)
 
     def announce_images(self, space: AddressSpace) -> None:
         """Tell who asked (`on_image`) of the executable file mappings that have appeared in a space."""

@@ -175,11 +175,17 @@ TASK: dict[str, Getter] = {
     "personality": attrgetter("process.personality"),
     "clear_child_tid": attrgetter("clear_child_tid"),
 }
+
+
+def _outside_parent(task: Outside) -> Outside:
+    return INIT if task.pid > INIT.pid else IDLE
+
+
 OUTSIDE: dict[str, Getter] = {
     "flags": lambda t: 0x200000 if t.pid == 0 else 0,  # PF_KTHREAD
     "prio": lambda t: NORMAL_PRIORITY, "static_prio": lambda t: NORMAL_PRIORITY, "normal_prio": lambda t: NORMAL_PRIORITY,
-    "pid": attrgetter("pid"), "tgid": attrgetter("pid"), "comm": attrgetter("comm"), "real_parent": lambda t: IDLE,
-    "parent": lambda t: IDLE, "group_leader": lambda t: t, "nsproxy": lambda t: NAMESPACES,
+    "pid": attrgetter("pid"), "tgid": attrgetter("pid"), "comm": attrgetter("comm"), "real_parent": _outside_parent,
+    "parent": _outside_parent, "group_leader": lambda t: t, "nsproxy": lambda t: NAMESPACES,
 }  # fmt: skip
 """What is told of a task outside of the machine."""
 

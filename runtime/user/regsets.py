@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pyprobe.runtime.machine.memory import TASK_SIZE
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.pt_regs import ARM64, USER_SEGMENTS, X86_64
-from pyprobe.runtime.user.signal_frames import registers_used
+from pyprobe.runtime.user.signal_frames import register_tags, registers_used
 from pyprobe.runtime.user.words import U32, U64, s32, s64
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _FLAGS_SETTABLE = 0x54DD5  # FLAG_MASK
 _PSTATE_SETTABLE = 0xF000_0000
 
 _FX_HEAD = struct.Struct("<HHBxHQQII")
-_FX_ST, _FX_XMM, _FX_SIZE = 32, 160, 512
+_FX_SIZE = 512
 _MXCSR_MASK = 0xFFFF
 _XFEATURES = 3  # x87 and SSE, as CPUID says
 _XSAVE_XCR0, _XSAVE_HEADER = 464, 512
@@ -92,8 +92,7 @@ def _fxsave(tracing: Tracing) -> bytes:
     engine, context = task.process.engine, task.context
     control, status, tags, mxcsr = (engine.context_get(context, name) for name in ("fpcw", "fpsw", "fptag", "mxcsr"))
     head = _FX_HEAD.pack(control & 0xFFFF, status & 0xFFFF, registers_used(tags), 0, 0, 0, mxcsr & U32, _MXCSR_MASK)
-    stack = b"".join(engine.context_wide(context, f"st{i}", 10).ljust(16, b"\0") for i in range(8))
-    return (head + stack + engine.context_vectors(context)).ljust(_FX_SIZE, b"\0")
+    return (head + engine.context_vectors(context)).ljust(_FX_SIZE, b"\0")
 
 
 def _set_fxsave(tracing: Tracing, data: bytes) -> None:
@@ -101,12 +100,9 @@ def _set_fxsave(tracing: Tracing, data: bytes) -> None:
     engine, context = task.process.engine, task.context
     data = data + _fxsave(tracing)[len(data) :]
     control, status, used, _, _, _, mxcsr, _ = _FX_HEAD.unpack_from(data)
-    tags = sum(0 if used >> i & 1 else 3 << 2 * i for i in range(8))
-    for name, value in (("fpcw", control), ("fpsw", status), ("fptag", tags), ("mxcsr", mxcsr & _MXCSR_MASK)):
+    for name, value in (("fpcw", control), ("fpsw", status), ("fptag", register_tags(used)), ("mxcsr", mxcsr & _MXCSR_MASK)):
         engine.context_set(context, name, value)
-    for i in range(8):
-        engine.context_set_wide(context, f"st{i}", data[_FX_ST + 16 * i : _FX_ST + 16 * i + 10])
-    engine.context_set_vectors(context, data[_FX_XMM : _FX_XMM + 256])
+    engine.context_set_vectors(context, data[_FX_HEAD.size :])
 
 
 def _xsave(tracing: Tracing) -> bytes:

@@ -170,7 +170,7 @@ class Scheduler:
         for_host = [t for t in waiting if t.parked is not None and t.parked.block.host]
         if for_host:
             self._wait_for_host(for_host, deadline)
-        elif deadline == NEVER:
+        elif deadline == NEVER and not k.attended:
             raise Deadlock(self._who_waits())
         else:
             # timers of probes may come first; the guest's own deadline is reached step by step

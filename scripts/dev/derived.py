@@ -13,16 +13,20 @@ from pathlib import Path
 from pyprobe.lang import tables
 
 TERMINALS: dict[str, tuple[str, ...]] = {
-    "NAME": ("a", "x", "foo", "pid", "comm", "int8", "uint64", "string", "print", "str", "m", "n", "count", "nsecs", "arg0", "hash", "if_")
-    + ("kstack", "sum", "len", "void", "config", "max_strlen", "stack_mode", "bpftrace", "buffer", "retval", "exit", "printf", "name"),
+    "NAME": (
+        *("a", "x", "foo", "pid", "comm", "int8", "uint64", "string", "print", "str", "m", "n", "count", "nsecs", "arg0", "hash", "if_"),
+        *("kstack", "sum", "len", "void", "config", "max_strlen", "stack_mode", "bpftrace", "buffer", "retval", "exit", "printf", "name"),
+    ),
     "NUMBER": ("0", "1", "2", "5", "0x1F", "1e6", "0755", "1_000", "10ms", "5ul", "18446744073709551615", "64"),
     "STRING": ('"a"', '""', '"%d\\n"', '"\\x41\\"/*"', '"stdlib/x.h"', '"a // b"'),
     "VARIABLE": ("$x", "$y", "$if", "$z"),
     "PARAMETER": ("$1", "$2", "$99"),
     "COUNT": ("$#",),
     "MAP": ("@", "@x", "@y", "@if"),
-    "POINT": ("begin", "end", "BEGIN", "kprobe:f", "interval:s:1", "uprobe:/bin/sh:f+4", 'usdt:"/a b":c', "test:t", "kprobe:vfs_*", "$1")
-    + ("tracepoint:a:b", "self:signal:SIGUSR1", "n=kprobe:g", "profile:10ms", "watchpoint:0x10:8:w", "iter:task", "hardware:cycles:100"),
+    "POINT": (
+        *("begin", "end", "BEGIN", "kprobe:f", "interval:s:1", "uprobe:/bin/sh:f+4", 'usdt:"/a b":c', "test:t", "kprobe:vfs_*", "$1"),
+        *("tracepoint:a:b", "self:signal:SIGUSR1", "n=kprobe:g", "profile:10ms", "watchpoint:0x10:8:w", "iter:task", "hardware:cycles:100"),
+    ),
     "STRUCT": ("struct", "union", "enum"),
     "ASSIGN": ("=",),
     "INCREMENT": ("++", "--"),
@@ -40,8 +44,10 @@ TERMINALS: dict[str, tuple[str, ...]] = {
     "ANGLE_OPEN": ("<",),
     "ANGLE_CLOSE": (">",),
 }
-BETWEEN = (" ",) * 40 + ("\n",) * 4 + ("", "\t", "\r\n", "\n\n\n", " // c\n", " /* c */ ", "/**/", " /* a\n * b\n */ ", "\n// own line\n", " //\n", "/* // */")
-C_SECTIONS = ("#define A 1\n", "#include <stddef.h>\n", "struct foo { int a; char n[4]; };\n", "enum e { E0, E1 = 5 }\n", "union u { int a; };\n// c\n")
+BETWEEN = (" ",) * 40 + ("\n",) * 4 + ("", "\t", "\r\n", "\n\n\n", " // c\n", " /* c */ ", "/**/", " /* a\n * b\n */ ")
+BETWEEN += ("\n// own line\n", " //\n", "/* // */")
+C_SECTIONS = ("#define A 1\n", "#include <stddef.h>\n", "struct foo { int a; char n[4]; };\n", "enum e { E0, E1 = 5 }\n")
+C_SECTIONS += ("union u { int a; };\n// c\n",)
 ENTRIES = ("entry", "points predicate body", "MACRO NAME LPAR macro_parameters RPAR block")  # what a program consists of
 HEADS = ("#!/usr/bin/env pyprobe\n", "// head\n", "/* head */ ")
 

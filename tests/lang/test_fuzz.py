@@ -26,6 +26,13 @@ def test_made_up_and_damaged(seed: int) -> None:
         'import "x";/*\x00..',
         'begin { $t = (1, "x"); $x = (a=1); time(sizeof("") ? () : $t); }',
         "begin { $a = nsecs; print($a ? (1, 2) : ()); }",
+        "begin { if (pid) { print(1); } else { if (pid) { 1 } else { 3 }; } }",
+        "kprobe:f // a\n/* b */ / *@y + { $a = 1; $a } /* c */ / // d\n{ }",
+        "profile:hz:9\x1f { _ = probe; }",
+        "union u { int a;\r\n };\r\nbegin { }\r\n",
+        "interval:s:1 { unwatch(0); delete(@m[1]); }",
+        'begin { print(memcmp(pid == 1, (1, "a"), 2)); print(memcmp(kstack, buf("a", 1), 2)); }',
+        "end / 1 == 2 / { @a1 = avg(()); @a1 = max(5); }",
         'begin { if (1) { 1 } else { if (2) { 5 } else { (1, "a") }; } }',
     ],
 )

@@ -75,6 +75,11 @@ int main(void)
     CASE("mrs isar0", "mrs x1, id_aa64isar0_el1");
     CASE("mrs pfr0", "mrs x1, id_aa64pfr0_el1");
     CASE("mrs mmfr0", "mrs x1, id_aa64mmfr0_el1");
+    CASE("mrs 7 of midr's", "mrs x1, s3_0_c0_c0_7");
+    CASE("mrs 1 of midr's", "mrs x1, s3_0_c0_c0_1");
+    CASE("mrs c1", "mrs x1, s3_0_c0_c1_0");
+    CASE("mrs mmfr0's value", "mrs x1, id_aa64mmfr0_el1; mov x2, #0xff000000; movk x2, #0x111, lsl #32; sub x1, x1, x2; cbz x1, 2f; udf #1; 2:");
+    CASE("mrs pfr1's value", "mrs x1, id_aa64pfr1_el1; cbz x1, 2f; udf #1; 2:");
     CASE("mrs aidr", "mrs x1, aidr_el1");
     CASE("mrs ctr", "mrs x1, ctr_el0");
     CASE("mrs dczid", "mrs x1, dczid_el0");

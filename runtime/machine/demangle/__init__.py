@@ -1,8 +1,8 @@
 """C++ names: what a mangled one stands for (Itanium C++ ABI, 5.1), written as GCC's C++ runtime, and so every tool of Linux, writes it.
 
-Rust's older names have the same form. Symbol tables come from programs that nobody need trust, and a name of a few hundred bytes may
-stand for gigabytes of text: what is made is bounded, and a name that asks for more stays as it is in the file. So does one with what only
-expressions in the types of templates bring and this does not know.
+Rust's older names have the same form. That runtime itself is not asked: it is another one on every host. Symbol tables come from programs
+that nobody need trust, and a name of a few hundred bytes may stand for gigabytes of text: what is made is bounded, and a name that asks for
+more stays as it is in the file. So does one with what only expressions in the types of templates bring and this does not know.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from errno import E2BIG, EACCES, EINVAL, EOPNOTSUPP, EPERM, ESRCH
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyprobe.runtime.machine.memory import PAGE
 from pyprobe.runtime.user.capabilities import CAP_SYS_ADMIN, CAP_SYS_NICE
@@ -21,6 +21,7 @@ from pyprobe.runtime.user.sched import (
     SCHED_POLICIES,
     SCHED_REAL_TIME,
     SCHED_RR,
+    Scheduling,
 )
 from pyprobe.runtime.user.task import RLIMIT_NICE, RLIMIT_RTPRIO
 from pyprobe.runtime.user.words import U32, s32, timespec
@@ -154,7 +155,10 @@ def _set(t: Task, target: Task, wanted: Attributes) -> int:
         raise Errno(EPERM)
     if wanted.flags & FLAG_UTIL_CLAMP:
         raise Errno(EOPNOTSUPP)
-    now.policy, now.reset_on_fork, now.rt_priority = policy, reset, wanted.priority
+    now.reset_on_fork = reset
+    if wanted.flags & FLAG_KEEP_PARAMS:
+        return 0
+    now.policy, now.rt_priority = policy, wanted.priority
     if policy == SCHED_DEADLINE:
         runtime, relative, period = wanted.deadline
         now.deadline = runtime, relative, period or relative
@@ -223,6 +227,13 @@ def _copied_attributes(t: Task, attr: int) -> Attributes:
     return Attributes(policy, flags, max(MIN_NICE, min(MAX_NICE, nice)), priority, (runtime, deadline, period))
 
 
+def _parameters(now: Scheduling) -> dict[str, Any]:
+    """get_params: those of the policy it has."""
+    if now.policy == SCHED_DEADLINE:
+        return {"deadline": now.deadline}
+    return {"priority": now.rt_priority} if now.policy in SCHED_REAL_TIME else {"nice": now.nice}
+
+
 def sys_sched_setattr(k: Kernel, t: Task, pid: int, attr: int, flags: int) -> int:
     """sched_setattr(2)."""
     if not attr or s32(pid) < 0 or flags & U32:
@@ -235,7 +246,7 @@ def sys_sched_setattr(k: Kernel, t: Task, pid: int, attr: int, flags: int) -> in
     if wanted.flags & FLAG_KEEP_POLICY:
         wanted = wanted._replace(policy=_KEEP)
     if wanted.flags & FLAG_KEEP_PARAMS:
-        wanted = wanted._replace(nice=now.nice, priority=now.rt_priority, deadline=now.deadline)
+        wanted = wanted._replace(**_parameters(now))
     return _set(t, target, wanted)
 
 
@@ -302,8 +313,9 @@ def sys_setpriority(k: Kernel, t: Task, which: int, who: int, niceval: int) -> i
 
 
 def sys_ioprio_get(k: Kernel, t: Task, which: int, who: int) -> int:
-    """ioprio_get(2): the highest."""
-    return min((x.sched.ioprio for x in _several(k, t, s32(which) - 1, who)), key=lambda value: value or IOPRIO_BE << IOPRIO_CLASS_SHIFT | 4)
+    """ioprio_get(2): the highest; none at all counts as the middle of the best-effort class."""
+    found = [x.sched.ioprio for x in _several(k, t, s32(which) - 1, who)]
+    return min(found, key=lambda value: value or IOPRIO_BE << IOPRIO_CLASS_SHIFT | 4)
 
 
 def sys_ioprio_set(k: Kernel, t: Task, which: int, who: int, priority: int) -> int:

@@ -10,6 +10,7 @@ from pyprobe.runtime.user.sched import MAX_RT_PRIO, Scheduling
 from pyprobe.runtime.user.syscalls.time import process_cpu_time
 from pyprobe.runtime.user.vfs import procipc, procnet
 from pyprobe.runtime.user.vfs.abi import guest_open_flags, major, minor
+from pyprobe.runtime.user.vfs.cpuinfo import cpuinfo
 from pyprobe.runtime.user.vfs.sysctl import RELEASE, SYSCTL, VERSION
 from pyprobe.runtime.user.words import NANOSECONDS
 
@@ -42,33 +43,13 @@ def loadavg(k: Kernel) -> bytes:
 
 
 def meminfo(k: Kernel) -> bytes:
-    total = 4 << 20  # kB: fixed, so that it does not tell about the host
+    total, free = k.memory.limit >> 10, k.memory.limit - k.memory.used >> 10  # the same that sysinfo(2) tells
     rows = (
-        (b"MemTotal", total), (b"MemFree", total // 2), (b"MemAvailable", total // 4 * 3), (b"Buffers", 0), (b"Cached", total // 4),
+        (b"MemTotal", total), (b"MemFree", free), (b"MemAvailable", free), (b"Buffers", 0), (b"Cached", 0),
         (b"SwapCached", 0), (b"Active", 0), (b"Inactive", 0), (b"SwapTotal", 0), (b"SwapFree", 0), (b"Dirty", 0), (b"Shmem", 0),
         (b"Slab", 0), (b"CommitLimit", total), (b"Committed_AS", 0), (b"VmallocTotal", 34359738367), (b"Hugepagesize", 2048),
     )  # fmt: skip
     return b"".join(b"%-16s%8d kB\n" % (name + b":", value) for name, value in rows)
-
-
-_FLAGS_X86: Final = (
-    b"fpu de pse tsc msr pae mce cx8 apic sep pge mca cmov pat pse36 clflush mmx fxsr sse sse2 syscall nx lm pni ssse3 cx16"
-    b" sse4_1 sse4_2 popcnt"
-)
-
-
-def cpuinfo(k: Kernel) -> bytes:
-    if k.arch == "arm64":
-        return (
-            b"processor\t: 0\nBogoMIPS\t: 100.00\nFeatures\t: fp asimd aes pmull sha1 sha2 crc32 atomics\nCPU implementer\t: 0x00\n"
-            b"CPU architecture: 8\nCPU variant\t: 0x0\nCPU part\t: 0x051\nCPU revision\t: 0\n\n"
-        )
-    return (
-        b"processor\t: 0\nvendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: 60\nmodel name\t: pyprobe emulated CPU\nstepping\t: 1\n"
-        b"cpu MHz\t\t: 1000.000\ncache size\t: 4096 KB\nphysical id\t: 0\nsiblings\t: 1\ncore id\t\t: 0\ncpu cores\t: 1\n"
-        b"fpu\t\t: yes\nwp\t\t: yes\nflags\t\t: " + _FLAGS_X86 + b"\nbogomips\t: 2000.00\nclflush size\t: 64\n"
-        b"address sizes\t: 46 bits physical, 48 bits virtual\n\n"
-    )
 
 
 def machine_stat(k: Kernel) -> bytes:
@@ -187,8 +168,10 @@ def stat(k: Kernel, process: Process, tid: int = 0) -> bytes:
     values = [
         process.ppid, process.pgid, process.sid, terminal.number if terminal is not None else 0,
         terminal.foreground if terminal is not None else -1, 0, 0, 0, 0, 0, ticks, 0, _ticks(process.children_cpu_time), 0,
-        sched.prio - MAX_RT_PRIO, sched.nice, len(process.threads), 0, _ticks(process.start_time), size, resident // PAGE, _INFINITY, 0, 0, 0, 0, 0,
-        0, task.blocked & 0x7FFFFFFF if task is not None else 0, 0, 0, 0, 0, process.exit_signal, 0, sched.rt_priority, sched.policy, 0, 0, 0, 0, 0, 0, start, end, 0, 0,
+        sched.prio - MAX_RT_PRIO, sched.nice, len(process.threads), 0,
+        _ticks(process.start_time), size, resident // PAGE, _INFINITY, 0, 0, 0, 0, 0,
+        0, task.blocked & 0x7FFFFFFF if task is not None else 0, 0, 0, 0, 0, 0,
+        process.exit_signal, 0, sched.rt_priority, sched.policy, 0, 0, 0, 0, 0, 0, start, end, 0, 0,
         process.exit_status or 0,
     ]  # fmt: skip
     text = " ".join(map(str, values)).encode()

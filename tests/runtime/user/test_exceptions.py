@@ -20,11 +20,15 @@ PROGRAMS = Path(__file__).parents[2] / "programs"
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the host's processor is the authority")
-@pytest.mark.parametrize(("source", "signals"), [("exceptions_x86_64.c", 70), ("exceptions_float.c", 45), ("float_flags.c", 0)])
+@pytest.mark.parametrize(
+    ("source", "signals"),
+    [("exceptions_x86_64.c", 70), ("exceptions_float.c", 45), ("exceptions_edges.c", 35), ("float_flags.c", 0), ("arithmetic.c", 0),
+     ("features.c", 0)],
+)
 def test_x86_64_as_on_the_host(
     emulate: Callable[..., tuple[int, bytes, bytes]], build: Callable[..., str], source: str, signals: int
 ) -> None:
-    program = build((PROGRAMS / source).read_text(), "-no-pie", "-lm")
+    program = build((PROGRAMS / source).read_text(), "-no-pie", "-mno-red-zone", "-lm")
     native = subprocess.run([program], capture_output=True, timeout=60)
     status, output, _ = emulate([program])
     assert (status, output) == (native.returncode, native.stdout)
@@ -65,3 +69,15 @@ def test_arm64_alignment(cross: Cross) -> None:
     lines = [line for line in output.splitlines() if line.startswith(b"unaligned") and not line.startswith(b"unaligned exclusive")]
     assert status == 0
     assert [re.sub(rb"addr=0x[0-9a-f]{9,}", b"addr=SP", line) for line in lines] == ALIGNMENT.split(b"\n")[1:-1]
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the host's processor is the authority")
+@pytest.mark.parametrize("how", ["hook", "breakpoint"])
+def test_under_probes(build: Callable[..., str], pyprobe, how: str) -> None:  # type: ignore[no-untyped-def]  # a fixture that returns a function
+    """What faults under a probe faults as it would without, and is told once."""
+    program = build((PROGRAMS / "probed_faults.c").read_text(), "-no-pie")
+    native = subprocess.run([program], capture_output=True, timeout=60)
+    places = ",".join(f"uprobe:{program}:{name}" for name in ("aligned", "control", "divides"))
+    run = pyprobe("-q", "--attach", how, "-e", places + ' { @[func] = count(); }', "-c", program)
+    assert run.out.split("\n\n")[0].rstrip("\n") == native.stdout.decode().rstrip("\n")
+    assert sorted(re.findall(r"@\[\w+\]: \d", run.out)) == ["@[aligned]: 6", "@[control]: 3", "@[divides]: 6"]
