@@ -27,8 +27,8 @@ from pyprobe.runtime.machine.disassembly import instructions
 from pyprobe.runtime.machine.memory import CACHED, EXECUTED, SHARED, AddressSpace, R, W, X
 from pyprobe.runtime.machine.physical import PAGE, PAGE_MASK, PhysicalMemory
 from pyprobe.runtime.machine.state import NOWHERE
+from pyprobe.runtime.machine.stepping import Stepping
 from pyprobe.runtime.machine.stop import Stop, StopKind
-from pyprobe.runtime.machine.tracing import Tracing
 from pyprobe.runtime.machine.unicorn import UnicornError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ _PORT = ctypes.CFUNCTYPE(c_uint32, c_void_p, c_uint32, c_int, c_void_p, c_void_p
 _INSTRUCTION = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p)
 
 
-class Engine(Tracing, Contexts):
+class Engine(Stepping, Contexts):
     """One processor.
 
     native: use the extension (True: or fail, None: if it is there).
@@ -71,7 +71,7 @@ class Engine(Tracing, Contexts):
         self._at_trap: Context | None = None  # the registers there
         self._translate_again = False
         self.translation: Translation | None = None
-        self._cut = False  # the run ends where the block would go on in a page that is not to be executed
+        self._cut = False  # the run ends at an address, and goes on from there without that
         self._each: list[Callable[[int, int], None]] = []  # of on_instruction
         self._executed_last = NOWHERE
         self.open(arch.cpu_model, 0, memory.size, memory.base, ((unicorn.CTL_TLB_TYPE, unicorn.TLB_VIRTUAL),))

@@ -97,11 +97,11 @@ def _flags(t: Task) -> int:
 
 
 def _state(k: Kernel, t: Task) -> int:
-    """TASK_RUNNING, TASK_INTERRUPTIBLE, __TASK_STOPPED or TASK_DEAD."""
+    """TASK_RUNNING, TASK_INTERRUPTIBLE, __TASK_STOPPED, __TASK_TRACED or TASK_DEAD."""
     if t.dead:
         return 0x80
-    if t.process.stopped:
-        return 4
+    if t.held:
+        return 4 if t.tracing is None else 8
     return 1 if t.parked is not None and t is not k.current else 0
 
 

@@ -57,6 +57,16 @@ def pop_frame(task: Task) -> int:
     return (_pop_x86_64 if task.process.arch == "x86_64" else _pop_arm64)(task)
 
 
+def registers_used(tags: int) -> int:
+    """The tag word of the x87 registers as FXSAVE has it: a bit for each that is not empty."""
+    return sum(1 << i for i in range(8) if tags >> 2 * i & 3 != _EMPTY)
+
+
+def register_tags(used: int) -> int:
+    """The opposite: the registers' tags, of those in use without saying what they hold."""
+    return sum(_EMPTY << 2 * i for i in range(8) if not used >> i & 1)
+
+
 def on_altstack(task: Task, sp: int) -> bool:
     """Does the stack pointer lie in the alternate stack?"""
     address, flags, size = task.altstack
@@ -108,9 +118,7 @@ def _push_x86_64(task: Task, info: SigInfo, action: SigAction, mask: int) -> Non
         *registers, 0x33, 0, 0, 0x2B, task.trap_error, task.trap_number, mask, task.fault_address, fpstate
     )
     head = _UC_HEAD.pack(UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS, 0, *_altstack_words(task, sp))
-    tags = get("fptag")
-    used = sum(1 << i for i in range(8) if tags >> 2 * i & 3 != _EMPTY)
-    fx = _FXSAVE.pack(get("fpcw"), get("fpsw"), used, 0, 0, 0, get("mxcsr"), 0xFFFF)
+    fx = _FXSAVE.pack(get("fpcw"), get("fpsw"), registers_used(get("fptag")), 0, 0, 0, get("mxcsr"), 0xFFFF)
     space.write(fpstate, (fx + engine.vectors()).ljust(512, b"\0"))
     space.write(frame, struct.pack("<Q", action.restorer) + head + context + struct.pack("<Q", mask) + info.pack())
     _remember(task, frame)
@@ -142,7 +150,7 @@ def _pop_x86_64(task: Task) -> int:
     _recall(task, frame)
     if fx:
         control, status, used, _, _, _, vector_control, _ = _FXSAVE.unpack_from(fx)
-        tags = sum(_EMPTY << 2 * i for i in range(8) if not used >> i & 1)
+        tags = register_tags(used)
         for name, value in (("fpcw", control), ("fpsw", status), ("fptag", tags), ("mxcsr", vector_control & 0xFFFF)):
             engine.set(name, value)
         engine.set_vectors(fx[_FXSAVE.size : _FXSAVE.size + _FX_REGISTERS])

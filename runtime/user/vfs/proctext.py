@@ -131,21 +131,25 @@ def _leader(process: Process) -> Task | None:
     return process.leader or next(iter(process.threads.values()), None)
 
 
-def comm(k: Kernel, process: Process) -> bytes:
-    task = _leader(process)
+def _thread(process: Process, tid: int) -> Task | None:
+    """The thread of that id, for files below task/; else the first."""
+    return process.threads.get(tid) or _leader(process)
+
+
+def comm(k: Kernel, process: Process, tid: int = 0) -> bytes:
+    task = _thread(process, tid)
     return (task.comm if task is not None else k.last_words.get(process.pid, (b"", 0))[0]) + b"\n"
 
 
-def _state(k: Kernel, process: Process) -> bytes:
-    if not process.alive:
+def _state(k: Kernel, process: Process, task: Task | None) -> bytes:
+    if task is None:
         return b"Z"
-    if process.stopped:
-        return b"T"
-    task = _leader(process)
-    return b"S" if task is not None and task.parked is not None else b"R"
+    if task.held:
+        return b"T" if task.tracing is None else b"t"
+    return b"S" if task.parked is not None else b"R"
 
 
-_STATE_NAMES: Final = {b"R": b"R (running)", b"S": b"S (sleeping)", b"T": b"T (stopped)", b"Z": b"Z (zombie)"}
+_STATE_NAMES: Final = {b"R": b"R (running)", b"S": b"S (sleeping)", b"T": b"T (stopped)", b"t": b"t (tracing stop)", b"Z": b"Z (zombie)"}
 
 
 def _memory(process: Process) -> tuple[int, int]:
@@ -156,11 +160,11 @@ def _memory(process: Process) -> tuple[int, int]:
     return sum(vma.end - vma.start for vma in space.vmas()), len(space.pages) * PAGE
 
 
-def stat(k: Kernel, process: Process) -> bytes:
+def stat(k: Kernel, process: Process, tid: int = 0) -> bytes:
     size, resident = _memory(process)
     start, end = process.argument_area
     ticks = _ticks(process_cpu_time(k, process))
-    task, terminal = _leader(process), process.ctty
+    task, terminal = _thread(process, tid), process.ctty
     sched = task.sched if task is not None else Scheduling()
     values = [
         process.ppid, process.pgid, process.sid, terminal.number if terminal is not None else 0,
@@ -171,7 +175,8 @@ def stat(k: Kernel, process: Process) -> bytes:
         process.exit_signal, 0, sched.rt_priority, sched.policy, 0, 0, 0, 0, 0, 0, start, end, 0, 0,
         process.exit_status or 0,
     ]  # fmt: skip
-    return b"%d (%s) %s %s\n" % (process.pid, comm(k, process)[:-1], _state(k, process), " ".join(map(str, values)).encode())
+    text = " ".join(map(str, values)).encode()
+    return b"%d (%s) %s %s\n" % (tid or process.pid, comm(k, process, tid)[:-1], _state(k, process, task), text)
 
 
 def statm(k: Kernel, process: Process) -> bytes:
@@ -188,12 +193,19 @@ def _set(queue: Iterable[SigInfo]) -> int:
     return sum({1 << info.signo - 1 for info in queue})
 
 
-def status(k: Kernel, process: Process) -> bytes:
+def _tracer(task: Task | None) -> int:
+    if task is None:
+        return 0
+    return task.tracing.tracer.pid if task.tracing is not None else int(task.traced_by_init)
+
+
+def status(k: Kernel, process: Process, tid: int = 0) -> bytes:
     size, resident = _memory(process)
-    task = _leader(process)
-    state = _STATE_NAMES[_state(k, process)]
-    rows = [b"Name:\t" + comm(k, process)[:-1], b"Umask:\t%04o" % (process.fs.umask if process.alive else 0), b"State:\t" + state]
-    rows += [b"Tgid:\t%d" % process.pid, b"Ngid:\t0", b"Pid:\t%d" % process.pid, b"PPid:\t%d" % process.ppid, b"TracerPid:\t0"]
+    task = _thread(process, tid)
+    state = _STATE_NAMES[_state(k, process, task)]
+    rows = [b"Name:\t" + comm(k, process, tid)[:-1], b"Umask:\t%04o" % (process.fs.umask if process.alive else 0), b"State:\t" + state]
+    rows += [b"Tgid:\t%d" % process.pid, b"Ngid:\t0", b"Pid:\t%d" % (tid or process.pid), b"PPid:\t%d" % process.ppid]
+    rows.append(b"TracerPid:\t%d" % _tracer(task))
     if task is not None:
         cred = task.cred
         rows.append(b"Uid:\t%d\t%d\t%d\t%d" % (cred.uid, cred.euid, cred.suid, cred.fsuid))
@@ -331,6 +343,10 @@ PROCESS: Final[dict[bytes, Callable[[Kernel, Process], bytes]]] = {
     b"gid_map": _text(b"         0          0 4294967295\n"),
     b"wchan": _text(b"0"),
 }
+
+
+THREAD: Final[dict[bytes, Callable[[Kernel, Process, int], bytes]]] = {b"comm": comm, b"stat": stat, b"status": status}
+"""Those that differ from thread to thread."""
 
 
 def fdinfo(file: OpenFile, arch: str) -> bytes:
