@@ -17,7 +17,7 @@ class Abi(NamedTuple):
     hwcap, hwcap2: AT_HWCAP and AT_HWCAP2, matching the emulated CPU. minsigstksz: AT_MINSIGSTKSZ.
     top: end of user space. pie_base: where position independent programs go without address randomisation.
     file_zone: where mapped files get their machine-wide addresses [low, high). mmap_base: other mappings go below it; the first of them
-    hold what threads keep for themselves, so their pages have other low numbers than the stack's: a translation buffer tells pages by these.
+    hold what threads keep for themselves, so their pages have other low numbers than the stack has, by which they are told.
     syscall_length: bytes of the system call instruction; restart_register: the one that must be put back to make a call again.
     """
 
