@@ -173,7 +173,7 @@ class _HostDirectoryNode(_Leaf):
         linked = self.tree.linked
         found = self.tree.layer.names(self.directory)
         return sorted(
-            Entry(name, kind, linked.get((dev, ino)) or inode_number(self.directory, name)) for name, kind, dev, ino in found
+            Entry(name, kind, linked.get(identity) or inode_number(self.directory, name)) for name, kind, identity in found
         )
 
 
