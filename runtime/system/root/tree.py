@@ -172,7 +172,7 @@ class _HostDirectoryNode(_Leaf):
     def entries(self) -> list[Entry]:
         linked = self.tree.linked
         found = self.tree.layer.names(self.directory)
-        return sorted(Entry(name, kind, linked.get(key) or inode_number(self.directory, name)) for name, kind, key in found)
+        return sorted(Entry(name, kind, linked.get(identity) or inode_number(self.directory, name)) for name, kind, identity in found)
 
 
 class _HostFileNode(_Leaf):
