@@ -46,8 +46,8 @@ _TEXT = ("string", "pointer", "array")
 _TWO_TEXTS = (Param("text", *_TEXT), Param("other", *_TEXT))
 
 
-def _a(name: str, result: Type | Rule, brief: str, *params: Param, later: bool = False) -> Signature:
-    return Signature(name, params, result, brief, mode="aggregate", later=later)
+def _a(name: str, result: Type | Rule, brief: str, *params: Param) -> Signature:
+    return Signature(name, params, result, brief, mode="aggregate")
 
 
 _ALL = (

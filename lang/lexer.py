@@ -33,7 +33,7 @@ _OPERAND_END = re.compile(LAYOUT + r"[),]", re.S)
 _NAMED = re.compile(rf"\({LAYOUT}([A-Za-z_][A-Za-z0-9_]*){LAYOUT}=(?!=)", re.S)
 _ASSIGNED = re.compile(LAYOUT + r"=(?!=)", re.S)
 _BODY_FOLLOWS = re.compile(rf"/{LAYOUT}(?:\{{|(?<=[ \t\r\n])<)", re.S)
-_TOKENS_WITH_PARENS = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"?|//[^\n]*|/\*(?:.*?\*/|.*\Z)|[()]", re.S)
+_TOKENS_WITH_PARENS = re.compile(r"\"(?>[^\"\\\n]+|\\.)*+\"?|//[^\n]*|/\*(?:.*?\*/|.*\Z)|[()]", re.S)
 ENTRIES = frozenset(("CONFIG", "IMPORT", "MACRO", "FN", "LET"))  # the keywords that begin one
 
 

@@ -21,7 +21,7 @@ from pyprobe.lang.source import Source, Span
 from pyprobe.lang.tables import END_OF_TEXT, Tables, load
 
 OPENING = frozenset(("LPAR", "CONDITION_OPEN", "CAST_OPEN", "RECORD_OPEN"))  # the terminals that RPAR closes
-MAX_DEPTH = 250  # things inside each other
+MAX_DEPTH = 1000  # things inside each other
 MAX_STACK = 4 * MAX_DEPTH  # symbols that wait on the parser's stack; those of a sum or of `else if` after `else if` do not wait
 
 # A rule: its name, the number of its symbols, its action (None: passes its only value on), the levels that it adds to the tree, and whether

@@ -102,8 +102,6 @@ class _Calls:
         message = check(node.args, node.name) if check is not None else ""
         if message:
             self.diagnostics.error(message, node.span)
-        elif signature.later:
-            self.diagnostics.error(f"{node.name}() is not supported yet", node.span)
         elif node.name == "cgroupid" and isinstance(node.args[0], n.String):
             return n.Integer(value=1, span=node.span)
         elif node.name == "reg" and isinstance(node.args[0], n.String):

@@ -7,7 +7,7 @@ calls in `check_calls`; here are the statements.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from pyprobe.lang import nodes as n
 from pyprobe.lang.builtins import BUILTINS
@@ -17,9 +17,10 @@ from pyprobe.lang.passes import availability, check_expressions
 from pyprobe.lang.passes.casts import convert, final, readable, warns_of_conversion
 from pyprobe.lang.passes.control_flow import whole_statement, with_semicolon
 from pyprobe.lang.passes.infer import Inference
+from pyprobe.lang.passes.infer_calls import says_nothing
 from pyprobe.lang.passes.infer_statements import compound_span
 from pyprobe.lang.passes.unit import Unit
-from pyprobe.lang.passes.walk import copy, descend
+from pyprobe.lang.passes.walk import children, copy, descend
 from pyprobe.lang.promote import kind
 from pyprobe.lang.source import NOWHERE, Span
 from pyprobe.lang.typesys import (
@@ -316,9 +317,9 @@ def _let(check: Checker, node: n.Let) -> Result:
 
 def _while(check: Checker, node: n.While) -> Result:
     t = node.condition.type
-    if t is NONE:
+    if t is NONE and not says_nothing(node.condition):
         node.condition = check.expr(node.condition)
-    elif t is VOID or t is BOOL or isinstance(t, (Integer, Enum, Pointer)):
+    elif t is NONE or t is VOID or t is BOOL or isinstance(t, (Integer, Enum, Pointer)):
         node.condition = check.condition(node.condition, node.span)
     else:  # unlike elsewhere, everything has a truth here
         node.condition = n.Cast(spec=None, operand=check.read(check.expr(node.condition)), type=BOOL, span=node.condition.span)
@@ -330,7 +331,7 @@ def _unroll(check: Checker, node: n.Unroll) -> Result:
     """The body as often as was written; that the number is a constant within bounds was checked long before."""
     body = check.block(node.body)
     times = node.count.value if isinstance(node.count, n.Integer) else 1
-    if not check.unit.grow((times - 1) * sum(1 for _ in descend(body)), node.span):
+    if times > 1 and not check.unit.grow((times - 1) * sum(1 for _ in descend(body)), node.span):
         return []
     return [n.ExprStatement(expr=copy(body) if i else body, span=node.span) for i in range(times)]
 
@@ -350,14 +351,22 @@ def _for_map(check: Checker, node: n.ForMap) -> Result:
 
 def _loop(check: Checker, node: n.ForRange | n.ForMap) -> Result:
     """The body of a `for` loop, which is a function of its own: what belongs to the event is out of its reach."""
-    inner = {id(found) for loop in descend(node.body) if isinstance(loop, (n.ForRange, n.ForMap)) for found in descend(loop.body)}
-    found_here = [found for found in descend(node.body) if isinstance(found, n.Builtin) and id(found) not in inner]
-    beyond = [found for found in found_here if BUILTINS[found.name].contextual]
+    beyond = [found for found in _outside_loops(node.body) if isinstance(found, n.Builtin) and BUILTINS[found.name].contextual]
     node.body = check.loop(node.body)
     for found in beyond:
         unavailable = availability.refusal(found, check.inference.body.point) if found.name == "args" else ""
         check.error(unavailable or f"'{found.name}' builtin is not allowed in a for-loop", found.span)
     return node
+
+
+def _outside_loops(block: n.Node) -> Iterator[n.Node]:
+    """As descend(), without the bodies of the `for` loops within."""
+    stack = [block]
+    while stack:
+        top = stack.pop()
+        yield top
+        body = top.body if isinstance(top, (n.ForRange, n.ForMap)) else None
+        stack += [child for child in reversed(list(children(top))) if child is not body]
 
 
 def _jump(check: Checker, node: n.Jump) -> Result:

@@ -13,6 +13,7 @@ from pyprobe.lang.functions import FUNCTIONS
 from pyprobe.lang.passes.casts import convert
 from pyprobe.lang.passes.check_functions import FIRST, SPECIAL, expression
 from pyprobe.lang.passes.infer import LIKE_ARGUMENT
+from pyprobe.lang.passes.infer_calls import says_nothing
 from pyprobe.lang.passes.infer_expressions import NOT_INDEXED
 from pyprobe.lang.passes.walk import descend
 from pyprobe.lang.promote import kind, wide
@@ -109,7 +110,7 @@ def _refusal(param: Param, name: str, position: int, arg: n.Node, t: Type) -> st
         if isinstance(arg, n.Map) or (name == "delete" and isinstance(arg, n.MapAccess)):
             return ""
         return f"{name}() expects a map argument"
-    if "any" in kinds or "variable" in kinds or "type" in kinds or (t is NONE and name in _SILENT):
+    if "any" in kinds or "variable" in kinds or "type" in kinds or (t is NONE and name in _SILENT and not says_nothing(arg)):
         return ""
     if param.literal:
         if isinstance(arg, (n.Integer, n.String, n.Boolean)) and kind(arg.type) in kinds:

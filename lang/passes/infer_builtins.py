@@ -55,8 +55,6 @@ def in_space(t: Type, space: str | None) -> Type:
 def builtin(ctx: Inference, node: n.Builtin) -> Type:
     """The type of a builtin value in the current body."""
     known = BUILTINS[node.name].type
-    if node.name == "retval" and ctx.body.point.provider == "fentry":
-        ctx.error("Can't find a field $retval", node.span)
     if known is not None:
         return nanoseconds_type(node.args) if node.name == "nsecs" else known
     return node.type if node.type is not NONE else _BUILTINS[node.name](ctx, node)
@@ -88,6 +86,9 @@ def _setting_type(value: object) -> Type:
 
 
 def _retval(ctx: Inference, node: n.Builtin) -> Type:
+    if ctx.body.point.provider == "fentry":  # where the syntax has it, but nothing has returned
+        ctx.error("Can't find a field $retval", node.span)
+        return NONE
     return ctx.unit.world.retval(ctx.body.point) or UINT64
 
 

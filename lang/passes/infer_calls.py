@@ -13,6 +13,7 @@ from pyprobe.lang.typesys import HISTOGRAMS, INTEGERS, NONE, UINT64, VOID, Aggre
 
 if TYPE_CHECKING:
     from pyprobe.lang.passes.infer import Inference, MapState
+    from pyprobe.lang.source import Span
 
 
 def call(ctx: Inference, node: n.Call) -> Type:
@@ -38,6 +39,7 @@ def call(ctx: Inference, node: n.Call) -> Type:
             ctx.use(state, False, arg.map.span)
             ctx.assign_key(state, ctx.expr(arg.key), node.span)
             arg.type = arg.map.type = state.value
+            _want_value(ctx, state, node.name, arg.map.span)
         else:
             ctx.expr(arg)
     if signature.mode == "aggregate":
@@ -94,9 +96,14 @@ def _map_of(ctx: Inference, node: n.Call) -> MapState | None:
 def _needs_value(ctx: Inference, node: n.Call) -> None:
     """Functions on a whole map want one that gets a value somewhere."""
     state = _map_of(ctx, node)
-    if state is not None and state.value is NONE and not state.read:
-        word = "Unknown" if node.name == "len" else "Undefined"
-        ctx.error(f"{word} map: {state.name}", node.args[0].span, 5)
+    if state is not None:
+        _want_value(ctx, state, node.name, node.args[0].span)
+
+
+def _want_value(ctx: Inference, state: MapState, function: str, span: Span) -> None:
+    if state.value is NONE and not state.read:
+        word = "Unknown" if function == "len" else "Undefined"
+        ctx.error(f"{word} map: {state.name}", span, 5)
 
 
 def _with_key(ctx: Inference, node: n.Call) -> None:
@@ -127,6 +134,24 @@ def _with_key(ctx: Inference, node: n.Call) -> None:
         node.args[2].type = ctx.variable(node.args[2]).type
 
 
+def says_nothing(arg: n.Node) -> bool:
+    """Whether an expression that has no value is right in itself; of other ones it is said elsewhere what is wrong with them."""
+    match arg:
+        case n.Tuple():
+            return not arg.items
+        case n.Call():
+            return arg.name in FUNCTIONS
+        case n.Index():
+            return says_nothing(arg.base)
+        case n.Block():
+            return arg.result is None or says_nothing(arg.result)
+        case n.If():
+            return arg.orelse is None or says_nothing(arg.then)
+        case n.Ternary():
+            return arg.then is not None and says_nothing(arg.then)
+    return False
+
+
 def _comm(ctx: Inference, node: n.Call) -> None:
     if _given(node) is NONE:
         ctx.error("Unable to resolve comptime expression", node.span)
@@ -147,7 +172,7 @@ def _task(ctx: Inference, node: n.Call) -> None:
         ctx.error(f"Struct/union of type '{t}' does not contain a field named '{member}'", node.span)
     elif isinstance(t, Record):
         ctx.error(f"Record does not contain a field named '{member}'", node.span)
-    elif not isinstance(t, Struct) and t is not NONE:
+    elif not isinstance(t, Struct) and (t is not NONE or says_nothing(node.args[0])):
         ctx.error(f"Can not access field '{member}' on expression of type '{t}'", node.span)
 
 

@@ -296,10 +296,10 @@ def test_odd_bytes() -> None:
 
 def test_parentheses_make_nothing_deeper() -> None:
     """What is as deep as is allowed still is when it is printed, with parentheses around each part."""
-    text = f"begin {{ print({'1 ? ' * 490}1{' : 2' * 490}); }}"
+    text = f"begin {{ print({'1 ? ' * 1950}1{' : 2' * 1950}); }}"
     printed = print_script(parsed(text))
     assert "1 ? (1 ? (" in printed and print_script(parsed(printed)) == printed
-    assert "nested too deeply" in first_error(f"begin {{ print({'1 ? ' * 510}1{' : 2' * 510}); }}")
+    assert "nested too deeply" in first_error(f"begin {{ print({'1 ? ' * 2050}1{' : 2' * 2050}); }}")
 
 
 # ---- the tables
