@@ -84,8 +84,18 @@ def test_outcomes(pyprobe: Command, words: list[str], status: int, first: str) -
 
 
 def test_nothing_to_attach(pyprobe: Command) -> None:
-    done = pyprobe("-e", "")
+    done = pyprobe("-e", " ")
     assert (done.status, done.out) == (1, "No probes to attach\n")
+    done = pyprobe("-e", "")
+    assert (done.status, done.err.splitlines()[0]) == (1, "ERROR: USAGE: filename or -e 'program' required.")
+
+
+def test_mode_codegen_compiles_only(pyprobe: Command) -> None:
+    done = pyprobe("--mode", "codegen", "-e", "begin { print(1) }")
+    assert (done.status, done.out, done.err) == (0, "", "")
+    done = pyprobe("--mode", "codegen", "-e", 'begin { print("é"); nosuch() }')
+    assert (done.status, done.err.splitlines()[0]) == (1, "stdin:1:22-30: ERROR: Unknown function: 'nosuch'")  # columns are bytes
+    assert done.err.splitlines()[2] == " " * 20 + "~" * 8
 
 
 def test_a_filter_may_leave_nothing(pyprobe: Command) -> None:

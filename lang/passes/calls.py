@@ -62,7 +62,7 @@ class _Calls:
         value = BUILTINS.get(node.name)
         if value is not None and not (value.library or value.words or node.name == "reg"):
             value = None  # `args` and its like are words of the language, which cannot be called
-        if value is not None and (signature is None or not node.args):
+        if value is not None and (signature is None or not (node.args or node.name == "reg")):
             return self.builtin(node)
         if signature is None:
             return node  # reported with the types
@@ -81,10 +81,13 @@ class _Calls:
                 return node
         if not available and node.name == "override":
             return node
+        if node.name in ("signal", "signal_thread") and isinstance(node.args[0], n.String) and (message := _signal(node.args, node.name)):
+            self.diagnostics.error(message, node.span)
+            return node
         if signature.unsafe and not self.unit.options.unsafe:
             text = (
                 f"{node.name}() is unsafe. To use you need the --unsafe flag"
-                if signature.library
+                if signature.library or node.name == "override"
                 else f"{node.name}() is an unsafe function being used in safe mode"
             )
             self.diagnostics.error(text, node.span)

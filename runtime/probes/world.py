@@ -29,6 +29,15 @@ KERNEL_KINDS = ["kprobe", "tracepoint", "software", "hardware", "fentry", "iter"
 MAX_SCRIPTS = 4  # how many `#!` lines to follow from a command to its program
 
 
+_SHORT = frozenset(("ax", "bx", "cx", "dx", "si", "di", "bp", "sp", "ip", "pc", "cs", "ss", "flags", "orig_rax"))
+PT_REGS = {
+    "x86_64": _SHORT | {f"r{i}" for i in range(8, 16)},
+    "arm64": frozenset(("sp", "pc", "pstate", *(f"r{i}" for i in range(31)), *(f"regs[{i}]" for i in range(31)))),
+}
+"""The names that reg() knows: the members of struct pt_regs (arch/x86/include/asm/ptrace.h, arch/arm64/include/asm/ptrace.h), and some
+short ones."""
+
+
 class MachineWorld:
     """`lang.world.World` of the user machine.
 
@@ -130,13 +139,7 @@ class MachineWorld:
         return (symbol.address, symbol.size) if symbol else None
 
     def registers(self) -> frozenset[str]:
-        if self.arch == "arm64":
-            from pyprobe.runtime.machine.arm64 import REGISTERS
-
-            return frozenset(REGISTERS)
-        from pyprobe.runtime.machine.x86_64 import REGISTERS as X86_64
-
-        return frozenset(X86_64) | {"orig_rax"}
+        return PT_REGS[self.arch]
 
     def listing(self, query: str = "*") -> list[Listed]:
         """What `-l QUERY` shows: for each of the patterns, which commas separate, its matches sorted by name. A pattern is
