@@ -252,6 +252,11 @@ _ALL = (
 FUNCTIONS = {s.name: s for s in _ALL}
 
 
+def known(name: str) -> bool:
+    """Whether there is such a function, `nsecs` with a value as argument among them."""
+    return name in FUNCTIONS or name == "nsecs"
+
+
 def is_aggregation(name: str) -> bool:
     """Whether a function is an aggregation: count, sum, hist ..."""
     return name in FUNCTIONS and FUNCTIONS[name].mode == "aggregate"

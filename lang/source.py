@@ -75,6 +75,8 @@ class Span:
         """`L:C1-C2` (C2 exclusive), or `L1-L2` when the stretch runs over several lines."""
         line, column = self.source.place(self.start)
         last, last_column = self.source.place(self.end)
+        if self.end - self.start == 1:
+            last_column = min(last_column, column + 1)  # one character that cannot be read is its first byte
         return f"{line}:{column}-{last_column}" if line == last else f"{line}-{last}"
 
 

@@ -88,7 +88,7 @@ def encoded(t: Type, value: Any) -> bytes:
             data[offset : offset + element.size] = encoded(element, part).ljust(element.size, b"\0")
         return bytes(data)
     if isinstance(t, Buffer):
-        return len(value).to_bytes(4, "little") + value.ljust(t.capacity, b"\0")
+        return bytes(len(value).to_bytes(4, "little") + value.ljust(t.capacity, b"\0"))
     if isinstance(value, bytes):
         return value.ljust(t.size, b"\0")
     if isinstance(value, tuple):  # a stack or a symbol

@@ -16,7 +16,6 @@ from pyprobe.lang.nodes import Expr
 from pyprobe.lang.passes.walk import descend
 from pyprobe.lang.typesys import USYM, Stack
 from pyprobe.runtime.context import Symbol
-from pyprobe.runtime.machine.demangle import demangled
 from pyprobe.runtime.machine.elf import ElfError
 from pyprobe.runtime.machine.physical import FileBacking
 from pyprobe.runtime.machine.symbols import Image
@@ -96,8 +95,15 @@ class Symbolizer:
         function = image.at(at)
         if function is None:
             return None
-        name = demangled(function.name) if self._demangle else function.name
-        return Symbol(name, at - function.address, os.fsdecode(mapping.path))
+        return Symbol(self._shown(function.name), at - function.address, os.fsdecode(mapping.path))
+
+    def _shown(self, name: str) -> str:
+        """A function's name as it is shown."""
+        if not self._demangle or not name.startswith("_Z"):
+            return name
+        from pyprobe.runtime.machine.demangle import demangled
+
+        return demangled(name)
 
     def source(self, pid: int, address: int, *, returned: bool) -> list[tuple[str, str]]:
         """Where in the source an address of a process is; see `runtime.context.Names`."""
@@ -112,8 +118,7 @@ class Symbolizer:
             places = debug.places(function.address, at)
         except ElfError:
             return []  # damaged information is as good as none
-        name = demangled if self._demangle else str
-        return [(name(place.function), f"{place.file}:{place.line}") for place in places]
+        return [(self._shown(place.function), f"{place.file}:{place.line}") for place in places]
 
     def program_stack(self, limit: int) -> tuple[int, ...]:
         """The current task's user stack by call frame information: its pid, then the addresses, innermost first."""

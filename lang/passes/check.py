@@ -17,6 +17,7 @@ from pyprobe.lang.passes import availability, check_expressions
 from pyprobe.lang.passes.casts import convert, final, readable, warns_of_conversion
 from pyprobe.lang.passes.control_flow import whole_statement, with_semicolon
 from pyprobe.lang.passes.infer import Inference
+from pyprobe.lang.passes.infer_calls import says_nothing
 from pyprobe.lang.passes.infer_statements import compound_span
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import children, copy, descend
@@ -316,9 +317,9 @@ def _let(check: Checker, node: n.Let) -> Result:
 
 def _while(check: Checker, node: n.While) -> Result:
     t = node.condition.type
-    if t is NONE:
+    if t is NONE and not says_nothing(node.condition):
         node.condition = check.expr(node.condition)
-    elif t is VOID or t is BOOL or isinstance(t, (Integer, Enum, Pointer)):
+    elif t is NONE or t is VOID or t is BOOL or isinstance(t, (Integer, Enum, Pointer)):
         node.condition = check.condition(node.condition, node.span)
     else:  # unlike elsewhere, everything has a truth here
         node.condition = n.Cast(spec=None, operand=check.read(check.expr(node.condition)), type=BOOL, span=node.condition.span)
@@ -402,6 +403,9 @@ _STATEMENTS: dict[type[n.Node], Callable[..., Result]] = {
 }
 
 
+_MAYBE_NOTHING = (n.Call, n.Ternary, n.If, n.Block)
+
+
 def run(unit: Unit) -> None:
     """Check and convert all bodies."""
     assert unit.inference is not None
@@ -412,7 +416,7 @@ def run(unit: Unit) -> None:
         body.block = checker.block(body.block)
     for word in list(checker.unknown.values()):  # in what is only looked at for its type
         checker.word(word)
-    for call in (node for body in unit.bodies for node in descend(body.block) if isinstance(node, n.Call) and node.type is NONE):
-        call.type = VOID  # exit() and its like have less than void until here, where nobody asks any more
+    for node in (node for body in unit.bodies for node in descend(body.block) if isinstance(node, _MAYBE_NOTHING) and node.type is NONE):
+        node.type = VOID  # exit() and its like have less than void until here, where nobody asks any more
     found = unit.diagnostics.items[known:]
     unit.diagnostics.items[known:] = sorted(found, key=lambda d: not warns_of_conversion(d))  # bpftrace converts before it checks

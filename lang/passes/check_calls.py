@@ -13,6 +13,7 @@ from pyprobe.lang.functions import FUNCTIONS
 from pyprobe.lang.passes.casts import convert
 from pyprobe.lang.passes.check_functions import FIRST, SPECIAL, expression
 from pyprobe.lang.passes.infer import LIKE_ARGUMENT
+from pyprobe.lang.passes.infer_calls import says_nothing
 from pyprobe.lang.passes.infer_expressions import NOT_INDEXED
 from pyprobe.lang.passes.walk import descend
 from pyprobe.lang.promote import kind, wide
@@ -102,22 +103,6 @@ _BY_TYPE = frozenset({"strlen", "strcap", "len", "str_concat", "strcontains", "k
 _SILENT = frozenset((*SUMMARIES, "bswap"))  # say nothing of a value without a type
 
 
-def _says_nothing(arg: n.Node) -> bool:
-    """Whether an argument without a value is right in itself; of other ones it is said elsewhere what is wrong with them."""
-    match arg:
-        case n.Tuple():
-            return not arg.items
-        case n.Call():
-            return arg.name in FUNCTIONS
-        case n.Block():
-            return arg.result is None or _says_nothing(arg.result)
-        case n.If():
-            return arg.orelse is None or _says_nothing(arg.then)
-        case n.Ternary():
-            return arg.then is not None and _says_nothing(arg.then)
-    return False
-
-
 def _refusal(param: Param, name: str, position: int, arg: n.Node, t: Type) -> str:
     """Why this argument cannot be there, or an empty string."""
     kinds = param.kinds
@@ -125,7 +110,7 @@ def _refusal(param: Param, name: str, position: int, arg: n.Node, t: Type) -> st
         if isinstance(arg, n.Map) or (name == "delete" and isinstance(arg, n.MapAccess)):
             return ""
         return f"{name}() expects a map argument"
-    if "any" in kinds or "variable" in kinds or "type" in kinds or (t is NONE and name in _SILENT and not _says_nothing(arg)):
+    if "any" in kinds or "variable" in kinds or "type" in kinds or (t is NONE and name in _SILENT and not says_nothing(arg)):
         return ""
     if param.literal:
         if isinstance(arg, (n.Integer, n.String, n.Boolean)) and kind(arg.type) in kinds:

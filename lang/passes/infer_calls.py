@@ -22,7 +22,12 @@ def call(ctx: Inference, node: n.Call) -> Type:
         for arg in node.args:
             if isinstance(arg, n.Expr):
                 ctx.expr(arg)
-        return UINT64 if node.name == "nsecs" else NONE  # the check refuses what nsecs() was given
+        if node.name == "nsecs":
+            if isinstance(node.args[0], n.Identifier):
+                ctx.error(f"Invalid timestamp mode: {node.args[0].name}", node.args[0].span, 0)
+            return UINT64  # the check refuses what else it was given
+        ctx.error(f"Unknown function: '{node.name}'", node.span, 0)
+        return NONE
     map_first = bool(signature.params) and signature.params[0].kinds[:1] == ("map",)
     for position, arg in enumerate(node.args):
         if not isinstance(arg, n.Expr):
@@ -129,6 +134,24 @@ def _with_key(ctx: Inference, node: n.Call) -> None:
         node.args[2].type = ctx.variable(node.args[2]).type
 
 
+def says_nothing(arg: n.Node) -> bool:
+    """Whether an expression that has no value is right in itself; of other ones it is said elsewhere what is wrong with them."""
+    match arg:
+        case n.Tuple():
+            return not arg.items
+        case n.Call():
+            return arg.name in FUNCTIONS
+        case n.Index():
+            return says_nothing(arg.base)
+        case n.Block():
+            return arg.result is None or says_nothing(arg.result)
+        case n.If():
+            return arg.orelse is None or says_nothing(arg.then)
+        case n.Ternary():
+            return arg.then is not None and says_nothing(arg.then)
+    return False
+
+
 def _comm(ctx: Inference, node: n.Call) -> None:
     if _given(node) is NONE:
         ctx.error("Unable to resolve comptime expression", node.span)
@@ -149,7 +172,7 @@ def _task(ctx: Inference, node: n.Call) -> None:
         ctx.error(f"Struct/union of type '{t}' does not contain a field named '{member}'", node.span)
     elif isinstance(t, Record):
         ctx.error(f"Record does not contain a field named '{member}'", node.span)
-    elif not isinstance(t, Struct) and t is not NONE:
+    elif not isinstance(t, Struct) and (t is not NONE or says_nothing(node.args[0])):
         ctx.error(f"Can not access field '{member}' on expression of type '{t}'", node.span)
 
 

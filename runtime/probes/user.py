@@ -12,7 +12,6 @@ from pyprobe.lang.typesys import Record, Type
 from pyprobe.runtime.machine import disassembly
 from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.machine.calling import ARGUMENTS, RESULT
-from pyprobe.runtime.machine.demangle import demangled, without_parameters
 from pyprobe.runtime.machine.elf import ElfError, Symbol
 from pyprobe.runtime.machine.symbols import Image
 from pyprobe.runtime.probes.base import NO_SYSCALL, Attached, AttachError, Listed, MakeHandler, TaskBinding, user_stack
@@ -149,6 +148,8 @@ def functions(image: Image, point: AttachPoint) -> list[str]:
     found = (f for f in image.names if traceable(f))
     if point.language != "cpp":
         return [f for f in found if wanted(f)]
+    from pyprobe.runtime.machine.demangle import demangled, without_parameters
+
     short = str if "(" in point.function else without_parameters
     return [f for f in found if wanted(f) or (f.startswith("_Z") and wanted(short(demangled(f))))]
 

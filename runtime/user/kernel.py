@@ -259,7 +259,7 @@ class Kernel(KernelCalls):
 
     @property
     def attended(self) -> bool:
-        """Does somebody sit at the terminal, in whose time it runs? Then keys are signals for the guest, and it may wait for them for ever."""
+        """Does somebody sit at the terminal, in whose time it runs? Keys are signals then, for which the guest may wait for ever."""
         terminal = self.vfs.devices.terminal
         return self.clock.real and terminal is not None and terminal.foreground != 0
 

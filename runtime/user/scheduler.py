@@ -54,6 +54,7 @@ class Scheduler:
         self._parked: dict[Task, None] = {}  # in the order they began to wait
         self._tried: dict[Task, int] = {}  # tasks whose wait has no test of its own: the turn of their last try
         self._turn = 0  # counts the turns tasks had
+        self.idle_time = kernel.clock.now()  # ns in which nobody had the CPU, since boot
         self._last: Task | None = None  # who ran last, None: nobody, the CPU was idle
         self._shown: tuple[bytes, int, int, int] = (*IDLE, IDLE_PRIORITY, TASK_RUNNING)  # and as sched_switch shows it
 
@@ -165,6 +166,7 @@ class Scheduler:
         """Nothing is ready: let time pass until something may be."""
         self.switched(None)
         k = self._k
+        began = k.clock.now()
         waiting = [t for t in self._parked if t.parked is not None and not t.held]
         deadline = min(self.next_deadline(), k.clock.next_deadline() if k.guest_timers else NEVER)
         for_host = [t for t in waiting if t.parked is not None and t.parked.block.host]
@@ -178,6 +180,7 @@ class Scheduler:
             k.clock.advance_to(min(goal, k.clock.now() + HOST_SLICE_NS) if k.clock.real else goal)
             k.clock.run_due()
             self._turn += 1
+        self.idle_time += k.clock.now() - began
         if k.stop_requested:
             raise StopRun
 

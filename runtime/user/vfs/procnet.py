@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from pyprobe.runtime.user.vfs.inet import InetSocket
 from pyprobe.runtime.user.vfs.sockaddr import AF_INET, AF_INET6, AF_UNIX, ANY, InetAddress
 from pyprobe.runtime.user.vfs.socket import Socket
-from pyprobe.runtime.user.vfs.tcp import TCP_CLOSE, TCP_ESTABLISHED, TCP_LISTEN, TcpSocket
+from pyprobe.runtime.user.vfs.tcp import TCP_CLOSE, TCP_CLOSE_WAIT, TCP_ESTABLISHED, TCP_LISTEN, TcpSocket
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
@@ -122,6 +122,29 @@ def unix(k: Kernel) -> bytes:
         numbers = 3 if socket.connected else 2, 0, listening, socket.type, state, socket.inode.ino if is_file else 0
         rows.append(_POINTER + b": %08X %08X %08X %04X %02X %5d" % numbers + name)
     return _table(rows)
+
+
+_UDP_COUNTERS: Final = "InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors InCsumErrors IgnoredMulti MemErrors"
+_COUNTERS: Final = {
+    "Ip": "Forwarding DefaultTTL InReceives InHdrErrors InAddrErrors ForwDatagrams InUnknownProtos InDiscards InDelivers OutRequests"
+    " OutDiscards OutNoRoutes ReasmTimeout ReasmReqds ReasmOKs ReasmFails FragOKs FragFails FragCreates",
+    "Tcp": "RtoAlgorithm RtoMin RtoMax MaxConn ActiveOpens PassiveOpens AttemptFails EstabResets CurrEstab InSegs OutSegs RetransSegs"
+    " InErrs OutRsts InCsumErrors",
+    "Udp": _UDP_COUNTERS,
+    "UdpLite": _UDP_COUNTERS,
+}
+_SETTINGS: Final = {"Forwarding": 2, "DefaultTTL": 64, "RtoAlgorithm": 1, "RtoMin": 200, "RtoMax": 120_000, "MaxConn": -1}
+
+
+def snmp(k: Kernel) -> bytes:
+    """Of what is counted there, what is told here is how many connections there are (snmp_seq_show)."""
+    established = sum(isinstance(s, TcpSocket) and s.state in (TCP_ESTABLISHED, TCP_CLOSE_WAIT) for s, _ in sockets(k))
+    values = {**_SETTINGS, "CurrEstab": established}
+    rows = []
+    for protocol, names in _COUNTERS.items():
+        numbers = " ".join(str(values.get(name, 0)) for name in names.split())
+        rows += [f"{protocol}: {names}", f"{protocol}: {numbers}"]
+    return "".join(row + "\n" for row in rows).encode()
 
 
 def sockstat(k: Kernel) -> bytes:

@@ -34,8 +34,8 @@ def _ticks(ns: int) -> int:
 
 
 def uptime(k: Kernel) -> bytes:
-    now = k.clock.now()
-    return b"%d.%02d 0.00\n" % (now // NANOSECONDS, now % NANOSECONDS // 10_000_000)
+    since_boot, idle = (divmod(_ticks(ns), 100) for ns in (k.clock.now(), k.scheduler.idle_time))
+    return b"%d.%02d %d.%02d\n" % (*since_boot, *idle)
 
 
 def loadavg(k: Kernel) -> bytes:
@@ -53,8 +53,8 @@ def meminfo(k: Kernel) -> bytes:
 
 
 def machine_stat(k: Kernel) -> bytes:
-    ticks = _ticks(k.clock.now())
-    line = b"%d 0 0 0 0 0 0 0 0 0\n" % ticks
+    idle = k.scheduler.idle_time
+    line = b"%d 0 0 %d 0 0 0 0 0 0\n" % (_ticks(k.clock.now() - idle), _ticks(idle))
     return (
         b"cpu  " + line + b"cpu0 " + line + b"intr 0\nctxt 0\nbtime %d\nprocesses %d\nprocs_running 1\nprocs_blocked 0\n"
         % (k.clock.epoch_ns // NANOSECONDS, len(k.processes))
@@ -119,6 +119,7 @@ NET: Final[dict[bytes, Callable[[Kernel], bytes]]] = {
     b"udp": procnet.udp,
     b"udp6": procnet.udp6,
     b"raw": procnet.raw,
+    b"snmp": procnet.snmp,
     b"sockstat": procnet.sockstat,
     b"sockstat6": procnet.sockstat6,
 }

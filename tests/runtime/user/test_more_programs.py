@@ -165,3 +165,10 @@ def test_kernel_semantics_as_native(
     status, output, _ = emulate([program])
     assert output == native.stdout
     assert status == native.returncode
+
+
+def test_there_are_no_neighbours(emulate: Callable[..., tuple[int, bytes, bytes]], tool: Callable[[str], str]) -> None:
+    """The only interface is the loopback."""
+    assert emulate([tool("ip"), "neigh"]) == (0, b"", b"")
+    status, _, errors = emulate([tool("ip"), "rule"])
+    assert status and errors == b"RTNETLINK answers: Operation not supported\nDump terminated\n"
