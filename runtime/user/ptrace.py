@@ -17,6 +17,7 @@ from pyprobe.runtime.user.signals import (
     CLD_STOPPED,
     CLD_TRAPPED,
     SA_NOCLDSTOP,
+    SA_NOCLDWAIT,
     SI_USER,
     SIG_IGN,
     Sig,
@@ -160,7 +161,7 @@ def inherit(k: Kernel, parent: Tracing, child: Task) -> None:
 
 def clone_event(parent: Tracing, args: CloneArgs) -> int:
     """The event that a new task is, for who has asked for it; else 0."""
-    from pyprobe.runtime.user.fork import CLONE_UNTRACED, CLONE_VFORK
+    from pyprobe.runtime.user.fork import CLONE_UNTRACED, CLONE_VFORK  # here, because that module needs this one
 
     if args.flags & CLONE_UNTRACED:
         return 0
@@ -294,6 +295,9 @@ def ended(k: Kernel, tracing: Tracing, code: int) -> None:
     tracing.stopped, tracing.code, tracing.exit_status = False, 0, code
     if not tracing.leads:
         report_end(k, tracing)
+        action = action_of(tracing.tracer.process, Sig.CHLD)
+        if action.handler == SIG_IGN or action.flags & SA_NOCLDWAIT:
+            unlink(tracing)
 
 
 def report_end(k: Kernel, tracing: Tracing) -> None:

@@ -209,3 +209,14 @@ def test_who_may_attach(build: Callable[..., str]) -> None:
     assert machine.run() == 0
     no = "Operation not permitted"
     assert out.decode().splitlines() == ["a child: ok", f"a sibling: {no}", f"the parent: {no}", "a sibling that allows it: ok"]
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "arm64"])
+def test_requests_without_sense_do_no_harm(arch: str, tool: Callable[[str], str], tmp_path: Path) -> None:
+    program = tmp_path / "fuzz"
+    compiler = tool("gcc" if arch == "x86_64" else "aarch64-linux-gnu-gcc")
+    subprocess.run([compiler, *OPTIONS, "-static", "-o", str(program), str(PROGRAMS / "ptrace_fuzz.c")], check=True, timeout=60)
+    machine = UserMachine(arch=arch, architectures=("x86_64", "arm64"))
+    machine.spawn([os.fsencode(program), b"3", b"20"], (), b"/", (b"", lambda data: None, lambda data: None))
+    assert machine.run() == 0
+    assert not machine.entry.failures
