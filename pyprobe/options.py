@@ -67,7 +67,7 @@ OPTIONS = (
     Option("", "keep", "DIR", "store", "MACHINE", "at the end, write the files that COMMAND made or changed to DIR (new or empty)"),
     Option("", "diff", None, "flag", "MACHINE", "at the end, list on stderr what COMMAND made (A), changed (C) and deleted (D)"),
     Option("", "limit", "NAME=VALUE", "append", "MACHINE", "bounds: tasks=4096, memory=2G, disk=1G, time=SECONDS (repeatable)"),
-    Option("", "clock", "EPOCH|real", "store", "MACHINE", "start of the machine's clock, in seconds since 1970, or the host's clock and terminal: Ctrl-C is COMMAND's, Ctrl-\\ ends the run"),
+    Option("", "clock", "EPOCH|real", "store", "MACHINE", "the machine's clock: its start in seconds since 1970, or the host's (Ctrl-C is then COMMAND's, Ctrl-\\ ends the run)"),
     Option("", "seed", "N", "store", "MACHINE", "seed of the machine's random numbers and of rand (default 0)"),
     Option("I", "", "DIR", "append", "SCRIPT", "look for C headers in DIR too (repeatable)", "include_dirs"),
     Option("", "include", "FILE", "append", "SCRIPT", "a C header to include first (repeatable)", "include_files"),
