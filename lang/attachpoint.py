@@ -151,7 +151,7 @@ def parse_point(
 
 def split(text: str, params: Sequence[str]) -> tuple[str, list[str]]:
     """The alias and the parts of an attach point's text: cut at `:` and around `@`, quotes taken off, `$N` replaced and scanned again."""
-    parts = [""]
+    pieces: list[list[str]] = [[]]  # the characters of each part
     rest = list(reversed(text))
     substitutions = 0
     quoted = False
@@ -160,18 +160,19 @@ def split(text: str, params: Sequence[str]) -> tuple[str, list[str]]:
         if character == '"':
             quoted = not quoted
         elif quoted:
-            parts[-1] += rest.pop() if character == "\\" and rest else character
+            pieces[-1].append(rest.pop() if character == "\\" and rest else character)
         elif character == ":":
-            parts.append("")
+            pieces.append([])
         elif character == "@":
-            parts += ["@", ""]
+            pieces += [["@"], []]
         elif character == "$":
             substitutions += 1
             if substitutions > MAX_SUBSTITUTIONS:
                 raise PointError("positional parameters refer to each other without end")
             rest += reversed(_parameter(rest, params))
         else:
-            parts[-1] += character
+            pieces[-1].append(character)
+    parts = ["".join(piece) for piece in pieces]
     alias, equals, provider = parts[0].partition("=")
     return (alias, [provider, *parts[1:]]) if equals and provider else ("", parts)
 

@@ -47,6 +47,8 @@ class Diagnostics:
 
     def __init__(self) -> None:
         self.items: list[Diagnostic] = []
+        self._warnings: dict[object, Diagnostic] = {}  # by message and place, of the first `_known` items
+        self._known = 0
 
     def __iter__(self) -> Iterator[Diagnostic]:
         return iter(self.items)
@@ -56,10 +58,12 @@ class Diagnostics:
 
     def warning(self, message: str, span: Span | None = None) -> Diagnostic:
         """Add a warning once: the same text at the same place is not repeated."""
-        for old in self.items:
-            if old.severity == "warning" and old.message == message and _same(old.span, span):
-                return old
-        return self._add(Diagnostic("warning", message, span))
+        for item in self.items[self._known :]:
+            if item.severity == "warning":
+                self._warnings.setdefault(_identity(item.message, item.span), item)
+        self._known = len(self.items)
+        known = self._warnings.get(_identity(message, span))
+        return known if known is not None else self._add(Diagnostic("warning", message, span))
 
     def plain(self, message: str) -> Diagnostic:
         """Add an error whose text is the whole line (or lines) to show."""
@@ -89,21 +93,19 @@ class CompileError(Exception):
         self.exit_code = exit_code
 
 
-def _same(a: Span | None, b: Span | None) -> bool:
-    if a is None or b is None:
-        return a is b
-    return (a.source is b.source and a.start == b.start and a.end == b.end) or a is b
+def _identity(message: str, span: Span | None) -> object:
+    return message, None if span is None else (id(span.source), span.start, span.end)
 
 
 def excerpt(span: Span) -> list[str]:
     """The source lines of a span, with markers below when it lies on one line (tabs are shown as four blanks)."""
-    first, column = span.source.place(span.start)
-    last, last_column = span.source.place(span.end)
+    first, last = span.source.place(span.start)[0], span.source.place(span.end)[0]
     if first != last:
         return [span.source.line(n) for n in range(first, last + 1)]
     text = span.source.line(first)
-    before = text[: column - 1].replace("\t", "    ")
-    marked = text[column - 1 : last_column - 1].replace("\t", "    ")
+    column, end = span.source.in_line(span.start), span.source.in_line(span.end)
+    before = text[:column].replace("\t", "    ")
+    marked = text[column:end].replace("\t", "    ")
     return [text.replace("\t", "    "), " " * len(before) + "~" * len(marked)]
 
 

@@ -16,6 +16,7 @@ from pyprobe.lang.literals import LiteralError, integer, string
 from pyprobe.lang.source import Span
 
 INDENT = "  "
+BLANKS = " \t\r"  # what may stand at the end of a line without meaning anything
 COMPARISONS = frozenset(["==", "!=", "<", "<=", ">", ">="])
 LOGICAL = frozenset(["&&", "||"])
 CONTINUES = tuple("-*&[+")  # a statement that begins so would go on with an expression that ended in a block before it
@@ -66,7 +67,7 @@ class _Printer:
         lines += self._comments_until(len(self.text) + 1)
         while lines and not lines[0]:
             del lines[0]
-        return "\n".join(line.rstrip() for line in lines) + "\n" if lines else ""
+        return "\n".join(line.rstrip(BLANKS) for line in lines) + "\n" if lines else ""
 
     def _before(self, span: Span) -> list[str]:
         """The comments and blank lines of the source in front of a statement or item."""
@@ -101,7 +102,7 @@ class _Printer:
             if start >= span.end:
                 end_of_line = self.text.find("\n", start + len(text))
                 after = self.text[start + len(text) : end_of_line if end_of_line >= 0 else len(self.text)]
-                if self.text[span.end : start].strip(" \t;,/") or after.strip() or "\n" in text.rstrip():
+                if self.text[span.end : start].strip(" \t;,/)") or after.strip() or "\n" in text.rstrip():
                     break
             self.comments.pop()
             self.last = max(self.last, start + len(text))
@@ -141,8 +142,9 @@ class _Printer:
             lines += self._before(point.span)
             lines += self._finished([point.text + comma], point.span)
         if probe.predicate is not None:
+            lines += self._before(probe.predicate.span)  # first: a block in the predicate prints what comments are left
             predicate = self.expr(probe.predicate)
-            lines += [*self._before(probe.predicate.span), *self._comments_until(probe.predicate.span.end)]
+            lines += self._comments_until(probe.predicate.span.end)
             lines += self._finished([f"/({predicate})/" if predicate.startswith("*") else f"/{predicate}/"], probe.predicate.span)
         return lines
 
@@ -297,10 +299,10 @@ class _Printer:
         if e.orelse is None:
             return text
         chained: n.Node | None = e.orelse.result if not e.orelse.statements else None
-        if valueless and len(e.orelse.statements) == 1 and e.orelse.result is None:
-            only = e.orelse.statements[0]  # with a `;` after it, which makes no difference here
-            chained = only.expr if isinstance(only, n.ExprStatement) else None
-        return f"{text} else {self._if(chained, branch, valueless) if isinstance(chained, n.If) else branch(e.orelse, valueless)}"
+        if isinstance(chained, n.If):
+            return f"{text} else {self._if(chained, branch, valueless)}"
+        alone = len(e.orelse.statements) == 1 and e.orelse.result is None  # an `if` alone needs its `;`, else it would be an `else if`
+        return f"{text} else {branch(e.orelse, valueless and not alone)}"
 
     def _branch(self, block: n.Block, valueless: bool = False) -> str:
         """A block of a statement: always over several lines unless it is empty."""

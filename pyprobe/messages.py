@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyprobe.options import UsageError
+from pyprobe.runtime.settings import FAILED
 
 if TYPE_CHECKING:
     from pyprobe.lang.diagnostics import Diagnostics, Severity
 
 COLOUR = "BPFTRACE_COLOR"
-OK, FAILED, INTERNAL, RUN_FAILED = 0, 1, 2, 255
+LOST = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO))  # of a write to stdout
+
+
+class Messages(io.FileIO):
+    """Standard error, where what cannot be told (the disk is full) is dropped and the run goes on, unless the reader went away."""
+
+    def write(self, data: Any) -> int:
+        try:
+            super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError:
+            pass
+        return len(data)
+
+
+def open_messages() -> io.TextIOWrapper:
+    """The stream for messages, by lines."""
+    raw = Messages(sys.stderr.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors="surrogateescape", line_buffering=True)
+
+
+def say_lost(error: OSError) -> None:
+    """What was to be printed is lost."""
+    say_error(f"Failed to write the output: {error.strerror}")
 
 
 def say_error(text: str) -> None:

@@ -16,6 +16,8 @@ from pyprobe.lang.source import Span
 from pyprobe.runtime.maps import MapStore
 from pyprobe.runtime.output.base import Output
 
+MOST_WAITING = 1 << 18  # events; a loop that prints may not fill the memory
+
 
 class Memory(Protocol):
     """Guest memory of the current task, as handlers read it. Faults are answers, not exceptions."""
@@ -38,16 +40,14 @@ class Clock(Protocol):
 
 
 class Symbol:
-    """What an address belongs to. `offset` counts from the symbol's start; `module` is the file's path for user addresses; `source` is
-    `file:line` where debug information tells it."""
+    """What an address belongs to. `offset` counts from the symbol's start; `module` is the file's path for user addresses."""
 
-    __slots__ = ("module", "name", "offset", "source")
+    __slots__ = ("module", "name", "offset")
 
-    def __init__(self, name: str, offset: int, module: str = "", source: str = "") -> None:
+    def __init__(self, name: str, offset: int, module: str = "") -> None:
         self.name = name
         self.offset = offset
         self.module = module
-        self.source = source
 
 
 class Names(Protocol):
@@ -56,6 +56,14 @@ class Names(Protocol):
     def kernel(self, address: int) -> Symbol | None: ...
 
     def user(self, pid: int, address: int) -> Symbol | None: ...
+
+    def program_stack(self, limit: int) -> tuple[int, ...]:
+        """The current task's user stack by call frame information: its pid (0: no task runs), then addresses, innermost first."""
+
+    def source(self, pid: int, address: int, *, returned: bool) -> list[tuple[str, str]]:
+        """Where in the source a user address is: names of functions that were inlined there with `file:line`, innermost first, then an
+        empty name with that of the function itself; empty where it is not known. returned: it is where a call returns to, and meant is
+        the call."""
 
     def build_id(self, pid: int, address: int) -> tuple[str, int] | None:
         """Build id, in hexadecimal, of the file that is mapped at a user address, and the offset in that file."""
@@ -85,6 +93,12 @@ class NoMachine:
 
     def user(self, pid: int, address: int) -> Symbol | None:
         return None
+
+    def program_stack(self, limit: int) -> tuple[int, ...]:
+        return (0,)
+
+    def source(self, pid: int, address: int, *, returned: bool) -> list[tuple[str, str]]:
+        return []
 
     def build_id(self, pid: int, address: int) -> tuple[str, int] | None:
         return None
@@ -144,8 +158,8 @@ class RuntimeContext:
         self.on_exit: Callable[[], None] = lambda: None
         self.halt: list[bool] = []
         self.held = False
+        self.on_overflow: Callable[[], None] = lambda: None  # called before held events are carried out early
         self.iterates = False  # the script has an iterator: every event of the run is held back, and carried out after the end probes
-        self.cookies: dict[int, int] = {}  # socket_cookie(): address of a socket -> its number
         self.pending: list[tuple[Callable[..., None], tuple[Any, ...]]] | None = None
         self.codes: dict[str, Any] = {}  # generated source -> compiled factory, shared by equal handlers
         self.shared: dict[tuple[object, str], tuple[list[Any], object]] = {}  # body and provider -> what it asks of its event, handler
@@ -194,12 +208,22 @@ class RuntimeContext:
         for act, arguments in queue or ():
             act(*arguments)
 
+    def _wait(self, event: tuple[Callable[..., None], tuple[Any, ...]]) -> None:
+        """Queue an event. When too many wait, they are carried out early."""
+        assert self.pending is not None  # that is when callers queue
+        self.pending.append(event)
+        if len(self.pending) >= MOST_WAITING:
+            if self.held:
+                self.on_overflow()
+            self._carry_out()
+            self.pending = []
+
     def soon(self, act: Callable[..., None], *arguments: Any) -> None:
         """Do something now, or when the current activation ends if it queues its events."""
         if self.pending is None:
             act(*arguments)
         else:
-            self.pending.append((act, arguments))
+            self._wait((act, arguments))
 
     # ---- warnings at run time
 
@@ -216,6 +240,6 @@ class RuntimeContext:
             if self.pending is None:
                 event[0]()
             else:
-                self.pending.append(event)
+                self._wait(event)
 
         return warn

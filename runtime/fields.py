@@ -1,4 +1,4 @@
-"""Taking values out of the raw bytes of structs and arrays."""
+"""Taking values out of the raw bytes of structs and arrays, and what a value looks like in memory."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from pyprobe.lang.typesys import BOOL, MAC, Array, Buffer, Field, Inet, Integer, Record, String, Struct, Tuple, Type
+from pyprobe.lang.typesys import BOOL, MAC, Array, Buffer, Field, Inet, Integer, Record, String, Struct, Tuple, Type, layout
 
+_WORD = (1 << 64) - 1
 Decoder = Callable[[bytes, int], Any]
 _LETTERS = {
     (1, True): "b",
@@ -76,3 +77,20 @@ def members(t: Struct) -> list[tuple[str, Callable[[bytes], Any], Type]]:
 
 def _at(decode: Decoder, offset: int) -> Callable[[bytes], Any]:
     return lambda data: decode(data, offset)
+
+
+def encoded(t: Type, value: Any) -> bytes:
+    """The bytes of a value of type `t`, as its variable has them on the stack of a program."""
+    if isinstance(t, (Tuple, Record)):
+        elements = t.elements if isinstance(t, Tuple) else tuple(e for _, e in t.fields)
+        data = bytearray(t.size)
+        for element, offset, part in zip(elements, layout(elements)[0], value, strict=True):
+            data[offset : offset + element.size] = encoded(element, part).ljust(element.size, b"\0")
+        return bytes(data)
+    if isinstance(t, Buffer):
+        return bytes(len(value).to_bytes(4, "little") + value.ljust(t.capacity, b"\0"))
+    if isinstance(value, bytes):
+        return value.ljust(t.size, b"\0")
+    if isinstance(value, tuple):  # a stack or a symbol
+        return b"".join((part & _WORD).to_bytes(8, "little") for part in value if isinstance(part, int))
+    return (int(value) & ((1 << 8 * t.size) - 1)).to_bytes(t.size, "little")

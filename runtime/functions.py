@@ -85,10 +85,10 @@ def str_concat(a: bytes, b: bytes) -> bytes:
 
 
 def memcmp(a: bytes, b: bytes, count: int) -> int:
-    """Difference of the first bytes that differ."""
+    """Difference of the first bytes that differ, as signed ones."""
     for x, y in zip(a[:count], b[:count], strict=False):
         if x != y:
-            return x - y
+            return (x ^ 0x80) - (y ^ 0x80)
     return 0
 
 

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pyprobe.lang.program import ProbeBody
 from pyprobe.runtime.machine.clock import Clock
 from pyprobe.runtime.machine.strings import string_at
+from pyprobe.runtime.settings import RunError, Settings
 
 if TYPE_CHECKING:
     from pyprobe.runtime.context import Names
     from pyprobe.runtime.limits import MachineOptions
     from pyprobe.runtime.probes.world import MachineWorld
-    from pyprobe.runtime.session import Settings
     from pyprobe.runtime.user.kernel import Kernel
 
 KERNEL_HALF = 1 << 63  # where the kernel's half of the address space begins, on both architectures
@@ -77,7 +77,6 @@ class UserRun:
         self.out_of_time = False
 
     def start(self) -> None:
-        from pyprobe.runtime.session import RunError
         from pyprobe.runtime.user.errors import Errno, ExecFailure
 
         shown = self.argv[0].decode("utf-8", "backslashreplace")
@@ -227,7 +226,6 @@ def make_machine(settings: Settings, world: MachineWorld, clock: Clock, probes: 
 def make_kernel(settings: Settings, world: MachineWorld, clock: Clock) -> Kernel:
     """The user machine for a command of this host. Raises RunError for a root that cannot be opened."""
     from pyprobe.runtime.machine.memory import OutOfMemory
-    from pyprobe.runtime.session import RunError
     from pyprobe.runtime.user.abi import ABIS
     from pyprobe.runtime.user.kernel import Kernel
     from pyprobe.runtime.user.vfs.view import visible

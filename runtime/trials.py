@@ -15,7 +15,8 @@ from pyprobe.runtime.binding import Binding
 from pyprobe.runtime.context import RuntimeContext
 from pyprobe.runtime.handlers import Handler, compile_probe
 from pyprobe.runtime.output.text import TextOutput
-from pyprobe.runtime.session import FAILED, Run
+from pyprobe.runtime.run import Run
+from pyprobe.runtime.settings import FAILED
 
 ENOUGH_NS = 1_000_000  # of host time that a benchmark's body is repeated for
 NAME_WIDTH, TIME_WIDTH = 41, 15
@@ -35,12 +36,14 @@ class Trials(Run):
         output = TextOutput(self.held, self.held, self.output.renderer, warnings=self.settings.warnings)
         self.inner = self.make_context(output)
         self.inner.on_exit = lambda: None  # exit() ends the trial, not the run
+        self.inner.halt = self.context.halt  # a signal ends the loops of both
         self._attach()
         self._step(self._begin_held)
         trials = self.attachments.own.get(self.provider, [])
         passed = True
         if self.failure is None:
             passed = self.trials(trials)
+        self.context.halt.clear()
         self._step(self._end)
         self._finish()
         if self.failure is not None:
@@ -92,9 +95,16 @@ class Tests(Trials):
             return True
         if not self.as_json:
             self.say(f"{bracket('==========', GREEN)} Running {len(trials)} tests.")
-        failed = [name for name, handler in trials if not self.trial(name, handler)]
+        failed = []
+        ran = 0
+        for name, handler in trials:
+            if self.interrupts:
+                break
+            ran += 1
+            if not self.trial(name, handler):
+                failed.append(name)
         if not self.as_json:
-            self.summary(len(trials), failed)
+            self.summary(ran, failed)
         return not failed
 
     def trial(self, name: str, handler: Callable[[], object]) -> bool:
@@ -105,7 +115,7 @@ class Tests(Trials):
         began = time.perf_counter_ns()
         result = handler()
         duration = time.perf_counter_ns() - began
-        passed = not result and not context.exit_code and not context.failures
+        passed = not result and not context.exit_code and not context.failures and not self.interrupts
         printed = self.held.getvalue()
         self.held.truncate(0)
         self.held.seek(0)
@@ -143,6 +153,8 @@ class Benchmarks(Trials):
         passed = True
         for name, handler in trials:
             skip = handler()
+            if self.interrupts:
+                break
             if self.inner.exit_code:
                 renew(self.inner)
                 self.output.error(f"Benchmark '{name}' failed.".encode("utf-8", "surrogateescape"))
@@ -155,6 +167,8 @@ class Benchmarks(Trials):
                 self.say("-" * len(header))
                 headed = True
             average, iterations = self.measure(handler)
+            if self.interrupts:  # in the midst of it
+                break
             if self.as_json:
                 self.record("benchmark_result", name, {"average": average, "iters": iterations})
             else:

@@ -244,6 +244,26 @@ def test_first_signal_ends_in_good_order(number: signal.Signals, command: list[s
 
 
 @pytest.mark.parametrize(
+    ("kind", "status", "out"),
+    [
+        ("test", 1, ["Running 2 tests.", "RUN", "endless (", "1 test ran.", "0 tests.", "1 test, listed below:", "endless"]),
+        ("bench", 0, []),
+    ],
+)
+def test_a_signal_ends_endless_trials(kind: str, status: int, out: list[str]) -> None:
+    """The one that runs is left, those after it are not begun, the end probes run whole."""
+    program = (
+        f'{kind}:endless {{ system("kill -INT $PPID"); while (1) {{ @++; }} }} {kind}:other {{ print("other"); }} '
+        'end { $n = 0; while ($n < 3) { $n++; } printf("end %d\\n", $n); }'
+    )
+    process = start("--no-warnings", f"--{kind}", "--unsafe", "-e", program)
+    written, err = process.communicate(timeout=20)
+    assert process.returncode == status, err
+    lines = [line for line in written.decode().splitlines() if line]
+    assert len(lines) == len(out) + 1 and all(wanted in line for wanted, line in zip([*out, "end 3"], lines, strict=True)), lines
+
+
+@pytest.mark.parametrize(
     ("redirection", "status", "message"),
     [
         (">&-", 0, "Attached 1 probe"),
@@ -256,6 +276,37 @@ def test_streams_that_cannot_be_written(redirection: str, status: int, message: 
     shell = ["/bin/sh", "-c", f'"$0" -m pyprobe -e "begin {{ printf(\\"x\\n\\"); }}" {redirection}', sys.executable]
     done = subprocess.run(shell, capture_output=True, check=False, timeout=60)
     assert (done.returncode, done.stderr.decode().strip()) == (status, message)
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize(
+    ("arguments", "status", "out", "err"),
+    [
+        ("--version > /dev/full", 255, "", "ERROR: Failed to write the output: No space left on device\n"),
+        ("--fmt -e 'begin {}' > /dev/full", 255, "", "ERROR: Failed to write the output: No space left on device\n"),
+        ("-d ast -q -e 'begin { print(1); }' > /dev/full", 255, "", "ERROR: Failed to write the output: No space left on device\n"),
+        ("-l 'kprobe:*' > /dev/full", 255, "", "ERROR: Failed to write the output: No space left on device\n"),
+        ("--version > /dev/full 2> /dev/full", 255, "", ""),
+        ("-e 'begin { nosuch(); }' 2> /dev/full", 1, "", ""),
+        ("-e 'begin { print(1); warnf(\"x\"); print(2); }' 2> /dev/full", 0, "1\n2\n\n\n", ""),
+    ],
+)
+def test_full_disks(arguments: str, status: int, out: str, err: str, buffered: bool) -> None:
+    """Results that are lost are told of, with an exit status; messages that are lost change nothing."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "" if buffered else "1"}
+    shell = ["/bin/sh", "-c", f'"$0" -m pyprobe {arguments}', sys.executable]
+    done = subprocess.run(shell, capture_output=True, check=False, timeout=60, env=environment, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (status, out, err)
+
+
+def test_begin_probes_may_print_without_end() -> None:
+    """What they print waits for the line about the probes, but not for ever."""
+    process = start("-e", "begin { for $i : 0..1000000000000 { print($i); } }")
+    assert process.stdout is not None and process.stderr is not None
+    assert [process.stdout.readline() for _ in range(3)] == [b"0\n", b"1\n", b"2\n"]
+    assert process.stderr.readline() == b"Attached 1 probe\n"
+    process.stdout.close()
+    assert process.wait(timeout=20) == 128 + signal.SIGPIPE
 
 
 @pytest.mark.parametrize("arguments", [(), ("-f", "json"), ("-B", "none")])

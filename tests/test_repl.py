@@ -35,6 +35,15 @@ kprobe:nosuchthing { }
     assert "1: kprobe:do_fork {" in done.out
 
 
+def test_a_header_of_many_points(pyprobe: Command) -> None:
+    """Without blanks between them, and with its body on the next line; whatever it turns out to be, it is read at once."""
+    many = ",".join(["interval:s:1"] * 40)
+    done = pyprobe(stdin=f'{many}\n{{ @ = count(); }}\n{many};\nuprobe:"/a,b":c\n{{ }}\n'.encode())
+    assert done.out == "clause 1 is ready; :run COMMAND runs it\n"
+    assert "syntax: expected '{'" in done.err
+    assert "uprobe target file '/a,b' does not exist or is not executable" in done.err
+
+
 def test_repl_takes_clauses_over_several_lines_and_in_any_order(pyprobe: Command) -> None:
     """A header waits for its body, in braces or `<`; definitions come before the probes and are there for statements, too."""
     typed = """\

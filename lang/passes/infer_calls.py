@@ -13,6 +13,7 @@ from pyprobe.lang.typesys import HISTOGRAMS, INTEGERS, NONE, UINT64, VOID, Aggre
 
 if TYPE_CHECKING:
     from pyprobe.lang.passes.infer import Inference, MapState
+    from pyprobe.lang.source import Span
 
 
 def call(ctx: Inference, node: n.Call) -> Type:
@@ -21,7 +22,12 @@ def call(ctx: Inference, node: n.Call) -> Type:
         for arg in node.args:
             if isinstance(arg, n.Expr):
                 ctx.expr(arg)
-        return UINT64 if node.name == "nsecs" else NONE  # the check refuses what nsecs() was given
+        if node.name == "nsecs":
+            if isinstance(node.args[0], n.Identifier):
+                ctx.error(f"Invalid timestamp mode: {node.args[0].name}", node.args[0].span, 0)
+            return UINT64  # the check refuses what else it was given
+        ctx.error(f"Unknown function: '{node.name}'", node.span, 0)
+        return NONE
     map_first = bool(signature.params) and signature.params[0].kinds[:1] == ("map",)
     for position, arg in enumerate(node.args):
         if not isinstance(arg, n.Expr):
@@ -33,6 +39,7 @@ def call(ctx: Inference, node: n.Call) -> Type:
             ctx.use(state, False, arg.map.span)
             ctx.assign_key(state, ctx.expr(arg.key), node.span)
             arg.type = arg.map.type = state.value
+            _want_value(ctx, state, node.name, arg.map.span)
         else:
             ctx.expr(arg)
     if signature.mode == "aggregate":
@@ -89,9 +96,14 @@ def _map_of(ctx: Inference, node: n.Call) -> MapState | None:
 def _needs_value(ctx: Inference, node: n.Call) -> None:
     """Functions on a whole map want one that gets a value somewhere."""
     state = _map_of(ctx, node)
-    if state is not None and state.value is NONE and not state.read:
-        word = "Unknown" if node.name == "len" else "Undefined"
-        ctx.error(f"{word} map: {state.name}", node.args[0].span, 5)
+    if state is not None:
+        _want_value(ctx, state, node.name, node.args[0].span)
+
+
+def _want_value(ctx: Inference, state: MapState, function: str, span: Span) -> None:
+    if state.value is NONE and not state.read:
+        word = "Unknown" if function == "len" else "Undefined"
+        ctx.error(f"{word} map: {state.name}", span, 5)
 
 
 def _with_key(ctx: Inference, node: n.Call) -> None:
@@ -106,6 +118,9 @@ def _with_key(ctx: Inference, node: n.Call) -> None:
             ctx.error("call to delete() with a single argument expects a map without explicit keys (scalar map)", node.span)
         return
     if state.scalar:
+        if node.name == "find":
+            ctx.use(state, False, node.span)
+            return
         with_two = "with two arguments " if node.name == "delete" else ""
         ctx.error(f"call to {node.name}() {with_two}expects a map with explicit keys (non-scalar map)", node.span)
         return
@@ -117,6 +132,24 @@ def _with_key(ctx: Inference, node: n.Call) -> None:
     if node.name == "find" and len(node.args) == 3 and isinstance(node.args[2], n.Variable):
         ctx.assign_variable(node.args[2], state.value, node.span)
         node.args[2].type = ctx.variable(node.args[2]).type
+
+
+def says_nothing(arg: n.Node) -> bool:
+    """Whether an expression that has no value is right in itself; of other ones it is said elsewhere what is wrong with them."""
+    match arg:
+        case n.Tuple():
+            return not arg.items
+        case n.Call():
+            return arg.name in FUNCTIONS
+        case n.Index():
+            return says_nothing(arg.base)
+        case n.Block():
+            return arg.result is None or says_nothing(arg.result)
+        case n.If():
+            return arg.orelse is None or says_nothing(arg.then)
+        case n.Ternary():
+            return arg.then is not None and says_nothing(arg.then)
+    return False
 
 
 def _comm(ctx: Inference, node: n.Call) -> None:
@@ -139,7 +172,7 @@ def _task(ctx: Inference, node: n.Call) -> None:
         ctx.error(f"Struct/union of type '{t}' does not contain a field named '{member}'", node.span)
     elif isinstance(t, Record):
         ctx.error(f"Record does not contain a field named '{member}'", node.span)
-    elif not isinstance(t, Struct) and t is not NONE:
+    elif not isinstance(t, Struct) and (t is not NONE or says_nothing(node.args[0])):
         ctx.error(f"Can not access field '{member}' on expression of type '{t}'", node.span)
 
 

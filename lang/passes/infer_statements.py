@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pyprobe.lang import nodes as n
 from pyprobe.lang.functions import is_aggregation
 from pyprobe.lang.passes.control_flow import whole_jump
+from pyprobe.lang.passes.infer_calls import says_nothing
 from pyprobe.lang.promote import join
 from pyprobe.lang.source import Span
 from pyprobe.lang.typesys import NONE, VOID, Aggregate, Enum, Integer, String, Tuple, Type
@@ -111,8 +112,8 @@ def _for_range(self: Inference, node: n.ForRange) -> None:
         text = node.span.source.text[last:]
         last += len(text) - len(text.lstrip())
     head = Span(node.span.source, node.span.start, last, node.span.outer)
-    for word, bound in (("start", start), ("end", end)):
-        if bound is not NONE and not isinstance(bound, (Integer, Enum)):
+    for word, bound, given in (("start", start, node.start), ("end", end, node.end)):
+        if not isinstance(bound, (Integer, Enum)) and (bound is not NONE or says_nothing(given)):
             self.error(f"Loop range requires an integer for the {word} value", head)
     counted = _counted(start, end)
     if isinstance(counted, (Integer, Enum)):
@@ -162,7 +163,19 @@ def returned(self: Inference, function: n.Function, found: Type, span: Span) -> 
 
 
 def _expression(self: Inference, node: n.ExprStatement) -> None:
-    self.discard(node.expr)
+    if _has_value(node.expr):
+        self.expr(node.expr)
+    else:
+        self.discard(node.expr)
+
+
+def _has_value(node: n.Expr) -> bool:
+    """Whether an expression statement has a value that is dropped: an `if` has none where a branch is missing, or is empty."""
+    if isinstance(node, n.If) and not node.comptime:
+        return node.then.result is not None and node.orelse is not None and _has_value(node.orelse)
+    if isinstance(node, n.Block):
+        return node.result is not None and _has_value(node.result)
+    return True
 
 
 def _discard(self: Inference, node: n.Discard) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
-_PIECES = re.compile(r'"(?:\\.|[^"\\\n])*"?|//[^\n]*|/\*.*?(?:\*/|\Z)|[][{}()]', re.S)
+# Nothing here tries a second time what it has taken once: a text that does not fit would cost exponential time.
+_PIECES = re.compile(r'"(?>\\.|[^"\\\n]+)*+"?|//[^\n]*|/\*.*?(?:\*/|\Z)|[][{}()]', re.S)
 _DEPTH = {"{": 1, "(": 1, "[": 1, "}": -1, ")": -1, "]": -1}
-_POINT = r"(?:begin|end|BEGIN|END|\w+:[^\s;(){]+)"
-_PROBE = rf"\s*{_POINT}(?:\s*,\s*{_POINT})*\s*,?\s*(?:/[^{{]*/\s*)?"
+_POINT = r'(?:begin|end|BEGIN|END|\w+:(?>"[^"]*"|[^\s;(){},"])++)'
+_PROBE = rf"\s*+{_POINT}(?>\s*,\s*{_POINT})*+\s*+,?\s*+(?:/[^{{]*/\s*+)?"
 _OTHER = r"\s*(?:macro\s+\w+\s*\(.*\)|fn\s.*|(?:struct|union|enum)\s+\w+|config(?:\s*=)?)\s*"
 _HEADER = re.compile(rf"{_PROBE}|{_OTHER}", re.S)
 _ANGLED = re.compile(rf"{_PROBE}(?<=\s)<(?=\s|\Z)(?P<body>.*)", re.S)

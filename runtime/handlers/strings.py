@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pyprobe.lang import nodes
 from pyprobe.lang.passes.infer_builtins import space_of
-from pyprobe.lang.typesys import Array, Buffer, Integer, Stack, String, Type
-from pyprobe.runtime import functions
+from pyprobe.lang.typesys import Array, Buffer, String, Struct, Type
+from pyprobe.runtime import fields, functions
 from pyprobe.runtime.functions import Fail
 from pyprobe.runtime.handlers import memory
 from pyprobe.runtime.handlers.arguments import argument, arguments, literal
@@ -104,14 +106,14 @@ def strncmp_(c: Compiler, node: nodes.Call) -> Code:
 
 def memcmp_(c: Compiler, node: nodes.Call) -> Code:
     a, b, n = c.operands([argument(node, 0), argument(node, 1), argument(node, 2)])
-    one, other = (_bytes_of(c, argument(node, i).type, code, n) for i, code in enumerate((a, b)))
+    one, other = (_bytes_of(c, argument(node, i).type, code) for i, code in enumerate((a, b)))
     return Code(f"{c.bind(functions.memcmp, 'memcmp')}({one}, {other}, {bare(n.text)})", -255, 255, depth=max(a.depth, b.depth) + 2)
 
 
-def _bytes_of(c: Compiler, t: Type, code: Code, n: Code) -> str:
+def _bytes_of(c: Compiler, t: Type, code: Code) -> str:
+    """The value itself as it is in memory; a pointer is not followed."""
     if isinstance(t, String):
         return f"{code.text}.ljust({t.size}, b'\\0')"
-    if isinstance(t, Integer) or (t.size == 8 and not isinstance(t, (Array, Buffer, Stack))):
-        reader = functions.buffer_reader(c.context.memory, c.context.config.max_strlen, None)
-        return f"{c.bind(reader, 'read_buffer')}({bare(unsigned(code).text)}, {bare(n.text)})"
-    return code.text
+    if isinstance(t, (Array, Struct)):
+        return code.text
+    return f"{c.bind(partial(fields.encoded, t), 'encoded')}({bare(code.text)})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import MemoryFault
-from pyprobe.runtime.user import jobcontrol
+from pyprobe.runtime.user import jobcontrol, ptrace, tracee
 from pyprobe.runtime.user.errors import TaskGone
 from pyprobe.runtime.user.functions import kernel_function
 from pyprobe.runtime.user.signals import (
@@ -49,7 +49,8 @@ def do_exit(k: Kernel, code: int) -> NoReturn:
     """End the current thread; with the last one the process ends, with status word `code`, or that of its group's exit."""
     task = k.current
     assert task is not None
-    end_task(k, task, code)
+    if task.tracing is None or not ptrace.exits(k, task.tracing, code):
+        end_task(k, task, code)
     raise TaskGone
 
 
@@ -73,14 +74,20 @@ def end_task(k: Kernel, task: Task, code: int) -> None:
     k.tasks.pop(task.tid, None)
     process.cpu_time += task_cpu_time(k, task)
     k.scheduler.forget(task)
+    status = process.group_exit if process.group_exit is not None else code
+    if process.tracees:
+        tracee.tracer_ends(k, task)
+    if task.tracing is not None:
+        ptrace.ended(k, task.tracing, status)
     if last:
-        end_process(k, process, task, process.group_exit if process.group_exit is not None else code)
+        end_process(k, process, task, status)
 
 
 
 def end_process(k: Kernel, process: Process, task: Task, status: int) -> None:
     """The last thread is gone: give everything back, tell the parent."""
     process.exit_status = status
+    process.last = task
     k.last_words[process.pid] = (task.comm, task.sched.prio)
     for timer in (*process.itimers.values(), *process.posix_timers.values()):
         timer.cancel(k)
@@ -96,6 +103,9 @@ def end_process(k: Kernel, process: Process, task: Task, status: int) -> None:
     for child in list(process.children.values()):
         reparent(k, child)
     process.children.clear()
+    if process.tracing is not None and process.tracing.reparented:
+        ptrace.report_end(k, process.tracing)
+        return
     autoreap = k.do_notify_parent(task, process.exit_signal) if process.exit_signal else 0
     parent = process.parent
     if (autoreap or parent is None or not parent.alive) and process is not k.first:
@@ -127,7 +137,8 @@ def _tell(k: Kernel, process: Process, info: SigInfo) -> None:
 def notify_stop(k: Kernel, process: Process, *, continued: bool) -> None:
     """Tell the parent that a child was stopped or continued."""
     parent = process.parent
-    if parent is None or not parent.alive or action_of(parent, Sig.CHLD).flags & SA_NOCLDSTOP:
+    traced = process.tracing is not None and not process.tracing.reparented  # then the tracer's own report does
+    if traced or parent is None or not parent.alive or action_of(parent, Sig.CHLD).flags & SA_NOCLDSTOP:
         return
     code, status = (CLD_CONTINUED, Sig.CONT) if continued else (CLD_STOPPED, process.stopped)
     leader = process.leader or next(iter(process.threads.values()))

@@ -6,7 +6,7 @@ from errno import EAGAIN, EINVAL, EPERM
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import MemoryFault
-from pyprobe.runtime.user import hrtimers
+from pyprobe.runtime.user import hrtimers, ptrace
 from pyprobe.runtime.user.errors import Block, Errno
 from pyprobe.runtime.user.functions import kernel_function
 from pyprobe.runtime.user.pidfd import pidfd_create
@@ -71,7 +71,12 @@ def kernel_clone(k: Kernel, args: CloneArgs) -> int:
         tp = k.tracepoints.sched_process_fork
         if tp.callbacks:
             tp.fire(parent.comm, parent.tid, child.comm, child.tid)
+        event = ptrace.clone_event(parent.tracing, args) if parent.tracing is not None else 0
+        if parent.tracing is not None and (event or args.flags & CLONE_PTRACE):
+            ptrace.inherit(k, parent.tracing, child)
         k.wake_up_new_task(child)
+        if parent.tracing is not None and event:
+            ptrace.event(k, parent.tracing, event, child.tid)
         if not args.flags & CLONE_VFORK:
             return child.tid
         waiting = parent.restart[kernel_clone] = _Vfork(child)
@@ -79,6 +84,8 @@ def kernel_clone(k: Kernel, args: CloneArgs) -> int:
     assert isinstance(waiting, _Vfork)
     if not waiting.done:
         raise Block(waiting.ready, why=f"process {waiting.tid} to exec or exit (vfork)", interruptible=False)
+    if parent.tracing is not None:
+        ptrace.event(k, parent.tracing, ptrace.EVENT_VFORK_DONE, waiting.tid)
     return waiting.tid
 
 
@@ -179,6 +186,7 @@ def _copy_group(k: Kernel, process: Process, pid: int, args: CloneArgs) -> Proce
     child.no_new_privs, child.membarrier = process.no_new_privs, process.membarrier
     child.start_time = k.clock.now()
     child.exit_signal = process.exit_signal if flags & CLONE_PARENT else args.exit_signal
+    child.forked_by = process.forked_by if flags & CLONE_PARENT else k.current
     if parent is not None:
         parent.children[pid] = child
     k.processes[pid] = child

@@ -19,7 +19,7 @@ from pyprobe.runtime.machine.clock import UPTIME_NS, Clock, Timer
 from pyprobe.runtime.machine.engine import Engine, StopKind
 from pyprobe.runtime.machine.memory import AddressSpace, OutOfMemory, PhysicalMemory
 from pyprobe.runtime.machine.x86_64 import X86_64
-from pyprobe.runtime.user import exceptions, faults, functions, rseq, signals
+from pyprobe.runtime.user import exceptions, faults, functions, ptrace, rseq, signals, tracee
 from pyprobe.runtime.user import exec as exec_module
 from pyprobe.runtime.user import exit as exit_module
 from pyprobe.runtime.user.abi import ABIS, SIGCONTEXT_ARM64, SIGCONTEXT_X86_64
@@ -259,7 +259,7 @@ class Kernel(KernelCalls):
 
     @property
     def attended(self) -> bool:
-        """Does somebody sit at the terminal, in whose time it runs? Then keys are signals for the guest, and it may wait for them for ever."""
+        """Does somebody sit at the terminal, in whose time it runs? Keys are signals then, for which the guest may wait for ever."""
         terminal = self.vfs.devices.terminal
         return self.clock.real and terminal is not None and terminal.foreground != 0
 
@@ -276,6 +276,9 @@ class Kernel(KernelCalls):
         try:
             preempted = self.scheduler.last is not task
             self.scheduler.switched(task)
+            if task.exit_code is not None:
+                exit_module.end_task(self, task, task.exit_code)
+                raise TaskGone
             if task.process.group_exit is not None:
                 self.get_signal([])  # does not return
             if task.parked is not None and not self.entry.retry(task):
@@ -319,31 +322,39 @@ class Kernel(KernelCalls):
 
     def _run_guest(self, task: Task) -> None:
         while True:
+            if task.tracing is not None and not tracee.proceed(self, task.tracing):
+                return
             if signals.has_deliverable(task) or task.interrupted is not None or task.saved_mask is not None:
                 signals.deliver(self, task)
-            if task.process.stopped or self.stop_requested or (self._resched and self.scheduler.contended):
+            if task.held or self.stop_requested or (self._resched and self.scheduler.contended):
                 return
             self.entry.attention = False
             try:
-                stop = task.process.engine.run()
+                stop = task.process.engine.run() if task.tracing is None else tracee.run(self, task.tracing)
             except OutOfMemory:
                 self.out_of_memory(task)
                 continue
-            if task.dead:
-                raise TaskGone
-            if self._reload:
-                self._enter(task)
-            elif self._after is not None:
-                after, self._after = self._after, None
-                after()
+            self.settle(task)
             if stop.kind is StopKind.FAULT or stop.kind is StopKind.TRAP:
                 self._fault(task, exceptions.raised(task, stop))
             elif task.parked is not None:
                 return
 
+    def settle(self, task: Task) -> None:
+        """What a system call has left to be done, or a probe, now that the engine does not run. Raises TaskGone."""
+        if task.dead:
+            raise TaskGone
+        if self._reload:
+            self._enter(task)
+        elif self._after is not None:
+            after, self._after = self._after, None
+            after()
+
     def _fault(self, task: Task, raised: Raised | None) -> None:
         if raised is None:
             return
+        if task.tracing is not None:
+            tracee.trapped(task.tracing, raised)
         task.trap_number, task.trap_error = raised.number, raised.error
         if raised.fault_address is not None:
             task.fault_address = raised.fault_address
@@ -393,7 +404,8 @@ class Kernel(KernelCalls):
         parked = task.parked
         if parked is None or not parked.block.interruptible:
             return
-        if not task.wake_signal:
+        over = task.tracing is not None and parked.block.ready is not None and parked.block.ready()  # the call may show what it returns
+        if not task.wake_signal and not over:
             task.interrupted, task.parked = parked, None
         self.scheduler.unpark(task)
 
@@ -414,6 +426,7 @@ class Kernel(KernelCalls):
         process.stop_reported = False
         process.continued = False
         self.entry.attention = True
+        ptrace.group_stops(self, process)
         exit_module.notify_stop(self, process, continued=False)
 
     def continue_process(self, process: Process) -> None:
@@ -422,7 +435,9 @@ class Kernel(KernelCalls):
             process.stopped = 0
             process.continued = True
             for task in process.threads.values():
-                if task.parked is None:
+                if task.tracing is not None:
+                    ptrace.group_continues(self, task.tracing)
+                elif task.parked is None:
                     self.scheduler.unpark(task)
             exit_module.notify_stop(self, process, continued=True)
 
@@ -431,6 +446,7 @@ class Kernel(KernelCalls):
         if process.group_exit is None:
             process.group_exit = code
             process.stopped = 0
+            ptrace.killed(process)
         self.entry.attention = True
         for task in process.threads.values():
             self.scheduler.unpark(task)
@@ -441,10 +457,12 @@ class Kernel(KernelCalls):
         for other in list(process.threads.values()):
             if other is not task:
                 self.current = other
+                other.exit_code = 0  # its tracer sees it only when it has ended
                 with suppress(TaskGone):
                     self.do_exit(0)
         self.current = task
         if task.tid != process.pid:
+            ptrace.leads_now(process, task)
             del process.threads[task.tid], self.tasks[task.tid]
             task.tid = process.pid
             process.threads[task.tid] = self.tasks[task.tid] = task

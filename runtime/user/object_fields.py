@@ -97,11 +97,11 @@ def _flags(t: Task) -> int:
 
 
 def _state(k: Kernel, t: Task) -> int:
-    """TASK_RUNNING, TASK_INTERRUPTIBLE, __TASK_STOPPED or TASK_DEAD."""
+    """TASK_RUNNING, TASK_INTERRUPTIBLE, __TASK_STOPPED, __TASK_TRACED or TASK_DEAD."""
     if t.dead:
         return 0x80
-    if t.process.stopped:
-        return 4
+    if t.held:
+        return 4 if t.tracing is None else 8
     return 1 if t.parked is not None and t is not k.current else 0
 
 
@@ -175,11 +175,17 @@ TASK: dict[str, Getter] = {
     "personality": attrgetter("process.personality"),
     "clear_child_tid": attrgetter("clear_child_tid"),
 }
+
+
+def _outside_parent(task: Outside) -> Outside:
+    return INIT if task.pid > INIT.pid else IDLE
+
+
 OUTSIDE: dict[str, Getter] = {
     "flags": lambda t: 0x200000 if t.pid == 0 else 0,  # PF_KTHREAD
     "prio": lambda t: NORMAL_PRIORITY, "static_prio": lambda t: NORMAL_PRIORITY, "normal_prio": lambda t: NORMAL_PRIORITY,
-    "pid": attrgetter("pid"), "tgid": attrgetter("pid"), "comm": attrgetter("comm"), "real_parent": lambda t: IDLE,
-    "parent": lambda t: IDLE, "group_leader": lambda t: t, "nsproxy": lambda t: NAMESPACES,
+    "pid": attrgetter("pid"), "tgid": attrgetter("pid"), "comm": attrgetter("comm"), "real_parent": _outside_parent,
+    "parent": _outside_parent, "group_leader": lambda t: t, "nsproxy": lambda t: NAMESPACES,
 }  # fmt: skip
 """What is told of a task outside of the machine."""
 
@@ -200,6 +206,12 @@ def _file_mode(f: OpenFile) -> int:
 
 def _path_dentry(path: Dentry | OpenFile) -> Dentry:
     return path if isinstance(path, Dentry) else path.dentry
+
+
+def cookie_of(k: Kernel, address: int) -> int:
+    """The number of the socket at an address, 0 where there is none (bpf_get_socket_cookie)."""
+    found = k.functions.object_at(address)
+    return found.cookie(k) if isinstance(found, Socket) else 0
 
 
 def path_of(k: Kernel, path: int | bytes) -> bytes:

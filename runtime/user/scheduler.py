@@ -25,7 +25,7 @@ HOST_SLICE_MS = 200  # between two looks at what else may have happened, while w
 HOST_SLICE_NS = HOST_SLICE_MS * 1_000_000
 
 # task states as sched_switch shows them
-TASK_RUNNING, TASK_INTERRUPTIBLE, TASK_STOPPED, EXIT_ZOMBIE = 0, 1, 4, 0x20
+TASK_RUNNING, TASK_INTERRUPTIBLE, TASK_STOPPED, TASK_TRACED, EXIT_ZOMBIE = 0, 1, 4, 8, 0x20
 TASK_NORMAL = 3  # what try_to_wake_up wakes: interruptible and uninterruptible waits
 IDLE = (b"swapper/0", 0)
 IDLE_PRIORITY = 120
@@ -38,8 +38,8 @@ class Deadlock(Exception):
 def _waits(task: Task) -> str:
     """What a parked task is doing, in words."""
     parked = task.parked
-    if task.process.stopped:
-        return "is stopped"
+    if task.held:
+        return "is stopped" + (f" for its tracer {task.tracing.tracer.pid}" if task.tracing is not None else "")
     if parked is None:
         return "waits"
     return f"waits in {parked.syscall.name}" + (f" for {parked.block.why}" if parked.block.why else "")
@@ -110,7 +110,7 @@ class Scheduler:
                 task = self._ready.popleft()
                 if task.dead:
                     continue
-                if task.process.stopped and task.process.group_exit is None:
+                if (task.process.stopped or task.tracing is not None) and task.held:
                     self.park(task)
                     continue
                 return task
@@ -118,7 +118,7 @@ class Scheduler:
 
     def next_deadline(self) -> int:
         """When the first waiting task must be woken, in ns since boot; NEVER if none."""
-        deadlines = [t.parked.block.deadline for t in self._parked if t.parked is not None and not t.process.stopped]
+        deadlines = [t.parked.block.deadline for t in self._parked if t.parked is not None and not t.held]
         return min((d for d in deadlines if d is not None), default=NEVER)
 
     def poll_host(self) -> None:
@@ -146,7 +146,7 @@ class Scheduler:
         now = self._k.clock.now()
         for task in list(self._parked):
             parked = task.parked
-            if task.process.stopped and task.process.group_exit is None:
+            if (task.process.stopped or task.tracing is not None) and task.held:
                 continue
             if parked is None:
                 self.unpark(task)
@@ -167,7 +167,7 @@ class Scheduler:
         self.switched(None)
         k = self._k
         began = k.clock.now()
-        waiting = [t for t in self._parked if t.parked is not None and not t.process.stopped]
+        waiting = [t for t in self._parked if t.parked is not None and not t.held]
         deadline = min(self.next_deadline(), k.clock.next_deadline() if k.guest_timers else NEVER)
         for_host = [t for t in waiting if t.parked is not None and t.parked.block.host]
         if for_host:
@@ -213,7 +213,8 @@ class Scheduler:
 
     def switching_from(self, task: Task) -> None:
         """Remember how the task that ran left the CPU, for the next sched_switch."""
-        state = EXIT_ZOMBIE if task.dead else TASK_STOPPED if task.process.stopped else TASK_INTERRUPTIBLE if task.parked else TASK_RUNNING
+        stopped = TASK_STOPPED if task.tracing is None else TASK_TRACED
+        state = EXIT_ZOMBIE if task.dead else stopped if task.held else TASK_INTERRUPTIBLE if task.parked else TASK_RUNNING
         self._shown = (task.comm, task.tid, task.sched.prio, state)
 
 

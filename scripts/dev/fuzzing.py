@@ -1,8 +1,9 @@
 """Inputs that try to break the front end, and the judgement over what it does with them.
 
-Kinds: made-up programs with many wrong holes, byte-level damage to them and to the packaged scripts, plain noise, and nesting of every
-construct to any depth. For every input the compiler must give diagnostics or a program, in bounded time, and must print what it parsed
-so that it parses to the same tree again.
+Kinds: made-up programs with few or many wrong holes, calls of every name of the language, derivations of the grammar, byte-level damage
+to all of them and to the packaged scripts, plain noise, and nesting of every construct to any depth. For every input the compiler must
+give diagnostics or a program, in bounded time, and must print what it parsed so that it parses to the same tree again, with the same
+comments; and the handlers of what it accepts must run.
 """
 
 from __future__ import annotations
@@ -11,16 +12,23 @@ import random
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
+from pyprobe.lang import topics
 from pyprobe.lang.attachpoint import AttachPoint
 from pyprobe.lang.compiler import compile_program
+from pyprobe.lang.deep import with_room
 from pyprobe.lang.diagnostics import CompileError, Diagnostics, render
+from pyprobe.lang.nodes import Script
 from pyprobe.lang.parser import parse
 from pyprobe.lang.printer import print_script
 from pyprobe.lang.source import Source
 from pyprobe.lang.world import NoWorld
+from pyprobe.scripts.dev import made_runs
+from pyprobe.scripts.dev.derived import TERMINALS, Deriver
 from pyprobe.scripts.dev.made_programs import Maker
+from pyprobe.scripts.dev.plain_trees import plain
 
 SECONDS = 2.0  # for one input; ordinary ones take milliseconds
 FRAGMENTS = (
@@ -51,6 +59,9 @@ NESTED: tuple[Callable[[int], str], ...] = (
     lambda n: f"begin {{ {'print(1); ' * n} }}",
     lambda n: "begin { @ = 1; } " * n,
     lambda n: f"begin{', begin' * n} {{ @ = 1; }}",
+    lambda n: f"begin {{ @[1] = 1; {'@[1]++; ' * n}}}",
+    lambda n: f'begin {{ print("{"a" * n}"); }}',
+    lambda n: f"kprobe:{'a' * n}{', kprobe:b' * n} {{ @ = 1; }}",
     lambda n: f"macro m(x) {{ x + x }} begin {{ print({'m(' * n}1{')' * n}); }}",
     lambda n: f"{''.join(f'macro m{i}() {{ m{i + 1}() + m{i + 1}() }} ' for i in range(n))} macro m{n}() {{ 1 }} begin {{ print(m0()); }}",
     lambda n: f"begin {{ {'$x = (1, $x); ' * min(n, 50)} }}",
@@ -63,6 +74,11 @@ NESTED: tuple[Callable[[int], str], ...] = (
 )  # fmt: skip
 
 
+CALLS = ("{}", "_ = {};", "print({});", "$r1 = {};", "@r1 = {};", "@r2[{}] = 1;", "@r3[1] = {};", 'printf("%s", {});', 'printf("%d", {});')
+CALLS += ("if ({}) {{ print(1); }}", "print(({}, 1));", "print({} == {});", "$r2 = comptime {};", "print(sizeof({}));", "return {};")
+UNSTABLE = ("config = { unstable_typeinfo=enable; unstable_tseries=enable }", "config = { max_strlen=8 }", "config = { stack_mode=perf }")
+
+
 class AnyWorld(NoWorld):
     """A machine where every point is attachable."""
 
@@ -73,19 +89,39 @@ class AnyWorld(NoWorld):
 def inputs(seed: int, corpus: Path) -> Iterator[str]:
     """Inputs without end, each from its own part of the seed's random numbers."""
     choose = random.Random(seed)
-    maker = Maker(seed, 0.6)
+    makers = [Maker(seed, 0.6), Maker(seed, 0.97)]
+    deriver = Deriver(seed)
+    made = [*(maker.program for maker in makers), deriver.program, lambda: _call(choose, makers[1])]
     scripts = [file.read_text(encoding="utf-8") for file in sorted(corpus.glob("*.pt"))]
     while True:
         draw = choose.random()
-        if draw < 0.45:
-            yield maker.program()
+        if draw < 0.55:
+            yield choose.choice(made)()
         elif draw < 0.9:
-            text = choose.choice(scripts) if scripts and choose.random() < 0.15 else maker.program()
+            text = choose.choice(scripts) if scripts and choose.random() < 0.1 else choose.choice(made)()
             yield _damaged(text, choose)
         elif draw < 0.97:
             yield "".join(choose.choice(FRAGMENTS) for _ in range(choose.randrange(1, 30)))
         else:
             yield choose.choice(NESTED)(choose.choice((5, 30, 150, 400, 3000)))
+
+
+@cache
+def _callable() -> tuple[str, ...]:
+    groups = topics.names()
+    return tuple(sorted({*groups["Builtin values"], *groups["Functions"], *groups["Aggregations"], *groups["Library macros"]}))
+
+
+def _call(choose: random.Random, maker: Maker) -> str:
+    """Some names of the language with any arguments, in any probe."""
+    lines = []
+    for _ in range(choose.choice((1, 1, 2, 3))):
+        arguments = ", ".join(maker.expression() for _ in range(choose.choice((0, 1, 1, 2, 2, 3, 4))))
+        call = f"{choose.choice(_callable())}{f'({arguments})' if arguments or choose.random() < 0.5 else ''}"
+        lines.append(choose.choice(CALLS).format(call, call))
+    text = " ".join(lines)
+    config = choose.choice(UNSTABLE) if choose.random() < 0.2 else ""
+    return f"{config}{maker.definitions(text)}{choose.choice(TERMINALS['POINT'])} {{ {maker.setup(text)}{text} }}"
 
 
 def _damaged(text: str, choose: random.Random) -> str:
@@ -113,15 +149,24 @@ def _judge(text: str) -> None:
     source = Source("stdin", text)
     script = parse(source, found)
     if script is not None and not found.failed:
-        printed = print_script(script)
-        again = parse(Source("printed", printed), Diagnostics())
-        assert again is not None, f"the printed program does not parse:\n{printed}"
-        assert print_script(again) == printed, f"the printed program prints differently:\n{printed}"
+        _judge_printing(script)
     diagnostics = Diagnostics()
     try:
-        compile_program(source, world=AnyWorld(), diagnostics=diagnostics)
+        program = compile_program(source, world=AnyWorld(), diagnostics=diagnostics, unsafe=True)
     except CompileError as error:
         assert any(d.severity == "error" for d in error.diagnostics), "refused without an error"
         diagnostics = error.diagnostics
+    else:
+        made_runs.run(program)
+        made_runs.run(program, "json", warn_reads=True)
     for item in diagnostics:
         render(item)
+
+
+def _judge_printing(script: Script) -> None:
+    printed = print_script(script)
+    again = parse(Source("printed", printed), Diagnostics())
+    assert again is not None, f"the printed program does not parse:\n{printed}"
+    assert print_script(again) == printed, f"the printed program prints differently:\n{printed}"
+    assert with_room(script.levels, lambda: plain(again) == plain(script)), f"the printed program is another one:\n{printed}"
+    assert len(again.comments) == len(script.comments), f"comments differ:\n{printed}"

@@ -108,8 +108,20 @@ class Maker:
             choose.random() < 0.04
         )
         whole = f"{config}{declaration}{macros}{clause}"
-        whole = f"{''.join(dict.fromkeys(DEFINITIONS[name] + ' ' for name in _NEEDS.findall(whole) if name in DEFINITIONS))}{whole}"
+        whole = self.definitions(whole) + whole
         return self._damaged(whole) if choose.random() < 0.06 else whole
+
+    def expression(self) -> str:
+        """An expression of any kind."""
+        return self._expression("e", 1)
+
+    def setup(self, text: str) -> str:
+        """The statements that give what the text uses a value."""
+        return self._setup(text)
+
+    def definitions(self, text: str) -> str:
+        """The C definitions that the text needs."""
+        return "".join(dict.fromkeys(DEFINITIONS[name] + " " for name in _NEEDS.findall(text) if name in DEFINITIONS))
 
     def _damaged(self, text: str) -> str:
         at = self._random.randrange(len(text))
