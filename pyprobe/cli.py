@@ -26,7 +26,7 @@ SUBCOMMANDS = {"kernel": "pyprobe.kernel_command", "kprobe_events": "pyprobe.kpr
 MOST_PROCESSES = 0x400000
 """include/linux/threads.h: PID_MAX_LIMIT"""
 
-COLLECT_EVERY = 50_000
+COLLECT_EVERY = 100_000
 """New containers between two searches for cycles, of which few are made: the default of 700 costs a twentieth of a run."""
 
 

@@ -6,6 +6,7 @@ end of the command, or that nothing was attached that could ever fire.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Callable
@@ -202,7 +203,11 @@ class Run:
             else:
                 self.output.error(b"Failed to pin iter probe link")
         if not iterators:
-            self.machine.run()
+            gc.freeze()  # what the run stands on is no garbage: searches for some need not go through it again and again
+            try:
+                self.machine.run()
+            finally:
+                gc.unfreeze()
 
     def _end(self) -> None:
         """The end probes; an exit() in one of them has the last word."""

@@ -16,8 +16,8 @@ class Abi(NamedTuple):
     machine: what uname -m shows; platform: AT_PLATFORM; e_machine: of its ELF files.
     hwcap, hwcap2: AT_HWCAP and AT_HWCAP2, matching the emulated CPU. minsigstksz: AT_MINSIGSTKSZ.
     top: end of user space. pie_base: where position independent programs go without address randomisation.
-    file_zone: where mapped files get their machine-wide addresses [low, high). mmap_base: other mappings go below it; the first of them
-    hold what threads keep for themselves, so their pages have other low numbers than the stack has, by which they are told.
+    file_zone: where mapped files get their machine-wide addresses [low, high). mmap_base: other mappings go below it; the first of them is
+    what a thread keeps for itself, so its page has another low number than the stack's: a translation buffer tells pages by these.
     syscall_length: bytes of the system call instruction; restart_register: the one that must be put back to make a call again.
     """
 

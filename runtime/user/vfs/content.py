@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pyprobe.runtime.user.errors import Errno
@@ -18,6 +17,7 @@ from pyprobe.runtime.user.vfs.host import HostError
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.physical import Backing, PhysicalMemory
+    from pyprobe.runtime.user.vfs.host import HostFile, HostLayer
     from pyprobe.runtime.user.vfs.views import Views
 
 PAGE: Final = 4096
@@ -89,9 +89,12 @@ class HostContent:
     The descriptor is opened at the first need and closed by `let_go` when no open file uses the content.
     """
 
-    def __init__(self, size: int, opener: Callable[[], int]) -> None:
+    __slots__ = ("_descriptor", "_file", "_host", "backing", "size")
+
+    def __init__(self, size: int, host: HostLayer, file: HostFile) -> None:
         self.size = size
-        self._opener = opener
+        self._host = host
+        self._file = file
         self._descriptor = -1
         self.backing: Backing | None = None
 
@@ -102,7 +105,7 @@ class HostContent:
             Errno: the host does not open the file.
         """
         if self._descriptor < 0:
-            self._descriptor = self._opener()
+            self._descriptor = self._host.open(self._file)
         return self._descriptor
 
     def read(self, views: Views, offset: int) -> int:

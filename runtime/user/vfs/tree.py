@@ -92,7 +92,7 @@ class TreeFileSystem(FileSystem):
             ino = inode_number(directory, name)
             file = HostFile(directory, name, *identity)
             if kind == S_IFREG:
-                content = HostContent(status.st_size, lambda: self.host.open(file))
+                content = HostContent(status.st_size, self.host, file)
                 inode = Regular(self, ino, status.st_mode, status.st_mtime_ns, content, status.st_blocks)
             elif kind == S_IFLNK:
                 inode = Symlink(self, ino, self.host.readlink(file), status.st_mtime_ns, status.st_blocks)
