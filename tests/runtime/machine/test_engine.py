@@ -46,6 +46,22 @@ def test_syscall_goes_on_when_the_handler_says_so(x86: Bench) -> None:
     assert x86.engine.get("ax") == 4
 
 
+def test_first_probe_and_last_one_come_and_go_while_the_guest_runs(x86: Bench) -> None:
+    hits: list[int] = []
+
+    def probe() -> None:
+        hits.append(x86.engine.get("cx"))
+        if len(hits) == 3:
+            x86.engine.pull(x86.space, LOOP_BODY)
+            x86.clock.add(x86.clock.now() + 40, lambda: x86.engine.plant(x86.space, LOOP_BODY, probe))
+
+    x86.clock.add(x86.clock.now() + 205, lambda: x86.engine.plant(x86.space, LOOP_BODY, probe))
+    x86.load(LOOP)
+    assert x86.run() == SYSCALL
+    assert hits == [50, 49, 48, *range(38, 0, -1)]
+    assert x86.clock.now() == LOOP_BYTES
+
+
 def test_clock_counts_bytes_of_executed_code(x86: Bench) -> None:
     x86.load(LOOP)
     assert x86.run() == SYSCALL
