@@ -173,7 +173,7 @@ def group(v: Values, s: Span) -> n.Expr:
 
 
 def tuple_literal(v: Values, s: Span) -> n.Tuple:
-    items = [] if len(v) == 2 else [v[1], *(v[3] if len(v) == 5 else [])]
+    items = [] if len(v) == 2 else [v[1], *(v[3] if len(v) > 4 else [])]
     return n.Tuple(items=items, span=s)
 
 

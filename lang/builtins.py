@@ -80,9 +80,7 @@ _VALUES = (
     ),
     BuiltinValue("kstack", None, "stack of the kernel", words=("bpftrace", "perf", "raw", "build_id"), library=False),
     BuiltinValue("ustack", None, "stack of the program", words=("bpftrace", "perf", "raw", "build_id"), library=False),
-    BuiltinValue(
-        "dw_ustack", None, "stack of the program, by its debug information", words=("bpftrace", "perf", "raw", "build_id"), later=True
-    ),
+    BuiltinValue("dw_ustack", None, "stack of the program, by its debug information", words=("bpftrace", "perf", "raw", "build_id")),
     BuiltinValue("usermode", UINT8, "1 if the program was interrupted, 0 if the kernel was"),
     BuiltinValue("config", None, "the configuration in force"),
     BuiltinValue("reg", UINT64, "value of a register", providers=REGISTERS, library=False),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from pyprobe.lang.literals import LiteralError, probe_number
+
 
 class ConfigError(ValueError):
     """A name or value that cannot be; the text is the whole message."""
@@ -40,10 +42,13 @@ LICENSES = ("Dual MIT/GPL", "Dual BSD/GPL", "Dual MPL/GPL", "GPL and additional 
 
 
 def number(value: int | str | bool, name: str) -> int:
-    """A non-negative number; text is read as a decimal number."""
-    if isinstance(value, str) and not (value.isascii() and value.lstrip("-").isdigit()):
-        raise ConfigError(f"{name}: expecting a number, got {value}")
-    return int(value) % (1 << 64)
+    """A non-negative number; text is read as the command line's numbers are."""
+    if not isinstance(value, str):
+        return int(value) % (1 << 64)
+    try:
+        return probe_number(value.lstrip()) % (1 << 64)
+    except LiteralError:
+        raise ConfigError(f"{name}: expecting a number, got {value}") from None
 
 
 def text(value: int | str | bool, name: str) -> str:
@@ -105,7 +110,7 @@ def unstable(value: int | str | bool, name: str) -> str:
 
 SETTINGS: dict[str, Setting] = {
     "cache_user_symbols": Setting("PER_PROGRAM", symbol_cache, "accepted, changes nothing: PER_PROGRAM, PER_PID or NONE"),
-    "cpp_demangle": Setting(True, boolean, "accepted, changes nothing"),
+    "cpp_demangle": Setting(True, boolean, "whether C++ names of functions in programs are shown as they are written in C++"),
     "lazy_symbolication": Setting(True, boolean, "accepted, changes nothing"),
     "license": Setting("GPL", license_name, "accepted, changes nothing: the license of the script"),
     "log_size": Setting(1000000, number, "accepted, changes nothing"),
@@ -118,14 +123,14 @@ SETTINGS: dict[str, Setting] = {
     "on_stack_limit": Setting(32, number, "accepted, changes nothing"),
     "perf_rb_pages": Setting(0, number, "accepted, changes nothing"),
     "print_maps_on_exit": Setting(True, boolean, "whether maps are printed at the end"),
-    "show_debug_info": Setting(True, boolean, "accepted, changes nothing"),
+    "show_debug_info": Setting(False, boolean, "whether ustack shows files and lines, and inlined functions, by debug information"),
     "stack_mode": Setting("bpftrace", stack_mode, "how kstack and ustack are printed: bpftrace, perf, raw or build_id"),
     "str_trunc_trailer": Setting("..", text, "what is printed after a string that was cut short"),
     "unstable_dw_ustack": Setting("warn", unstable, "the use of dw_ustack: enable, warn or error"),
     "unstable_import_statement": Setting("error", unstable, "the use of import as a statement: enable, warn or error"),
     "unstable_tseries": Setting("warn", unstable, "the use of tseries(): enable, warn or error"),
     "unstable_typeinfo": Setting("error", unstable, "the use of typeinfo(): enable, warn or error"),
-    "use_blazesym": Setting(True, boolean, "accepted, changes nothing"),
+    "use_blazesym": Setting(False, boolean, "accepted, changes nothing"),
 }
 RENAMED = {"strlen": "max_strlen", "no_cpp_demangle": "cpp_demangle", "cat_bytes_max": "max_cat_bytes", "map_keys_max": "max_map_keys"}
 DEPRECATED = frozenset(

@@ -7,7 +7,7 @@ import re
 from pyprobe.lang.lexer import LAYOUT, after_layout
 
 _TAG = re.compile(r"(?:struct|union|enum)(?![A-Za-z0-9_])")
-_LINE = re.compile(r"#[^\n]*")  # the parser knows no continued lines
+_LINE = re.compile(r"#(?!!)[^\n]*")  # the parser knows no continued lines
 _PIECE = re.compile(r"\"(?>[^\"\\\n]+|\\.)*+\"?|'(?>[^'\\\n]+|\\.)*+'?|//[^\n]*|/\*(?>.*?\*/|.*\Z)|[^\"'/]|/", re.S)
 _ATTRIBUTE = re.compile(rf"{LAYOUT}__attribute__{LAYOUT}(?=\()", re.S)
 _SEMICOLON = re.compile(rf"{LAYOUT};", re.S)

@@ -99,13 +99,13 @@ def _identity(message: str, span: Span | None) -> object:
 
 def excerpt(span: Span) -> list[str]:
     """The source lines of a span, with markers below when it lies on one line (tabs are shown as four blanks)."""
-    first, column = span.source.place(span.start)
-    last, last_column = span.source.place(span.end)
+    first, last = span.source.place(span.start)[0], span.source.place(span.end)[0]
     if first != last:
         return [span.source.line(n) for n in range(first, last + 1)]
     text = span.source.line(first)
-    before = text[: column - 1].replace("\t", "    ")
-    marked = text[column - 1 : last_column - 1].replace("\t", "    ")
+    column, end = span.source.in_line(span.start), span.source.in_line(span.end)
+    before = text[:column].replace("\t", "    ")
+    marked = text[column:end].replace("\t", "    ")
     return [text.replace("\t", "    "), " " * len(before) + "~" * len(marked)]
 
 

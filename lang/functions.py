@@ -42,10 +42,12 @@ from pyprobe.lang.typesys import (
 _FORMAT = Param("format", "string", literal=True)
 _NUMBER = Param("n", "int")
 _ADDRESS = ("int", "pointer")
+_TEXT = ("string", "pointer", "array")
+_TWO_TEXTS = (Param("text", *_TEXT), Param("other", *_TEXT))
 
 
-def _a(name: str, result: Type | Rule, brief: str, *params: Param, later: bool = False) -> Signature:
-    return Signature(name, params, result, brief, mode="aggregate", later=later)
+def _a(name: str, result: Type | Rule, brief: str, *params: Param) -> Signature:
+    return Signature(name, params, result, brief, mode="aggregate")
 
 
 _ALL = (
@@ -128,16 +130,14 @@ _ALL = (
         buf_result,
         "bytes at an address",
     ),
-    Signature("strlen", (Param("s", "string", "pointer", "array"),), UINT64, "length of a string", library=True),
-    Signature("strcap", (Param("s", "string", "pointer", "array"),), UINT64, "capacity of a string", library=True),
+    Signature("strlen", (Param("s", *_TEXT),), UINT64, "length of a string", library=True),
+    Signature("strcap", (Param("s", *_TEXT),), UINT64, "capacity of a string", library=True),
     Signature(
         "strncmp", (Param("a", "string"), Param("b", "string"), Param("n", "int", literal=True)), UINT64, "0 if n bytes agree, else 1"
     ),
-    Signature("strstr", (Param("haystack", "string"), Param("needle", "string")), INT32, "index of a string in another", library=True),
-    Signature(
-        "strcontains", (Param("haystack", "string"), Param("needle", "string")), BOOL, "whether a string is in another", library=True
-    ),
-    Signature("str_concat", (Param("a", "string"), Param("b", "string")), String(1024), "two strings as one", library=True),
+    Signature("strstr", _TWO_TEXTS, INT32, "index of a string in another", library=True),
+    Signature("strcontains", _TWO_TEXTS, BOOL, "whether a string is in another", library=True),
+    Signature("str_concat", _TWO_TEXTS, String(1024), "two strings as one", library=True),
     Signature(
         "memcmp",
         (Param("a", "any"), Param("b", "any"), Param("n", "int")),
@@ -250,6 +250,11 @@ _ALL = (
 )
 
 FUNCTIONS = {s.name: s for s in _ALL}
+
+
+def known(name: str) -> bool:
+    """Whether there is such a function, `nsecs` with a value as argument among them."""
+    return name in FUNCTIONS or name == "nsecs"
 
 
 def is_aggregation(name: str) -> bool:

@@ -22,7 +22,7 @@ _NUMBERED = re.compile(r"s?arg[0-9]+")
 LAYOUT = r"(?>[ \t\r\n]+|//[^\n]*|/\*(?>.*?\*/|.*\Z))*+"  # a block comment that is never closed runs to the end
 _LAYOUT = re.compile(LAYOUT, re.S)
 _COMMENT = re.compile(r"//[^\n]*|/\*(?:.*?\*/|.*\Z)", re.S)
-_PLACE = re.compile(r"[$@]?[A-Za-z_][A-Za-z0-9_]*|[0-9][A-Za-z0-9_.]*|\$[0-9]+|.", re.S)
+_PLACE = re.compile(r"[$@][A-Za-z0-9_]*|[A-Za-z_][A-Za-z0-9_]*|[0-9][A-Za-z0-9.]*|.", re.S)
 _TYPE_NAME = re.compile(rf"(?:(?:struct|union|enum)(?![A-Za-z0-9_]){LAYOUT})?([A-Za-z_][A-Za-z0-9_]*)", re.S)
 _POINTER = re.compile(LAYOUT + r"\*", re.S)
 _BRACKET = re.compile(LAYOUT + r"\[" + LAYOUT, re.S)
@@ -34,6 +34,8 @@ _NAMED = re.compile(rf"\({LAYOUT}([A-Za-z_][A-Za-z0-9_]*){LAYOUT}=(?!=)", re.S)
 _ASSIGNED = re.compile(LAYOUT + r"=(?!=)", re.S)
 _BODY_FOLLOWS = re.compile(rf"/{LAYOUT}(?:\{{|(?<=[ \t\r\n])<)", re.S)
 _TOKENS_WITH_PARENS = re.compile(r"\"(?>[^\"\\\n]+|\\.)*+\"?|//[^\n]*|/\*(?:.*?\*/|.*\Z)|[()]", re.S)
+ENTRIES = frozenset(("CONFIG", "IMPORT", "MACRO", "FN", "LET"))  # the keywords that begin one
+
 
 class Mistake(Exception):
     """A syntax error: its message and the offsets of the text it is about; an empty stretch stands for the word there."""
@@ -108,6 +110,10 @@ class Lexer:
             terminal = "ANGLE_OPEN"
         elif word[0] == ">" and ("ANGLE_CLOSE" in accepted or "END" in accepted) and self._closes(accepted, viable):
             terminal, word = "ANGLE_CLOSE", ">"
+        elif word == "==" and "ASSIGN" in accepted and "EQUALITY" not in accepted:
+            terminal, word = "ASSIGN", "="
+        elif word == "*=" and "STAR" in accepted and "COMPOUND" not in accepted:  # after a type
+            terminal, word = "STAR", "*"
         if "TYPE_NEXT" in accepted and terminal in ("NAME", "TYPEOF"):
             end = type_end(text, start)
             if end and _OPERAND_END.match(text, end):
@@ -168,7 +174,7 @@ class Lexer:
         terminal = match.lastgroup if match else None
         if match and terminal == "NAME":
             keyword = self._keywords.get(match[0])
-            if keyword in accepted:
+            if keyword in accepted and keyword in ENTRIES:
                 self.position = match.end()
                 return Token(keyword or "", match[0], start)
         elif match and terminal in ("SLASH", "LBRACE") and terminal in accepted:
@@ -206,7 +212,7 @@ def point_end(text: str, start: int) -> int:
 def type_end(text: str, start: int) -> int:
     """Where a type that begins at `start` ends, or 0 when none begins there. A bare word that is a builtin value is none."""
     match = _TYPE_NAME.match(text, start)
-    if match is None or match[0] in ("true", "false") or is_builtin(match[0]):
+    if match is None or match[0] in ("true", "false", "struct", "union", "enum") or is_builtin(match[0]):
         return 0
     end = match.end()
     if match[0] == "typeof":

@@ -1,7 +1,8 @@
 """Source text to a `Script`: a shift-reduce loop over the tables that Lark made of the grammar.
 
 The loop keeps its stacks as lists and builds nodes as it reduces, so nesting costs no Python recursion. At the first error it
-stops and says what was expected, which it finds by asking the tables which terminals could have come next.
+stops and says what was expected, which it finds by asking the tables which terminals could have come next. What else is wrong
+with that statement is told by `recovery`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from pyprobe.lang import action_expressions, action_shapes, actions, csection
+from pyprobe.lang import action_expressions, action_shapes, actions, csection, recovery
 from pyprobe.lang import nodes as n
 from pyprobe.lang.action_shapes import FLAT, VALUES, Action
 from pyprobe.lang.deep import MOST_LEVELS
@@ -20,7 +21,7 @@ from pyprobe.lang.source import Source, Span
 from pyprobe.lang.tables import END_OF_TEXT, Tables, load
 
 OPENING = frozenset(("LPAR", "CONDITION_OPEN", "CAST_OPEN", "RECORD_OPEN"))  # the terminals that RPAR closes
-MAX_DEPTH = 250  # things inside each other
+MAX_DEPTH = 1000  # things inside each other
 MAX_STACK = 4 * MAX_DEPTH  # symbols that wait on the parser's stack; those of a sum or of `else if` after `else if` do not wait
 
 # A rule: its name, the number of its symbols, its action (None: passes its only value on), the levels that it adds to the tree, and whether
@@ -62,16 +63,16 @@ EXPECTED = [
     (["VARIABLE"], "expected macro argument ($var, @map, or identifier)"),
     (["NUMBER", "RPAR"], "expected positive integer for map declaration max entries"),
     (["RPAR"], "expected ')'"),
+    (["COLON"], "expected ':'"),
     (["RANGE"], "expected map or range in for loop"),
     (["PREDICATE_END"], "expected '/' to close predicate"),
     (["POINT"], "expected attach point"),
     (["LBRACE"], "expected '{'"),
+    (["COMMA"], "expected ','"),
     (["LPAR"], "expected '('"),
     (["STRUCT"], "expected type name"),
     (["NAME", "LPAR"], "expected map type name"),
     (["NAME"], "expected identifier"),
-    (["COLON"], "expected ':'"),
-    (["COMMA"], "expected ','"),
     (["ASSIGN"], "expected '='"),
     (["RBRACE"], "expected '}'"),
     ([END_OF_TEXT], "unexpected input"),
@@ -83,7 +84,7 @@ def parse(source: Source, diagnostics: Diagnostics) -> n.Script | None:
     """Parse a whole program; None after an error, which is then in `diagnostics`."""
     begin = csection.script_start(source.text)
     end = csection.section_end(source.text, begin)
-    parser = _Parser(source, end)
+    parser = Parser(source, end)
     entries = parser.run("script", diagnostics)
     if entries is None:
         return None
@@ -96,7 +97,7 @@ def parse(source: Source, diagnostics: Diagnostics) -> n.Script | None:
 
 def parse_expression(source: Source, diagnostics: Diagnostics) -> n.Expr | None:
     """Parse a text that is one expression and nothing else (the body of a C macro)."""
-    result: n.Expr | None = _Parser(source, 0).run("expression", diagnostics)
+    result: n.Expr | None = Parser(source, 0).run("expression", diagnostics)
     return result
 
 
@@ -122,7 +123,7 @@ def _sort(entries: list[Any], script: n.Script, diagnostics: Diagnostics) -> boo
     return True
 
 
-class _Parser:
+class Parser:
     """One parse. `states`, `values`, `starts`, `ends` and `depths` (levels of the tree) are one stack, kept as five lists."""
 
     def __init__(self, source: Source, begin: int) -> None:
@@ -141,11 +142,9 @@ class _Parser:
         try:
             return self._loop(start)
         except Mistake as mistake:
-            first, last = min(mistake.start, len(self.source.text)), mistake.end
-            last = max(first, min(last, len(self.source.text)))
-            if first == last:
-                first, last = self.lexer.place(first)
-            diagnostics.error(f"syntax: {mistake.message}", Span(self.source, first, last))
+            first = recovery.placed(self, mistake)
+            for each in [first, *recovery.further_mistakes(self, first)]:
+                diagnostics.error(f"syntax: {each.message}", Span(self.source, each.start, each.end))
             return None
 
     def _loop(self, start: str) -> Any:
@@ -159,7 +158,7 @@ class _Parser:
         while True:
             row = table[states[-1]]
             if token is None:
-                token = next_token(row, self._viable)
+                token = next_token(row, self.viable)
             action = row.get(token.terminal)
             if action is None:
                 if states[-1] == final and token.terminal == END_OF_TEXT:
@@ -231,7 +230,7 @@ class _Parser:
             while isinstance(target, n.FieldAccess | n.TupleAccess | n.Index):
                 target = target.base
         if not isinstance(target, n.Variable | n.Map | n.MapAccess) or whole.span.start != self.starts[-1]:
-            raise self._unexpected(token.start)
+            raise self.unexpected(token.start)
 
     def _ends_statement(self, operator: str) -> bool:
         """Whether the expression on top of the stack is a statement to which this operator adds nothing. bpftrace takes what begins with a
@@ -247,7 +246,7 @@ class _Parser:
 
     # ---- what could come
 
-    def _viable(self, *terminals: str) -> bool:
+    def viable(self, *terminals: str) -> bool:
         """Whether these terminals, one after the other, could come next."""
         table, rules = self.tables.states, self.tables.rules
         states = list(self.states)
@@ -267,46 +266,56 @@ class _Parser:
 
     def _without_semicolon(self, token: Token) -> Token:
         """The token to go on with where this one cannot come: the empty END if a `;` may be missing here. Raises the error otherwise."""
-        if "END" in self.tables.states[self.states[-1]] and (self._viable("END", token.terminal) or self._viable("END", "POINT")):
+        if "END" in self.tables.states[self.states[-1]] and (self.viable("END", token.terminal) or self.viable("END", "POINT")):
             self.lexer.position = token.start
             return Token("END", "", token.start)
-        raise self._unexpected(token.start, token.terminal)
+        if token.terminal == "ELSE" and self.viable("END", "NAME"):  # no `if` is left that it could belong to
+            self.lexer.position = token.start
+            return Token("END", "", token.start)
+        raise self.unexpected(token.start, token.terminal)
 
     def _lacks_semicolon(self) -> bool:
         """Whether a `;` is the next thing that this statement needs."""
-        ended = self.lexer.last == "SEMICOLON" or (self.lexer.last == "RBRACE" and self._viable("END"))
-        return self._viable("SEMICOLON") and not ended
+        ended = self.lexer.last == "SEMICOLON" or (self.lexer.last == "RBRACE" and self.viable("END"))
+        return self.viable("SEMICOLON") and not ended
+
+    def _in_offsetof(self) -> bool:
+        """Whether the names of members are being read, of which bpftrace does not miss any."""
+        waiting = [v.terminal if isinstance(v, Token) else "" for v in self.values[-6:]]
+        return "OFFSETOF" in waiting and "COMMA" in waiting
 
     def _bound_is_enclosed(self) -> bool:
         """Whether what was read last is the first bound of a `for (`, which is looked at together with the `)` after it."""
         waiting = [v.terminal if isinstance(v, Token) else "" for v in self.values[-5:]]
         return waiting[:2] == ["FOR", "LPAR"]
 
-    def _unexpected(self, offset: int, terminal: str = "") -> Mistake:
+    def unexpected(self, offset: int, terminal: str = "") -> Mistake:
         """The error for the text at `offset`, which cannot come."""
-        if self.source.text.startswith(("->", "&&"), offset) and self._viable("COUNT"):
+        if self.source.text.startswith(("->", "&&", "*=", "-=", "&="), offset) and self.viable("COUNT"):
             offset += 1  # its first character is a prefix operator, and what follows is wrong
             start, end = self.lexer.place(offset)
-            return Mistake(action_expressions.ADDRESS_OF if self.source.text[offset] == "&" else "expected expression", start, end)
+            return Mistake(action_expressions.ADDRESS_OF if self.source.text[offset - 1] == "&" else "expected expression", start, end)
         start, end = self.lexer.place(offset)
         before = tuple(v.terminal if isinstance(v, Token) else "" for v in self.values[-2:])
-        if before[-1:] == ("LET",) and self._viable("MAP"):
+        if before[-1:] == ("LET",) and self.viable("MAP"):
             return Mistake(MAP_DECLARATION, self.starts[-1], self.ends[-1])
         message = AFTER.get(before[-1:]) or AFTER.get(before)
         if before[-1:] == ("LET",) and self.source.text[start:end].startswith("$"):
             message = "expected identifier after '$'"
-        if before[-1:] == ("AMPERSAND",) and not self._viable("COUNT"):
+        if before[-1:] == ("AMPERSAND",) and not self.viable("COUNT"):
             message = action_expressions.ADDRESS_OF
-        if message is None and terminal == END_OF_TEXT and self._viable("RBRACE") and not self._lacks_semicolon():
+        if message is None and terminal == END_OF_TEXT and self.viable("RBRACE") and not self._lacks_semicolon():
             message = "expected '}'"
-        if message is None and self._viable("NAME") and any(isinstance(v, Token) and v.terminal == "CONFIG" for v in self.values):
-            message = "expected string, int, boolean, or ident" if self._viable("TRUE") else "expected config key"
-        if message is None and self._viable("RANGE") and not self._viable("RPAR") and self._bound_is_enclosed():
+        if message is None and self.viable("NAME") and any(isinstance(v, Token) and v.terminal == "CONFIG" for v in self.values):
+            message = "expected string, int, boolean, or ident" if self.viable("TRUE") else "expected config key"
+        if message is None and self.viable("NAME", "RPAR") and not self.viable("COUNT") and self._in_offsetof():
+            message = "expected ')'"
+        if message is None and self.viable("RANGE") and not self.viable("RPAR") and self._bound_is_enclosed():
             if self.source.text[start:end] != ")":
                 return Mistake("expected ')'", start, end)
             start, end = self.lexer.place(after_layout(self.source.text, end))
         if message is None:
-            message = next((text for terminals, text in EXPECTED if self._viable(*terminals)), "unexpected input")
+            message = next((text for terminals, text in EXPECTED if self.viable(*terminals)), "unexpected input")
         return Mistake(message, start, end)
 
 

@@ -160,13 +160,18 @@ def _fentry(point: AttachPoint, provider: str, arguments: list[str]) -> None:
     point.function = arguments[-1]
 
 
+PLUS_IN_NAME = re.compile(r"operator\+\+?")  # of C++, where it begins no offset
+_PLUS = "\0"
+
+
 def _uprobe(point: AttachPoint, provider: str, arguments: list[str]) -> None:
     point.target = arguments[0]
     point.language = arguments[1] if len(arguments) == 3 else ""
+    text = arguments[-1]
     if point.language == "cpp":
-        point.function = arguments[-1]  # `+` may be part of an operator's name
-    else:
-        _function(point, provider, arguments[-1])
+        text = PLUS_IN_NAME.sub(lambda found: found[0].replace("+", _PLUS), text)
+    _function(point, provider, text)
+    point.function = point.function.replace(_PLUS, "+")
     if point.address and has_wildcard(point.target):
         raise PointError("Cannot use wildcards with absolute address")
 

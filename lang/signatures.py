@@ -65,11 +65,11 @@ class Signature:
 
     `mode`: `sync` gives its result in the handler; `async` is done by the output side in event order; `compile` is gone after the
     check; `aggregate` is the right side of a map assignment only. `rest` is set where any number of further arguments may follow (the
-    values of a format). `library`: upstream writes it as a library macro, so that a wrong count reads differently. `later`: known, but
-    not built yet. `providers` is None where every probe may call it.
+    values of a format). `library`: upstream writes it as a library macro, so that a wrong count reads differently. `providers` is
+    None where every probe may call it.
     """
 
-    __slots__ = ("brief", "later", "library", "mode", "name", "params", "providers", "rest", "result", "statement", "unsafe")
+    __slots__ = ("brief", "library", "mode", "name", "params", "providers", "rest", "result", "statement", "unsafe")
 
     def __init__(
         self,
@@ -82,7 +82,6 @@ class Signature:
         rest: bool = False,
         unsafe: bool = False,
         library: bool = False,
-        later: bool = False,
         providers: frozenset[str] | None = None,
     ) -> None:
         self.name = name
@@ -93,7 +92,6 @@ class Signature:
         self.rest = rest
         self.unsafe = unsafe
         self.library = library
-        self.later = later
         self.providers = providers
         self.statement = result is VOID
 
@@ -112,7 +110,7 @@ class BuiltinValue:
     """A value about the event. `type` is None where it depends on the probe (`args`, `retval`, `func`, the stacks). `words` are what
     may stand as argument (`nsecs(tai)`), in Builtin.args as text. `contextual`: not readable in the body of a `for` loop."""
 
-    __slots__ = ("brief", "contextual", "later", "library", "name", "providers", "refusal", "type", "words")
+    __slots__ = ("brief", "contextual", "library", "name", "providers", "refusal", "type", "words")
 
     def __init__(
         self,
@@ -125,7 +123,6 @@ class BuiltinValue:
         words: tuple[str, ...] = (),
         library: bool = True,
         contextual: bool = False,
-        later: bool = False,
     ) -> None:
         self.name = name
         self.type = type
@@ -135,4 +132,3 @@ class BuiltinValue:
         self.words = words
         self.library = library
         self.contextual = contextual
-        self.later = later

@@ -1,7 +1,7 @@
 """Where text came from: a `Source` is one named text, a `Span` a stretch of it.
 
-Offsets are character offsets into the text; lines and columns (counted from 1, a tab is one column) are worked out only when a
-diagnostic is shown, so that a parse pays nothing for them.
+Offsets are character offsets into the text; lines and columns (counted from 1, a column is a byte of UTF-8, a tab is one too) are worked
+out only when a diagnostic is shown, so that a parse pays nothing for them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,12 @@ class Source:
     def place(self, offset: int) -> tuple[int, int]:
         """Line and column, both from 1, of a character offset."""
         line = bisect_right(self._line_starts, offset)
-        return line, offset - self._line_starts[line - 1] + 1
+        before = self.text[self._line_starts[line - 1] : offset]
+        return line, (len(before) if before.isascii() else len(before.encode("utf-8", "surrogateescape"))) + 1
+
+    def in_line(self, offset: int) -> int:
+        """How many characters of its line stand before a character offset."""
+        return offset - self._line_starts[bisect_right(self._line_starts, offset) - 1]
 
     def line(self, number: int) -> str:
         """The text of a line (from 1) without its newline; empty beyond the end."""
@@ -70,6 +75,8 @@ class Span:
         """`L:C1-C2` (C2 exclusive), or `L1-L2` when the stretch runs over several lines."""
         line, column = self.source.place(self.start)
         last, last_column = self.source.place(self.end)
+        if self.end - self.start == 1:
+            last_column = min(last_column, column + 1)  # one character that cannot be read is its first byte
         return f"{line}:{column}-{last_column}" if line == last else f"{line}-{last}"
 
 

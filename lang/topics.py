@@ -123,7 +123,7 @@ def _value(value: BuiltinValue) -> str:
     lines = [f"{shown}{kind}", f"    {value.brief}"]
     if value.words:
         lines.append(f"    {value.name}(WORD), with one of {', '.join(value.words)}")
-    return "\n".join([*lines, *_where(_providers(value) or None), *_later(value.later)]) + "\n"
+    return "\n".join([*lines, *_where(_providers(value) or None)]) + "\n"
 
 
 def _function(function: Signature) -> str:
@@ -138,7 +138,7 @@ def _function(function: Signature) -> str:
         lines.append(f"    {mode}")
     if function.unsafe:
         lines.append("    Needs --unsafe.")
-    return "\n".join([*lines, *_where(function.providers), *_later(function.later)]) + "\n"
+    return "\n".join([*lines, *_where(function.providers)]) + "\n"
 
 
 def _param(param: Param) -> str:
@@ -149,10 +149,6 @@ def _param(param: Param) -> str:
 
 def _where(providers: frozenset[str] | None) -> list[str]:
     return [] if providers is None else [f"    Only in: {', '.join(p for p in PROVIDERS if p in providers)}"]
-
-
-def _later(later: bool) -> list[str]:
-    return ["    Not part of this version."] if later else []
 
 
 def _macro(name: str) -> str:

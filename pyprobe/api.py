@@ -45,11 +45,12 @@ def run(
 
     environ: what the command gets, nothing of this process's by default. The command's own output goes to this process's streams.
     Raises ValueError when `command` is one string or empty, pyprobe.lang.diagnostics.CompileError for a wrong script and
-    pyprobe.runtime.session.RunError when it cannot be run.
+    pyprobe.runtime.settings.RunError when it cannot be run.
     Must be called from the main thread, since a run handles SIGINT.
     """
     from pyprobe.runtime.probes.world import MachineWorld
-    from pyprobe.runtime.session import Session, Settings
+    from pyprobe.runtime.session import Session
+    from pyprobe.runtime.settings import Settings
 
     if isinstance(command, (str, bytes)) or (command is not None and not command):
         raise ValueError(f"command must be a sequence of words, got {command!r}")

@@ -15,9 +15,10 @@ from io import TextIOWrapper
 from typing import NoReturn
 
 from pyprobe import options as command_line
-from pyprobe.messages import FAILED, LOST, OK, RUN_FAILED, check_colour, open_messages, say_error, say_fault, say_lost, show, usage_error
+from pyprobe.messages import LOST, check_colour, open_messages, say_error, say_fault, say_lost, show, usage_error
 from pyprobe.options import Options, UsageError
 from pyprobe.programs import read_program
+from pyprobe.runtime.settings import FAILED, OK, RUN_FAILED
 
 SUBCOMMANDS = {"kernel": "pyprobe.kernel_command", "kprobe_events": "pyprobe.kprobe_events_command"}
 """A script of such a name is ./kernel; each has its USAGE, and run(words, options), which gives the exit status."""
@@ -120,7 +121,7 @@ def dispatch(options: Options, any_words: bool) -> int:
         from pyprobe.repl import run as run_repl
 
         return run_repl(options)
-    if options.program is None and not options.words:
+    if options.program == "" or (options.program is None and not options.words):
         raise UsageError("filename or -e 'program' required.", show_usage=True)
     if options.program is None and options.words[0] in SUBCOMMANDS:
         status: int = import_module(SUBCOMMANDS[options.words[0]]).run(options.words[1:], options)
@@ -131,7 +132,7 @@ def dispatch(options: Options, any_words: bool) -> int:
     name, text, parameters = read_program(options)
     if options.mode == "format":
         return format_program(name, text)
-    if options.mode not in (None, "test", "bench"):
+    if options.mode not in (None, "codegen", "test", "bench"):
         say_error(f"--mode {options.mode} is not part of this version")
         return FAILED
     from pyprobe.running import run_program
@@ -193,6 +194,8 @@ def refuse_pid(text: str) -> int:
     why = f"process {number} runs on this host, and probes fire in an emulated machine"
     if not os.path.exists(f"/proc/{number}"):
         why = "Unable to open pidfd (No such process)"
+    if number == 0:
+        why = "Unable to open pidfd (Invalid argument)"
     say_error(
         f"Failed to attach to pid: {why}\nHINT: run the program inside with -c COMMAND; in the script, /pid == N/ selects one process"
     )

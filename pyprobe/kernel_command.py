@@ -6,8 +6,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from pyprobe.messages import FAILED, OK, paint, say_error
+from pyprobe.messages import paint, say_error
 from pyprobe.options import Options, UsageError
+from pyprobe.runtime.settings import FAILED, OK
 from pyprobe.runtime.system.kernels.errors import KernelError
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from pyprobe.messages import FAILED, OK, say_error
+from pyprobe.messages import say_error
 from pyprobe.options import Options, UsageError
+from pyprobe.runtime.settings import FAILED, OK, RunError
 
 USAGE = (
     "USAGE: pyprobe [--kernel NAME] [-c COMMAND] kprobe_events DEFINITION | FILE ..."
@@ -21,7 +22,6 @@ def run(words: Sequence[str], options: Options) -> int:
     from pyprobe.runtime.kprobes.api import KprobeError
     from pyprobe.runtime.kprobes.events import header
     from pyprobe.runtime.kprobes.module import Machine
-    from pyprobe.runtime.session import RunError
 
     if not words:
         raise UsageError(USAGE.removeprefix("USAGE: "), prefix="USAGE: ")

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from pyprobe.messages import OK
 from pyprobe.options import Options, UsageError
 from pyprobe.programs import packaged_script, read_program
+from pyprobe.runtime.settings import OK
 
 if TYPE_CHECKING:
     from pyprobe.lang.attachpoint import AttachPoint

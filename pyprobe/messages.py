@@ -9,13 +9,13 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from pyprobe.options import UsageError
+from pyprobe.runtime.settings import FAILED
 
 if TYPE_CHECKING:
     from pyprobe.lang.diagnostics import Diagnostics, Severity
 
 COLOUR = "BPFTRACE_COLOR"
 LOST = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO))  # of a write to stdout
-OK, FAILED, INTERNAL, RUN_FAILED = 0, 1, 2, 255
 
 
 class Messages(io.FileIO):

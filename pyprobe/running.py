@@ -7,15 +7,15 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from pyprobe.messages import FAILED, INTERNAL, OK, RUN_FAILED, colours, say_error, show
+from pyprobe.messages import colours, say_error, show
 from pyprobe.options import FOREIGN_STAGES, Options, UsageError
+from pyprobe.runtime.settings import FAILED, OK, RUN_FAILED, RunError, Settings
 
 if TYPE_CHECKING:
     from pyprobe.lang.attachpoint import AttachPoint
     from pyprobe.lang.program import Program
     from pyprobe.runtime.limits import MachineOptions
     from pyprobe.runtime.probes.world import MachineWorld
-    from pyprobe.runtime.session import Settings
 
 
 _PART = re.compile(r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)|([^\s'"\\]+)""", re.DOTALL)  # of a word
@@ -50,7 +50,6 @@ def split_command(text: str) -> list[bytes]:
 
 def settings_of(options: Options) -> Settings:
     """What the command line says about a run."""
-    from pyprobe.runtime.session import Settings
 
     if options.kernel is None and options.root is not None and not os.path.isdir(options.root):
         raise UsageError(f"--root {options.root}: no such directory", prefix="ERROR: ")
@@ -137,7 +136,6 @@ def make_world(settings: Settings) -> MachineWorld:
     from pyprobe.runtime.probes.world import MachineWorld
 
     if settings.kernel is not None:
-        from pyprobe.runtime.session import RunError
         from pyprobe.runtime.system.run import make_description
 
         try:
@@ -217,6 +215,8 @@ def run_program(options: Options, name: str, text: str, parameters: list[str], t
     program, status = compile_text(options, world, name, text, parameters, told)
     if program is None:
         return status
+    if options.mode == "codegen":
+        return OK  # all that stands before a run has been done
     if not program.probes:
         print("No probes to attach")
         return FAILED
@@ -228,7 +228,7 @@ def run_compiled(settings: Settings, world: MachineWorld, program: Program) -> i
     from pyprobe.lang.diagnostics import Diagnostics
     from pyprobe.runtime.handlers import HandlerFault, HandlerRefused
     from pyprobe.runtime.output.base import OutputError
-    from pyprobe.runtime.session import RunError, Session
+    from pyprobe.runtime.session import Session
 
     found = Diagnostics()
     try:
@@ -252,6 +252,3 @@ def run_compiled(settings: Settings, world: MachineWorld, program: Program) -> i
     sys.stdout.flush()
     show(found)
     return status
-
-
-__all__ = ["INTERNAL", "RUN_FAILED", "compile_text", "make_world", "run_compiled", "run_program", "settings_of", "split_command"]

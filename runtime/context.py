@@ -40,16 +40,14 @@ class Clock(Protocol):
 
 
 class Symbol:
-    """What an address belongs to. `offset` counts from the symbol's start; `module` is the file's path for user addresses; `source` is
-    `file:line` where debug information tells it."""
+    """What an address belongs to. `offset` counts from the symbol's start; `module` is the file's path for user addresses."""
 
-    __slots__ = ("module", "name", "offset", "source")
+    __slots__ = ("module", "name", "offset")
 
-    def __init__(self, name: str, offset: int, module: str = "", source: str = "") -> None:
+    def __init__(self, name: str, offset: int, module: str = "") -> None:
         self.name = name
         self.offset = offset
         self.module = module
-        self.source = source
 
 
 class Names(Protocol):
@@ -58,6 +56,14 @@ class Names(Protocol):
     def kernel(self, address: int) -> Symbol | None: ...
 
     def user(self, pid: int, address: int) -> Symbol | None: ...
+
+    def program_stack(self, limit: int) -> tuple[int, ...]:
+        """The current task's user stack by call frame information: its pid (0: no task runs), then addresses, innermost first."""
+
+    def source(self, pid: int, address: int, *, returned: bool) -> list[tuple[str, str]]:
+        """Where in the source a user address is: names of functions that were inlined there with `file:line`, innermost first, then an
+        empty name with that of the function itself; empty where it is not known. returned: it is where a call returns to, and meant is
+        the call."""
 
     def build_id(self, pid: int, address: int) -> tuple[str, int] | None:
         """Build id, in hexadecimal, of the file that is mapped at a user address, and the offset in that file."""
@@ -87,6 +93,12 @@ class NoMachine:
 
     def user(self, pid: int, address: int) -> Symbol | None:
         return None
+
+    def program_stack(self, limit: int) -> tuple[int, ...]:
+        return (0,)
+
+    def source(self, pid: int, address: int, *, returned: bool) -> list[tuple[str, str]]:
+        return []
 
     def build_id(self, pid: int, address: int) -> tuple[str, int] | None:
         return None
@@ -148,7 +160,6 @@ class RuntimeContext:
         self.held = False
         self.on_overflow: Callable[[], None] = lambda: None  # called before held events are carried out early
         self.iterates = False  # the script has an iterator: every event of the run is held back, and carried out after the end probes
-        self.cookies: dict[int, int] = {}  # socket_cookie(): address of a socket -> its number
         self.pending: list[tuple[Callable[..., None], tuple[Any, ...]]] | None = None
         self.codes: dict[str, Any] = {}  # generated source -> compiled factory, shared by equal handlers
         self.shared: dict[tuple[object, str], tuple[list[Any], object]] = {}  # body and provider -> what it asks of its event, handler

@@ -12,15 +12,19 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyprobe.runtime.machine.clock import NEVER, Clock
 
+if TYPE_CHECKING:
+    from pyprobe.runtime.user.objects import KernelObjects
+
 
 class NoFunctions:
-    """What remains of a kernel's functions where none runs: their addresses. No object has an address, and none can be read."""
+    """What remains of a kernel's functions where none runs: their addresses, and the tasks outside of the machine."""
 
-    def __init__(self, addresses: Mapping[str, int]) -> None:
+    def __init__(self, machine: IdleMachine, addresses: Mapping[str, int]) -> None:
+        self._machine = machine
         self.addresses = addresses
 
     def trace_stack(self) -> None:
@@ -29,19 +33,24 @@ class NoFunctions:
     def stack(self) -> tuple[int, ...]:
         return ()
 
+    @cached_property
+    def objects(self) -> KernelObjects:
+        """The memory of the kernel's objects."""
+        from pyprobe.runtime.user.objects import KernelObjects
+
+        machine: Any = self._machine
+        return KernelObjects(machine, machine.arch)
+
     def object_address(self, thing: object, kind: str | None = None) -> int:
-        return 0
+        from pyprobe.runtime.user.objects import Outside
+
+        return self.objects.address(thing, kind or "") if isinstance(thing, Outside) else 0
+
+    def object_at(self, address: int) -> object:
+        return self.objects.at(address)
 
     def task_at(self, address: int) -> None:
         return None
-
-    def read(self, address: int, size: int) -> bytes | None:
-        return None
-
-    @property
-    def objects(self) -> NoFunctions:
-        """The memory of a kernel's objects: empty."""
-        return self
 
 
 class IdleMachine:
@@ -58,7 +67,7 @@ class IdleMachine:
     @cached_property
     def functions(self) -> Any:
         """What remains of a kernel's functions: their addresses."""
-        return NoFunctions(self._symbols())
+        return NoFunctions(self, self._symbols())
 
     def engine_for(self, arch: str) -> Any:
         """A processor that never runs, whose registers are as after a reset."""

@@ -7,18 +7,20 @@ machine in which only time passes.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pyprobe.lang.program import ProbeBody
 from pyprobe.runtime.machine.clock import Clock
 from pyprobe.runtime.machine.strings import string_at
+from pyprobe.runtime.settings import RunError, Settings
 
 if TYPE_CHECKING:
     from pyprobe.runtime.context import Names
     from pyprobe.runtime.limits import MachineOptions
     from pyprobe.runtime.probes.world import MachineWorld
-    from pyprobe.runtime.session import Settings
     from pyprobe.runtime.user.kernel import Kernel
 
 KERNEL_HALF = 1 << 63  # where the kernel's half of the address space begins, on both architectures
@@ -42,6 +44,9 @@ class Machine(Protocol):
 
     def stop(self) -> None:
         """End the run as soon as possible; may be called from a signal handler."""
+
+    def terminal_signal(self, number: int) -> bool:
+        """Pass on a signal of the host's terminal if it is the machine's; called from a signal handler."""
 
     def report(self, names: Names, *, verbose: bool) -> Iterable[str]:
         """Lines about how the run went: crashes, what was missing."""
@@ -72,7 +77,6 @@ class UserRun:
         self.out_of_time = False
 
     def start(self) -> None:
-        from pyprobe.runtime.session import RunError
         from pyprobe.runtime.user.errors import Errno, ExecFailure
 
         shown = self.argv[0].decode("utf-8", "backslashreplace")
@@ -100,6 +104,15 @@ class UserRun:
 
     def stop(self) -> None:
         self.machine.stop()
+
+    def terminal_signal(self, number: int) -> bool:
+        """What the terminal says is the command's if that runs on it: the new size, and with the host's clock the keys too."""
+        from pyprobe.runtime.user.jobcontrol import from_terminal
+
+        if number != signal.SIGWINCH and not self.machine.attended:
+            return False
+        self.machine.clock.soon(partial(from_terminal, self.machine, number))
+        return True
 
     def read_file(self, path: bytes, limit: int) -> bytes:
         """cat(): a file as the machine has it. Raises OSError."""
@@ -180,6 +193,9 @@ class IdleRun:
     def stop(self) -> None:
         self.machine.stop()
 
+    def terminal_signal(self, number: int) -> bool:
+        return False
+
     def report(self, names: Names, *, verbose: bool) -> Iterable[str]:
         return ()
 
@@ -210,7 +226,6 @@ def make_machine(settings: Settings, world: MachineWorld, clock: Clock, probes: 
 def make_kernel(settings: Settings, world: MachineWorld, clock: Clock) -> Kernel:
     """The user machine for a command of this host. Raises RunError for a root that cannot be opened."""
     from pyprobe.runtime.machine.memory import OutOfMemory
-    from pyprobe.runtime.session import RunError
     from pyprobe.runtime.user.abi import ABIS
     from pyprobe.runtime.user.kernel import Kernel
     from pyprobe.runtime.user.vfs.view import visible

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from pyprobe.runtime.context import Names, Symbol
 
 
-def stack_text(t: Stack, value: tuple[int, ...], names: Names) -> bytes:
-    """A newline, then a line for each frame, innermost first."""
+def stack_text(t: Stack, value: tuple[int, ...], names: Names, *, sources: bool = False) -> bytes:
+    """A newline, then a line for each frame, innermost first. sources: with places in the source, and inlined functions as frames."""
     pid, *addresses = value
     lines = [""]
-    for address in addresses[: t.limit]:
+    for number, address in enumerate(addresses[: t.limit]):
         if t.mode == "raw":
             lines.append(f"{address:x}")
             continue
@@ -23,19 +23,22 @@ def stack_text(t: Stack, value: tuple[int, ...], names: Names) -> bytes:
             lines.append(f"{found[0]} 0x{found[1]:x}" if found else f"{address:x}")
             continue
         symbol = names.kernel(address) if t.kind == "kstack" else names.user(pid, address)
-        lines.append(perf_line(t, address, symbol) if t.mode == "perf" else frame_line(address, symbol))
+        show = perf_lines if t.mode == "perf" else frame_lines
+        lines += show(t, address, symbol, names.source(pid, address, returned=number > 0) if sources and t.kind == "ustack" else [])
     return "\n".join([*lines, ""]).encode()
 
 
-def frame_line(address: int, symbol: Symbol | None) -> str:
+def frame_lines(t: Stack, address: int, symbol: Symbol | None, source: list[tuple[str, str]]) -> list[str]:
     """A frame of mode `bpftrace`."""
     if symbol is None:
-        return f"        0x{address:x}"
-    return f"        {symbol.name}+{symbol.offset}{'@' + symbol.source if symbol.source else ''}"
+        return [f"        0x{address:x}"]
+    lines = [f"        [inlined] {name}@{place}" for name, place in source[:-1]]
+    return [*lines, f"        {symbol.name}+{symbol.offset}{'@' + source[-1][1] if source else ''}"]
 
 
-def perf_line(t: Stack, address: int, symbol: Symbol | None) -> str:
+def perf_lines(t: Stack, address: int, symbol: Symbol | None, source: list[tuple[str, str]]) -> list[str]:
     """A frame of mode `perf`, as `perf script` prints it."""
     if symbol is None:
-        return f"\t{address:x} 0x{address:x} ([unknown])"
-    return f"\t{address:x} {symbol.name}+{symbol.offset}{f' ({symbol.module})' if t.kind == 'ustack' else ''}"
+        return [f"\t{address:x} 0x{address:x} ([unknown])"]
+    lines = [f"\t{address:x} {name} (inlined)" for name, _ in source[:-1]]
+    return [*lines, f"\t{address:x} {symbol.name}+{symbol.offset}{f' ({symbol.module})' if t.kind == 'ustack' else ''}"]

@@ -19,9 +19,11 @@ from pyprobe.runtime.context import Symbol
 from pyprobe.runtime.machine.elf import ElfError
 from pyprobe.runtime.machine.physical import FileBacking
 from pyprobe.runtime.machine.symbols import Image
+from pyprobe.runtime.machine.unwind import unwind_by_tables
 
 if TYPE_CHECKING:
     from pyprobe.lang.program import Program
+    from pyprobe.runtime.machine.cfi import Row
     from pyprobe.runtime.machine.memory import AddressSpace, Backing, Vma
     from pyprobe.runtime.probes.description import Description
 
@@ -50,12 +52,14 @@ def tells_of_programs(program: Program) -> bool:
 class Symbolizer:
     """The names that a machine knows (`runtime.context.Names`). Make it before the machine runs.
 
-    programs: places in programs may be asked for, so that it has to be known what is mapped where.
+    programs: places in programs may be asked for, so that it has to be known what is mapped where. demangle: C++ names are shown as they
+    are written.
     """
 
-    def __init__(self, machine: Any, description: Description, *, programs: bool = True) -> None:
+    def __init__(self, machine: Any, description: Description, *, programs: bool = True, demangle: bool = True) -> None:
         self.machine = machine
         self._description = description
+        self._demangle = demangle
         self._mappings: dict[int, list[Mapping]] = {}  # by process id, in the order they appeared
         self._images: dict[tuple[bytes, Backing | None], Callable[[], Image | None]] = {}
         if programs and hasattr(machine, "on_image"):
@@ -89,7 +93,48 @@ class Symbolizer:
             return None
         image, at, mapping = found
         function = image.at(at)
-        return Symbol(function.name, at - function.address, os.fsdecode(mapping.path)) if function else None
+        if function is None:
+            return None
+        return Symbol(self._shown(function.name), at - function.address, os.fsdecode(mapping.path))
+
+    def _shown(self, name: str) -> str:
+        """A function's name as it is shown."""
+        if not self._demangle or not name.startswith("_Z"):
+            return name
+        from pyprobe.runtime.machine.demangle import demangled
+
+        return demangled(name)
+
+    def source(self, pid: int, address: int, *, returned: bool) -> list[tuple[str, str]]:
+        """Where in the source an address of a process is; see `runtime.context.Names`."""
+        found = self._locate(pid, address - returned)
+        if found is None:
+            return []
+        image, at, _ = found
+        function, debug = image.at(at), image.debug_info
+        if function is None or debug is None:
+            return []
+        try:
+            places = debug.places(function.address, at)
+        except ElfError:
+            return []  # damaged information is as good as none
+        return [(self._shown(place.function), f"{place.file}:{place.line}") for place in places]
+
+    def program_stack(self, limit: int) -> tuple[int, ...]:
+        """The current task's user stack by call frame information: its pid, then the addresses, innermost first."""
+        task = self.machine.current
+        if task is None:
+            return (0,)
+        engine, space = task.process.engine, task.process.space
+
+        def row(address: int) -> Row | None:
+            found = self._locate(task.pid, address)
+            return found[0].call_frames.row(found[1]) if found else None
+
+        def real(addresses: list[int]) -> list[int]:
+            return self.machine.shown_stack(addresses, True) if self.machine.shown_stack is not None else addresses
+
+        return (task.pid, *unwind_by_tables(engine.arch.name, engine.get, space, limit, row, real))
 
     def build_id(self, pid: int, address: int) -> tuple[str, int] | None:
         """Build id, in hexadecimal, of the file at an address, and the offset in the file."""

@@ -15,7 +15,8 @@ from pyprobe.runtime.binding import Binding
 from pyprobe.runtime.context import RuntimeContext
 from pyprobe.runtime.handlers import Handler, compile_probe
 from pyprobe.runtime.output.text import TextOutput
-from pyprobe.runtime.session import FAILED, Run
+from pyprobe.runtime.run import Run
+from pyprobe.runtime.settings import FAILED
 
 ENOUGH_NS = 1_000_000  # of host time that a benchmark's body is repeated for
 NAME_WIDTH, TIME_WIDTH = 41, 15

@@ -136,7 +136,8 @@ class Renderer:
         if t is USYM:
             return lambda value: _symbol(names.user(value[1], value[0]), value[0])
         if isinstance(t, Stack):
-            return lambda value: stack_text(t, value, names)
+            sources = self.config.show_debug_info
+            return lambda value: stack_text(t, value, names, sources=sources)
         if isinstance(t, Inet):
             return inet
         if t is MAC:

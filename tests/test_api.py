@@ -6,7 +6,7 @@ import pytest
 
 import pyprobe
 from pyprobe.lang.diagnostics import CompileError
-from pyprobe.runtime.session import RunError
+from pyprobe.runtime.settings import RunError
 
 EXITS = "tracepoint:sched:sched_process_exit { print((comm, pid)); exit(3); }"
 

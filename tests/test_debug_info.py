@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 TAKE = """\
@@ -127,3 +129,34 @@ def test_damaged_debug_information(pyprobe, program, tmp_path):
         damaged.chmod(0o755)
         run = pyprobe("-lv", f"uprobe:{damaged}:take")
         assert run.status in (0, 1) and "Traceback" not in run.err, run
+
+
+@pytest.mark.parametrize(("setting", "name"), [("true", "ns::fn(int)"), ("false", "_ZN2ns2fnEi")])
+def test_cxx_names_are_shown_as_written(pyprobe, build, setting, name):
+    program = build("names.cc", "-O1")
+    probe = f'uprobe:{program}:cpp:"ns::fn(int)" {{ printf("%s %s\\n", func, probe); print(ustack(2)); @[usym(reg("ip"))] = count(); }}'
+    run = pyprobe("-e", f"config = {{ cpp_demangle = {setting} }} {probe}", "-c", str(program))
+    assert run.out.splitlines() == [
+        f"{name} uprobe:{program}:cpp:_ZN2ns2fnEi", "", f"        {name}+0", "        plain+5", "", "", "", f"@[{name}]: 1",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("flags", [("-O0", "-gdwarf-4"), ("-O2", "-gdwarf-4"), ("-O0", "-gdwarf-5"), ("-O2", "-gdwarf-5")])
+def test_source_places_in_stacks(pyprobe, build, flags):
+    program = build("inlined.c", *flags)
+    script = f"uprobe:{program}:leaf {{ print(ustack(2)); print(ustack(perf, 2)); }}"
+    run = pyprobe("-e", f"config = {{ show_debug_info = true }} {script}", "-c", str(program))
+    places = [line.partition("@")[0::2] for line in run.out.split("\n") if "@" in line]
+    names = [name.strip().partition("+")[0] for name, _ in places]
+    assert names == ["leaf", "[inlined] inner", "[inlined] outer", "main"]
+    source = Path(__file__).parent / "programs" / "inlined.c"
+    lines = source.read_text(encoding="utf-8").split("\n")
+    calls = ["int leaf(int n)", "return leaf(n) + 1;", "return inner(n + 1) * 2;", "return outer(3)"]
+    for (_, place), text in zip(places, calls, strict=True):
+        path, _, line = place.rpartition(":")
+        assert Path(path) == source
+        assert text in "\n".join(lines[int(line) - 1 : int(line) + 1])
+    frames = [line.split()[1:] for line in run.out.split("\n") if line.startswith("\t")]
+    assert frames[1:3] == [["inner", "(inlined)"], ["outer", "(inlined)"]]
+    without = pyprobe("-e", script, "-c", str(program)).out
+    assert "leaf+0" in without and "@" not in without and "(inlined)" not in without

@@ -54,6 +54,8 @@ def _check(unit: Unit, node: Node, point: AttachPoint, in_loop: bool) -> None:
 
 
 def _builtin(unit: Unit, node: Builtin, point: AttachPoint, in_loop: bool) -> None:
+    if node.name == "args" and in_loop:
+        return  # reported with the types, after what is made of it
     if not _require(unit, node, [point]):
         return
     if node.name == "arg" and point.provider not in ANY_NUMBER_OF_ARGUMENTS and node.args[0] >= ARGUMENT_REGISTERS[unit.world.arch]:
@@ -65,19 +67,23 @@ def _builtin(unit: Unit, node: Builtin, point: AttachPoint, in_loop: bool) -> No
 
 def _require(unit: Unit, node: Builtin, points: list[AttachPoint]) -> bool:
     """Record an error unless the builtin is available at all the points."""
-    known = BUILTINS[node.name]
     for point in points:
-        if known.providers is None or point.provider in known.providers:
-            continue
-        shown = PROBE_TYPES.get(point.provider, point.provider) if node.name == "args" else point.provider
-        text = known.refusal.format(name=_shown(node), probe=shown)
-        if point.provider == "tracepoint" and node.name == "retval":
-            text += " (try to use args.ret instead)"
-        elif point.provider == "tracepoint" and node.name == "ctx":
-            text = "Use args instead of ctx in tracepoint"
-        unit.diagnostics.error(text, node.span)
-        return False
+        if text := refusal(node, point):
+            unit.diagnostics.error(text, node.span)
+            return False
     return True
+
+
+def refusal(node: Builtin, point: AttachPoint) -> str:
+    """Why a probe of this kind does not have a builtin, or an empty string."""
+    known = BUILTINS[node.name]
+    if known.providers is None or point.provider in known.providers:
+        return ""
+    if point.provider == "tracepoint" and node.name == "ctx":
+        return "Use args instead of ctx in tracepoint"
+    shown = PROBE_TYPES.get(point.provider, point.provider) if node.name == "args" else point.provider
+    text = known.refusal.format(name=_shown(node), probe=shown)
+    return f"{text} (try to use args.ret instead)" if point.provider == "tracepoint" and node.name == "retval" else text
 
 
 def _shown(node: Builtin) -> str:

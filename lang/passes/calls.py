@@ -65,8 +65,7 @@ class _Calls:
         if value is not None and (signature is None or not node.args):
             return self.builtin(node)
         if signature is None:
-            self.diagnostics.error(f"Unknown function: '{node.name}'", node.span)
-            return node
+            return node  # reported with the types
         available = signature.providers is None or not self.provider or self.provider in signature.providers
         if not available and node.name in _PLACE_FIRST:
             self.unavailable(node)
@@ -76,8 +75,8 @@ class _Calls:
             self.diagnostics.error("path: invalid size value, need non-negative literal", node.span)
         if not available and node.name not in _PLACE_FIRST:
             self.unavailable(node)
-            if node.name == "uaddr" and not isinstance(node.args[0], n.String):
-                self.diagnostics.error("__builtin_uaddr() expects a string literal as the first argument", node.span)
+            if node.name == "uaddr" and (message := _uaddr(node.args, node.name)):
+                self.diagnostics.error(message, node.span)
             if not signature.unsafe:
                 return node
         if not available and node.name == "override":
@@ -100,8 +99,6 @@ class _Calls:
         message = check(node.args, node.name) if check is not None else ""
         if message:
             self.diagnostics.error(message, node.span)
-        elif signature.later:
-            self.diagnostics.error(f"{node.name}() is not supported yet", node.span)
         elif node.name == "cgroupid" and isinstance(node.args[0], n.String):
             return n.Integer(value=1, span=node.span)
         elif node.name == "reg" and isinstance(node.args[0], n.String):
@@ -131,6 +128,11 @@ class _Calls:
         if node.name == "is_scalar" and given:
             return self.is_scalar(node)
         message = count_message(node.name, signature.least, signature.most, given)
+        if message and node.name == "str" and given > 2:
+            text, length = node.args[:2]
+            if isinstance(text, (n.String, n.Integer)) and _natural(length) is not None:
+                del node.args[2:]  # str() of literals is one itself, before arguments are counted
+                return True
         if not message and node.name == "delete" and not isinstance(node.args[0], (n.Map, n.MapAccess)):
             self.diagnostics.error("Unknown function: '__deprecated_delete'", node.span)  # the library's last resort
             return False
@@ -196,8 +198,10 @@ class _Calls:
     def builtin(self, node: n.Call) -> n.Expr:
         """A builtin value written as a call."""
         known = BUILTINS[node.name]
-        if node.name == "nsecs" and len(node.args) == 1 and not isinstance(node.args[0], n.Identifier):
-            return node  # judged when the type of the argument is known
+        if node.name == "nsecs" and len(node.args) == 1:
+            mode = node.args[0]
+            if not isinstance(mode, n.Identifier) or mode.name not in TIMESTAMP_MODES:
+                return node  # judged with the types
         words: tuple[object, ...] = ()
         if node.args:
             words = self.stack(node) if "perf" in known.words else self.word(node)
@@ -209,11 +213,6 @@ class _Calls:
         message = count_message(name, 0, 1, len(node.args))
         if message:
             self.diagnostics.error(message, node.span)
-        elif name == "nsecs":
-            if isinstance(first, n.Identifier) and first.name in TIMESTAMP_MODES:
-                return (first.name,)
-            if isinstance(first, n.Identifier):
-                self.diagnostics.error(f"Invalid timestamp mode: {first.name}", first.span)
         elif isinstance(first, n.Identifier):
             if first.name in BUILTINS[name].words:
                 return (first.name,)
@@ -281,7 +280,7 @@ def _lhist(args: Args, name: str) -> str:
     values = [_natural(arg) for arg in args[1:]]
     for word, value in zip(("min", "max", "step"), values, strict=True):
         if value is None:
-            return f"{name}: invalid {word} value (must be non-negative literal)"
+            return f"{name}: invalid {word} value{'' if word == 'step' else ' (must be non-negative literal)'}"
     low, high, step = (v or 0 for v in values)
     if step < 1:
         return f"{name}() step must be >= 1 ({step} provided)"
@@ -344,11 +343,8 @@ def _skboutput(args: Args, name: str) -> str:
     return f"{name}() writes packets, which the emulated network does not make"
 
 
-def _percpu_kaddr(args: Args, name: str) -> str:
-    if not isinstance(args[0], n.String):
-        return ""  # refused when its type is known
-    symbol = args[0].value.decode(errors="replace")
-    return f'Could not resolve variable "{symbol}" from BTF'
+def _uaddr(args: Args, name: str) -> str:
+    return "" if isinstance(args[0], n.String) else f"__builtin_{name}() expects a string literal as the first argument"
 
 
 def _cgroupid(args: Args, name: str) -> str:
@@ -372,7 +368,7 @@ _CHECKS: dict[str, Callable[[Args, str], str]] = {
     "signal_thread": _signal,
     "debugf": _debugf,
     "skboutput": _skboutput,
-    "percpu_kaddr": _percpu_kaddr,
+    "uaddr": _uaddr,
     "cgroupid": _cgroupid,
     "kfunc_exist": _kernel_function,
     "kfunc_allowed": _kernel_function,

@@ -7,20 +7,20 @@ calls in `check_calls`; here are the statements.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from pyprobe.lang import nodes as n
 from pyprobe.lang.builtins import BUILTINS
 from pyprobe.lang.diagnostics import Diagnostic, Diagnostics
 from pyprobe.lang.functions import is_aggregation
-from pyprobe.lang.passes import check_expressions
+from pyprobe.lang.passes import availability, check_expressions
 from pyprobe.lang.passes.casts import convert, final, readable, warns_of_conversion
-from pyprobe.lang.passes.control_flow import whole_statement
+from pyprobe.lang.passes.control_flow import whole_statement, with_semicolon
 from pyprobe.lang.passes.infer import Inference
 from pyprobe.lang.passes.infer_calls import says_nothing
 from pyprobe.lang.passes.infer_statements import compound_span
 from pyprobe.lang.passes.unit import Unit
-from pyprobe.lang.passes.walk import copy, descend
+from pyprobe.lang.passes.walk import children, copy, descend
 from pyprobe.lang.promote import kind
 from pyprobe.lang.source import NOWHERE, Span
 from pyprobe.lang.typesys import (
@@ -78,19 +78,21 @@ class Checker:
         self.loops -= 1
         return body
 
-    def discarded(self, node: n.ExprStatement, expr: n.Expr) -> None:
-        """Warn about a value that nobody takes; for what a macro does, once and where it is called."""
+    def discarded(self, node: n.ExprStatement, expr: n.Expr, whole: Span) -> None:
+        """Warn about a value that nobody takes; for what a macro does, once and where it is called. whole: the place of the statement."""
         call = expr.span
         while call.outer is not None and not call.outer.text.startswith("import"):
             call = call.outer
         if call is not expr.span:
             if (call.start, call.end) not in self._calls:
                 self._calls.add((call.start, call.end))
-                self.warning("Return value discarded.", call)
+                self.warning("Return value discarded.", call if self._is_last(call) else with_semicolon(call))
             return
-        behind = node.span.source.text[node.span.end : self.inference.body.block.span.end]
-        last = node.span == NOWHERE or not behind.strip("; \t\n}")  # also the last one of the last block
-        self.warning("Return value discarded.", expr.span if last else whole_statement(node))
+        self.warning("Return value discarded.", expr.span if node.span == NOWHERE or self._is_last(node.span) else whole)
+
+    def _is_last(self, span: Span) -> bool:
+        """Whether nothing but the ends of blocks follows a statement, also where it is the last one of the last block."""
+        return not span.source.text[span.end : self.inference.body.block.span.end].strip("; \t\n}")
 
     def size(self, t: Type, span: Span) -> bool:
         """Whether values of a type may be that large; reports it if not."""
@@ -196,10 +198,11 @@ def _expression(check: Checker, node: n.ExprStatement) -> Result:
     if expr.type is VOID and isinstance(expr, n.Ternary) and expr.then is not None:
         expr = n.If(condition=expr.condition, then=_alone(expr.then), orelse=_alone(expr.orelse), type=VOID, span=expr.span)
     before = len(check.diagnostics.items)
+    whole = whole_statement(node)
     node.expr = expr = check.expr(expr)
     failed = any(found.message.startswith(_EARLY) for found in check.diagnostics.items[before:])
     if not failed and expr.type is not NONE and expr.type is not VOID and not isinstance(expr, n.Increment):
-        check.discarded(node, expr)
+        check.discarded(node, expr, whole)
     if isinstance(expr, n.Call) and expr.name == "exit":
         return [node, n.Jump(kind="return", span=node.span)]
     return node
@@ -328,7 +331,7 @@ def _unroll(check: Checker, node: n.Unroll) -> Result:
     """The body as often as was written; that the number is a constant within bounds was checked long before."""
     body = check.block(node.body)
     times = node.count.value if isinstance(node.count, n.Integer) else 1
-    if not check.unit.grow((times - 1) * sum(1 for _ in descend(body)), node.span):
+    if times > 1 and not check.unit.grow((times - 1) * sum(1 for _ in descend(body)), node.span):
         return []
     return [n.ExprStatement(expr=copy(body) if i else body, span=node.span) for i in range(times)]
 
@@ -348,13 +351,22 @@ def _for_map(check: Checker, node: n.ForMap) -> Result:
 
 def _loop(check: Checker, node: n.ForRange | n.ForMap) -> Result:
     """The body of a `for` loop, which is a function of its own: what belongs to the event is out of its reach."""
-    inner = {id(found) for loop in descend(node.body) if isinstance(loop, (n.ForRange, n.ForMap)) for found in descend(loop.body)}
-    found_here = [found for found in descend(node.body) if isinstance(found, n.Builtin) and id(found) not in inner]
-    beyond = [found for found in found_here if BUILTINS[found.name].contextual]
+    beyond = [found for found in _outside_loops(node.body) if isinstance(found, n.Builtin) and BUILTINS[found.name].contextual]
     node.body = check.loop(node.body)
     for found in beyond:
-        check.error(f"'{found.name}' builtin is not allowed in a for-loop", found.span)
+        unavailable = availability.refusal(found, check.inference.body.point) if found.name == "args" else ""
+        check.error(unavailable or f"'{found.name}' builtin is not allowed in a for-loop", found.span)
     return node
+
+
+def _outside_loops(block: n.Node) -> Iterator[n.Node]:
+    """As descend(), without the bodies of the `for` loops within."""
+    stack = [block]
+    while stack:
+        top = stack.pop()
+        yield top
+        body = top.body if isinstance(top, (n.ForRange, n.ForMap)) else None
+        stack += [child for child in reversed(list(children(top))) if child is not body]
 
 
 def _jump(check: Checker, node: n.Jump) -> Result:
@@ -391,6 +403,9 @@ _STATEMENTS: dict[type[n.Node], Callable[..., Result]] = {
 }
 
 
+_MAYBE_NOTHING = (n.Call, n.Ternary, n.If, n.Block)
+
+
 def run(unit: Unit) -> None:
     """Check and convert all bodies."""
     assert unit.inference is not None
@@ -401,7 +416,7 @@ def run(unit: Unit) -> None:
         body.block = checker.block(body.block)
     for word in list(checker.unknown.values()):  # in what is only looked at for its type
         checker.word(word)
-    for call in (node for body in unit.bodies for node in descend(body.block) if isinstance(node, n.Call) and node.type is NONE):
-        call.type = VOID  # exit() and its like have less than void until here, where nobody asks any more
+    for node in (node for body in unit.bodies for node in descend(body.block) if isinstance(node, _MAYBE_NOTHING) and node.type is NONE):
+        node.type = VOID  # exit() and its like have less than void until here, where nobody asks any more
     found = unit.diagnostics.items[known:]
     unit.diagnostics.items[known:] = sorted(found, key=lambda d: not warns_of_conversion(d))  # bpftrace converts before it checks

@@ -14,14 +14,17 @@ from pyprobe.lang.passes.casts import convert
 from pyprobe.lang.passes.check_functions import FIRST, SPECIAL, expression
 from pyprobe.lang.passes.infer import LIKE_ARGUMENT
 from pyprobe.lang.passes.infer_calls import says_nothing
+from pyprobe.lang.passes.infer_expressions import NOT_INDEXED
 from pyprobe.lang.passes.walk import descend
 from pyprobe.lang.promote import kind, wide
 from pyprobe.lang.signatures import Param, Signature
-from pyprobe.lang.typesys import HISTOGRAMS, NONE, SUMMARIES, Struct, Type
+from pyprobe.lang.typesys import HISTOGRAMS, NONE, SUMMARIES, Struct, Tuple, Type
 
 if TYPE_CHECKING:
     from pyprobe.lang.passes.check import Checker
 
+_NO_TEXT = "string-like values must be either strings, arrays or pointers"
+_NEEDLE_FIRST = frozenset(("strstr", "strcontains"))
 _ADDRESS_ONLY = "{name}() expects an integer or pointer argument"
 _REFUSALS = {
     ("str", 0): "{name}() expects a string, integer or a pointer type as first argument ({type} provided)",
@@ -35,10 +38,10 @@ _REFUSALS = {
     ("uptr", 0): "{name}() only supports integer or pointer arguments ({kind} provided)",
     ("ntop", 0): "{name}() expects an integer or array argument, got {kind}",
     ("ntop", 1): "{name}() expects an integer or array argument, got {kind}",
-    ("strlen", 0): "string-like values must be either strings, arrays or pointers",
-    ("strcap", 0): "string-like values must be either strings, arrays or pointers",
-    ("str_concat", 0): "string-like values must be either strings, arrays or pointers",
-    ("str_concat", 1): "string-like values must be either strings, arrays or pointers",
+    **{(name, position): _NO_TEXT for name in ("strlen", "strcap", "strstr", "strcontains", "str_concat") for position in (0, 1)},
+    ("strstr", 1): NOT_INDEXED,
+    ("strcontains", 1): NOT_INDEXED,
+    ("cgroup_path", 1): "{name}() only supports string arguments ({kind} provided)",
     **dict.fromkeys((("strerror", 0), ("signal_name", 0), ("syscall_name", 0)), 'Cannot cast from "{type}" to "int32"'),
 }
 """Own wordings for an argument of the wrong kind, by function and position."""
@@ -82,7 +85,8 @@ def _is_whole_map(arg: n.Node, position: int, signature: Signature) -> bool:
 def _arguments(check: Checker, node: n.Call, signature: Signature, given: list[n.Expr | n.TypeSpec], types: list[Type]) -> bool:
     """Every argument against its parameter; False after an error."""
     good = True
-    for position, (param, arg, t) in enumerate(zip(signature.params, given, types, strict=False)):
+    each = list(enumerate(zip(signature.params, given, types, strict=False)))
+    for position, (param, arg, t) in reversed(each) if node.name in _NEEDLE_FIRST else each:
         message = _refusal(param, node.name, position, arg, t)
         if message:
             check.error(message, arg.span if "map" in param.kinds else node.span)
@@ -113,10 +117,13 @@ def _refusal(param: Param, name: str, position: int, arg: n.Node, t: Type) -> st
             return ""
         if name in HISTOGRAMS:
             return ""  # judged without types before
-        return f"{name}() expects a {kinds[0]} literal ({kind(t)} provided)"
+        text = _REFUSALS.get((name, position), "{name}() expects a {wanted} literal ({kind} provided)")
+        return text.format(name=name, wanted=kinds[0], kind=kind(t))
     if kind(t) in kinds:
         return ""
     if isinstance(t, Struct) and name in ("strerror", "signal_name", "syscall_name"):
         return f'Cannot cast from C type "{t}"'
+    if isinstance(t, Tuple) and name in _NEEDLE_FIRST:
+        return _NO_TEXT
     text = _REFUSALS.get((name, position), f"{name}() only supports {' or '.join(kinds)} arguments ({{kind}} provided)")
     return text.format(name=name, kind=kind(t), type=t)

@@ -100,10 +100,10 @@ def _print(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
         if len(node.args) > 1 and isinstance(first.type, Aggregate) and first.type.function == "stats":
             check.warning("print()'s top and div arguments are ignored when used on stats() maps.", node.span)
         return node
-    if len(node.args) > 1:
-        check.error(f"Non-map print() only takes 1 argument, {len(node.args)} found", node.span)
-    elif t is NONE:
+    if t is NONE:
         check.error("none type passed to print() is not printable", node.span)
+    elif len(node.args) > 1:
+        check.error(f"Non-map print() only takes 1 argument, {len(node.args)} found", node.span)
     elif isinstance(t, Context) or (isinstance(first, n.Unary) and first.op == "*" and isinstance(first.operand.type, Context)):
         check.error(f"{t} type passed to print() is not printable", node.span)
     elif isinstance(t, Aggregate) and not t.castable and isinstance(first, n.MapAccess) and t.function != "stats":
@@ -177,6 +177,16 @@ def _string_like(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
     return node
 
 
+def _texts(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
+    """Functions on two texts: arrays and pointers of characters are read as strings first."""
+    for position, t in enumerate(types):
+        if isinstance(t, (Array, Pointer)):
+            text = expression(node, position)
+            _string_like(check, node, [t])
+            node.args[position] = n.Call(name="str", args=[text], type=String(check.config.max_strlen), name_span=text.span, span=text.span)
+    return node
+
+
 def _str(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
     first = node.args[0]
     if not _length(check, node, types):
@@ -228,6 +238,11 @@ def _kaddr(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
             found.hint(hint)
         return node
     return n.Integer(value=address, flexible=False, type=UINT64, span=node.span)
+
+
+def _percpu_kaddr(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
+    check.error(f'Could not resolve variable "{_text(node)}" from BTF', node.span)
+    return node
 
 
 def _uaddr(check: Checker, node: n.Call, types: list[Type]) -> n.Expr:
@@ -315,11 +330,13 @@ SPECIAL: dict[str, Special] = {
     "is_scalar": _is_scalar,
     "strlen": _string_like,
     "strcap": _string_like,
+    **dict.fromkeys(("strstr", "strcontains", "str_concat"), _texts),
     "str": _str,
     "buf": _buf,
     "path": _path,
     "strftime": _strftime,
     "kaddr": _kaddr,
+    "percpu_kaddr": _percpu_kaddr,
     "uaddr": _uaddr,
     "pton": _pton,
     "ntop": _ntop,

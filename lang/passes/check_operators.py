@@ -63,10 +63,18 @@ def unary(check: Checker, node: n.Unary) -> n.Expr:
 def _mismatch(check: Checker, node: n.Binary, left: Type, right: Type) -> None:
     """Two sides that have nothing to do with each other."""
     plain = NONE in (left, right) or isinstance(left, String) or isinstance(right, String)
+    left, right = _as_literal(node.left, left), _as_literal(node.right, right)
     if node.op not in COMPARISONS | LOGICAL and not plain:
         left, right = _widened(node, node.left, left, right), _widened(node, node.right, right, left)
     error = check.error(f"Type mismatch for '{node.op}': comparing {left} with {right}", node.span)
     error.context(node.left.span, f"left ({left})").context(node.right.span, f"right ({right})")
+
+
+def _as_literal(operand: n.Expr, t: Type) -> Type:
+    """The type that is shown: sizeof() and offsetof() are literals, which are unsigned only in what they are assigned to."""
+    if not (isinstance(operand, n.Integer) and operand.flexible and is_integer(t)) or is_signed(t):
+        return t
+    return next((fit for fit in (integer(size, True) for size in (1, 2, 4, 8)) if operand.value <= fit.high), t)
 
 
 def _widened(node: n.Binary, operand: n.Expr, t: Type, other: Type) -> Type:

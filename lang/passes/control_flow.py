@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from pyprobe.lang.lexer import LAYOUT
+from pyprobe.lang.lexer import LAYOUT, after_layout
 from pyprobe.lang.nodes import (
     Binary,
     Block,
@@ -140,6 +140,32 @@ class _Flow:
         self._diagnostics.error(f"'{kind}' statement is not allowed in a {place}", span)
 
 
+def open_ends(block: Block) -> list[Span]:
+    """The places at which a body is left without a `return`: what stands last on each way through it, or the block where that is no
+    expression."""
+    last: Node | None = block.result if block.result is not None or not block.statements else block.statements[-1]
+    if isinstance(last, Jump):
+        return []
+    if isinstance(last, ExprStatement):
+        last = last.expr
+    if isinstance(last, (While, ForRange, ForMap)):
+        return [last.span]
+    return _open_ends(last) if isinstance(last, Expr) else [block.span]
+
+
+def _open_ends(node: Expr) -> list[Span]:
+    if isinstance(node, Block):
+        return open_ends(node)
+    if isinstance(node, Ternary):
+        return [*_open_ends(node.then if node.then is not None else node.condition), *_open_ends(node.orelse)]
+    if not isinstance(node, If):
+        return [node.span]
+    if node.orelse is not None:
+        return [*_open_ends(node.then), *_open_ends(node.orelse)]
+    end = after_layout(node.span.source.text, node.span.end)
+    return [*_open_ends(node.then), Span(node.span.source, end, end, node.span.outer)]
+
+
 def whole_statement(statement: Statement) -> Span:
     """The place of a statement as messages show it: with the semicolon, or with the blanks behind where it needs none; a variable or
     map ends before the semicolon, what is computed from one before the blanks. An expression that ends a block is only itself."""
@@ -153,6 +179,12 @@ def whole_statement(statement: Statement) -> Span:
     else:
         behind = _BEHIND if isinstance(statement.expr, (If, Block)) else _SEMICOLON
     after = behind.match(span.source.text, span.end)
+    return Span(span.source, span.start, after.end(), span.outer) if after else span
+
+
+def with_semicolon(span: Span) -> Span:
+    """The stretch with the semicolon that follows."""
+    after = _SEMICOLON.match(span.source.text, span.end)
     return Span(span.source, span.start, after.end(), span.outer) if after else span
 
 

@@ -66,7 +66,7 @@ def _points(unit: Unit, probe: Probe, expanded: int) -> tuple[list[AttachPoint],
         else:
             failed = True
             _missing(unit, places, point)
-        if point.provider in ("kprobe", "kretprobe") and not has_wildcard(point.function) and unit.config.missing_probes != "ignore":
+        if point.provider in ("kprobe", "kretprobe") and unit.config.missing_probes != "ignore" and not _is_elsewhere(unit, point):
             unit.diagnostics.warning(NOT_TRACEABLE.format(point.function), point.span)
     if found:
         return found, expanded
@@ -90,6 +90,16 @@ def _places(unit: Unit, point: AttachPoint) -> list[AttachPoint] | NoMatch:
         return list(unit.world.matches(point)) or NoMatch(point)
     except NoMatch as miss:
         return miss
+
+
+def _is_elsewhere(unit: Unit, point: AttachPoint) -> bool:
+    """Whether the function of a point that has no match can be probed in another module, or is a pattern, of which that is not said."""
+    if has_wildcard(point.function):
+        return True
+    try:
+        return bool(point.target) and not isinstance(_places(unit, point.copy(target="")), NoMatch)
+    except PointError:
+        return False
 
 
 def _has_wildcard(point: AttachPoint) -> bool:

@@ -22,6 +22,7 @@ from pyprobe.lang.nodes import (
     Call,
     Comptime,
     Expr,
+    ExprStatement,
     FieldAccess,
     ForMap,
     ForRange,
@@ -52,6 +53,10 @@ LOW, HIGH, MOST = -(1 << 63), (1 << 63) - 1, (1 << 64) - 1
 
 
 def run(unit: Unit) -> None:
+    for block in unit.blocks():
+        if isinstance(block.result, Ternary) and (known := _discarded(block.result)):
+            block.statements += [ExprStatement(expr=literal, span=block.result.span) for literal in known]
+            block.result = None
     for root in (*unit.blocks(), *(item.body for item in unit.script.items if isinstance(item, Function))):
         fold(root, unit.diagnostics, unit.options.params, unit.config)
 
@@ -82,6 +87,8 @@ class _Folder:
 
     def fold(self, node: Node, text: bool = False) -> Node:
         """`text` says that positional parameters are wanted as their text, as in the first argument of str()."""
+        if isinstance(node, Block):
+            _spread(node)
         if isinstance(node, Call) and node.name == "str" and node.args:
             node.args[:] = [self.fold(arg, text=not index) for index, arg in enumerate(node.args)]  # type: ignore[misc]  # stays an Expr
         else:
@@ -332,6 +339,26 @@ def _literal(node: Expr) -> bool:
 def _truth(node: Node) -> bool | None:
     """The truth of a literal, None for everything else."""
     return bool(node.value) if isinstance(node, (Integer, Boolean, String)) else None
+
+
+def _spread(block: Block) -> None:
+    """A choice between literals that nobody takes is a statement for each of them, as bpftrace warns about each."""
+    if any(isinstance(s, ExprStatement) and isinstance(s.expr, Ternary) for s in block.statements):
+        known = [(s, _discarded(s.expr) if isinstance(s, ExprStatement) and isinstance(s.expr, Ternary) else []) for s in block.statements]
+        block.statements = [
+            part for s, literals in known for part in ([ExprStatement(expr=e, span=s.span) for e in literals] if literals else [s])
+        ]
+
+
+def _discarded(choice: Ternary) -> list[Expr]:
+    """The literals that a choice is between, where its condition is one too; nothing where anything else is in it."""
+    found: list[Expr] = []
+    for branch in (choice.then or choice.condition, choice.orelse):
+        parts = _discarded(branch) if isinstance(branch, Ternary) else [branch] if _literal(branch) else []
+        if not parts:
+            return []
+        found += parts
+    return found if _truth(choice.condition) is not None else []
 
 
 def _only_literal(block: Block) -> bool:

@@ -18,13 +18,13 @@ from pyprobe.lang import nodes as n
 from pyprobe.lang.builtins import BUILTINS
 from pyprobe.lang.diagnostics import Diagnostic
 from pyprobe.lang.functions import FUNCTIONS, is_aggregation
+from pyprobe.lang.passes.control_flow import open_ends
 from pyprobe.lang.passes.infer_calls import call
 from pyprobe.lang.passes.infer_expressions import RULES
 from pyprobe.lang.passes.infer_queries import QUERIES
 from pyprobe.lang.passes.infer_statements import STATEMENTS, returned
 from pyprobe.lang.passes.types import UnknownType
 from pyprobe.lang.passes.unit import Body, Unit
-from pyprobe.lang.passes.walk import descend
 from pyprobe.lang.promote import join, wide
 from pyprobe.lang.source import NOWHERE, Span
 from pyprobe.lang.typesys import DEEPEST, INT8, NONE, SUMMARIES, VOID, Aggregate, Array, Enum, Integer, Pointer, String, Tuple, Type
@@ -138,8 +138,9 @@ class Inference:
         for index in range(len(self._bodies)):
             body = self.enter(index)
             self._discard_block(body.block)
-            if body.function is not None and not any(isinstance(node, n.Jump) and node.kind == "return" for node in descend(body.block)):
-                returned(self, body.function, VOID, body.block.span)
+            if body.function is not None:
+                for place in open_ends(body.block):
+                    returned(self, body.function, VOID, place)
         return self.changed
 
     def _give_defaults(self) -> bool:
@@ -247,8 +248,13 @@ class Inference:
             self.expr(node)
 
     def _discard_block(self, block: n.Block) -> None:
+        """What stands last has no value, on each way through the block; before that an `if` or a block has one like any expression."""
+        last = block.statements[-1] if block.result is None and block.statements else None
         for statement in block.statements:
-            STATEMENTS[type(statement)](self, statement)
+            if statement is last and isinstance(statement, n.ExprStatement):
+                self.discard(statement.expr)
+            else:
+                STATEMENTS[type(statement)](self, statement)
         if block.result is not None:
             self.discard(block.result)
         block.type = VOID

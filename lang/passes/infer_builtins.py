@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pyprobe.lang import nodes as n
 from pyprobe.lang.builtins import BUILTINS, nanoseconds_type, stack_type
+from pyprobe.lang.passes import availability
 from pyprobe.lang.signatures import EVENT, KERNEL, PROBE_TYPES, TIMER, USER
 from pyprobe.lang.typesys import (
     BOOL,
@@ -61,6 +62,8 @@ def builtin(ctx: Inference, node: n.Builtin) -> Type:
 
 def _args(ctx: Inference, node: n.Builtin) -> Type:
     point = ctx.body.point
+    if availability.refusal(node, point):
+        return NONE
     found = ctx.unit.world.args(point)
     if found is None and point.provider == "uprobe":
         ctx.error("Cannot read function parameters", node.span)
@@ -83,6 +86,9 @@ def _setting_type(value: object) -> Type:
 
 
 def _retval(ctx: Inference, node: n.Builtin) -> Type:
+    if ctx.body.point.provider == "fentry":  # where the syntax has it, but nothing has returned
+        ctx.error("Can't find a field $retval", node.span)
+        return NONE
     return ctx.unit.world.retval(ctx.body.point) or UINT64
 
 

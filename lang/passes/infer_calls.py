@@ -22,7 +22,12 @@ def call(ctx: Inference, node: n.Call) -> Type:
         for arg in node.args:
             if isinstance(arg, n.Expr):
                 ctx.expr(arg)
-        return UINT64 if node.name == "nsecs" else NONE  # the check refuses what nsecs() was given
+        if node.name == "nsecs":
+            if isinstance(node.args[0], n.Identifier):
+                ctx.error(f"Invalid timestamp mode: {node.args[0].name}", node.args[0].span, 0)
+            return UINT64  # the check refuses what else it was given
+        ctx.error(f"Unknown function: '{node.name}'", node.span, 0)
+        return NONE
     map_first = bool(signature.params) and signature.params[0].kinds[:1] == ("map",)
     for position, arg in enumerate(node.args):
         if not isinstance(arg, n.Expr):
@@ -113,6 +118,9 @@ def _with_key(ctx: Inference, node: n.Call) -> None:
             ctx.error("call to delete() with a single argument expects a map without explicit keys (scalar map)", node.span)
         return
     if state.scalar:
+        if node.name == "find":
+            ctx.use(state, False, node.span)
+            return
         with_two = "with two arguments " if node.name == "delete" else ""
         ctx.error(f"call to {node.name}() {with_two}expects a map with explicit keys (non-scalar map)", node.span)
         return

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 SHIFTS = frozenset({"<<", ">>"})
 COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
 LOGICAL = frozenset({"&&", "||"})
+NOT_INDEXED = "The array index operator [] can only be used on arrays, pointers, and tuples, found {type}."
 
 
 # ---- literals
@@ -205,8 +206,9 @@ def _comptime_if(ctx: Inference, node: n.If) -> Type:
         text = node.span.source.text
         start = text.rfind("comptime", node.span.start, node.condition.span.start)
         end = max(part.span.end for part in descend(node.condition) if part.span.source is node.span.source)
-        end += len(text[end:]) - len(text[end:].lstrip(" )"))
-        end = len(text[:end].rstrip()) if start >= 0 else node.span.end  # library code has the place of its call
+        closing = text[end : end + len(text[end:]) - len(text[end:].lstrip(" )"))]
+        bare = isinstance(node.condition, (n.Builtin, n.Identifier)) and ")" not in closing  # such a word runs on to what follows
+        end = end + len(closing if bare else closing.rstrip()) if start >= 0 else node.span.end  # library code has the place of its call
         start = start if start >= 0 else node.span.start
         ctx.error("Unable to resolve comptime expression", Span(node.span.source, start, end, node.span.outer))
         return NONE
@@ -304,7 +306,7 @@ def _index(ctx: Inference, node: n.Index) -> Type:
             return _element(ctx, base, node.index.value, node.span)
         ctx.error("Array-style access for tuples only valid for integer literals", node.span)
     elif base is not NONE:
-        ctx.error(f"The array index operator [] can only be used on arrays, pointers, and tuples, found {base}.", node.span)
+        ctx.error(NOT_INDEXED.format(type=base), node.span)
     return NONE
 
 

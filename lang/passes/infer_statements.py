@@ -163,7 +163,19 @@ def returned(self: Inference, function: n.Function, found: Type, span: Span) -> 
 
 
 def _expression(self: Inference, node: n.ExprStatement) -> None:
-    self.discard(node.expr)
+    if _has_value(node.expr):
+        self.expr(node.expr)
+    else:
+        self.discard(node.expr)
+
+
+def _has_value(node: n.Expr) -> bool:
+    """Whether an expression statement has a value that is dropped: an `if` has none where a branch is missing, or is empty."""
+    if isinstance(node, n.If) and not node.comptime:
+        return node.then.result is not None and node.orelse is not None and _has_value(node.orelse)
+    if isinstance(node, n.Block):
+        return node.result is not None and _has_value(node.result)
+    return True
 
 
 def _discard(self: Inference, node: n.Discard) -> None:

@@ -40,6 +40,7 @@ from pyprobe.lang.nodes import (
     TypeSpec,
     Variable,
 )
+from pyprobe.lang.passes.types import NAMED, SIZED
 from pyprobe.lang.passes.unit import Unit
 from pyprobe.lang.passes.walk import copy, descend, replace_children
 from pyprobe.lang.source import Span
@@ -268,8 +269,12 @@ class _Substitution:
         name = node.operand.name if isinstance(node.operand, (Identifier, NamedType)) else ""
         if name in self._values:
             given = copy(self._values[name])
+            if isinstance(given, Identifier):
+                given.span = Span(given.span.source, given.span.start, given.span.end, node.operand.span if not self._of_library else None)
             if isinstance(given, Identifier) and given.name in BUILTINS:
                 given = Call(name=given.name, args=[], span=given.span)  # bare, it would be taken for a type
+            elif isinstance(given, Identifier) and (given.name in NAMED or given.name in SIZED):
+                given = Block(statements=[], result=given, span=given.span)  # a name that the language has for a type is no value
             node.operand = given
         if isinstance(node, OffsetOf):
             node.path = [part for step in node.path for part in self._member(step)]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from pyprobe.lang.nodes import Function, NamedType, Node, TypeSpec
+from pyprobe.lang.functions import known
+from pyprobe.lang.nodes import Call, Function, NamedType, Node, TypeSpec
 from pyprobe.lang.passes.types import UnknownType
 from pyprobe.lang.passes.unit import Unit
-from pyprobe.lang.passes.walk import children
+from pyprobe.lang.passes.walk import children, descend
 from pyprobe.lang.typesys import NONE
 
 
 def run(unit: Unit) -> None:
+    if any(isinstance(node, Call) and not known(node.name) for block in unit.blocks() for node in descend(block)):
+        return  # inference reports such calls, and after them the types
     for item in unit.script.items:
         if isinstance(item, Function):
             for parameter in item.parameters:

@@ -26,12 +26,13 @@ SHOWN = {"import_statement": "import statements", "dw_ustack": "dw_ustack (DWARF
 def run(unit: Unit) -> None:
     warned: set[str] = set()
     for item in unit.script.items:
-        inner = {id(loop) for outer in descend(item) if isinstance(outer, While) for loop in descend(outer.body)}
+        inner: set[int] = set()  # what is in a loop or among the arguments of a call
         for node in descend(item):
-            if isinstance(node, While):
-                if not isinstance(item, Macro) and id(node) not in inner:
+            if isinstance(node, (Call, While)) and id(node) not in inner:
+                inner.update(id(below) for below in descend(node) if below is not node)
+                if isinstance(node, While) and not isinstance(item, Macro):
                     unit.diagnostics.warning(WHILE, node.span).hints[:] = [WHILE_HINT]
-            elif isinstance(node, Identifier) and re.fullmatch(r"sarg\d+", node.name):
+            if isinstance(node, Identifier) and re.fullmatch(r"sarg\d+", node.name):
                 unit.diagnostics.error(SARG, node.span).hint(SARG_HINT)
             elif isinstance(node, ImportStatement):
                 if unit.config.unstable_import_statement == "error":

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.context import RuntimeContext
 
 MISSING = object()
+NO_PROGRAM = b"No DWARF unwind data available for this process. Use -p or --dwarf-pid to specify target PIDs."
 
 
 def call(c: Compiler, node: nodes.Call) -> Code:
@@ -262,6 +263,20 @@ def _warned(context: RuntimeContext, warn: Callable[[bytes], None], text: bytes)
     return 0
 
 
+def _dw_ustack(c: Compiler, node: nodes.Builtin) -> Code:
+    """The stack of the program by call frame information; where no program runs it is empty, with a warning."""
+    assert isinstance(node.type, Stack)
+    warn = functions.messenger(c.context, "warnf", node.span)
+    return Code(f"{c.bind(partial(_program_stack, c.context, warn, node.type.limit), 'dw_ustack')}()", depth=1)
+
+
+def _program_stack(context: RuntimeContext, warn: Callable[[bytes], None], limit: int) -> tuple[int, ...]:
+    found = context.names.program_stack(limit)
+    if not found[0]:
+        context.soon(warn, NO_PROGRAM)
+    return found
+
+
 def _has_cpid(c: Compiler, node: nodes.Builtin) -> Code:
     """Whether there is no command: bpftrace's test is the wrong way round, and scripts may rely on it."""
     return c.constant(not c.context.command_pid)
@@ -274,5 +289,6 @@ BUILTINS: dict[str, Callable[[Compiler, nodes.Builtin], Code]] = {
     "probe": _probe,
     "config": _config,
     "cpid": _cpid,
+    "dw_ustack": _dw_ustack,
     "has_cpid": _has_cpid,
 }

@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from functools import partial
-from itertools import count
 from typing import Any
 
 from pyprobe.lang import nodes
@@ -82,20 +81,8 @@ def _fitting(size: int, fail: Any) -> Callable[[bytes], bytes]:
 
 
 def _socket_cookie(c: Compiler, node: nodes.Call) -> Code:
-    """The kernel numbers sockets in the order in which somebody asked for their numbers, from 1."""
     code = unsigned(c.expr(argument(node, 0)))
-    known = c.context.cookies
-    numbers = count(len(known) + 1)
-
-    def cookie(socket: int) -> int:
-        if not socket:
-            return 0
-        found = known.get(socket)
-        if found is None:
-            found = known[socket] = next(numbers)
-        return found
-
-    return typed(f"{c.bind(cookie, 'socket_cookie')}({bare(code.text)})", node.type, code.depth + 1)
+    return typed(f"{c.event(node.span, 'cookie_of')}({bare(code.text)})", node.type, code.depth + 1)
 
 
 def _cgroup_path(c: Compiler, node: nodes.Call) -> Code:

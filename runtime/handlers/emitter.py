@@ -14,6 +14,7 @@ from types import BuiltinMethodType, MethodType
 from typing import Any
 
 from pyprobe.lang.source import Span
+from pyprobe.runtime.handlers.folding import folded
 from pyprobe.runtime.machine.bound import Bound
 
 DEEPEST = 40  # nested parentheses of generated expressions; the Python parser allows 200
@@ -107,7 +108,7 @@ class Emitter:
         if known is not None:
             return known
         base = re.sub(r"\W", "_", hint)
-        if not base or base[0].isdigit() or keyword.iskeyword(base) or re.fullmatch(r"t\d+|v\d*_.*", base):
+        if not base or base[0].isdigit() or keyword.iskeyword(base) or re.fullmatch(r"t\d+|v\d*_.*|part\d+|done\d+", base):
             base = f"n_{base}"
         name, count = base, self._counts.get(base, 1)
         while name in self._taken:
@@ -134,9 +135,9 @@ HEADER = 3  # lines of the frame before the body: def make, def handler, try
 
 def frame(emitter: Emitter) -> tuple[str, list[Span | None]]:
     """The whole source, a factory `make(free names) -> handler`, and the place of each of its lines."""
+    body, places = folded(emitter.lines or ["pass"], emitter.spans or [None])
     lines = [f"def make({', '.join([*emitter.objects, 'blame'])}):", "    def handler():", "        try:"]
-    lines += [f"            {line}" for line in emitter.lines or ["pass"]]
+    lines += [f"            {line}" for line in body]
     lines += ["        except Exception as error:", "            blame(error)", "    return handler", ""]
     spans: list[Span | None] = [None] * HEADER
-    spans += emitter.spans or [None]
-    return "\n".join(lines), spans + [None] * 4
+    return "\n".join(lines), [*spans, *places, *[None] * 4]

@@ -20,8 +20,8 @@ class HandlerFault(Exception):
 
 
 class HandlerRefused(Exception):
-    """A body that cannot be compiled here though it is right: nested deeper than Python allows (20 loops, 100 blocks), or a builtin that
-    this kind of event does not have. `message` is for the user, `span` the place in the script."""
+    """A body that cannot be compiled here though it is right: too much for Python's compiler, or a builtin that this kind of event does
+    not have. `message` is for the user, `span` the place in the script."""
 
     def __init__(self, span: Span, message: str) -> None:
         super().__init__(message)

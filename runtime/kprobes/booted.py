@@ -33,7 +33,7 @@ class KernelCode(MachineCode):
         super().__init__(breakpoints.engine, breakpoints)
         breakpoints.on_step_fault = self._fault
         facts = self.description.facts
-        self._reserved = facts.forbidden_addresses | facts.static_calls | facts.bugs
+        self._reserved = facts.forbidden_addresses | facts.patched | facts.static_calls | facts.bugs
         self._asked = -1
         self._found: tuple[str, int, int] | None = None
 
@@ -70,12 +70,15 @@ class KernelCode(MachineCode):
 
     def refused(self, name: str, address: int) -> str:
         found = self.function(address)
-        plain = found is not None and found[1] == address and address not in self._reserved
+        plain = found is not None and found[1] == address and address not in self._reserved and self.table.is_text(address)
         if plain:
             return ""
         if self.arch == "arm64" and self.breakpoints.read(address - 4, 8) == _TRACING:
             return f"{name}+{address - found[1]:#x} is where function tracing puts its call" if found else ""
-        return self.description.refused(address) if self.table.is_text(address) else ""
+        if self.table.is_text(address):
+            return self.description.refused(address)
+        file = self.description.module_file(self.module(address)) if found is not None else None
+        return self.description.refused_in(file, name, address - found[1]) if file is not None and found is not None else ""
 
     def arm(self, address: int, hit: Hit, post: Hit | None, fault: Callable[[int], bool] | None) -> None:
         shown = self.machine.shown

@@ -27,7 +27,7 @@ from pyprobe.runtime.machine.clock import Clock
 from pyprobe.runtime.machines import Machine as MachineRun
 from pyprobe.runtime.machines import MachineMemory, UserRun
 from pyprobe.runtime.probes.world import MachineWorld
-from pyprobe.runtime.session import Settings
+from pyprobe.runtime.settings import Settings
 from pyprobe.runtime.user.machine import UserMachine
 
 _entered: list[Machine] = []
@@ -38,7 +38,7 @@ class Machine:
 
     kernel: the name or file of a kernel to boot (`pyprobe kernel list`); None: the emulated one. root: the directory of this host that the
     command has as `/`. environ: what the command gets, nothing of this process's by default. The command's own output goes to this
-    process's streams. Raises pyprobe.runtime.session.RunError for a kernel, root or command that cannot be had.
+    process's streams. Raises pyprobe.runtime.settings.RunError for a kernel, root or command that cannot be had.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Machine:
         return now
 
     def run(self) -> int:
-        """Run the command to its end; its exit status. Raises pyprobe.runtime.session.RunError when it cannot be started."""
+        """Run the command to its end; its exit status. Raises pyprobe.runtime.settings.RunError when it cannot be started."""
         self._run.start()
         return self._run.run()
 

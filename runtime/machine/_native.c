@@ -45,11 +45,11 @@ static PyObject *Core_activate(PyObject *self, PyObject *args)
     old[3] = (PyObject *)core->traps;
     core->pages = Py_NewRef(pages);
     core->blocks = (Table *)Py_NewRef(blocks);
-    core->filter = core->blocks->filter;
     core->exact = (Table *)Py_NewRef(exact);
     core->traps = (Table *)Py_NewRef(traps);
     for (int i = 0; i < 4; i++)
         Py_XDECREF(old[i]);
+    look(core);
     Py_RETURN_NONE;
 }
 
@@ -160,6 +160,7 @@ static PyObject *Core_start(PyObject *self, PyObject *unused)
 {
     Core *core = (Core *)self;
 
+    look(core);
     return PyLong_FromLong(core->emu_start(core->uc, core->state->pc, 0, 0, 0));
 }
 
@@ -201,7 +202,8 @@ static PyType_Spec Core_spec = {
 
 static int execute(PyObject *module)
 {
-    if (add_type(module, &Table_spec) < 0 || add_type(module, &Trap_spec) < 0 || add_type(module, &Core_spec) < 0)
+    if (add_type(module, &Table_spec) < 0 || add_type(module, &Trap_spec) < 0 || add_type(module, &Core_spec) < 0 ||
+        add_type(module, &Translation_spec) < 0)
         return -1;
     return PyModule_AddStringConstant(module, "SOURCE", SOURCE);
 }

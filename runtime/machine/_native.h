@@ -73,6 +73,7 @@ typedef struct {
 } Trap;
 
 extern PyType_Spec Trap_spec;
+extern PyType_Spec Translation_spec;
 
 struct state { /* state.py */
     uint64_t pc, block, size, fired, stopping, left, fills, grow_at, growth, kick, patience;
@@ -89,7 +90,7 @@ typedef struct {
     PyObject_HEAD
     struct state *state;
     struct words *words;
-    const uint64_t *filter; /* of blocks */
+    bool special; /* whether a block may be one at which something happens: see look() */
     void *uc;
     int (*emu_start)(void *uc, uint64_t begin, uint64_t until, uint64_t timeout, size_t count);
     int (*emu_stop)(void *uc);
@@ -108,6 +109,8 @@ typedef struct {
     PyObject *pages;
     Table *blocks, *exact, *traps;
 } Core;
+
+void look(Core *core); /* after `blocks` or `fired` has changed */
 
 void on_block(void *uc, uint64_t address, uint32_t size, void *user);
 void on_code(void *uc, uint64_t address, uint32_t size, void *user);

@@ -55,6 +55,11 @@ static bool waits_on(const Core *core)
     return core->words->deadline == WAITING && core->accepts && core->words->now < core->state->patience && !(*core->accepts & core->accepted);
 }
 
+void look(Core *core)
+{
+    core->special = core->blocks->used || core->state->fired != NOWHERE;
+}
+
 /* A block at which something happens: the deadline, a probe, or coming back to where the run was stopped. */
 static __attribute__((noinline)) void on_special_block(Core *core, uint64_t address, uint32_t size)
 {
@@ -92,20 +97,22 @@ static __attribute__((noinline)) void on_special_block(Core *core, uint64_t addr
     state->block = address;
     state->size = size;
     core->words->now += size;
+    look(core);
 }
 
 /*
  * Called for every block that executes: no register is saved and nothing called on the usual way through. Stores are what a tight loop
- * waits for, so a block that follows itself leaves the words as they are.
+ * waits for, so a block that follows itself leaves the words as they are. The usual way lies in one line of the cache.
  */
-void on_block(void *uc, uint64_t address, uint32_t size, void *user)
+__attribute__((aligned(64))) void on_block(void *uc, uint64_t address, uint32_t size, void *user)
 {
     Core *core = user;
     struct state *state = core->state;
     struct words *words = core->words;
     uint64_t now = words->now;
 
-    if (__builtin_expect(now >= words->deadline || passes(core->filter, address) || state->fired != NOWHERE, 0)) {
+    if (__builtin_expect(now >= words->deadline, 0) ||
+        (__builtin_expect(core->special, 0) && (passes(core->blocks->filter, address) || state->fired != NOWHERE))) {
         on_special_block(core, address, size);
         return;
     }
@@ -217,6 +224,7 @@ void on_syscall(void *uc, void *user)
     go_on = PyObject_CallNoArgs(core->enter);
     if (!go_on)
         failed(core);
+    look(core);
     if (go_on != Py_True)
         state->left = 1;
     Py_XDECREF(go_on);

@@ -35,10 +35,11 @@ class Arch(NamedTuple):
     page_size_4k: the page size has to be set.
     pc, sp: the names of these registers.
     initial: values a fresh CPU gets.
-    vectors: the 128-bit vector registers that a signal frame holds, in their order.
+    vectors: the registers of floating point that a signal frame holds, each in 16 bytes, in their order.
     invalidate_symbol: the internal function of libunicorn that drops the translations of a physical range.
     repeats: whether an instruction that begins with these bytes executes in rounds.
     setup: installs the architecture's own hooks; called once the CPU state was looked for.
+    without_translation: what is to be done besides where translation.py does not work.
     syscall_traces: registers in which the syscall instruction leaves the pc behind it and the flags, and the name of the flags.
     trapped: called when the guest trapped, with the exception's number.
     breakpoint: the instruction for breakpoints.
@@ -64,6 +65,7 @@ class Arch(NamedTuple):
     invalidate_symbol: str
     repeats: Callable[[bytes], bool]
     setup: Callable[[Engine], None]
+    without_translation: Callable[[Engine], None]
     syscall_traces: tuple[str, str, str] | None
     trapped: Callable[[Engine, int], None]
     breakpoint: BreakpointTrap

@@ -150,6 +150,7 @@ ARM64 = Arch(
     invalidate_symbol="tb_invalidate_phys_range_aarch64",
     repeats=lambda code: False,
     setup=_setup,
+    without_translation=lambda engine: None,
     syscall_traces=None,
     trapped=lambda engine, number: None,
     breakpoint=BreakpointTrap(number=7, size=4, advance=0, jump=4),  # BRK (EXCP_BKPT of the emulator); B

@@ -81,6 +81,21 @@ class Contexts(Emulator):
         if self.arch.registers[name] == self.arch.registers[self.arch.pc]:
             context.pc = value & NOWHERE
 
+    def context_vectors(self, context: Context) -> bytes:
+        """What `vectors` gives, of a task that is not running."""
+        found = b""
+        buffer = ctypes.create_string_buffer(16)
+        for number in self.arch.vectors:
+            ctypes.memset(buffer, 0, 16)
+            self.library.uc_context_reg_read(context.handle, number, buffer)
+            found += buffer.raw
+        return found
+
+    def context_set_vectors(self, context: Context, data: bytes) -> None:
+        """Set them."""
+        for i, number in enumerate(self.arch.vectors):
+            self.library.uc_context_reg_write(context.handle, number, data[16 * i : 16 * i + 16])
+
     def forget_exception(self, number: int) -> None:
         """For an architecture's `trapped`: the exception `number` is handled, nothing is being delivered any more.
 
@@ -99,11 +114,11 @@ class Contexts(Emulator):
         self.restore(now)
 
     def vectors(self) -> bytes:
-        """The vector registers of the running task, 16 bytes each, in the order of the architecture's table."""
+        """The floating-point registers of the running task, 16 bytes each, in the order of the architecture's table."""
         self.library.uc_reg_read_batch(self.uc, self._vector_numbers, self._vector_places, len(self._vector_numbers))
         return bytes(self._vector_bytes)
 
     def set_vectors(self, data: bytes) -> None:
-        """Set the vector registers of the running task."""
+        """Set the floating-point registers of the running task."""
         ctypes.memmove(self._vector_bytes, data, len(self._vector_bytes))
         self.library.uc_reg_write_batch(self.uc, self._vector_numbers, self._vector_places, len(self._vector_numbers))

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pyprobe.lang import typesys as t
+from pyprobe.runtime.machine.dwarf_lines import Lines, Place, places
 from pyprobe.runtime.machine.elf import ElfError, ElfFile, guarded
 
 _SIGNED = frozenset({0x05, 0x06, 0x0D})  # DW_ATE_signed, _signed_char, _signed_fixed (5.1.1)
@@ -46,6 +47,7 @@ class DebugInfo:
     def __init__(self, elf: ElfFile) -> None:
         self._dwarf: Any = elf.dwarf()
         self._types: dict[int, t.Type] = {0: t.VOID}
+        self._lines: dict[int, Lines] = {}  # by unit
         self._functions: dict[int, dict[int, Any]] = {}  # unit -> address -> entry of the function
 
     # ---- functions
@@ -98,6 +100,21 @@ class DebugInfo:
             place = f"{file}:{line}:{column}" if column else f"{file}:{line}"
             raise LineError(f"DWARF error: Unable to map '{place}' to address")
         return int(min(found))
+
+    def places(self, function: int, address: int) -> list[Place]:
+        """The source places of an address in the function that begins at `function`: those in functions that were inlined there,
+        innermost first, then its own. Empty where nothing is known of the address."""
+        return guarded(lambda: self._places(function, address))
+
+    def _places(self, function: int, address: int) -> list[Place]:
+        entry = self._function(function)
+        if entry is None:
+            return []
+        unit = entry.cu
+        lines = self._lines.get(unit.cu_offset)
+        if lines is None:
+            lines = self._lines[unit.cu_offset] = Lines(self._dwarf, unit)
+        return places(lines, entry, address, lambda call: _linkage_name(call) or _name(_defining(call, "DW_AT_name")))
 
     def _rows(self, unit: Any) -> Iterator[tuple[Any, str]]:
         """The rows of a unit's line table that begin a statement, with the name of the file they are of (6.2.2)."""
@@ -244,6 +261,12 @@ def _defining(entry: Any, attribute: str) -> Any:
 
 def _name(entry: Any) -> str:
     attribute = entry.attributes.get("DW_AT_name")
+    return attribute.value.decode("utf-8", "surrogateescape") if attribute is not None else ""
+
+
+def _linkage_name(entry: Any) -> str:
+    """The mangled name of a C++ function."""
+    attribute = _defining(entry, "DW_AT_linkage_name").attributes.get("DW_AT_linkage_name")
     return attribute.value.decode("utf-8", "surrogateescape") if attribute is not None else ""
 
 

@@ -20,6 +20,7 @@ PF_X = 1
 _SYMBOL = struct.Struct("<IBBHQQ")  # Elf64_Sym: name, info, other, section index, value, size
 _SHN_UNDEF = 0
 _VERSYM_HIDDEN = 0x8000  # not the default version of its name
+_LARGEST_FRAME = 1 << 16  # no function's call frame information is, all of which is decoded at once
 _LARGEST = 1 << 30  # no section that we read is larger; a damaged header may claim so
 
 _MACHINES = {62: "x86_64", 183: "arm64"}  # e_machine
@@ -80,6 +81,7 @@ class ElfFile:
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
+        self._frames: Any = None
         self._elf = guarded(lambda: _open(stream))
         header = guarded(lambda: self._elf.header)
         arch = ARCHES.get(header["e_machine"])
@@ -206,6 +208,20 @@ class ElfFile:
     def dwarf(self) -> Any:
         """pyelftools' reader of the debug information."""
         return guarded(lambda: self._elf.get_dwarf_info(relocate_dwarf_sections=False, follow_links=False))
+
+    def frame_entry(self, address: int) -> Any:
+        """pyelftools' reading of the entry (FDE) at a virtual address in `.eh_frame`."""
+        from elftools.dwarf.callframe import CallFrameInfo
+        from elftools.dwarf.structs import DWARFStructs
+
+        at = self.offset(address)
+        size = int.from_bytes(self.read(at, 4), "little") if at is not None else _LARGEST
+        if at is None or size > _LARGEST_FRAME:
+            raise ElfError(f"claims {size} bytes of call frame information at {address:#x}")
+        if self._frames is None:
+            structs = DWARFStructs(little_endian=True, dwarf_format=32, address_size=8)
+            self._frames = CallFrameInfo(self._stream, 0, address - at, structs, for_eh_frame=True)
+        return guarded(lambda: self._frames._parse_entry_at(at))  # the public way reads all of them
 
     def build_id(self) -> str:
         """The build id in hexadecimal, empty if there is none."""

@@ -16,9 +16,9 @@ import ctypes
 import sys
 from collections.abc import Callable
 from ctypes import c_int, c_int64, c_uint32, c_uint64, c_void_p
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from pyprobe.runtime.machine import unicorn
+from pyprobe.runtime.machine import translation, unicorn
 from pyprobe.runtime.machine.arch import Arch
 from pyprobe.runtime.machine.clock import Clock
 from pyprobe.runtime.machine.contexts import Context, Contexts
@@ -27,9 +27,12 @@ from pyprobe.runtime.machine.disassembly import instructions
 from pyprobe.runtime.machine.memory import CACHED, EXECUTED, SHARED, AddressSpace, R, W, X
 from pyprobe.runtime.machine.physical import PAGE, PAGE_MASK, PhysicalMemory
 from pyprobe.runtime.machine.state import NOWHERE
+from pyprobe.runtime.machine.stepping import Stepping
 from pyprobe.runtime.machine.stop import Stop, StopKind
-from pyprobe.runtime.machine.tracing import Tracing
 from pyprobe.runtime.machine.unicorn import UnicornError
+
+if TYPE_CHECKING:
+    from pyprobe.runtime.machine._native import Translation
 
 __all__ = ["Context", "Engine", "Stop", "StopKind"]
 
@@ -43,7 +46,7 @@ _PORT = ctypes.CFUNCTYPE(c_uint32, c_void_p, c_uint32, c_int, c_void_p, c_void_p
 _INSTRUCTION = ctypes.CFUNCTYPE(c_int, c_void_p, c_void_p)
 
 
-class Engine(Tracing, Contexts):
+class Engine(Stepping, Contexts):
     """One processor.
 
     native: use the extension (True: or fail, None: if it is there).
@@ -66,7 +69,9 @@ class Engine(Tracing, Contexts):
         self._trap: int | None = None
         self._trapped_at: int | None = None  # where, if the emulator went on behind it
         self._at_trap: Context | None = None  # the registers there
-        self._cut = False  # the run ends where the block would go on in a page that is not to be executed
+        self._translate_again = False
+        self.translation: Translation | None = None
+        self._cut = False  # the run ends at an address, and goes on from there without that
         self._each: list[Callable[[int, int], None]] = []  # of on_instruction
         self._executed_last = NOWHERE
         self.open(arch.cpu_model, 0, memory.size, memory.base, ((unicorn.CTL_TLB_TYPE, unicorn.TLB_VIRTUAL),))
@@ -86,6 +91,9 @@ class Engine(Tracing, Contexts):
         self._install()
         for name, value in arch.initial.items():
             self.set(name, value)
+        self.translation = translation.install(self)
+        if self.translation is None:
+            self.arch.without_translation(self)
         self.set(arch.pc, 0)
         self.start_contexts()
         self.activate(self._space)
@@ -122,7 +130,7 @@ class Engine(Tracing, Contexts):
         self.hook_python(unicorn.HOOK_INSN, _INSTRUCTION(call), instruction)
 
     def hook_port(self, instruction: int, exception: int, mnemonics: frozenset[str]) -> None:
-        """For an architecture's setup: an instruction for input or output traps, whatever the ring (libunicorn allows it in each).
+        """An instruction for input or output traps, whatever the ring; for where it is not refused as it is translated.
 
         The emulator cannot be stopped there: it executes the rest of the block before the run ends. Without memory, though, and the
         registers are put back as they were at the instruction, the first in the block that is one of `mnemonics`.
@@ -313,6 +321,18 @@ class Engine(Tracing, Contexts):
         kinds = (unicorn.HOOK_MEM_READ if access & R else 0) | (unicorn.HOOK_MEM_WRITE if access & W else 0)
         self.hook_python(kinds, _ACCESSED(accessed))
 
+    # floating point
+
+    def settle_float(self) -> None:
+        """Put the flags of floating-point exceptions into the registers that show them. To be called before they are read."""
+        if self.translation is not None:
+            self.translation.settle()
+
+    def float_loaded(self) -> None:
+        """Registers that control floating point were set."""
+        if self.translation is not None and self.translation.control_loaded():
+            self._translate_again = True
+
     # running
 
     def run(self) -> Stop:
@@ -326,13 +346,16 @@ class Engine(Tracing, Contexts):
         try:
             while True:
                 self._refresh()
+                if self._translate_again:
+                    self._translate_again = False
+                    self._api.ctl(self.uc, unicorn.CTL_TB_FLUSH)
                 self._fault = self._trap = self._trapped_at = None
                 state.left = 0
                 error = self.callbacks.start()
                 state.pc = self._pc_word.value if self._pc_word is not None else self._read(self.arch.pc)
                 if self._cut:
                     self._cut = False
-                    self._api.set_exits(self.uc)
+                    self._end_at()
                 elif self._fault is not None and self._runs_off(*self._fault):
                     continue
                 if self._error is not None:
@@ -360,8 +383,14 @@ class Engine(Tracing, Contexts):
         if end == pc:
             return False  # the instruction itself lies across
         self._cut = True
-        self._api.set_exits(self.uc, end)
+        self._end_at(end)
         return True
+
+    def _end_at(self, *addresses: int) -> None:
+        """Let the next run end where this address is reached, or nowhere."""
+        self._api.set_exits(self.uc, *addresses)
+        if self.translation is not None:
+            self.translation.ends(addresses[0] if addresses else NOWHERE)
 
     def _raise(self) -> NoReturn:
         raised, self._error = self._error, None
@@ -390,6 +419,9 @@ class Engine(Tracing, Contexts):
             return Stop(StopKind.FAULT, address=address, access=access)
         if self._trap is not None:
             self._rewind()
+            if self._trap == translation.TRANSLATE_AGAIN:
+                self._translate_again = True
+                return None
             self.arch.trapped(self, self._trap)
             return Stop(StopKind.TRAP, number=self._trap)
         if error == unicorn.ERR_INSN_INVALID:
@@ -445,6 +477,7 @@ class Engine(Tracing, Contexts):
     def close(self) -> None:
         """Free the emulator. The memory stays."""
         if self.uc:
+            self.translation = None  # another emulator may get the same place
             if self._forget in self.memory.forget_code:
                 self.memory.forget_code.remove(self._forget)
             super().close()

@@ -17,16 +17,18 @@ TASK_SIZE = 0x7FFF_FFFF_F000  # TASK_SIZE_MAX of x86-64 with 4-level paging; arm
 STACK_GUARD_GAP = 256 * PAGE  # stack_guard_gap in mm/mmap.c
 STACK_LIMIT = 8 << 20  # RLIMIT_STACK of a usual login
 MMAP_MIN = 0x10000  # vm.mmap_min_addr
+COPIED, WIPED, LEFT_OUT = 0, 1, 2
+"""What a new process gets of a mapping: all, or by bits: zeros (VM_WIPEONFORK), nothing (VM_DONTCOPY)."""
 
 
 class Vma:
     """One mapping (vm_area_struct): `start` to `end` shows `backing` from `offset` on, or private zeros without one.
 
     name: what /proc/PID/maps shows. path, file_offset: the file behind it, for symbols; b"" for none. The offset in the
-    backing and in the file are the same.
+    backing and in the file are the same. on_fork: what a new process gets of it.
     """
 
-    __slots__ = ("backing", "end", "grows_down", "name", "offset", "path", "prot", "shared", "start")
+    __slots__ = ("backing", "end", "grows_down", "name", "offset", "on_fork", "path", "prot", "shared", "start")
 
     def __init__(
         self,
@@ -39,6 +41,7 @@ class Vma:
         name: bytes = b"",
         path: bytes = b"",
         grows_down: bool = False,
+        on_fork: int = COPIED,
     ) -> None:
         self.start = start
         self.end = end
@@ -49,6 +52,7 @@ class Vma:
         self.name = name
         self.path = path
         self.grows_down = grows_down
+        self.on_fork = on_fork
 
     @property
     def file_offset(self) -> int:
@@ -58,7 +62,7 @@ class Vma:
     def part(self, start: int, end: int) -> Vma:
         """The same mapping cut to `start`..`end`."""
         offset = self.offset + (start - self.start) if self.backing is not None else self.offset
-        return Vma(start, end, self.prot, self.shared, self.backing, offset, self.name, self.path, self.grows_down)
+        return Vma(start, end, self.prot, self.shared, self.backing, offset, self.name, self.path, self.grows_down, self.on_fork)
 
     def continues(self, other: Vma) -> bool:
         """Whether `other`, which begins where this ends, is more of the same."""
@@ -70,6 +74,7 @@ class Vma:
             and self.name == other.name
             and self.path == other.path
             and self.grows_down == other.grows_down
+            and self.on_fork == other.on_fork
             and (self.backing is None or self.offset + (self.end - self.start) == other.offset)
         )
 
@@ -166,6 +171,13 @@ class Mappings:
                 continue
             vma.prot = prot
             self._allow(vma.start, vma.end, prot)
+        self._merge(i, j)
+
+    def inherit(self, start: int, length: int, add: int, remove: int = 0) -> None:
+        """Change what a new process gets of whatever is mapped there, by bits."""
+        i, j = self._range(start & PAGE_MASK, start + length + PAGE - 1 & PAGE_MASK)
+        for vma in self._vmas[i:j]:
+            vma.on_fork = vma.on_fork & ~remove | add
         self._merge(i, j)
 
     def free_area(self, length: int, hint: int = 0) -> int:

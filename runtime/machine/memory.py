@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from pyprobe.runtime.machine.mappings import TASK_SIZE, Mappings, R, Vma, W, X
+from pyprobe.runtime.machine.mappings import LEFT_OUT, TASK_SIZE, Mappings, R, Vma, W, X
 from pyprobe.runtime.machine.physical import PAGE, PAGE_MASK, Backing, OutOfMemory, PhysicalMemory
 from pyprobe.runtime.machine.points import Points
 
@@ -76,16 +76,22 @@ class AddressSpace(Mappings):
             if not entry & CACHED:
                 self.memory.release(entry & PAGE_MASK)
 
-    def forget_pages(self, backing: Backing, first: int, last: int) -> None:
-        """Drop the entries that show pages `first` up to `last` of a backing: the next access asks it again."""
+    def forget_pages(self, backing: Backing, first: int, last: int, *, copies: bool = False) -> None:
+        """Drop the entries that show pages `first` up to `last` of a backing: the next access asks it again.
+
+        copies: private copies of them too.
+        """
         for vma in self.vmas():
             if vma.backing is backing:
                 low = vma.start + max(first * PAGE - vma.offset, 0)
                 high = min(vma.end, vma.start + last * PAGE - vma.offset)
                 for page in self._present(low, high) if low < high else ():
-                    if self.pages[page] & CACHED:
+                    entry = self.pages[page]
+                    if copies or entry & CACHED:
                         del self.pages[page]
                         self.stale = True
+                        if not entry & CACHED:
+                            self.memory.release(entry & PAGE_MASK)
 
     def _allow(self, start: int, end: int, prot: int) -> None:
         pages = self.pages
@@ -385,8 +391,8 @@ class AddressSpace(Mappings):
         """A copy for a new process: private memory is shared until one of the two writes. Probe points are copied."""
         child = AddressSpace(self.memory)
         child.start_brk, child.brk, child.mmap_base, child.stack_limit = self.start_brk, self.brk, self.mmap_base, self.stack_limit
-        child._vmas = [vma.part(vma.start, vma.end) for vma in self._vmas]
-        child._starts = list(self._starts)
+        child._vmas = [vma.part(vma.start, vma.end) for vma in self._vmas if not vma.on_fork & LEFT_OUT]
+        child._starts = [vma.start for vma in child._vmas]
         child.points = self.points.copy()
         share = self.memory.share
         pages = self.pages
@@ -396,6 +402,9 @@ class AddressSpace(Mappings):
                 pages[page] = entry & ~W | COW
         child.pages = dict(pages)
         self.stale = True
+        for vma in self._vmas:
+            if vma.on_fork:
+                child._drop(vma.start, vma.end)
         return child
 
     def destroy(self) -> None:

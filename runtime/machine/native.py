@@ -71,6 +71,8 @@ class Native:
             points.tables[table].delete(address)
         else:
             points.tables[table].set(address, _plain(callback) if table == 2 else callback)
+        if table == 0 and points is self._points:
+            self._core.activate(self._pages, *points.tables)  # it may be the first one, or the last
 
 
 def _plain(callback: Callable[[], object]) -> Callable[[], object] | Trap:

@@ -76,7 +76,7 @@ class Backing:
         return -(-self.length // PAGE)
 
     def resize(self, length: int) -> None:
-        """Grow with zeros or cut off. Pages behind a cut stay mapped where they are mapped, as zeros."""
+        """Grow with zeros or cut off. Pages behind a cut are zeros where they are still mapped."""
         if length < self.length:
             view = self.memory.view
             cut = length // PAGE
@@ -279,14 +279,20 @@ _libc.mmap.restype = ctypes.c_void_p
 _libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
 _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 _MAP_NORESERVE = 0x4000
+_ROOM = 3 << 29  # for libunicorn and the 1 GiB it reserves for translated code, which then reach the libraries that are loaded already
 
 
 def _reserve(size: int) -> int:
-    """Address space on the host, backed when touched. (The mmap module has no way to its address that survives closing.)"""
+    """Address space on the host, backed when touched. (The mmap module has no way to its address that survives closing.)
+
+    The host places mappings below each other. One of this size must not come between the callbacks and the code that calls them for each
+    block it executes: a call to an address within 2 GiB is direct, another goes through a pointer.
+    """
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
-    base = _libc.mmap(None, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0)
+    base = _libc.mmap(None, size + _ROOM, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0)
     if base is None or base == ctypes.c_void_p(-1).value:
         raise OutOfMemory(f"the host refuses {size >> 30} GiB of address space: {os.strerror(ctypes.get_errno())}")
+    _unreserve(base + size, _ROOM)
     return int(base)
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from pyprobe.runtime.machine.elf import STB_GLOBAL, STB_WEAK, STT_FUNC, STT_GNU_IFUNC, STT_OBJECT, ElfError, ElfFile, Symbol
 
 if TYPE_CHECKING:
+    from pyprobe.runtime.machine.cfi import CallFrames
     from pyprobe.runtime.machine.dwarf import DebugInfo
 
 DEBUG_DIRECTORY = "/usr/lib/debug"
@@ -100,6 +101,13 @@ class Image:
                 pass
             stream.close()
         return None
+
+    @cached_property
+    def call_frames(self) -> CallFrames:
+        """Where callers' registers are."""
+        from pyprobe.runtime.machine.cfi import CallFrames
+
+        return CallFrames(self.elf)
 
     def _debug_candidates(self) -> Iterator[BinaryIO]:
         """The debug files that may exist, best first: by build id, then by the name in `.gnu_debuglink` with its checksum."""

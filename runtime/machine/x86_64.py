@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _GENERAL = ("ax", "cx", "dx", "bx", "sp", "bp", "si", "di")  # in the order of their encoding, which is that of the CPU state
 _UC_GENERAL = (35, 38, 40, 37, 44, 36, 43, 39)
 _R8, _RIP, _EFLAGS, _CS, _SS, _FS_BASE, _GS_BASE, _FPCW, _MXCSR = 106, 41, 25, 11, 49, 250, 251, 246, 249
-_FPSW, _FPTAG, _XMM0, _CR0 = 31, 247, 122, 50
+_FPSW, _FPTAG, _ST0, _XMM0, _CR0 = 31, 247, 114, 122, 50
 INS_CPUID, INS_RDTSC, INS_RDTSCP, INS_SYSCALL, INS_IN, INS_OUT = 113, 608, 609, 699, 218, 500
 GENERAL_PROTECTION = 13
 _CR0_MP, _CR0_NE = 1 << 1, 1 << 5  # x87 errors are exceptions
@@ -53,7 +53,8 @@ STATE = {
 
 
 # CPUID, answered from this table so that a program sees one processor on every host: the Haswell model, less RDRAND (host
-# randomness), less the hypervisor bit, XSAVE without the AVX state. (leaf, subleaf) -> eax, ebx, ecx, edx; subleaf None: any.
+# randomness), less BMI1 and BMI2 (the emulator computes some of them wrongly: BEXTR, BZHI, the carry of BLSI), as Haswells without AVX
+# are, less the hypervisor bit, XSAVE without the AVX state. (leaf, subleaf) -> eax, ebx, ecx, edx; subleaf None: any.
 _BRAND = b"Intel Core Processor (Haswell)".ljust(48, b"\0")
 CPUID: dict[tuple[int, int | None], tuple[int, int, int, int]] = {
     (0x0, None): (0xD, 0x756E_6547, 0x6C65_746E, 0x4965_6E69),
@@ -64,7 +65,7 @@ CPUID: dict[tuple[int, int | None], tuple[int, int, int, int]] = {
     (0x4, 2): (0x143, 0x3C0_003F, 0xFFF, 0x1),
     (0x5, None): (0, 0, 3, 0),
     (0x6, None): (4, 0, 0, 0),
-    (0x7, 0): (0, 0x389, 0, 0),
+    (0x7, 0): (0, 0x281, 0, 0),
     (0xD, 0): (0x3, 0x240, 0x240, 0),
     (0xD, 1): (0x1, 0, 0, 0),
     (0x8000_0000, None): (0x8000_0008, 0x756E_6547, 0x6C65_746E, 0x4965_6E69),
@@ -80,7 +81,7 @@ CPUID: dict[tuple[int, int | None], tuple[int, int, int, int]] = {
 _HFLAGS, _HF_CPL, _HF_CS64 = 176, 3, 1 << 15
 _FEATURES_END = 0x4000
 _FEATURE_WORDS = (0x078B_FBFD, 0xC6D8_2203)  # CPUID leaf 1, edx and ecx, as the decoder of instructions knows them
-_RDRAND = 1 << 30
+_REFUSED = ((1, 1 << 30), (2, 1 << 3 | 1 << 8))  # words of features, and bits: RDRAND; BMI1, BMI2
 _USER_CS, _USER_DS = 0x33, 0x2B  # __USER_CS, __USER_DS of the kernel
 
 _STRING_OPCODES = [bytes([opcode]) for opcode in (0xA4, 0xA5, 0xA6, 0xA7, 0xAA, 0xAB, 0xAC, 0xAD, 0xAE, 0xAF)]
@@ -108,7 +109,10 @@ def _setup(engine: Engine) -> None:
     engine.set("ss", _USER_DS)
     if engine.cpu_state_found:
         _drop_privileges(engine)
-        _refuse_rdrand(engine)
+        _refuse(engine)
+
+
+def _refuse_ports(engine: Engine) -> None:
     for instruction, mnemonics in ((INS_IN, _INPUT), (INS_OUT, _OUTPUT)):
         engine.hook_port(instruction, GENERAL_PROTECTION, mnemonics)
 
@@ -120,12 +124,12 @@ def _drop_privileges(engine: Engine) -> None:
         hflags.value |= _HF_CPL
 
 
-def _refuse_rdrand(engine: Engine) -> None:
-    """Make RDRAND undefined, as CPUID says it is; it would return the host's randomness."""
+def _refuse(engine: Engine) -> None:
+    """Make undefined what CPUID says is not there."""
     state = peek(engine.cpu_state, _FEATURES_END)
     at = state.find(struct.pack("<2Q", *_FEATURE_WORDS))
-    if at >= 0:
-        ctypes.c_uint64.from_address(engine.cpu_state + at + 8).value &= ~_RDRAND
+    for word, bits in _REFUSED if at >= 0 else ():
+        ctypes.c_uint64.from_address(engine.cpu_state + at + 8 * word).value &= ~bits
 
 
 def _trapped(engine: Engine, number: int) -> None:
@@ -168,11 +172,12 @@ X86_64 = Arch(
     result="rax",
     pc="rip",
     sp="rsp",
-    initial={"mxcsr": 0x1F80, "fpcw": 0x37F},  # what the kernel gives a new process
-    vectors=tuple(range(_XMM0, _XMM0 + 16)),
+    initial={"mxcsr": 0x1F80, "fpcw": 0x37F, "fptag": 0xFFFF, "flags": 0x202},  # as a new process finds them: IF is set, bit 1 always
+    vectors=(*range(_ST0, _ST0 + 8), *range(_XMM0, _XMM0 + 16)),  # as FXSAVE stores them
     invalidate_symbol="tb_invalidate_phys_range_x86_64",
     repeats=_repeats,
     setup=_setup,
+    without_translation=_refuse_ports,
     syscall_traces=("rcx", "r11", "flags"),  # Intel SDM, SYSCALL; the emulator leaves it out, and a program can see it
     trapped=_trapped,
     breakpoint=BreakpointTrap(number=3, size=1, advance=1, jump=5),  # INT3; JMP rel32

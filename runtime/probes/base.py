@@ -214,6 +214,20 @@ def _path_of(b: TaskBinding, literals: tuple[Any, ...]) -> Bound:
     return Bound("_path_of", {"_path_of": path_of})
 
 
+def _cookie_of(b: TaskBinding, literals: tuple[Any, ...]) -> Bound:
+    """The function from a socket's address to its number, which it gets when it is first asked for one, as SO_COOKIE does."""
+    machine = b.machine
+    if getattr(machine, "booted", False):
+        system: Any = machine
+        return Bound("_cookie_of", {"_cookie_of": system.cookies.of})
+    from pyprobe.runtime.user.object_fields import cookie_of as number
+
+    def cookie_of(socket: int) -> int:
+        return number(machine, socket)
+
+    return Bound("_cookie_of", {"_cookie_of": cookie_of})
+
+
 def _effect(name: str) -> Callable[[TaskBinding, tuple[Any, ...]], Bound]:
     def bound(b: TaskBinding, literals: tuple[Any, ...]) -> Bound:
         from pyprobe.runtime.probes import effects
@@ -258,6 +272,7 @@ _COMMON: dict[str, Callable[[TaskBinding, tuple[Any, ...]], Bound]] = {
     "of_task": _of_task,
     "comm_of": _comm_of,
     "path_of": _path_of,
+    "cookie_of": _cookie_of,
     "signal": _effect("signal"),
     "signal_thread": _effect("signal_thread"),
     "write_user": _effect("write_user"),

@@ -6,7 +6,7 @@ gets the signal, `test` and `bench` in the modes of these names. To the machine,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from pyprobe.lang.attachpoint import AttachPoint
@@ -14,6 +14,7 @@ from pyprobe.lang.signatures import PROBE_TYPES
 from pyprobe.lang.typesys import Record
 from pyprobe.runtime.machine.bound import Bound
 from pyprobe.runtime.probes.base import Listed, MakeHandler, TaskBinding, of_task_function
+from pyprobe.runtime.user.objects import Outside
 from pyprobe.runtime.wildcard import matcher
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 PID = 999  # the id below the first program's
 COMM = b"pyprobe"
+OWN = Outside(PID, COMM)
 
 _VALUES: dict[str, object] = {
     "pid": PID,
@@ -36,7 +38,6 @@ _VALUES: dict[str, object] = {
     "leader_comm": COMM,
     "comm": COMM,
     "usermode": 1,
-    "curtask": 0,
     "kstack": (0,),
     "ustack": (PID,),
 }
@@ -67,15 +68,26 @@ class SpecialBinding(TaskBinding):
     def special(self, name: str, literals: tuple[Any, ...]) -> Bound | None:
         if name in _VALUES:
             return Bound(f"_own_{name}", {f"_own_{name}": _VALUES[name]})
+        if name == "curtask":
+            return self.call("_own_task", self._task())
         if name == "of_task":
             return self._of_task(str(literals[0]))
         return None
 
+    def _task(self) -> Callable[[], int]:
+        """What gives the address of the task that pyprobe is: one outside of the machine; a booted kernel has only its first."""
+        machine = self.machine
+        if getattr(machine, "booted", False):
+            system: Any = machine
+            address = system.description.symbols.get("init_task", 0)
+            return lambda: address
+        return lambda: machine.functions.object_address(OWN, "struct task_struct")
+
     def _of_task(self, name: str) -> Bound:
         """The function from a task's address to something about it, which knows pyprobe's own."""
         of_task = of_task_function(self.machine, name)
-        own, value = _VALUES["curtask"], _VALUES[name]
-        return Bound(f"_{name}_of", {f"_{name}_of": lambda address: value if address == own else of_task(address)})
+        own, value = self._task(), _VALUES[name]
+        return Bound(f"_{name}_of", {f"_{name}_of": lambda address: value if address == own() else of_task(address)})
 
 
 def attach(machine: Kernel, points: PointTable, point: AttachPoint, make: MakeHandler) -> None:

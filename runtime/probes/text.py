@@ -40,7 +40,7 @@ def _named(machine: SystemDescription, module: str, pattern: str) -> Iterator[tu
     if in_module(machine.module):
         yield from ((machine.module, f) for f in machine.functions if f in machine.traceable and wanted(f) and traceable(f))
     for file in machine.module_files(module):
-        yield from ((file.name, f) for f in sorted(file.traceable) if wanted(f) and traceable(f))
+        yield from ((file.name, f) for f in sorted(file.traceable - file.forbidden) if wanted(f) and traceable(f))
 
 
 def _parameters(machine: SystemDescription, module: str, function: str) -> list[str]:
@@ -68,9 +68,9 @@ def matches(machine: Description, point: AttachPoint) -> list[AttachPoint]:
         return [point.copy(target=shown if module else "", function=f) for shown, f in _named(system, module, name)]
     if name in machine.functions and module in ("", machine.module):
         return [_allowed(system, point.copy(target=module))]
-    known = [file for file in system.module_files(module) if name in file.functions]
-    if known:
-        return [point.copy(target=module)]
+    file = next((file for file in system.module_files(module) if name in file.functions), None)
+    if file is not None:
+        return [_allowed(system, point.copy(target=module), file)]
     from difflib import get_close_matches
 
     near = get_close_matches(name, [*machine.functions, *(f for file in system.early_modules for f in file.functions)], n=3, cutoff=0.8)
@@ -78,10 +78,11 @@ def matches(machine: Description, point: AttachPoint) -> list[AttachPoint]:
     raise NoMatch(point, *hints)
 
 
-def _allowed(machine: SystemDescription, point: AttachPoint) -> AttachPoint:
-    """The point, unless only what Linux allows is wanted and Linux refuses it. Raises PointError."""
-    if machine.faithful and point.function not in machine.traceable:
-        listed = point.function in machine.forbidden
+def _allowed(machine: SystemDescription, point: AttachPoint, file: ModuleFile | None = None) -> AttachPoint:
+    """The point, unless only what Linux allows is wanted and Linux refuses it. file: the module it is in. Raises PointError."""
+    traceable, forbidden = (machine.traceable, machine.forbidden) if file is None else (file.traceable - file.forbidden, file.forbidden)
+    if machine.faithful and point.function not in traceable:
+        listed = point.function in forbidden
         why = "it is on the list of functions that no kprobe may enter" if listed else "it is marked notrace, or gone after boot"
         raise NoMatch(point, f"Linux refuses this function: {why}.")
     return point
@@ -125,6 +126,9 @@ def attach(machine: Any, points: PointTable, point: AttachPoint, make: MakeHandl
     description: SystemDescription = system.description
     file = description.file_of(point)
     if file is not None:
+        refused = description.refused_in(file, point.function, point.offset) if description.faithful else ""
+        if refused:
+            raise AttachError(f"{point.name}: Linux refuses it: {refused} (EINVAL)")
         probe_module(system, file, point, points, make(TextBinding(system, point, 0)))
         return
     address, exact = place(description, point, points.unsafe)
@@ -173,7 +177,10 @@ def when_loaded(
     system: SystemMachine, file: ModuleFile, point: AttachPoint, unsafe: bool, plant: Callable[[Module, int], object]
 ) -> None:
     """Call `plant` with the module and the address of a point in it, each time that this is loaded. Raises AttachError."""
-    name, offset, size = point.function, point.offset, file.functions[point.function].size
+    name, offset = point.function, point.offset
+    if name not in file.functions:
+        raise AttachError(f"module {file.name} has no function {name}")
+    size = file.functions[name].size
     if offset and offset >= size:
         raise AttachError(f"Offset outside the function bounds ('{name}' size is {size})")
     if offset and not unsafe and not disassembly.is_boundary(system.arch, file.code(name), offset):

@@ -13,7 +13,7 @@ from pyprobe.runtime.machine.elf import ElfError
 from pyprobe.runtime.machine.memory import MemoryFault, OutOfMemory, W
 from pyprobe.runtime.machine.usdt import Operand, StaticProbe, operands, static_probes
 from pyprobe.runtime.probes.base import Attached, AttachError, Listed, MakeHandler
-from pyprobe.runtime.probes.user import Place, UserBinding
+from pyprobe.runtime.probes.user import Place, UserBinding, unusable
 from pyprobe.runtime.probes.user_points import Spot, Target, UserPoints, break_at, instruction, register_uprobe
 from pyprobe.runtime.wildcard import matcher
 
@@ -49,7 +49,7 @@ def listing(machine: Description, name: str, parts: list[str]) -> Iterable[Liste
 def matches(machine: Description, point: AttachPoint) -> list[AttachPoint]:
     paths = machine.targets.resolve(point.target)
     if not paths and point.target != "*":
-        raise PointError(f"usdt target file '{point.target}' does not exist or is not executable")
+        raise PointError(f"usdt target file '{point.target}' does not exist or is not executable", *unusable(machine, point.target))
     in_namespace, wanted = matcher(point.namespace or "*"), matcher(point.function)
     found: set[tuple[str, str, str]] = set()
     for path in paths if "*" in point.target else paths[:1]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -113,8 +112,10 @@ def expand(machine: Description, point: AttachPoint) -> list[AttachPoint]:
 
 
 def unusable(machine: Description, path: str) -> list[str]:
-    """Why a program that is there and executable cannot be probed."""
+    """Why a program that is there and executable cannot be probed, or one that the command may be about to make."""
     host = machine.targets.host_path(path)
+    if machine.targets.command and "/" in path and not has_wildcard(path) and not os.path.lexists(host):
+        return ["Only files that are there before the command runs can be probed, not what it makes itself."]
     if os.path.isfile(host) and os.access(host, os.X_OK):
         try:
             machine.image(path)
@@ -136,45 +137,21 @@ def line_address(image: Image, point: AttachPoint, file: str, line: int, column:
 
 
 def functions(image: Image, point: AttachPoint) -> list[str]:
-    """The names of the functions that a point means in one image, sorted."""
-    if point.language == "cpp" and has_wildcard(point.function):
-        wanted = matcher(point.function)
-        return [f for f in image.names if wanted(spelled(f)) and traceable(f)]
-    if point.language == "cpp":
-        prefixes = mangled(point.function)
-        return [f for f in image.names if f.startswith(prefixes) or f == point.function]
-    if has_wildcard(point.function):
-        wanted = matcher(point.function)
-        return [f for f in image.names if wanted(f) and traceable(f)]
-    return [point.function] if image.function(point.function) else []
+    """The names of the functions that a point means in one image, sorted.
 
+    With language `cpp` the C++ names count too, without their parameters unless the point has some. As the names of templates' functions
+    begin with the type that these return, those need a wildcard.
+    """
+    if point.language != "cpp" and not has_wildcard(point.function):
+        return [point.function] if image.function(point.function) else []
+    wanted = matcher(point.function)
+    found = (f for f in image.names if traceable(f))
+    if point.language != "cpp":
+        return [f for f in found if wanted(f)]
+    from pyprobe.runtime.machine.demangle import demangled, without_parameters
 
-def mangled(name: str) -> tuple[str, ...]:
-    """How the mangled names of the C++ function `name` begin, whatever its parameters (Itanium C++ ABI, 5.1)."""
-    *scopes, last = name.partition("(")[0].strip().split("::")
-    outer = "".join(f"{len(p)}{p}" for p in scopes)
-    if not scopes:
-        return (f"_Z{len(last)}{last}", f"_ZL{len(last)}{last}")
-    if last == f"~{scopes[-1]}":
-        return tuple(f"_ZN{outer}D{variant}E" for variant in "012")
-    if last == scopes[-1]:
-        return tuple(f"_ZN{outer}C{variant}E" for variant in "123")
-    return (f"_ZN{outer}{len(last)}{last}E", f"_ZNK{outer}{len(last)}{last}E")
-
-
-def spelled(symbol: str) -> str:
-    """The C++ name of a function, without its parameters and those of templates; the symbol itself where it is no mangled one."""
-    if not symbol.startswith("_Z"):
-        return symbol
-    parts: list[str] = []
-    rest = symbol[2:].lstrip("LNrVK")
-    while number := re.match(r"[0-9]+", rest):
-        end = number.end() + int(number[0])
-        parts.append(rest[number.end() : end])
-        rest = rest[end:]
-    if parts and rest[:1] in ("C", "D"):
-        parts.append(("~" if rest[0] == "D" else "") + parts[-1])
-    return "::".join(parts) or symbol
+    short = str if "(" in point.function else without_parameters
+    return [f for f in found if wanted(f) or (f.startswith("_Z") and wanted(short(demangled(f))))]
 
 
 def args(machine: Description, point: AttachPoint) -> Record | None:

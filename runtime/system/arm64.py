@@ -103,7 +103,6 @@ class Arm64(Processor):
     def __init__(self, ram: Ram, clock: Clock, *, native: bool | None = None) -> None:
         super().__init__(ram, clock, model=CORTEX_A53, native=native)
         self.on_call: Callable[[int, int], int] = lambda function, argument: -1
-        self.line = False
         self._clears: list[Callable[[int, int], None]] = []
         offsets = self.offsets
         self.env = pointer(self.cpu + offsets.env)
@@ -257,7 +256,7 @@ class Arm64(Processor):
         self.set("pc", entry)
 
     def interrupt(self, level: bool) -> None:
-        self.line = level
+        super().interrupt(level)
         if level:
             self.interrupt_request.value |= HARD
             self.clock.interrupt()

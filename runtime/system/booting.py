@@ -96,6 +96,8 @@ class Boot:
                 mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
                 memoryview(mapped) as image,
             ):
+                if hashlib.sha256(image).hexdigest() != self.kernel.digest:
+                    raise BootError(f"the image of kernel {self.kernel.name} is damaged; install or add it again")
                 board.boot(image, self.initrd, command_line)
         except ValueError as error:
             raise BootError(str(error)) from None
@@ -117,7 +119,7 @@ class Boot:
                         self._prune(path)
                         found = snapshot.Snapshot.open(path)
                     except (OSError, snapshot.Damaged) as error:
-                        self.warn(f"the snapshot of the booted kernel can't be kept, so every run will boot it again: {error}")
+                        self._not_kept(snapshot.directory(), error)
                         return self._boot(clock)
                     finally:
                         machine.close()
@@ -185,9 +187,13 @@ class Boot:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            self.warn(f"the snapshot of the booted kernel can't be kept, so every run will boot it again: {folder}: {error.strerror}")
+            self._not_kept(folder, error)
             return None
         return str(folder / snapshot.name(self.kernel.digest, key))
+
+    def _not_kept(self, folder: Path, error: Exception) -> None:
+        why = error.strerror if isinstance(error, OSError) else str(error)  # without the name of a draft that nobody has heard of
+        self.warn(f"the snapshot of the booted kernel can't be kept, so every run will boot it again: {folder}: {why}")
 
     def _prune(self, path: str) -> None:
         """Delete all but the newest snapshots of this kernel, and what others left."""

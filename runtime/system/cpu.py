@@ -35,9 +35,16 @@ _CHECK_LIMIT = 10_000  # nanoseconds after which a check has gone wrong
 _COUNTER_REACH = 0x40  # bytes before the architecture's state in which the counter lies (CPUNegativeOffsetState)
 HARD = 2  # CPU_INTERRUPT_HARD
 GO = 2  # state.stopping: only to go on elsewhere
+LOCKUP_NS = 10 * 10**9  # that an interrupt is left waiting: watchdog_thresh of kernel/watchdog.c
+SPIN_NS = 10**7  # the same where nothing but a branch to itself is executed
+SPIN = {"x86_64": b"\xeb\xfe", "arm64": b"\0\0\0\x14"}  # jmp . and b .
 
 MMIO_READ = ctypes.CFUNCTYPE(c_uint64, c_void_p, c_uint64, ctypes.c_uint, c_void_p)
 MMIO_WRITE = ctypes.CFUNCTYPE(None, c_void_p, c_uint64, ctypes.c_uint, c_uint64, c_void_p)
+
+
+class LockedUp(Exception):
+    """The guest takes no interrupts any more, though one waits."""
 
 
 class Exceptions(Protocol):
@@ -57,6 +64,7 @@ class Processor(VirtualMemory, Emulator):
         False: it goes the way of a system call.
     on_power: called with "off" or "reset" when the guest asks for it.
     halted: it waits for an interrupt.
+    line: what the interrupt controller says: one waits. since: when that began.
     """
 
     arch: Arch
@@ -68,7 +76,8 @@ class Processor(VirtualMemory, Emulator):
     def __init__(self, ram: Ram, clock: Clock, *, model: int, native: bool | None = None) -> None:
         super().__init__(self.arch, clock)
         self.ram = ram
-        self.halted = False
+        self.halted = self.line = False
+        self.since = 0
         self._going: tuple[int, bytes] | None = None
         self.on_attend: Callable[[], None] = lambda: None
         self.on_trap: Callable[[], bool] = lambda: False
@@ -288,7 +297,9 @@ class Processor(VirtualMemory, Emulator):
 
     def interrupt(self, level: bool) -> None:
         """The line of the interrupt controller."""
-        raise NotImplementedError
+        if level and not self.line:
+            self.since = self.words.now
+        self.line = level
 
     @property
     def awake(self) -> bool:
@@ -303,7 +314,8 @@ class Processor(VirtualMemory, Emulator):
     def run(self) -> bool:
         """Run until somebody asks for a stop (True) or the processor waits for an interrupt (False).
 
-        Raises whatever a callback raised, KeyboardInterrupt when Ctrl-C was pressed, UnicornError; may be called again after the first two.
+        Raises whatever a callback raised, LockedUp, KeyboardInterrupt when Ctrl-C was pressed, UnicornError; may be called again after the
+        first two.
         """
         state = self.state
         hook, sys.unraisablehook = sys.unraisablehook, self._lost
@@ -354,8 +366,19 @@ class Processor(VirtualMemory, Emulator):
             self.on_attend()
             self.clock.run_due()
             self.deliver()
+            if self.line:
+                self._look_for_lockup()
         except BaseException as error:
             self.fail(error)
+
+    def _look_for_lockup(self) -> None:
+        """Raises LockedUp. With the host's time nothing can be told: we may have been stopped ourselves."""
+        waited = self.words.now - self.since
+        if waited < SPIN_NS or self.clock.real:
+            return
+        spin = SPIN[self.arch.name]
+        if waited >= LOCKUP_NS or self.read(self.state.pc, len(spin)) == spin:
+            raise LockedUp("the guest accepts no interrupts any more")
 
     def deliver(self) -> None:
         """A block begins, and time was attended to: have a pending interrupt taken here, or at the next block if this one is in a slot."""

@@ -19,6 +19,7 @@ from pyprobe.runtime.system.metadata.events import raw_tracepoints
 from pyprobe.runtime.system.metadata.facts import Facts
 from pyprobe.runtime.system.metadata.moduleevents import NO_EVENTS, TRACEPOINTS, ModuleEvents
 from pyprobe.runtime.system.metadata.modulefile import ModuleFile
+from pyprobe.runtime.system.metadata.reserved import REFUSALS
 from pyprobe.runtime.system.metadata.symbols import KERNEL
 from pyprobe.runtime.system.metadata.types import KernelTypes
 from pyprobe.runtime.wildcard import matcher
@@ -153,14 +154,17 @@ class SystemDescription:
         if found is None or not self.table.is_text(address):
             return f"{address:#x} is no code of the kernel"
         if found.address in self.facts.forbidden_addresses:
-            return f"{found.name} is on the list of functions that no kprobe may enter"
-        if address != found.address and address in self.facts.patched:
-            return f"{found.name}+{address - found.address:#x} is a static branch, which the kernel itself patches"
-        if address in self.facts.static_calls:
-            return f"{found.name}+{address - found.address:#x} is a static call, which the kernel itself patches"
-        if address in self.facts.bugs:
-            return f"{found.name}+{address - found.address:#x} is that of a BUG() or WARN(), which the kernel knows by its address"
-        return ""
+            return REFUSALS["forbidden"].format(found.name)
+        facts, place = self.facts, f"{found.name}+{address - found.address:#x}"
+        if address in facts.patched:
+            return REFUSALS["patched"].format(place)
+        if address in facts.static_calls:
+            return REFUSALS["static call"].format(place)
+        return REFUSALS["bug"].format(place) if address in facts.bugs else ""
+
+    def refused_in(self, file: ModuleFile, function: str, offset: int) -> str:
+        """The same for a function of a module."""
+        return file.refused(function, offset, self.facts.bug_size)
 
     @cached_property
     def tracepoints(self) -> Mapping[tuple[str, str], Parameters]:

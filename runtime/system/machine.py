@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pyprobe.runtime.machine.clock import NEVER, Clock
+from pyprobe.runtime.system.cpu import LockedUp
 from pyprobe.runtime.system.modules import Modules
 from pyprobe.runtime.system.programs import Engine, Programs
 from pyprobe.runtime.system.root.channel import HIDDEN_PID, Channel, Event
@@ -16,6 +17,7 @@ from pyprobe.runtime.user.outcome import shell_status
 
 if TYPE_CHECKING:
     from pyprobe.runtime.kprobes.api import Kprobes
+    from pyprobe.runtime.system.cookies import Cookies
     from pyprobe.runtime.system.counting import Instructions
     from pyprobe.runtime.system.cpu import Processor
     from pyprobe.runtime.system.description import SystemDescription
@@ -77,11 +79,11 @@ class TrapCaller:
         self._cpu.set(self._cpu.arch.result, value)
 
 
-_LAST_WORDS = (b"reboot: Power down", b"reboot: System halted")  # kernel/reboot.c, then a PC without power management just waits
+_LAST_WORDS = (b"reboot: Power down", b"reboot: System halted")  # kernel/reboot.c; then a machine just waits, or goes round in circles
 
 
 class Hang(Exception):
-    """The guest waits for an interrupt that nothing will raise."""
+    """The guest waits for an interrupt that nothing will raise, or takes none any more."""
 
 
 class SystemMachine:
@@ -200,13 +202,19 @@ class SystemMachine:
         """Run until the guest powers off or somebody calls `stop`. Raises Hang, and what callbacks raise."""
         self.stop_requested = False
         while not self.stop_requested and not self.power:
-            if self.processor.run():
-                continue
+            try:
+                if self.processor.run():
+                    continue
+            except LockedUp as error:
+                if not self._says_goodbye():
+                    raise Hang(str(error)) from None
+                self.power = "off"
+                break
             if self.processor.dead:
                 self.power = "off"
                 break
             deadline = self.clock.next_deadline()
-            if deadline == NEVER and self.board.console.rstrip().endswith(_LAST_WORDS):
+            if deadline == NEVER and self._says_goodbye():
                 self.power = "off"
                 break
             if deadline == NEVER:
@@ -214,6 +222,9 @@ class SystemMachine:
             self.clock.advance_to(deadline)
             self.clock.run_due()
         return self.status
+
+    def _says_goodbye(self) -> bool:
+        return self.board.console.rstrip().endswith(_LAST_WORDS)
 
     def until(self, event: Event) -> None:
         """Have the next run end when that has come: READY or START."""
@@ -287,6 +298,13 @@ class SystemMachine:
         from pyprobe.runtime.system.paths import Paths
 
         return Paths(self)
+
+    @cached_property
+    def cookies(self) -> Cookies:
+        """The numbers of the kernel's sockets."""
+        from pyprobe.runtime.system.cookies import Cookies
+
+        return Cookies(self)
 
     @cached_property
     def tracepoints(self) -> Tracepoints:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from pyprobe.runtime.settings import FAILED, RunError, Settings
 from pyprobe.runtime.system.booting import MEMORY, Boot, BootError, Options, last_lines, terminal_progress
 from pyprobe.runtime.system.description import SystemDescription
 from pyprobe.runtime.system.kernels import filesystems, store
@@ -20,14 +22,16 @@ if TYPE_CHECKING:
     from pyprobe.runtime.context import Names
     from pyprobe.runtime.machine.clock import Clock
     from pyprobe.runtime.probes.world import MachineWorld
-    from pyprobe.runtime.session import Settings
+
+
+_KILLED = re.compile(rb"Out of memory: Killed process \d+ \(([^\r\n]*?)\)")  # mm/oom_kill.c
+_PANIC = re.compile(rb"Kernel panic - not syncing: ([^\r\n]*)")  # kernel/panic.c
 
 
 def make_description(settings: Settings) -> SystemDescription:
     """The kernel that the settings name, for scripts to be checked against. Raises RunError."""
     from pyprobe.runtime.machine.targets import TargetResolver
     from pyprobe.runtime.probes.world import find_command, program_arch
-    from pyprobe.runtime.session import FAILED, RunError
 
     assert settings.kernel is not None
     try:
@@ -62,7 +66,6 @@ def _with_hint(error: Exception) -> str:
 def make_run(settings: Settings, world: MachineWorld, clock: Clock) -> SystemRun:
     """The machine of these settings: ready for a command, or with --boot at the kernel's first instruction. Raises RunError."""
     from pyprobe.runtime.machine.unicorn import UnicornError
-    from pyprobe.runtime.session import RunError
 
     description = world.machine
     assert isinstance(description, SystemDescription)
@@ -84,6 +87,8 @@ def make_run(settings: Settings, world: MachineWorld, clock: Clock) -> SystemRun
         run = SystemRun(machine, warnings, boots_only=bool(lacking))
         if not settings.boot:
             run.prepare()
+    except Hang as error:
+        raise RunError(f"the command could not be started: {error}{last_lines(machine.board.console)}") from None
     except (BootError, KernelError, UnicornError, NoRoot, OSError, ValueError) as error:
         raise RunError(_with_hint(error)) from None
     return run
@@ -130,7 +135,6 @@ class SystemRun:
 
     def _failed(self) -> None:
         """Raise RunError if the command could not be started."""
-        from pyprobe.runtime.session import RunError
         from pyprobe.runtime.user.outcome import exec_message
 
         failure, command = self.machine.channel.failure, self.machine.channel.command
@@ -145,6 +149,10 @@ class SystemRun:
     def stop(self) -> None:
         self.machine.stop()
 
+    def terminal_signal(self, number: int) -> bool:
+        """No program in the guest has the host's terminal."""
+        return False
+
     def read_file(self, path: bytes, limit: int) -> bytes:
         """cat(): a file as a program in the guest sees it. Raises OSError."""
         from pyprobe.runtime.system.files import GuestFiles
@@ -154,10 +162,15 @@ class SystemRun:
     def report(self, names: Names, *, verbose: bool) -> Iterable[str]:
         yield from (f"WARNING: {warning}" for warning in self._warnings)
         console = self.machine.board.console
+        killed = ", ".join(dict.fromkeys(name.decode("utf-8", "replace") for name in _KILLED.findall(console)))
+        if killed:
+            yield f"WARNING: the guest ran out of memory, so that its kernel killed {killed}; --memory gives it more"
         if self._hang:
             yield f"WARNING: the run ended because {self._hang}{last_lines(console)}"
         elif self.machine.power == "reset":
-            yield f"WARNING: the kernel panicked, or was told to start anew{last_lines(console)}"
+            panic = _PANIC.findall(console)
+            how = f"panicked: {panic[-1].decode('utf-8', 'replace')}" if panic else "was told to start anew"
+            yield f"WARNING: the run ended because the kernel {how}{last_lines(console)}"
         elif verbose:
             yield console.decode("utf-8", "replace").replace("\r", "")
 

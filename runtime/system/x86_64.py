@@ -89,7 +89,6 @@ class X86(Processor):
         self.acknowledge: Callable[[], int] = lambda: -1
         self.port_in: Callable[[int, int], int] = lambda port, size: (1 << 8 * size) - 1
         self.port_out: Callable[[int, int, int], None] = lambda port, size, value: None
-        self.line = False
         self.orc: Orc | None = None
         offsets = self.offsets
         self.env = pointer(self.cpu + offsets.env)
@@ -240,7 +239,7 @@ class X86(Processor):
     # interrupts
 
     def interrupt(self, level: bool) -> None:
-        self.line = level
+        super().interrupt(level)
         if level:
             self.clock.interrupt()
 

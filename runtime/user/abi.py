@@ -16,7 +16,8 @@ class Abi(NamedTuple):
     machine: what uname -m shows; platform: AT_PLATFORM; e_machine: of its ELF files.
     hwcap, hwcap2: AT_HWCAP and AT_HWCAP2, matching the emulated CPU. minsigstksz: AT_MINSIGSTKSZ.
     top: end of user space. pie_base: where position independent programs go without address randomisation.
-    file_zone: where mapped files get their machine-wide addresses [low, high). mmap_base: other mappings go below it.
+    file_zone: where mapped files get their machine-wide addresses [low, high). mmap_base: other mappings go below it; the first of them
+    hold what threads keep for themselves, so their pages have other low numbers than the stack has, by which they are told.
     syscall_length: bytes of the system call instruction; restart_register: the one that must be put back to make a call again.
     """
 
@@ -40,13 +41,13 @@ X86_64 = Abi(
     machine=b"x86_64",
     platform=b"x86_64",
     e_machine=EM_X86_64,
-    hwcap=0x078BFBFF,  # CPUID.1:EDX of the emulated CPU without hyper-threading
+    hwcap=0x078BFBFD,  # CPUID.1:EDX of the emulated CPU
     hwcap2=0,
     minsigstksz=2048,
     top=0x7FFF_FFFF_F000,
     pie_base=0x5555_5555_4000,
     file_zone=(0x7FE0_0000_0000, 0x7FFF_F7FF_E000),
-    mmap_base=0x7FDF_FFFF_F000,
+    mmap_base=0x7FDF_FFFD_0000,
     syscall_length=2,
     legacy_calls=True,
 )
@@ -62,7 +63,7 @@ ARM64 = Abi(
     top=0x7FFF_FFFF_F000,
     pie_base=0x5555_5555_0000,
     file_zone=(0x7FE0_0000_0000, 0x7FFF_F7FF_E000),
-    mmap_base=0x7FDF_FFFF_F000,
+    mmap_base=0x7FDF_FFFD_0000,
     syscall_length=4,
     legacy_calls=False,
 )

@@ -7,8 +7,10 @@ from errno import EFAULT, EINTR, EINVAL, ENOMEM, ENOSYS
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import MemoryFault, OutOfMemory
+from pyprobe.runtime.user import ptrace, tracee
 from pyprobe.runtime.user.abi import ABIS
 from pyprobe.runtime.user.errors import Block, Errno, TaskGone
+from pyprobe.runtime.user.ptrace import ERESTARTSYS
 from pyprobe.runtime.user.seccomp import decide
 from pyprobe.runtime.user.signals import has_deliverable
 from pyprobe.runtime.user.task import Parked
@@ -20,17 +22,14 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.syscall_table import Syscall
     from pyprobe.runtime.user.task import Task
 
-ERESTARTSYS = 512  # include/linux/errno.h: never seen by programs, but by tracers
-
-
-UNFORESEEN = (struct.error, ArithmeticError, RecursionError, IndexError, KeyError)
+UNFORESEEN = (struct.error, ArithmeticError, RecursionError, IndexError, KeyError, ValueError, MemoryError)
 """What a handler raises when a program's numbers are larger, or its objects deeper, than anybody thought of: no reason to end the run."""
 
 
 class Entry:
     """What an engine calls for a system call instruction.
 
-    filtered: seccomp(2) is in use.
+    watched: seccomp(2) or ptrace(2) is in use.
     engine, table: of the task that runs. attention: the task must not go on in user mode before the kernel has looked at it.
     failures: calls that went wrong because of a mistake in this kernel, by name, and how; the program gets EINVAL.
     unknown: calls without a handler that were tried, by name or number, and how often.
@@ -41,7 +40,7 @@ class Entry:
         self.engine: Engine | None = None
         self.table: dict[int, Syscall] = {}
         self.attention = False
-        self.filtered = False  # some task has seccomp filters
+        self.watched = False  # some task has seccomp filters, or is traced
         self.unknown: dict[str, int] = {}
         self.failures: dict[str, str] = {}
 
@@ -52,12 +51,15 @@ class Entry:
         assert engine is not None and task is not None
         words = engine.syscall_arguments()
         number, arguments = words[0] & U32, words[1:]
-        syscall = self.table.get(number)
-        if self.filtered and task.seccomp is not None:
-            decision = decide(k, task, number, arguments)
+        if self.watched:
+            if task.tracing is not None:
+                tracee.enters(task.tracing, number, arguments)
+                return False
+            decision = decide(k, task, number, arguments) if task.seccomp is not None else None
             if decision is not None:
                 engine.set_result(decision & U64)
                 return False
+        syscall = self.table.get(number)
         if syscall is None or k.syscalls.traced:
             result = self._traced(task, number, syscall, arguments)
         else:
@@ -66,6 +68,13 @@ class Entry:
             return False
         engine.set_result(result)
         return not self.attention
+
+    def perform(self, task: Task, number: int, arguments: tuple[int, ...]) -> int | None:
+        """What `syscall` does in the end, for a tracee: the system call, told to probes. The result is that of `_dispatch`."""
+        syscall = self.table.get(number)
+        if syscall is None or self._k.syscalls.traced:
+            return self._traced(task, number, syscall, arguments)
+        return self._dispatch(task, syscall, arguments)
 
     def _dispatch(self, task: Task, syscall: Syscall, arguments: tuple[int, ...]) -> int | None:
         """Do a system call for the current task; None: it waits (`task.parked`) or is gone. Errors are negative numbers."""
@@ -139,13 +148,40 @@ class Entry:
         if self._k.syscalls.traced:
             self._exit(parked.syscall.number, parked.syscall, result)
         task.result = result
+        if task.tracing is not None:
+            task.tracing.phase = ptrace.Phase.LEAVING
         return True
 
     def finish_interrupted(self, task: Task, restart: bool) -> None:
         """A signal took the current task out of a wait: make the call again, or let it fail with EINTR."""
-        parked, task.interrupted = task.interrupted, None
+        parked = task.interrupted
         assert parked is not None
         engine = task.process.engine
+        result = self._interrupted(task, parked, -ERESTARTSYS if restart else -EINTR)
+        if result == -ERESTARTSYS:
+            arch = engine.arch
+            engine.set(arch.result, parked.syscall.number if arch.result == arch.number else parked.arguments[0])
+            engine.set(arch.pc, engine.get(arch.pc) - ABIS[task.process.arch].syscall_length)
+        else:
+            engine.set_result(result & U64)
+
+    def leave_interrupted(self, task: Task) -> None:
+        """The same for a tracee, which may show how it ends: whether the call is made again is decided when it goes on."""
+        parked, tracing = task.interrupted, task.tracing
+        assert parked is not None and tracing is not None
+        code = ERESTARTSYS if parked.block.restart else ptrace.ERESTARTNOHAND
+        if parked.block.deadline is not None and parked.syscall.name in ptrace.RESTARTED_BY_BLOCK:
+            code = ptrace.ERESTART_RESTARTBLOCK
+            block = task.restart_block if parked.syscall.name == "restart_syscall" else None
+            call, arguments = block[:2] if block is not None else (parked.syscall, parked.arguments)
+            task.restart_block = call, arguments, parked.block.deadline
+        result = self._interrupted(task, parked, -code)
+        tracing.number, tracing.first = parked.syscall.number, parked.arguments[0]
+        task.process.engine.set_result(result & U64)
+
+    def _interrupted(self, task: Task, parked: Parked, otherwise: int) -> int:
+        """The result of a call that a signal took the current task out of: what it has done so far, or `otherwise`."""
+        task.interrupted = None
         result: int | None = None
         if parked.block.timer is not None:
             parked.block.timer.cancel()
@@ -157,16 +193,11 @@ class Entry:
         except MemoryFault:
             result = -EFAULT
         if result is None:
-            result = -ERESTARTSYS if restart else -EINTR
+            result = otherwise
         task.restart.clear()
         if task.suspended:
             self._k.functions.interrupted(task, result)
         task.syscall = None
         if self._k.syscalls.traced:
             self._exit(parked.syscall.number, parked.syscall, result)
-        if result == -ERESTARTSYS:
-            arch = engine.arch
-            engine.set(arch.result, parked.syscall.number if arch.result == arch.number else parked.arguments[0])
-            engine.set(arch.pc, engine.get(arch.pc) - ABIS[task.process.arch].syscall_length)
-        else:
-            engine.set_result(result & U64)
+        return result

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.disassembly import first, instructions
 from pyprobe.runtime.machine.memory import R, W, X
+from pyprobe.runtime.user import segments
 from pyprobe.runtime.user.exceptions import Raised, page_fault, present
 from pyprobe.runtime.user.signals import BUS_ADRALN, FPE_INTDIV, ILL_ILLOPN, SI_KERNEL, TRAP_BRKPT, TRAP_TRACE, Sig
 
@@ -25,17 +26,12 @@ TASK_SIZE_MAX = USER_END - 0x1000  # what lies above looks present to programs (
 # fpu__exception_code: bits of the x87 status word that are not masked, the first of which decides
 _FPE_CODES = ((0x01, 7), (0x04, 3), (0x08, 4), (0x12, 5), (0x20, 6))  # FPE_FLTINV, FLTDIV, FLTOVF, FLTUND, FLTRES
 
-_GENERAL = ("ax", "cx", "dx", "bx", "sp", "bp", "si", "di", *(f"r{i}" for i in range(8, 16)))
-_PREFIXES = b"\x66\x67\xf2\xf3\x2e\x36\x3e\x26\x64\x65"
 _PRIVILEGED = (b"\x0f\x07", b"\x0f\x33", b"\x0f\x35")  # SYSRET, RDPMC, SYSEXIT: known to the decoder, but not in ring 3
 _INT1, _LOCK = b"\xf1", 0xF0
+_AC_FLAG, _RF = 1 << 18, 1 << 16
+_TRAPS = (DB, BP, OF)
+_UNALIGNED = ("movups", "movupd", "movdqu", "lddqu")
 _BY_STACK = ("push", "pop", "call", "ret", "leave", "enter")
-
-
-def _opcode(code: bytes) -> tuple[bytes, int]:
-    """An instruction from its opcode on, and its REX prefix or 0."""
-    code = code.lstrip(_PREFIXES)
-    return (code[1:], code[0]) if code and code[0] & 0xF0 == 0x40 else (code, 0)
 
 
 def _protection(error: int = 0) -> Raised:
@@ -44,11 +40,28 @@ def _protection(error: int = 0) -> Raised:
 
 def memory(engine: Engine, space: AddressSpace, address: int, access: int) -> Raised:
     """An access that the page tables do not allow."""
+    return _resumable(engine, _memory(engine, space, address, access))
+
+
+def trap(engine: Engine, space: AddressSpace, number: int) -> Raised | None:
+    """Any other exception. None: the instruction is one that the emulator knows no descriptors for, and is done."""
+    found = _trap(engine, space, number)
+    return _resumable(engine, found) if found is not None else None
+
+
+def _resumable(engine: Engine, found: Raised) -> Raised:
+    """Faults, other than traps, set RF in the flags that are saved, so that a breakpoint does not stop their instruction again."""
+    if found.number not in _TRAPS:
+        engine.set("flags", engine.get("flags") | _RF)
+    return found
+
+
+def _memory(engine: Engine, space: AddressSpace, address: int, access: int) -> Raised:
     pc = engine.get("pc")
     code = space.peek(pc, 15)
     if _LOCK in code[:4] and first("x86_64", code) is None:  # LOCK before an instruction that does not take it
         return Raised(Sig.ILL, ILL_ILLOPN, pc, UD)
-    if access == R and _opcode(code)[0][:1] in (b"\x6e", b"\x6f"):  # OUTS: the port is refused before memory is read
+    if access == R and segments.opcode(code)[0][:1] in (b"\x6e", b"\x6f"):  # OUTS: the port is refused before memory is read
         return _protection()
     if USER_END <= address < KERNEL_BASE:  # no address at all: an exception that does not tell where
         if access == X:
@@ -71,6 +84,12 @@ def _uses_stack(code: bytes) -> bool:
     return inside.startswith(("rsp", "rbp", "esp", "ebp")) if inside else mnemonic.startswith(_BY_STACK)
 
 
+def _is_wide(code: bytes) -> bool:
+    """Does the instruction have a memory operand of 16 bytes that must be aligned?"""
+    found = first("x86_64", code)
+    return found is not None and "xmmword ptr" in found[1] and not found[1].startswith(_UNALIGNED)
+
+
 def _back_to_branch(engine: Engine, space: AddressSpace) -> None:
     """A jump, call or return to no address at all faults itself, and has done nothing; the emulator has gone there."""
     block, size = engine.state.block, engine.state.size
@@ -87,8 +106,7 @@ def _back_to_branch(engine: Engine, space: AddressSpace) -> None:
     engine.set("pc", last.address)
 
 
-def trap(engine: Engine, space: AddressSpace, number: int) -> Raised:
-    """Any other exception."""
+def _trap(engine: Engine, space: AddressSpace, number: int) -> Raised | None:
     pc = engine.get("pc")
     before = space.peek(pc - 2, 2)
     state = engine.state
@@ -103,23 +121,16 @@ def trap(engine: Engine, space: AddressSpace, number: int) -> Raised:
         return Raised(Sig.TRAP, SI_KERNEL, 0, BP)
     if number == UD:
         code = space.peek(pc, 15)
-        if _opcode(code)[0][:1] == _INT1:
+        if segments.opcode(code)[0][:1] == _INT1:
             engine.set("pc", pc + 1)
             return Raised(Sig.TRAP, TRAP_BRKPT, pc + 1, DB)
-        return _protection() if _opcode(code)[0][:2] in _PRIVILEGED else Raised(Sig.ILL, ILL_ILLOPN, pc, UD)
+        return _protection() if segments.opcode(code)[0][:2] in _PRIVILEGED else Raised(Sig.ILL, ILL_ILLOPN, pc, UD)
     if number == GP:
-        return _protection(_selector(engine, space.peek(pc, 15)))
+        return None if segments.done(engine, space) else _protection(segments.refused(engine, space))
     if number in (MF, XM):
-        pending = engine.get("fpsw") & ~engine.get("fpcw")
+        control = engine.get("mxcsr")
+        pending = engine.get("fpsw") & ~engine.get("fpcw") if number == MF else control & ~(control >> 7)
         return Raised(Sig.FPE, next((code for bits, code in _FPE_CODES if pending & bits), FPE_INTDIV), pc, number)
-    if number == AC:
-        return Raised(Sig.BUS, BUS_ADRALN, 0, AC)
+    if number == AC:  # or what the emulator takes for it: an operand of 16 bytes is to be aligned anyway
+        return Raised(Sig.BUS, BUS_ADRALN, 0, AC) if engine.get("flags") & _AC_FLAG and not _is_wide(space.peek(pc, 15)) else _protection()
     return Raised(Sig.SEGV, SI_KERNEL, 0, number)
-
-
-def _selector(engine: Engine, code: bytes) -> int:
-    """The error code of a segment register's load from a general register (MOV Sreg, r): the selector without its privilege."""
-    code, rex = _opcode(code)
-    if code[:1] != b"\x8e" or code[1] < 0xC0:
-        return 0
-    return engine.get(_GENERAL[code[1] & 7 | (rex & 1) << 3]) & 0xFFFC

@@ -6,8 +6,8 @@ from errno import EACCES, EINVAL, ELIBBAD, ELOOP, ENOEXEC, ETXTBSY
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import AddressSpace, Backing, MemoryFault
-from pyprobe.runtime.user import cross, loader
-from pyprobe.runtime.user.capabilities import after_exec
+from pyprobe.runtime.user import cross, loader, ptrace
+from pyprobe.runtime.user.capabilities import CAP_SYS_PTRACE, after_exec
 from pyprobe.runtime.user.elf import SHEBANG_SIZE, Elf, is_elf, read_elf, shebang
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.functions import kernel_function
@@ -28,6 +28,7 @@ from pyprobe.runtime.user.vfs.abi import (
     X_OK,
 )
 from pyprobe.runtime.user.vfs.permission import check
+from pyprobe.runtime.user.watches import DebugRegisters
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
@@ -96,7 +97,8 @@ def _take_ids(task: Task, inode: Inode) -> None:
     """The ids a program with set-user-ID or set-group-ID mode runs with, and the saved ones of every program (bprm_fill_uid)."""
     cred = task.cred
     before = cred.euid, cred.egid
-    if not task.process.no_new_privs:
+    unsafe = task.tracing is not None and not task.tracing.tracer.cred.capable(CAP_SYS_PTRACE)  # LSM_UNSAFE_PTRACE
+    if not task.process.no_new_privs and not unsafe:
         if inode.mode & S_ISUID:
             cred.euid = inode.uid
         if inode.mode & S_ISGID and inode.mode & S_IXGRP:
@@ -151,11 +153,14 @@ def bprm_execve(k: Kernel, bprm: Binprm, fd: int, filename: bytes, flags: int) -
         raise Errno(ELOOP)
     if not is_elf(head):
         raise Errno(ENOEXEC)
-    old = task.process.pid if task.tid == task.process.pid else task.tid
+    old = task.tid
     k.load_elf_binary(bprm)
     tp = k.tracepoints.sched_process_exec
     if tp.callbacks:
         tp.fire(bprm.filename, task.tid, old)
+    if task.tracing is not None:
+        task.tracing.debug = DebugRegisters()
+        ptrace.event(k, task.tracing, ptrace.EVENT_EXEC, old)
     return 0
 
 

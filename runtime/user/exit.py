@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import MemoryFault
-from pyprobe.runtime.user import jobcontrol
+from pyprobe.runtime.user import jobcontrol, ptrace, tracee
 from pyprobe.runtime.user.errors import TaskGone
 from pyprobe.runtime.user.functions import kernel_function
 from pyprobe.runtime.user.signals import (
@@ -24,6 +24,7 @@ from pyprobe.runtime.user.signals import (
 )
 from pyprobe.runtime.user.syscalls.futex import exit_robust_list, futex_wake
 from pyprobe.runtime.user.syscalls.sem import exit_sem
+from pyprobe.runtime.user.syscalls.time import task_cpu_time
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
     from pyprobe.runtime.user.task import Process, Task
 
-DEFAULT_PRIORITY = 120  # of task_struct.prio for nice 0
 
 
 @kernel_function("void do_group_exit(int exit_code)")
@@ -49,7 +49,8 @@ def do_exit(k: Kernel, code: int) -> NoReturn:
     """End the current thread; with the last one the process ends, with status word `code`, or that of its group's exit."""
     task = k.current
     assert task is not None
-    end_task(k, task, code)
+    if task.tracing is None or not ptrace.exits(k, task.tracing, code):
+        end_task(k, task, code)
     raise TaskGone
 
 
@@ -59,7 +60,7 @@ def end_task(k: Kernel, task: Task, code: int) -> None:
     last = len(process.threads) == 1
     tp = k.tracepoints.sched_process_exit
     if tp.callbacks:
-        tp.fire(task.comm.ljust(16, b"\0"), task.tid, DEFAULT_PRIORITY + process.nice, int(last))
+        tp.fire(task.comm.ljust(16, b"\0"), task.tid, task.sched.prio, int(last))
     task.dead = True
     try:
         if task.robust_list:
@@ -71,17 +72,23 @@ def end_task(k: Kernel, task: Task, code: int) -> None:
         pass  # its memory is its own affair
     process.threads.pop(task.tid, None)
     k.tasks.pop(task.tid, None)
-    process.cpu_time += task.cpu_time
+    process.cpu_time += task_cpu_time(k, task)
     k.scheduler.forget(task)
+    status = process.group_exit if process.group_exit is not None else code
+    if process.tracees:
+        tracee.tracer_ends(k, task)
+    if task.tracing is not None:
+        ptrace.ended(k, task.tracing, status)
     if last:
-        end_process(k, process, task, process.group_exit if process.group_exit is not None else code)
+        end_process(k, process, task, status)
 
 
 
 def end_process(k: Kernel, process: Process, task: Task, status: int) -> None:
     """The last thread is gone: give everything back, tell the parent."""
     process.exit_status = status
-    k.last_comm[process.pid] = task.comm
+    process.last = task
+    k.last_words[process.pid] = (task.comm, task.sched.prio)
     for timer in (*process.itimers.values(), *process.posix_timers.values()):
         timer.cancel(k)
     process.itimers.clear()
@@ -96,6 +103,9 @@ def end_process(k: Kernel, process: Process, task: Task, status: int) -> None:
     for child in list(process.children.values()):
         reparent(k, child)
     process.children.clear()
+    if process.tracing is not None and process.tracing.reparented:
+        ptrace.report_end(k, process.tracing)
+        return
     autoreap = k.do_notify_parent(task, process.exit_signal) if process.exit_signal else 0
     parent = process.parent
     if (autoreap or parent is None or not parent.alive) and process is not k.first:
@@ -127,7 +137,8 @@ def _tell(k: Kernel, process: Process, info: SigInfo) -> None:
 def notify_stop(k: Kernel, process: Process, *, continued: bool) -> None:
     """Tell the parent that a child was stopped or continued."""
     parent = process.parent
-    if parent is None or not parent.alive or action_of(parent, Sig.CHLD).flags & SA_NOCLDSTOP:
+    traced = process.tracing is not None and not process.tracing.reparented  # then the tracer's own report does
+    if traced or parent is None or not parent.alive or action_of(parent, Sig.CHLD).flags & SA_NOCLDSTOP:
         return
     code, status = (CLD_CONTINUED, Sig.CONT) if continued else (CLD_STOPPED, process.stopped)
     leader = process.leader or next(iter(process.threads.values()))

@@ -6,17 +6,17 @@ from errno import EAGAIN, EINVAL, EPERM
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import MemoryFault
-from pyprobe.runtime.user import hrtimers
+from pyprobe.runtime.user import hrtimers, ptrace
 from pyprobe.runtime.user.errors import Block, Errno
 from pyprobe.runtime.user.functions import kernel_function
 from pyprobe.runtime.user.pidfd import pidfd_create
+from pyprobe.runtime.user.sched import SCHED_DEADLINE
 from pyprobe.runtime.user.task import RLIMIT_NPROC, Process, Task
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
 
 FORK_NS, THREAD_NS = 60_000, 10_000  # what a new process and a new thread take the kernel
-NORMAL_PRIORITY = 120  # of task_struct.prio for nice 0
 CSIGNAL = 0xFF
 CLONE_VM, CLONE_FS, CLONE_FILES, CLONE_SIGHAND, CLONE_PIDFD = 0x100, 0x200, 0x400, 0x800, 0x1000
 CLONE_PTRACE, CLONE_VFORK, CLONE_PARENT, CLONE_THREAD, CLONE_NEWNS = 0x2000, 0x4000, 0x8000, 0x10000, 0x20000
@@ -71,7 +71,12 @@ def kernel_clone(k: Kernel, args: CloneArgs) -> int:
         tp = k.tracepoints.sched_process_fork
         if tp.callbacks:
             tp.fire(parent.comm, parent.tid, child.comm, child.tid)
+        event = ptrace.clone_event(parent.tracing, args) if parent.tracing is not None else 0
+        if parent.tracing is not None and (event or args.flags & CLONE_PTRACE):
+            ptrace.inherit(k, parent.tracing, child)
         k.wake_up_new_task(child)
+        if parent.tracing is not None and event:
+            ptrace.event(k, parent.tracing, event, child.tid)
         if not args.flags & CLONE_VFORK:
             return child.tid
         waiting = parent.restart[kernel_clone] = _Vfork(child)
@@ -79,6 +84,8 @@ def kernel_clone(k: Kernel, args: CloneArgs) -> int:
     assert isinstance(waiting, _Vfork)
     if not waiting.done:
         raise Block(waiting.ready, why=f"process {waiting.tid} to exec or exit (vfork)", interruptible=False)
+    if parent.tracing is not None:
+        ptrace.event(k, parent.tracing, ptrace.EVENT_VFORK_DONE, waiting.tid)
     return waiting.tid
 
 
@@ -107,6 +114,8 @@ def copy_process(k: Kernel, parent: Task, args: CloneArgs) -> Task:
         raise Errno(EAGAIN)
     if parent.cred.uid and sum(1 for t in k.tasks.values() if t.cred.uid == parent.cred.uid) >= limit:
         raise Errno(EAGAIN)
+    if parent.sched.policy == SCHED_DEADLINE and not parent.sched.reset_on_fork:
+        raise Errno(EAGAIN)  # its share of the processor cannot be given twice
     tid = k.new_pid()
     k.clock.charge(THREAD_NS if flags & CLONE_VM else FORK_NS)
     hrtimers.forked(k)
@@ -119,6 +128,7 @@ def copy_process(k: Kernel, parent: Task, args: CloneArgs) -> Task:
     child.comm = parent.comm
     child.blocked = parent.blocked
     child.seccomp = parent.seccomp
+    child.sched = parent.sched.inherited()
     if not flags & CLONE_VM:
         child.rseq = parent.rseq
     if not flags & CLONE_VM or flags & CLONE_VFORK:
@@ -171,11 +181,12 @@ def _copy_group(k: Kernel, process: Process, pid: int, args: CloneArgs) -> Proce
     child.exe, child.exe_inode = process.exe, process.exe_inode
     child.argv, child.environ, child.auxv = process.argv, process.environ, process.auxv
     child.argument_area, child.sigreturn = process.argument_area, process.sigreturn
-    child.nice, child.personality, child.dumpable = process.nice, process.personality, process.dumpable
+    child.personality, child.dumpable = process.personality, process.dumpable
     child.timer_slack, child.oom_score_adj = process.timer_slack, process.oom_score_adj
     child.no_new_privs, child.membarrier = process.no_new_privs, process.membarrier
     child.start_time = k.clock.now()
     child.exit_signal = process.exit_signal if flags & CLONE_PARENT else args.exit_signal
+    child.forked_by = process.forked_by if flags & CLONE_PARENT else k.current
     if parent is not None:
         parent.children[pid] = child
     k.processes[pid] = child
@@ -189,4 +200,4 @@ def wake_up_new_task(k: Kernel, task: Task) -> None:
     k.scheduler.add(task)
     tp = k.tracepoints.sched_wakeup_new
     if tp.callbacks:
-        tp.fire(task.comm.ljust(16, b"\0"), task.tid, NORMAL_PRIORITY + task.process.nice, 0)
+        tp.fire(task.comm.ljust(16, b"\0"), task.tid, task.sched.prio, 0)

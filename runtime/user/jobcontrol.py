@@ -102,6 +102,17 @@ def signal_group(k: Kernel, pgid: int, signo: int) -> None:
             send_to_process(k, process, SigInfo(signo))
 
 
+def from_terminal(k: Kernel, signo: int) -> None:
+    """The host's terminal has sent a signal: it is for the foreground group of the machine's, which stands for it.
+
+    SIGTSTP does not reach the group of the first process: nobody in the machine could continue it.
+    """
+    terminal = k.vfs.devices.terminal
+    if terminal is None or not terminal.foreground or (signo == Sig.TSTP and k.first is not None and k.first.pgid == terminal.foreground):
+        return
+    signal_group(k, terminal.foreground, signo)
+
+
 def is_orphaned(k: Kernel, pgid: int, without: Process | None = None) -> bool:
     """Has no member of the group a parent in the same session but outside the group? `without`: one that does not count."""
     for process in k.processes.values():

@@ -19,7 +19,7 @@ from pyprobe.runtime.machine.clock import UPTIME_NS, Clock, Timer
 from pyprobe.runtime.machine.engine import Engine, StopKind
 from pyprobe.runtime.machine.memory import AddressSpace, OutOfMemory, PhysicalMemory
 from pyprobe.runtime.machine.x86_64 import X86_64
-from pyprobe.runtime.user import exceptions, faults, functions, rseq, signals
+from pyprobe.runtime.user import exceptions, faults, functions, ptrace, rseq, signals, tracee
 from pyprobe.runtime.user import exec as exec_module
 from pyprobe.runtime.user import exit as exit_module
 from pyprobe.runtime.user.abi import ABIS, SIGCONTEXT_ARM64, SIGCONTEXT_X86_64
@@ -32,7 +32,8 @@ from pyprobe.runtime.user.ipc import IpcIds
 from pyprobe.runtime.user.loader import FileZone
 from pyprobe.runtime.user.outcome import Crash as Crash
 from pyprobe.runtime.user.outcome import exec_message, shell_status
-from pyprobe.runtime.user.scheduler import NORMAL_PRIORITY, QUANTUM_NS, Scheduler, StopRun
+from pyprobe.runtime.user.sched import NORMAL_PRIORITY
+from pyprobe.runtime.user.scheduler import QUANTUM_NS, Scheduler, StopRun
 from pyprobe.runtime.user.signals import Sig, SigInfo
 from pyprobe.runtime.user.syscall_table import Syscall, SyscallTable
 from pyprobe.runtime.user.task import Credentials, Process, Task
@@ -101,7 +102,7 @@ class Kernel(KernelCalls):
         self.current: Task | None = None
         self.first: Process | None = None
         self.crashes: list[Crash] = []
-        self.last_comm: dict[int, bytes] = {}  # of processes whose last thread has ended
+        self.last_words: dict[int, tuple[bytes, int]] = {}  # of processes whose last thread has ended: its name and priority
         self.futexes: dict[tuple[object, int], list[Waiter]] = {}
         self.shm: IpcIds[Segment] = IpcIds(4096)
         self.sem: IpcIds[SemaphoreSet] = IpcIds(32000)
@@ -256,6 +257,12 @@ class Kernel(KernelCalls):
                 self.vfs.devices.terminal.restore()
         return shell_status(first.exit_status) if first.exit_status is not None else 0
 
+    @property
+    def attended(self) -> bool:
+        """Does somebody sit at the terminal, in whose time it runs? Keys are signals then, for which the guest may wait for ever."""
+        terminal = self.vfs.devices.terminal
+        return self.clock.real and terminal is not None and terminal.foreground != 0
+
     def stop(self) -> None:
         """End the run as soon as possible."""
         self.stop_requested = self.entry.attention = True
@@ -269,6 +276,9 @@ class Kernel(KernelCalls):
         try:
             preempted = self.scheduler.last is not task
             self.scheduler.switched(task)
+            if task.exit_code is not None:
+                exit_module.end_task(self, task, task.exit_code)
+                raise TaskGone
             if task.process.group_exit is not None:
                 self.get_signal([])  # does not return
             if task.parked is not None and not self.entry.retry(task):
@@ -312,31 +322,39 @@ class Kernel(KernelCalls):
 
     def _run_guest(self, task: Task) -> None:
         while True:
+            if task.tracing is not None and not tracee.proceed(self, task.tracing):
+                return
             if signals.has_deliverable(task) or task.interrupted is not None or task.saved_mask is not None:
                 signals.deliver(self, task)
-            if task.process.stopped or self.stop_requested or (self._resched and self.scheduler.contended):
+            if task.held or self.stop_requested or (self._resched and self.scheduler.contended):
                 return
             self.entry.attention = False
             try:
-                stop = task.process.engine.run()
+                stop = task.process.engine.run() if task.tracing is None else tracee.run(self, task.tracing)
             except OutOfMemory:
                 self.out_of_memory(task)
                 continue
-            if task.dead:
-                raise TaskGone
-            if self._reload:
-                self._enter(task)
-            elif self._after is not None:
-                after, self._after = self._after, None
-                after()
+            self.settle(task)
             if stop.kind is StopKind.FAULT or stop.kind is StopKind.TRAP:
                 self._fault(task, exceptions.raised(task, stop))
             elif task.parked is not None:
                 return
 
+    def settle(self, task: Task) -> None:
+        """What a system call has left to be done, or a probe, now that the engine does not run. Raises TaskGone."""
+        if task.dead:
+            raise TaskGone
+        if self._reload:
+            self._enter(task)
+        elif self._after is not None:
+            after, self._after = self._after, None
+            after()
+
     def _fault(self, task: Task, raised: Raised | None) -> None:
         if raised is None:
             return
+        if task.tracing is not None:
+            tracee.trapped(task.tracing, raised)
         task.trap_number, task.trap_error = raised.number, raised.error
         if raised.fault_address is not None:
             task.fault_address = raised.fault_address
@@ -386,7 +404,8 @@ class Kernel(KernelCalls):
         parked = task.parked
         if parked is None or not parked.block.interruptible:
             return
-        if not task.wake_signal:
+        over = task.tracing is not None and parked.block.ready is not None and parked.block.ready()  # the call may show what it returns
+        if not task.wake_signal and not over:
             task.interrupted, task.parked = parked, None
         self.scheduler.unpark(task)
 
@@ -407,6 +426,7 @@ class Kernel(KernelCalls):
         process.stop_reported = False
         process.continued = False
         self.entry.attention = True
+        ptrace.group_stops(self, process)
         exit_module.notify_stop(self, process, continued=False)
 
     def continue_process(self, process: Process) -> None:
@@ -415,7 +435,9 @@ class Kernel(KernelCalls):
             process.stopped = 0
             process.continued = True
             for task in process.threads.values():
-                if task.parked is None:
+                if task.tracing is not None:
+                    ptrace.group_continues(self, task.tracing)
+                elif task.parked is None:
                     self.scheduler.unpark(task)
             exit_module.notify_stop(self, process, continued=True)
 
@@ -424,6 +446,7 @@ class Kernel(KernelCalls):
         if process.group_exit is None:
             process.group_exit = code
             process.stopped = 0
+            ptrace.killed(process)
         self.entry.attention = True
         for task in process.threads.values():
             self.scheduler.unpark(task)
@@ -434,10 +457,12 @@ class Kernel(KernelCalls):
         for other in list(process.threads.values()):
             if other is not task:
                 self.current = other
+                other.exit_code = 0  # its tracer sees it only when it has ended
                 with suppress(TaskGone):
                     self.do_exit(0)
         self.current = task
         if task.tid != process.pid:
+            ptrace.leads_now(process, task)
             del process.threads[task.tid], self.tasks[task.tid]
             task.tid = process.pid
             process.threads[task.tid] = self.tasks[task.tid] = task
@@ -459,9 +484,10 @@ class Kernel(KernelCalls):
         """Forget a dead process."""
         tp = self.tracepoints.sched_process_free
         if tp.callbacks and process.pid in self.processes:
-            tp.fire(self.last_comm.get(process.pid, b"").ljust(16, b"\0"), process.pid, NORMAL_PRIORITY + process.nice)
+            comm, priority = self.last_words.get(process.pid, (b"", NORMAL_PRIORITY))
+            tp.fire(comm.ljust(16, b"\0"), process.pid, priority)
         self.processes.pop(process.pid, None)
-        self.last_comm.pop(process.pid, None)
+        self.last_words.pop(process.pid, None)
         if process.parent is not None:
             process.parent.children.pop(process.pid, None)
 
@@ -479,10 +505,10 @@ class Kernel(KernelCalls):
         address = int.from_bytes(info.rest[:8], "little") if info.code in (1, 2) else None
         self.crashes.append(Crash(task, info.signo, info.code, address, registers, engine.get(engine.arch.pc)))
 
-    def unmap_mapping_range(self, backing: Backing, first: int, last: int) -> None:
-        """Take the pages of a file from `first` up to `last` out of every page table; private copies stay."""
+    def unmap_mapping_range(self, backing: Backing, first: int, last: int, *, even_cows: bool = False) -> None:
+        """Take the pages of a file from `first` up to `last` out of every page table; private copies stay unless even_cows is set."""
         for space in {id(process.space): process.space for process in self.processes.values() if process.alive}.values():
-            space.forget_pages(backing, first, last)
+            space.forget_pages(backing, first, last, copies=even_cows)
 
     def announce_images(self, space: AddressSpace) -> None:
         """Tell who asked (`on_image`) of the executable file mappings that have appeared in a space."""

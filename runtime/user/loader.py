@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from errno import E2BIG, ENOMEM
 from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary
 
 from pyprobe.runtime.machine.memory import PAGE, AddressSpace, Backing, MemoryFault, R, W, X
 from pyprobe.runtime.user.elf import ET_DYN, ET_EXEC, PF_R, PF_W, PF_X, Elf, Segment
@@ -35,7 +36,7 @@ class FileZone:
     def __init__(self, low: int, high: int) -> None:
         self._low = low
         self._next = high
-        self._known: dict[Backing, tuple[int, int]] = {}
+        self._known: WeakKeyDictionary[Backing, tuple[int, int]] = WeakKeyDictionary()
 
     def address(self, backing: Backing, length: int) -> int:
         """Where `length` bytes from the start of this file should go; 0: no preference."""

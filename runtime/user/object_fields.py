@@ -19,6 +19,7 @@ from pyprobe.runtime.user.exec import Binprm
 from pyprobe.runtime.user.kernel_types import kernel_types
 from pyprobe.runtime.user.objects import IDLE, INIT, Outside
 from pyprobe.runtime.user.pt_regs import SavedRegisters
+from pyprobe.runtime.user.sched import NORMAL_PRIORITY
 from pyprobe.runtime.user.signals import SigInfo
 from pyprobe.runtime.user.syscalls.system import DOMAINNAME, SYSNAME
 from pyprobe.runtime.user.task import Process, Task
@@ -43,7 +44,6 @@ PF_EXITING, PF_FORKNOEXEC, PF_RANDOMIZE = 0x4, 0x40, 0x400000  # include/linux/s
 FMODE_READ, FMODE_WRITE, FMODE_LSEEK, FMODE_OPENED = 1, 2, 4, 0x80000  # include/linux/fs.h
 INITIAL_NAMESPACES = {"uts": 4026531838, "ipc": 4026531839, "pid": 4026531836, "mnt": 4026531841, "net": 4026531840}  # linux/proc_ns.h
 SS_UNCONNECTED, SS_CONNECTED = 1, 3
-NORMAL_PRIORITY = 120
 
 
 class Namespace:
@@ -97,11 +97,11 @@ def _flags(t: Task) -> int:
 
 
 def _state(k: Kernel, t: Task) -> int:
-    """TASK_RUNNING, TASK_INTERRUPTIBLE, __TASK_STOPPED or TASK_DEAD."""
+    """TASK_RUNNING, TASK_INTERRUPTIBLE, __TASK_STOPPED, __TASK_TRACED or TASK_DEAD."""
     if t.dead:
         return 0x80
-    if t.process.stopped:
-        return 4
+    if t.held:
+        return 4 if t.tracing is None else 8
     return 1 if t.parked is not None and t is not k.current else 0
 
 
@@ -143,11 +143,11 @@ def _argument(k: Kernel, space: AddressSpace, index: int) -> int:
 TASK: dict[str, Getter] = {
     "flags": _flags,
     "on_cpu": lambda t: t.parked is None,
-    "prio": lambda t: NORMAL_PRIORITY + t.process.nice,
-    "static_prio": lambda t: NORMAL_PRIORITY + t.process.nice,
-    "normal_prio": lambda t: NORMAL_PRIORITY + t.process.nice,
-    "rt_priority": lambda t: 0,
-    "policy": lambda t: 0,
+    "prio": attrgetter("sched.prio"),
+    "static_prio": attrgetter("sched.static_prio"),
+    "normal_prio": attrgetter("sched.prio"),
+    "rt_priority": attrgetter("sched.rt_priority"),
+    "policy": attrgetter("sched.policy"),
     "exit_state": lambda t: 0x20 if t.dead else 0,
     "exit_code": lambda t: t.process.group_exit or 0,
     "exit_signal": lambda t: t.process.exit_signal if t.tid == t.pid else -1,
@@ -175,11 +175,17 @@ TASK: dict[str, Getter] = {
     "personality": attrgetter("process.personality"),
     "clear_child_tid": attrgetter("clear_child_tid"),
 }
+
+
+def _outside_parent(task: Outside) -> Outside:
+    return INIT if task.pid > INIT.pid else IDLE
+
+
 OUTSIDE: dict[str, Getter] = {
     "flags": lambda t: 0x200000 if t.pid == 0 else 0,  # PF_KTHREAD
     "prio": lambda t: NORMAL_PRIORITY, "static_prio": lambda t: NORMAL_PRIORITY, "normal_prio": lambda t: NORMAL_PRIORITY,
-    "pid": attrgetter("pid"), "tgid": attrgetter("pid"), "comm": attrgetter("comm"), "real_parent": lambda t: IDLE,
-    "parent": lambda t: IDLE, "group_leader": lambda t: t, "nsproxy": lambda t: NAMESPACES,
+    "pid": attrgetter("pid"), "tgid": attrgetter("pid"), "comm": attrgetter("comm"), "real_parent": _outside_parent,
+    "parent": _outside_parent, "group_leader": lambda t: t, "nsproxy": lambda t: NAMESPACES,
 }  # fmt: skip
 """What is told of a task outside of the machine."""
 
@@ -200,6 +206,12 @@ def _file_mode(f: OpenFile) -> int:
 
 def _path_dentry(path: Dentry | OpenFile) -> Dentry:
     return path if isinstance(path, Dentry) else path.dentry
+
+
+def cookie_of(k: Kernel, address: int) -> int:
+    """The number of the socket at an address, 0 where there is none (bpf_get_socket_cookie)."""
+    found = k.functions.object_at(address)
+    return found.cookie(k) if isinstance(found, Socket) else 0
 
 
 def path_of(k: Kernel, path: int | bytes) -> bytes:

@@ -25,10 +25,10 @@ HOST_SLICE_MS = 200  # between two looks at what else may have happened, while w
 HOST_SLICE_NS = HOST_SLICE_MS * 1_000_000
 
 # task states as sched_switch shows them
-TASK_RUNNING, TASK_INTERRUPTIBLE, TASK_STOPPED, EXIT_ZOMBIE = 0, 1, 4, 0x20
+TASK_RUNNING, TASK_INTERRUPTIBLE, TASK_STOPPED, TASK_TRACED, EXIT_ZOMBIE = 0, 1, 4, 8, 0x20
 TASK_NORMAL = 3  # what try_to_wake_up wakes: interruptible and uninterruptible waits
 IDLE = (b"swapper/0", 0)
-IDLE_PRIORITY = NORMAL_PRIORITY = 120
+IDLE_PRIORITY = 120
 
 
 class Deadlock(Exception):
@@ -38,8 +38,8 @@ class Deadlock(Exception):
 def _waits(task: Task) -> str:
     """What a parked task is doing, in words."""
     parked = task.parked
-    if task.process.stopped:
-        return "is stopped"
+    if task.held:
+        return "is stopped" + (f" for its tracer {task.tracing.tracer.pid}" if task.tracing is not None else "")
     if parked is None:
         return "waits"
     return f"waits in {parked.syscall.name}" + (f" for {parked.block.why}" if parked.block.why else "")
@@ -54,6 +54,7 @@ class Scheduler:
         self._parked: dict[Task, None] = {}  # in the order they began to wait
         self._tried: dict[Task, int] = {}  # tasks whose wait has no test of its own: the turn of their last try
         self._turn = 0  # counts the turns tasks had
+        self.idle_time = kernel.clock.now()  # ns in which nobody had the CPU, since boot
         self._last: Task | None = None  # who ran last, None: nobody, the CPU was idle
         self._shown: tuple[bytes, int, int, int] = (*IDLE, IDLE_PRIORITY, TASK_RUNNING)  # and as sched_switch shows it
 
@@ -83,7 +84,7 @@ class Scheduler:
         tracepoints = self._k.tracepoints
         for tp in (tracepoints.sched_waking, tracepoints.sched_wakeup):
             if tp.callbacks:
-                tp.fire(task.comm.ljust(16, b"\0"), task.tid, NORMAL_PRIORITY + task.process.nice, 0)
+                tp.fire(task.comm.ljust(16, b"\0"), task.tid, task.sched.prio, 0)
 
     def forget(self, task: Task) -> None:
         """The task is dead."""
@@ -109,7 +110,7 @@ class Scheduler:
                 task = self._ready.popleft()
                 if task.dead:
                     continue
-                if task.process.stopped and task.process.group_exit is None:
+                if (task.process.stopped or task.tracing is not None) and task.held:
                     self.park(task)
                     continue
                 return task
@@ -117,7 +118,7 @@ class Scheduler:
 
     def next_deadline(self) -> int:
         """When the first waiting task must be woken, in ns since boot; NEVER if none."""
-        deadlines = [t.parked.block.deadline for t in self._parked if t.parked is not None and not t.process.stopped]
+        deadlines = [t.parked.block.deadline for t in self._parked if t.parked is not None and not t.held]
         return min((d for d in deadlines if d is not None), default=NEVER)
 
     def poll_host(self) -> None:
@@ -145,7 +146,7 @@ class Scheduler:
         now = self._k.clock.now()
         for task in list(self._parked):
             parked = task.parked
-            if task.process.stopped and task.process.group_exit is None:
+            if (task.process.stopped or task.tracing is not None) and task.held:
                 continue
             if parked is None:
                 self.unpark(task)
@@ -165,12 +166,13 @@ class Scheduler:
         """Nothing is ready: let time pass until something may be."""
         self.switched(None)
         k = self._k
-        waiting = [t for t in self._parked if t.parked is not None and not t.process.stopped]
+        began = k.clock.now()
+        waiting = [t for t in self._parked if t.parked is not None and not t.held]
         deadline = min(self.next_deadline(), k.clock.next_deadline() if k.guest_timers else NEVER)
         for_host = [t for t in waiting if t.parked is not None and t.parked.block.host]
         if for_host:
             self._wait_for_host(for_host, deadline)
-        elif deadline == NEVER:
+        elif deadline == NEVER and not k.attended:
             raise Deadlock(self._who_waits())
         else:
             # timers of probes may come first; the guest's own deadline is reached step by step
@@ -178,6 +180,7 @@ class Scheduler:
             k.clock.advance_to(min(goal, k.clock.now() + HOST_SLICE_NS) if k.clock.real else goal)
             k.clock.run_due()
             self._turn += 1
+        self.idle_time += k.clock.now() - began
         if k.stop_requested:
             raise StopRun
 
@@ -196,7 +199,7 @@ class Scheduler:
     def switched(self, task: Task | None) -> None:
         """Another task than the last one begins to run, or (None) none: fire sched_switch, in the name of the one that leaves."""
         tp = self._k.tracepoints.sched_switch
-        comm, tid, priority = (task.comm, task.tid, NORMAL_PRIORITY + task.process.nice) if task is not None else (*IDLE, IDLE_PRIORITY)
+        comm, tid, priority = (task.comm, task.tid, task.sched.prio) if task is not None else (*IDLE, IDLE_PRIORITY)
         before, self._shown = self._shown, (comm, tid, priority, TASK_RUNNING)
         if tp.callbacks and before[1] != tid:
             running, self._k.current = self._k.current, self._last
@@ -210,8 +213,9 @@ class Scheduler:
 
     def switching_from(self, task: Task) -> None:
         """Remember how the task that ran left the CPU, for the next sched_switch."""
-        state = EXIT_ZOMBIE if task.dead else TASK_STOPPED if task.process.stopped else TASK_INTERRUPTIBLE if task.parked else TASK_RUNNING
-        self._shown = (task.comm, task.tid, NORMAL_PRIORITY + task.process.nice, state)
+        stopped = TASK_STOPPED if task.tracing is None else TASK_TRACED
+        state = EXIT_ZOMBIE if task.dead else stopped if task.held else TASK_INTERRUPTIBLE if task.parked else TASK_RUNNING
+        self._shown = (task.comm, task.tid, task.sched.prio, state)
 
 
 @kernel_function("int try_to_wake_up(struct task_struct *p, unsigned int state, int wake_flags)")

@@ -114,6 +114,8 @@ def run(program: tuple[Instruction, ...], data: bytes) -> int:
 
 def decide(k: Kernel, t: Task, number: int, arguments: tuple[int, ...]) -> int | None:
     """Do what the task's filters say of a system call: None to make it, else its result. A signal may be forced."""
+    from pyprobe.runtime.user import ptrace  # here, because that module needs this one
+
     engine = t.process.engine
     pc = engine.get(engine.arch.pc)
     data = struct.pack("<IIQ6Q", number, ARCHES[t.process.arch], pc, *arguments)
@@ -133,6 +135,11 @@ def decide(k: Kernel, t: Task, number: int, arguments: tuple[int, ...]) -> int |
     if action == TRAP:
         force(k, t, SigInfo(Sig.SYS, SYS_SECCOMP, struct.pack("<QiI", pc, number, ARCHES[t.process.arch]) + b"\0" * 8))
         return number if t.process.arch == "x86_64" else arguments[0]
+    if action == TRACE and t.tracing is not None and t.tracing.enabled(ptrace.EVENT_SECCOMP):
+        if t.tracing.phase is not ptrace.Phase.FILTERED:
+            t.tracing.phase = ptrace.Phase.FILTERED
+            ptrace.event(k, t.tracing, ptrace.EVENT_SECCOMP, of)
+        return None
     if action in (TRACE, USER_NOTIF):
         return -ENOSYS  # nobody listens
     if action == KILL_THREAD and len(t.process.threads) > 1:
@@ -158,7 +165,7 @@ def install(k: Kernel, t: Task, address: int, everywhere: bool) -> None:
     if everywhere:
         for other in t.process.threads.values():
             other.seccomp = t.seccomp
-    k.entry.filtered = True
+    k.entry.watched = True
 
 
 STRICT = ("read", "write", "exit", "rt_sigreturn")
@@ -170,4 +177,4 @@ def strict(k: Kernel, t: Task) -> None:
     numbers = sorted(number for number, syscall in table.items() if syscall.name in STRICT)
     tests = [(0x15, len(numbers) - i, 0, number) for i, number in enumerate(numbers)]
     t.seccomp = Filter(((_LD_ABS, 0, 0, 0), *tests, (_RET_K, 0, 0, KILL_THREAD), (_RET_K, 0, 0, ALLOW)), t.seccomp)
-    k.entry.filtered = True
+    k.entry.watched = True

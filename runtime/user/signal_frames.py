@@ -1,8 +1,8 @@
 """Signal frames on the guest's stack, laid out as each architecture's kernel does it.
 
 arch/x86/kernel/signal_64.c and arch/x86/include/uapi/asm/sigcontext.h; arch/arm64/kernel/signal.c. A handler finds siginfo and
-ucontext where the ABI says and may change the registers there, vector registers too. What has no room in the frame (the x87 stack)
-travels beside it: the whole context is kept with the task under the frame's address, and the other registers are then taken from the frame.
+ucontext where the ABI says and may change the registers there, those of floating point too. What has no room in the frame travels beside
+it: the whole context is kept with the task under the frame's address, and the other registers are then taken from the frame.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ _UC_HEAD = struct.Struct("<QQQi4xQ")  # uc_flags, uc_link, uc_stack
 _X86_UC_SIZE = _UC_HEAD.size + _SIGCONTEXT.size + 8
 _X86_FRAME_SIZE = 8 + _X86_UC_SIZE + 128
 _X86_SIGINFO = 8 + _X86_UC_SIZE
-_FX_XMM = 160  # where XMM0 lies in the FXSAVE area; Intel SDM, FXSAVE
 _FXSAVE = struct.Struct("<HHBxHQQII")
+_FX_REGISTERS = 24 * 16  # which follow: ST0 to ST7, XMM0 to XMM15; Intel SDM, FXSAVE
+_EMPTY = 3  # a register's tag
+_FLOAT_INITIAL = {"fpcw": 0x37F, "fpsw": 0, "fptag": 0xFFFF, "mxcsr": 0x1F80}
 UC_SIGCONTEXT_SS, UC_STRICT_RESTORE_SS = 2, 4
 
 _A64_SIGINFO_SIZE = 128
@@ -53,6 +55,16 @@ def pop_frame(task: Task) -> int:
     Raises MemoryFault where there is no frame.
     """
     return (_pop_x86_64 if task.process.arch == "x86_64" else _pop_arm64)(task)
+
+
+def registers_used(tags: int) -> int:
+    """The tag word of the x87 registers as FXSAVE has it: a bit for each that is not empty."""
+    return sum(1 << i for i in range(8) if tags >> 2 * i & 3 != _EMPTY)
+
+
+def register_tags(used: int) -> int:
+    """The opposite: the registers' tags, of those in use without saying what they hold."""
+    return sum(_EMPTY << 2 * i for i in range(8) if not used >> i & 1)
 
 
 def on_altstack(task: Task, sp: int) -> bool:
@@ -94,6 +106,7 @@ def _recall(task: Task, frame: int) -> None:
 def _push_x86_64(task: Task, info: SigInfo, action: SigAction, mask: int) -> None:
     engine, space = task.process.engine, task.process.space
     get, put = engine.get, engine.set
+    engine.settle_float()
     sp = get("sp")
     top = _stack_for(task, sp, action)
     if top == sp:
@@ -105,8 +118,8 @@ def _push_x86_64(task: Task, info: SigInfo, action: SigAction, mask: int) -> Non
         *registers, 0x33, 0, 0, 0x2B, task.trap_error, task.trap_number, mask, task.fault_address, fpstate
     )
     head = _UC_HEAD.pack(UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS, 0, *_altstack_words(task, sp))
-    fx = _FXSAVE.pack(get("fpcw"), get("fpsw"), get("fptag") & 0xFF, 0, 0, 0, get("mxcsr"), 0xFFFF)
-    space.write(fpstate, (fx.ljust(_FX_XMM, b"\0") + engine.vectors()).ljust(512, b"\0"))
+    fx = _FXSAVE.pack(get("fpcw"), get("fpsw"), registers_used(get("fptag")), 0, 0, 0, get("mxcsr"), 0xFFFF)
+    space.write(fpstate, (fx + engine.vectors()).ljust(512, b"\0"))
     space.write(frame, struct.pack("<Q", action.restorer) + head + context + struct.pack("<Q", mask) + info.pack())
     _remember(task, frame)
     put("di", info.signo)
@@ -115,6 +128,10 @@ def _push_x86_64(task: Task, info: SigInfo, action: SigAction, mask: int) -> Non
     put("ax", 0)
     put("sp", frame)
     put("flags", get("flags") & ~FLAGS_CLEARED)
+    for name, value in _FLOAT_INITIAL.items():  # fpu__clear_user_states: a handler begins with a fresh one
+        put(name, value)
+    engine.set_vectors(bytes(_FX_REGISTERS))
+    engine.float_loaded()
     put("pc", action.handler)
     if task.altstack[1] & SS_AUTODISARM:
         task.altstack = (0, SS_DISABLE, 0)
@@ -132,14 +149,17 @@ def _pop_x86_64(task: Task) -> int:
     fx = space.read(fpstate, 512) if fpstate else b""
     _recall(task, frame)
     if fx:
-        control = int.from_bytes(fx[24:28], "little")
-        engine.set("mxcsr", control & 0xFFFF)
-        engine.set_vectors(fx[_FX_XMM : _FX_XMM + 256])
+        control, status, used, _, _, _, vector_control, _ = _FXSAVE.unpack_from(fx)
+        tags = register_tags(used)
+        for name, value in (("fpcw", control), ("fpsw", status), ("fptag", tags), ("mxcsr", vector_control & 0xFFFF)):
+            engine.set(name, value)
+        engine.set_vectors(fx[_FXSAVE.size : _FXSAVE.size + _FX_REGISTERS])
     for name, value in zip(SIGCONTEXT_X86_64, values, strict=False):
         if name == "flags":
             engine.set("flags", (flags & ~FLAGS_RESTORED) | (value & FLAGS_RESTORED))
         else:
             engine.set("pc" if name == "ip" else name, value)
+    engine.float_loaded()
     _restore_altstack(task, altstack, altflags, altsize)
     return mask
 

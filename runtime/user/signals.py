@@ -15,6 +15,8 @@ from pyprobe.runtime.user.functions import kernel_function
 from pyprobe.runtime.user.signal_frames import pop_frame, push_frame
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from pyprobe.runtime.user.kernel import Kernel
     from pyprobe.runtime.user.task import Process, Task
 
@@ -167,7 +169,7 @@ def pending_set(*queues: deque[SigInfo]) -> int:
 def has_deliverable(task: Task) -> bool:
     """Must the task look at signals before it goes on in user mode?"""
     process = task.process
-    if process.group_exit is not None or process.stopped:
+    if process.group_exit is not None or process.stopped or (task.tracing is not None and task.tracing.wants_signals):
         return True
     return bool(pending_set(task.pending, process.pending) & ~task.blocked) if task.pending or process.pending else False
 
@@ -234,6 +236,12 @@ def send_signal(k: Kernel, sig: int, info: SigInfo, task: Task, group: int) -> N
 def _send_signal(k: Kernel, sig: int, info: SigInfo, task: Task, group: int) -> int:
     process = task.process
     if process.exit_status is not None or process.group_exit is not None:
+        if sig == Sig.KILL:
+            for thread in process.threads.values():
+                if thread.tracing is not None:
+                    thread.tracing.stopped = False  # of a stop on its way out
+            for thread in process.threads.values():
+                k.scheduler.unpark(thread)
         return TRACE_SIGNAL_IGNORED
     if sig == Sig.CONT:
         _discard(process, STOPS_BY_DEFAULT)
@@ -241,7 +249,7 @@ def _send_signal(k: Kernel, sig: int, info: SigInfo, task: Task, group: int) -> 
     elif sig in STOPS_BY_DEFAULT:
         _discard(process, frozenset({Sig.CONT}))
     targets = [task, *(t for t in process.threads.values() if t is not task)] if group else [task]
-    if is_ignored(process, sig) and not any(t.blocked & bit(sig) for t in targets):
+    if is_ignored(process, sig) and not any(t.blocked & bit(sig) or t.tracing is not None for t in targets):
         return TRACE_SIGNAL_IGNORED
     if sig == Sig.KILL:
         k.begin_group_exit(process, Sig.KILL)
@@ -254,7 +262,7 @@ def _send_signal(k: Kernel, sig: int, info: SigInfo, task: Task, group: int) -> 
     queue.append(info)
     for target in targets:
         if not target.dead and (not target.blocked & bit(sig) or target.wake_signal):
-            if not target.blocked & bit(sig) and ends_at_once(process, sig):
+            if not target.blocked & bit(sig) and ends_at_once(process, sig) and target.tracing is None:
                 k.begin_group_exit(process, sig)  # complete_signal: nothing can save it any more
             k.signal_wake(target, sig)
             break
@@ -295,9 +303,9 @@ def get_signal(k: Kernel, ksig: list[tuple[SigInfo, SigAction]]) -> int:
     while True:
         if process.group_exit is not None:
             k.do_group_exit(Sig.KILL)
-        if process.stopped:
+        if process.stopped and task.held:
             return 0
-        info = dequeue(task, ~task.blocked)
+        info = dequeue(task, ~task.blocked) if task.tracing is None else _tracee().next_signal(k, task.tracing)
         if info is None:
             return 0
         sig = info.signo
@@ -318,9 +326,15 @@ def get_signal(k: Kernel, ksig: list[tuple[SigInfo, SigAction]]) -> int:
             if sig != Sig.STOP and is_orphaned(k, process.pgid):
                 continue
             k.stop_process(process, sig)
-            return 0
+            continue
         k.note_death(task, info)
         k.do_group_exit(sig)
+
+
+def _tracee() -> ModuleType:
+    from pyprobe.runtime.user import tracee  # here, because that module needs this one
+
+    return tracee
 
 
 def deliver(k: Kernel, task: Task) -> None:
@@ -328,7 +342,8 @@ def deliver(k: Kernel, task: Task) -> None:
 
     The task's registers are in the engine. An interrupted system call is made again or fails with EINTR, as the handler's flags say.
     """
-    while has_deliverable(task) and not task.process.stopped:
+    tracing = task.tracing
+    while has_deliverable(task) and not task.held:
         ksig: list[tuple[SigInfo, SigAction]] = []
         if not k.get_signal(ksig):
             break
@@ -336,6 +351,8 @@ def deliver(k: Kernel, task: Task) -> None:
         if task.interrupted is not None:
             restart = task.interrupted.block.restart and action.flags & SA_RESTART
             k.entry.finish_interrupted(task, bool(restart))
+        if tracing is not None:
+            _tracee().before_handler(k, tracing, action)
         mask = task.blocked if task.saved_mask is None else task.saved_mask
         task.saved_mask = None
         if task.rseq is not None:
@@ -352,9 +369,11 @@ def deliver(k: Kernel, task: Task) -> None:
             task.pending.appendleft(SigInfo(Sig.SEGV))
             continue
         task.blocked = (task.blocked | action.mask | (0 if action.flags & SA_NODEFER else bit(info.signo))) & ~UNBLOCKABLE
-    if task.interrupted is not None and not task.process.stopped:
+        if tracing is not None:
+            _tracee().handler_begins(k, tracing)
+    if task.interrupted is not None and not task.held:
         k.entry.finish_interrupted(task, True)
-    if task.saved_mask is not None and task.parked is None:
+    if task.saved_mask is not None and task.parked is None and not task.held:
         task.blocked, task.saved_mask = task.saved_mask, None
 
 

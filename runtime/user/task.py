@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 from pyprobe.runtime.user.capabilities import ALL_CAPABILITIES
 from pyprobe.runtime.user.errors import Block
 from pyprobe.runtime.user.pt_regs import SavedRegisters
+from pyprobe.runtime.user.sched import Scheduling
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.engine import Context, Engine
     from pyprobe.runtime.machine.memory import AddressSpace
     from pyprobe.runtime.user.hrtimers import HrTimer
+    from pyprobe.runtime.user.ptrace import Tracing
     from pyprobe.runtime.user.seccomp import Filter
     from pyprobe.runtime.user.signals import SigAction, SigInfo
     from pyprobe.runtime.user.syscall_table import Syscall
@@ -121,6 +123,11 @@ class Process:
         self.cpu_time = 0  # ns, of threads that have ended included
         self.children_cpu_time = 0  # ns, of children waited for
         self.exit_status: int | None = None
+        self.last: Task | None = None  # the thread that ended last
+        self.forked_by: Task | None = None  # the thread of its parent that made it
+        self.tracees: dict[int, Tracing] = {}  # of its threads, by id, in the order of their attachment
+        self.tracing: Tracing | None = None  # of the first thread
+        self.ptracer = 0  # PR_SET_PTRACER: who else may attach, with its descendants; -1: anybody
         self.exit_signal = 17  # SIGCHLD: what the parent gets when it ends
         self.stopped = 0  # the signal that stopped it, 0: it runs
         self.stop_reported = True  # nothing new for a waiting parent about stops
@@ -137,7 +144,6 @@ class Process:
         self.real_timer: HrTimer | None = None  # behind ITIMER_REAL; made with the process, but for the first
         self.itimers: dict[int, GuestTimer] = {}  # setitimer(2)'s and alarm's
         self.posix_timers: dict[int, GuestTimer] = {}
-        self.nice = 0
         self.timer_slack = DEFAULT_TIMER_SLACK
         self.oom_score_adj = 0
         self.personality: int = 0
@@ -166,6 +172,7 @@ class Task:
     restart: state of a system call that must survive being executed again; cleared when the call ends.
     parked: what it waits for; interrupted: what a signal took it out of. fault_address,
         trap_number, trap_error: of the last exception, for the signal's frame.
+    tracing: it is traced by a task.
     suspended: traced kernel functions a Block unwound, outermost last. kernel_stack: active traced ones.
     """
 
@@ -180,6 +187,7 @@ class Task:
         "cpu_time",
         "cred",
         "dead",
+        "exit_code",
         "fault_address",
         "interrupted",
         "kernel_stack",
@@ -187,16 +195,20 @@ class Task:
         "pending",
         "process",
         "restart",
+        "restart_block",
         "result",
         "robust_list",
         "rseq",
         "saved_mask",
+        "sched",
         "seccomp",
         "signal_frames",
         "suspended",
         "syscall",
         "syscall_arguments",
         "tid",
+        "traced_by_init",
+        "tracing",
         "trap_error",
         "trap_number",
         "wake_signal",
@@ -207,6 +219,7 @@ class Task:
         self.process = process
         self.context = context
         self.cred = cred
+        self.sched = Scheduling()
         self.comm = b""
         self.restart: dict[object, object] = {}
         self.result: int | None = None
@@ -227,6 +240,10 @@ class Task:
         self.rseq: tuple[int, int] | None = None  # rseq(2): address and signature
         self.seccomp: Filter | None = None  # what decides on its system calls
         self.dead = False
+        self.exit_code: int | None = None  # the status word it is about to end with
+        self.tracing: Tracing | None = None
+        self.traced_by_init = False  # PTRACE_TRACEME by a program whose parent is not shown: it lets it go on wherever it stops
+        self.restart_block: tuple[Syscall, tuple[int, ...], object] | None = None  # what restart_syscall(2) makes again: call, deadline
         self.cpu_time = 0  # ns
         self.fault_address = 0
         self.trap_number = self.trap_error = 0
@@ -261,6 +278,11 @@ class Task:
         if self._registers is None:
             self._registers = SavedRegisters(self)
         return self._registers
+
+    @property
+    def held(self) -> bool:
+        """Is it not to run, as one of its group or because its tracer wants so?"""
+        return bool(self.process.stopped) if self.tracing is None else self.tracing.stopped
 
     # ids at hand, for builtins and handlers
     @property

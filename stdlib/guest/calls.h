@@ -12,6 +12,7 @@ enum { TRAP_HELLO = 0x50590000, TRAP_WAIT, TRAP_COMMAND, TRAP_FUSE, TRAP_START, 
 enum { PROTOCOL = 1, VIEW = 0, STREAMS = 1, THE_GUEST = 0, THE_COMMAND = 1 };
 
 #if defined(__x86_64__)
+enum { O_DIRECT = 040000 };
 enum { SYS_read = 0, SYS_write = 1, SYS_close = 3, SYS_mmap = 9, SYS_rt_sigprocmask = 14, SYS_ioctl = 16, SYS_socket = 41, SYS_clone = 56, SYS_execve = 59,
        SYS_exit = 60, SYS_wait4 = 61, SYS_fcntl = 72, SYS_chdir = 80, SYS_setuid = 105, SYS_setgid = 106, SYS_setsid = 112, SYS_setgroups = 116,
        SYS_sched_setscheduler = 144, SYS_mlock = 149, SYS_chroot = 161, SYS_mount = 165, SYS_reboot = 169, SYS_openat = 257, SYS_mkdirat = 258,
@@ -32,6 +33,7 @@ __asm__(".globl _start\n.type _start, @function\n_start:\n\txor %ebp, %ebp\n\tan
 	".type spawn, @function\nspawn:\n\tmov %rdx, %r9\n\txor %edx, %edx\n\txor %r10d, %r10d\n\txor %r8d, %r8d\n\tmov $56, %eax\n\tsyscall\n"
 	"\ttest %rax, %rax\n\tjnz 1f\n\txor %ebp, %ebp\n\tcall *%r9\n1:\tret\n.size spawn, . - spawn\n");
 #elif defined(__aarch64__)
+enum { O_DIRECT = 0200000 };
 enum { SYS_read = 63, SYS_write = 64, SYS_close = 57, SYS_mmap = 222, SYS_rt_sigprocmask = 135, SYS_ioctl = 29, SYS_socket = 198, SYS_clone = 220, SYS_execve = 221,
        SYS_exit = 93, SYS_wait4 = 260, SYS_fcntl = 25, SYS_chdir = 49, SYS_setuid = 146, SYS_setgid = 144, SYS_setsid = 157, SYS_setgroups = 159,
        SYS_sched_setscheduler = 119, SYS_mlock = 228, SYS_chroot = 51, SYS_mount = 40, SYS_reboot = 142, SYS_openat = 56, SYS_mkdirat = 34,

@@ -280,7 +280,7 @@ static void open_input(void)
 {
 	if (command->flags & STDIN_FROM_HOST) {
 		mount_host(STREAMS, "/streams", MS_NOSUID | MS_NODEV | MS_NOEXEC);
-		command_input = open_file("/streams/stdin", O_RDONLY);
+		command_input = open_file("/streams/stdin", O_RDONLY | O_DIRECT); /* else splice(2) looks in the page cache (vfs_splice_read, fs/splice.c) */
 	} else
 		command_input = open_file("/dev/null", O_RDONLY);
 	require("open the standard input", command_input);

@@ -1,4 +1,4 @@
-"""The parser: syntax.txt holds what real bpftrace says; here are the trees, our own extensions, the limits and the tables."""
+"""The parser: syntax.txt and syntax_errors.txt hold what real bpftrace says; here are the trees, our own extensions and the limits."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tests.lang.trees import expression, parsed, plain
 CASES = Path(__file__).with_name("syntax.txt")
 
 
-def cases() -> list[tuple[str, str]]:
-    _, *blocks = CASES.read_text(encoding="utf-8").split("\n===\n")
+def cases(path: Path = CASES) -> list[tuple[str, str]]:
+    _, *blocks = path.read_text(encoding="utf-8").split("\n===\n")
     return [(program, wanted) for program, wanted in (block.split("\n---\n") for block in blocks if block.strip())]
 
 
@@ -47,6 +47,20 @@ def test_enough_cases() -> None:
 def test_syntax(program: str, wanted: str) -> None:
     found = first_error(program + "\n")
     assert same(found, wanted), f"{found}\ninstead of\n{wanted}"
+
+
+@pytest.mark.parametrize(("program", "wanted"), cases(CASES.with_name("syntax_errors.txt")))
+def test_all_syntax_errors(program: str, wanted: str) -> None:
+    diagnostics = Diagnostics()
+    assert parse(Source("stdin", program), diagnostics) is None
+    found = "\n".join(render(d) for d in diagnostics)
+    assert same(found, wanted), f"{found}\ninstead of\n{wanted}"
+
+
+def test_what_follows_the_first_error_is_read_within_bounds() -> None:
+    diagnostics = Diagnostics()
+    assert parse(Source("stdin", "begin { print(" + "(" * 400 + "$" + ",1" * 100_000 + " }"), diagnostics) is None
+    assert len(diagnostics.items) < 1100
 
 
 def message(text: str) -> str:
@@ -282,10 +296,10 @@ def test_odd_bytes() -> None:
 
 def test_parentheses_make_nothing_deeper() -> None:
     """What is as deep as is allowed still is when it is printed, with parentheses around each part."""
-    text = f"begin {{ print({'1 ? ' * 490}1{' : 2' * 490}); }}"
+    text = f"begin {{ print({'1 ? ' * 1950}1{' : 2' * 1950}); }}"
     printed = print_script(parsed(text))
     assert "1 ? (1 ? (" in printed and print_script(parsed(printed)) == printed
-    assert "nested too deeply" in first_error(f"begin {{ print({'1 ? ' * 510}1{' : 2' * 510}); }}")
+    assert "nested too deeply" in first_error(f"begin {{ print({'1 ? ' * 2050}1{' : 2' * 2050}); }}")
 
 
 # ---- the tables

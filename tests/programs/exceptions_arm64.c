@@ -75,6 +75,11 @@ int main(void)
     CASE("mrs isar0", "mrs x1, id_aa64isar0_el1");
     CASE("mrs pfr0", "mrs x1, id_aa64pfr0_el1");
     CASE("mrs mmfr0", "mrs x1, id_aa64mmfr0_el1");
+    CASE("mrs 7 of midr's", "mrs x1, s3_0_c0_c0_7");
+    CASE("mrs 1 of midr's", "mrs x1, s3_0_c0_c0_1");
+    CASE("mrs c1", "mrs x1, s3_0_c0_c1_0");
+    CASE("mrs mmfr0's value", "mrs x1, id_aa64mmfr0_el1; mov x2, #0xff000000; movk x2, #0x111, lsl #32; sub x1, x1, x2; cbz x1, 2f; udf #1; 2:");
+    CASE("mrs pfr1's value", "mrs x1, id_aa64pfr1_el1; cbz x1, 2f; udf #1; 2:");
     CASE("mrs aidr", "mrs x1, aidr_el1");
     CASE("mrs ctr", "mrs x1, ctr_el0");
     CASE("mrs dczid", "mrs x1, dczid_el0");
@@ -88,8 +93,16 @@ int main(void)
     CASE("at", "at s1e1r, x0");
 #ifndef BOOTED /* in an emulator that does not check */
     CASE("unaligned pc", "adr x1, 1b; add x1, x1, #2; br x1");
+    CASE("unaligned sp", "mov x2, sp; sub x1, x2, #8; mov sp, x1; add x3, x3, #1; ldr x3, [sp]; mov sp, x2");
+    CASE("unaligned sp, stored by", "mov x2, sp; sub sp, sp, #4; stp x3, x4, [sp, #-64]!; mov sp, x2");
+    CASE("unaligned sp by writing back", "mov x2, sp; str x3, [sp, #-8]!; ldr x3, [x2]; ldrb w3, [sp, #9]; mov sp, x2");
+    CASE("unaligned sp, not used", "mov x2, sp; and sp, x2, #-16; sub sp, sp, #24; ldr x3, [x2]; prfm pldl1keep, [sp]; add sp, sp, #24; ldr x3, [sp]; mov sp, x2");
+    CASE("unaligned acquire", "adr x1, 1b; add x1, x1, #1; ldar x2, [x1]");
+    CASE("unaligned release", "adr x1, 1b; add x1, x1, #2; stlr w2, [x1]");
+    CASE("unaligned acquire of a byte", "adr x1, 1b; add x1, x1, #1; ldarb w2, [x1]");
+    CASE("unaligned swap", "adr x1, 1b; add x1, x1, #1; swpal x2, x3, [x1]");
+    CASE("unaligned load", "adr x1, 1b; ldr x2, [x1, #1]; ldp x2, x3, [x1]; ldur x2, [x1, #3]");
 #endif
-    CASE("unaligned sp", "mov x2, sp; sub x1, x2, #8; mov sp, x1; ldr x3, [sp]; mov sp, x2");
     CASE("division by zero", "mov x1, #0; udiv x1, x0, x1");
     CASE("unaligned exclusive", "adr x1, 1b; add x1, x1, #1; ldxr x2, [x1]");
 

@@ -1,11 +1,15 @@
 /* Everything that makes the kernel start a timer of high resolution: sleeps, waits with a timeout, timers that send signals or fill files. */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <linux/futex.h>
+#include <mqueue.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdint.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/select.h>
+#include <sys/sem.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
@@ -64,6 +68,75 @@ static void waits(void)
     write(ends[1], "x", 1);
     poll(&input, 1, 2);
     epoll_wait(epoll, &event, 1, 2);
+}
+
+static void locks(void)
+{
+    struct timespec a_moment = {0, 2 * MS}, soon;
+    struct { uint64_t value, address; uint32_t flags, reserved; } words[2] = {{0, 0, FUTEX_32}, {0, 0, FUTEX_32}};
+    uint32_t word = 0, *lock = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    pid_t pid;
+
+    clock_gettime(CLOCK_REALTIME, &soon);
+    soon.tv_sec++;
+    syscall(SYS_futex, lock, FUTEX_LOCK_PI, 0, &soon, NULL, 0); /* free */
+    syscall(SYS_futex, lock, FUTEX_UNLOCK_PI, 0, NULL, NULL, 0);
+    pid = fork();
+    if (!pid) {
+        syscall(SYS_futex, lock, FUTEX_LOCK_PI, 0, NULL, NULL, 0);
+        raise(SIGSTOP);
+    }
+    waitpid(pid, NULL, WUNTRACED);
+    syscall(SYS_futex, lock, FUTEX_LOCK_PI, 0, &soon, NULL, 0);
+    clock_gettime(CLOCK_MONOTONIC, &soon);
+    soon.tv_sec++;
+    syscall(SYS_futex, lock, FUTEX_LOCK_PI2, 0, &soon, NULL, 0);
+    syscall(SYS_futex, lock, FUTEX_LOCK_PI2, 0, &a_moment, NULL, 0); /* over already */
+    syscall(SYS_futex, lock, FUTEX_TRYLOCK_PI, 0, NULL, NULL, 0);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    words[0].address = (uintptr_t)&word;
+    words[1].address = (uintptr_t)&soon.tv_nsec;
+    clock_gettime(CLOCK_MONOTONIC, &soon);
+    soon.tv_sec++;
+    words[1].value = (uint32_t)soon.tv_nsec;
+    syscall(SYS_futex_waitv, words, 2, 0, &soon, CLOCK_MONOTONIC);
+    words[0].value = 1;
+    clock_gettime(CLOCK_MONOTONIC, &soon);
+    soon.tv_sec++;
+    syscall(SYS_futex_waitv, words, 2, 0, &soon, CLOCK_MONOTONIC); /* not even waited for */
+    words[0].value = 0;
+    clock_gettime(CLOCK_REALTIME, &soon);
+    soon.tv_sec++;
+    words[1].value = (uint32_t)soon.tv_nsec;
+    syscall(SYS_futex_waitv, words, 2, 0, &soon, CLOCK_REALTIME);
+}
+
+static void queues(void)
+{
+    struct timespec a_moment = {0, 2 * MS}, none = {0, 0}, soon;
+    struct sembuf take = {0, -1, 0}, give = {0, 1, 0};
+    struct mq_attr size = {.mq_maxmsg = 1, .mq_msgsize = 8};
+    int set = semget(IPC_PRIVATE, 1, 0600);
+    mqd_t queue = mq_open("/timers", O_RDWR | O_CREAT, 0600, &size);
+    char text[8];
+
+    mq_unlink("/timers");
+    semtimedop(set, &take, 1, &a_moment);
+    semtimedop(set, &take, 1, &none);
+    semtimedop(set, &give, 1, &a_moment);
+    semtimedop(set, &take, 1, &a_moment);
+    semctl(set, 0, IPC_RMID);
+    clock_gettime(CLOCK_REALTIME, &soon);
+    soon.tv_sec++;
+    mq_timedreceive(queue, text, sizeof text, NULL, &soon);
+    mq_timedreceive(queue, text, sizeof text, NULL, &a_moment); /* over already */
+    mq_timedsend(queue, text, 4, 1, &soon);
+    mq_timedsend(queue, text, 4, 1, &soon); /* over already */
+    soon.tv_sec++;
+    mq_timedsend(queue, text, 4, 1, &soon);
+    mq_timedreceive(queue, text, sizeof text, NULL, &soon);
+    mq_close(queue);
 }
 
 static void signals(void)
@@ -137,5 +210,7 @@ int main(void)
     PART(3, signals);
     PART(4, files);
     PART(5, child);
+    PART(6, locks);
+    PART(7, queues);
     return 0;
 }

@@ -86,12 +86,17 @@ class Apt:
 
 @contextmanager
 def private(parent: Path, arch: str, sources: str = "") -> Iterator[Apt]:
-    """apt with state below `parent` that is gone afterwards. Raises KernelError where there is no apt."""
+    """apt with state below `parent` that is gone afterwards. Raises KernelError where there is no apt, or nothing can be written."""
     if not available():
         raise KernelError("this system has no apt to fetch Debian's kernels with; add a kernel file with: pyprobe kernel add NAME FILE")
-    parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".apt-", dir=parent) as folder:
-        yield Apt(Path(folder), arch, sources)
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(prefix=".apt-", dir=parent, ignore_cleanup_errors=True)
+        manager = Apt(Path(folder.name), arch, sources)
+    except OSError as error:
+        raise KernelError(f"can't write {parent}: {error.strerror}") from None
+    with folder:
+        yield manager
 
 
 def kernel_packages(apt: Apt, package: str) -> list[str]:

@@ -192,7 +192,8 @@ def _forget(digest: str) -> None:
     cache.sweep(snapshot.directory(), snapshot.DRAFT)
     if len(digest) == 64 and digest not in map(_digest, directory().iterdir()):
         for path in snapshot.family(digest):
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # it is gone already, or stays
+                path.unlink()
 
 
 def _read(file: str | Path) -> bytes:
@@ -313,10 +314,8 @@ def _write_root(root: Path, members: Iterable[deb.Member]) -> None:
 
 def _delete(folder: Path) -> None:
     """Remove a folder: out of sight first, so that nobody finds half of one."""
-    grave = Path(tempfile.mkdtemp(prefix=_GRAVE, dir=folder.parent))
     try:
-        os.rename(folder, grave / "it")
+        with tempfile.TemporaryDirectory(prefix=_GRAVE, dir=folder.parent, ignore_cleanup_errors=True) as grave:
+            os.rename(folder, Path(grave, "it"))
     except OSError as error:
         raise KernelError(f"can't remove {folder}: {error.strerror}") from None
-    finally:
-        shutil.rmtree(grave, ignore_errors=True)

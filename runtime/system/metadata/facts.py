@@ -154,12 +154,17 @@ class Facts:
         return frozenset(_words(self._reserved[1]))
 
     @cached_property
+    def bug_size(self) -> int:
+        """The size of a struct bug_entry in bytes, 0 where the kernel has none."""
+        entry = self.types.named("struct bug_entry")
+        return entry.size if entry is not None else 0
+
+    @cached_property
     def _reserved(self) -> list[bytes]:
         return self._part("reserved", self._find_reserved)
 
     def _find_reserved(self) -> list[bytes]:
-        entry = self.types.named("struct bug_entry")
-        found = reserved.static_calls(self.memory, self.symbols), reserved.bugs(self.memory, self.symbols, entry.size if entry else 0)
+        found = reserved.static_calls(self.memory, self.symbols), reserved.bugs(self.memory, self.symbols, self.bug_size)
         return [array("Q", addresses).tobytes() for addresses in found]
 
     @cached_property

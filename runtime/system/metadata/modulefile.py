@@ -1,7 +1,10 @@
-"""What a module's file tells before it is loaded: its functions, those of them that the kernel can trace, its types.
+"""What a module's file tells before it is loaded: its functions, those of them that the kernel can trace, its types, and where in it no
+kprobe may stand.
 
 A module is a relocatable ELF file (System V ABI, generic part): symbols have offsets in their sections. Sites of calls that the function
-tracer can switch on are listed in a section of addresses, which is all relocations (Documentation/trace/ftrace.rst).
+tracer can switch on are listed in a section of addresses, which is all relocations (Documentation/trace/ftrace.rst). So are the functions
+marked NOKPROBE_SYMBOL and the instructions that the kernel patches or knows by their address; what it does with these lists in a module is
+in add_module_kprobe_blacklist() and check_kprobe_address_safe() of kernel/kprobes.c.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from typing import NamedTuple
 
 from pyprobe.runtime.system.kernels.errors import KernelError
 from pyprobe.runtime.system.metadata.btf import Btf
+from pyprobe.runtime.system.metadata.reserved import JUMP_ENTRY, REFUSALS, STATIC_CALL_SITE
 
 _SECTION = struct.Struct("<IIQQQQIIQQ")  # Elf64_Shdr: name, type, flags, address, offset, size, link, info, alignment, entry size
 _SYMBOL = struct.Struct("<IBBHQQ")  # Elf64_Sym: name, info, other, section, value, size
@@ -22,6 +26,8 @@ _SHF_ALLOC = 2
 _STT_FUNC = 2
 _SITES = (".rela__mcount_loc", ".rela__patchable_function_entries")  # x86-64, arm64
 _ENTRY = 16  # bytes of a function in which its site may lie, behind a landing pad
+_MARKED = ".rela_kprobe_blacklist"
+_UNPROBED = (".kprobes.text", ".noinstr.text")  # sections of functions that are forbidden one and all
 
 
 class Code(NamedTuple):
@@ -38,6 +44,7 @@ class ModuleFile:
     def __init__(self, name: str, content: bytes) -> None:
         self.name = name
         self.content = content
+        self._places: dict[str, frozenset[tuple[int, int]]] | None = None
         try:
             start, size, count, names = struct.unpack_from("<Q10xHHH", content, 40)
             self._sections = [_SECTION.unpack_from(content, start + i * size) for i in range(count)]
@@ -97,6 +104,35 @@ class ModuleFile:
         sites = {(section, at) for name in _SITES for _, _, section, at in self._related(self.section(name))}
         entry = range(0, _ENTRY, 4)
         return frozenset(name for name, f in self.functions.items() if any((f.section, f.offset + at) in sites for at in entry))
+
+    @cached_property
+    def forbidden(self) -> frozenset[str]:
+        """The functions that the kernel will refuse kprobes for."""
+        marked = {(section, at) for _, _, section, at in self._related(self.section(_MARKED))}
+        whole = {self.number(name) for name in _UNPROBED} - {0}
+        return frozenset(name for name, f in self.functions.items() if f.section in whole or (f.section, f.offset) in marked)
+
+    def refused(self, function: str, offset: int, bug_size: int) -> str:
+        """Why Linux lets no kprobe stand at an offset in a function, or "". bug_size: of the kernel's struct bug_entry, in bytes."""
+        if function in self.forbidden:
+            return REFUSALS["forbidden"].format(function)
+        section, start, _ = self.functions[function]
+        for what, places in self._reserved(bug_size).items():
+            if (section, start + offset) in places:
+                return REFUSALS[what].format(f"{function}+{offset:#x}")
+        return ""
+
+    def _reserved(self, bug_size: int) -> dict[str, frozenset[tuple[int, int]]]:
+        """Section and offset of the instructions that each list of such is about; by the first word of each entry."""
+        if self._places is None:
+            sizes = {"patched": ("__jump_table", JUMP_ENTRY), "static call": (".static_call_sites", STATIC_CALL_SITE)}
+            sizes["bug"] = ("__bug_table", bug_size)
+            related = {what: (self._related(self.section(f".rela{name}")), size) for what, (name, size) in sizes.items() if size}
+            self._places = {
+                what: frozenset((section, at) for place, _, section, at in entries if place % size == 0)
+                for what, (entries, size) in related.items()
+            }
+        return self._places
 
     def types(self, kernel: Btf) -> Btf | None:
         """Its types, which go on from the kernel's; None when it was built without."""

@@ -12,12 +12,21 @@ import struct
 from pyprobe.runtime.system.metadata.memory import KernelMemory
 from pyprobe.runtime.system.metadata.symbols import Symbols
 
-_STATIC_CALL_SITE = 8  # bytes: two distances
+JUMP_ENTRY = 16  # bytes of an entry of the jump table: distances from itself to code and target (32 bits each), to the key (64)
+STATIC_CALL_SITE = 8  # bytes: two distances
+
+REFUSALS = {
+    "forbidden": "{} is on the list of functions that no kprobe may enter",
+    "patched": "{} is a static branch, which the kernel itself patches",
+    "static call": "{} is a static call, which the kernel itself patches",
+    "bug": "{} is that of a BUG() or WARN(), which the kernel knows by its address",
+}
+"""Why no kprobe may stand somewhere; the function or the place is filled in."""
 
 
 def static_calls(memory: KernelMemory, symbols: Symbols) -> list[int]:
     """The addresses of the calls and jumps that the kernel makes lead elsewhere as it runs."""
-    return _relative(memory, symbols, "__start_static_call_sites", "__stop_static_call_sites", _STATIC_CALL_SITE)
+    return _relative(memory, symbols, "__start_static_call_sites", "__stop_static_call_sites", STATIC_CALL_SITE)
 
 
 def bugs(memory: KernelMemory, symbols: Symbols, size: int) -> list[int]:

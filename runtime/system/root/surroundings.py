@@ -17,7 +17,7 @@ from pyprobe.runtime.system.root.tree import Content, HostTree, Node, memory_tre
 from pyprobe.runtime.user import workload
 
 if TYPE_CHECKING:
-    from pyprobe.runtime.session import Settings
+    from pyprobe.runtime.settings import Settings
 
 NO_INPUT = "/dev/null"
 

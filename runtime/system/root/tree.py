@@ -172,9 +172,7 @@ class _HostDirectoryNode(_Leaf):
     def entries(self) -> list[Entry]:
         linked = self.tree.linked
         found = self.tree.layer.names(self.directory)
-        return sorted(
-            Entry(name, kind, linked.get((dev, ino)) or inode_number(self.directory, name)) for name, kind, dev, ino in found
-        )
+        return sorted(Entry(name, kind, linked.get(key) or inode_number(self.directory, name)) for name, kind, key in found)
 
 
 class _HostFileNode(_Leaf):

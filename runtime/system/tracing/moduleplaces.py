@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pyprobe.runtime.system.metadata.reserved import JUMP_ENTRY
 from pyprobe.runtime.system.metadata.tracepoints import Branch, Place
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 _MOST = 1 << 16  # entries of a list
 _KEY = 0xFFFF_FFFF_FFFF_FFFC  # the low bits of a key in the jump table are flags
-_ENTRY = 16  # bytes of an entry of the jump table: distances from itself to code and target (32 bits each), to the key (64)
 
 
 class ModulePlaces:
@@ -49,7 +49,7 @@ class ModulePlaces:
     def _branches(self, key: int) -> tuple[Branch, ...]:
         listed, count = self._list("jump_entries", "num_jump_entries")
         found = []
-        for at in range(listed, listed + _ENTRY * count, _ENTRY):
+        for at in range(listed, listed + JUMP_ENTRY * count, JUMP_ENTRY):
             if (at + 8 + self._signed(at + 8, 8)) & _KEY == key:
                 found.append(Branch(at + self._signed(at, 4), at + 4 + self._signed(at + 4, 4)))
         return tuple(sorted(found))

@@ -7,7 +7,6 @@ import struct
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.user.errors import Block, Errno
-from pyprobe.runtime.user.task import RLIMIT_FSIZE
 from pyprobe.runtime.user.vfs.abi import (
     AT_FDCWD,
     FALLOC_FL_KEEP_SIZE,
@@ -24,11 +23,12 @@ from pyprobe.runtime.user.vfs.abi import (
     O_TMPFILE,
     O_TRUNC,
     O_WRONLY,
+    TMPFS_MAGIC,
     open_flags,
 )
 from pyprobe.runtime.user.vfs.inotify import IN_ACCESS, IN_MODIFY
 from pyprobe.runtime.user.vfs.open import OpenHow
-from pyprobe.runtime.user.vfs.openfile import OpenFile, Position, RegularFile, cut
+from pyprobe.runtime.user.vfs.openfile import OpenFile, Position, RegularFile, newsize_ok
 from pyprobe.runtime.user.vfs.pipe import PipeFile
 from pyprobe.runtime.user.words import s64
 
@@ -185,8 +185,7 @@ def sys_ftruncate(k: Kernel, t: Task, fd: int, length: int) -> int:
     file = t.process.files.get(fd)
     if s64(length) < 0 or not file.writable:
         raise Errno(errno.EINVAL)
-    if length > file.inode.size() and length > t.process.limits[RLIMIT_FSIZE][0]:
-        cut(k, t, (), 0)
+    newsize_ok(k, t, file.inode.size(), length)
     file.truncate(k, t, length)
     if k.vfs.notifier.any:
         k.vfs.notifier.event(k, file.dentry, IN_MODIFY)
@@ -212,9 +211,14 @@ def sys_fallocate(k: Kernel, t: Task, fd: int, mode: int, offset: int, length: i
         raise Errno(errno.EOPNOTSUPP)
     if mode & FALLOC_FL_PUNCH_HOLE and mode & FALLOC_FL_ZERO_RANGE:
         raise Errno(errno.EOPNOTSUPP)
+    if mode & FALLOC_FL_ZERO_RANGE and file.inode.fs.magic == TMPFS_MAGIC:
+        raise Errno(errno.EOPNOTSUPP)
+    if not mode & FALLOC_FL_KEEP_SIZE:
+        newsize_ok(k, t, size, end)
     if mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE) and offset < size:
         file.inode.punch(k, offset, min(end, size))
     if not mode & FALLOC_FL_PUNCH_HOLE and end - size > k.vfs.disk.limit - k.vfs.disk.used:
+        k.vfs.disk.full = True
         raise Errno(errno.ENOSPC)
     if end > size and not mode & FALLOC_FL_KEEP_SIZE:
         file.truncate(k, t, end)
@@ -270,7 +274,7 @@ def sys_readahead(k: Kernel, t: Task, fd: int, offset: int, count: int) -> int:
 
 
 def _move(k: Kernel, t: Task, source: OpenFile, source_at: Position, target: OpenFile, target_at: Position, count: int) -> int:
-    """Copy between two open files through a buffer of ours; what was read and not taken is given back by position.
+    """Copy between two open files through a buffer of ours; what was read and not taken is given back, by position or to the pipe.
 
     Raises:
         Errno, Block: nothing could be moved.
@@ -281,15 +285,21 @@ def _move(k: Kernel, t: Task, source: OpenFile, source_at: Position, target: Ope
         start = source_at.value
         try:
             got = source.read(k, t, (buffer,), source_at)
-            if not got:
-                break
-            put = target.write(k, t, (buffer[:got],), target_at)
         except (Errno, Block):
-            source_at.value = start
             if done:
                 return done
             raise
-        source_at.value = start + put
+        if not got:
+            break
+        try:
+            put = target.write(k, t, (buffer[:got],), target_at)
+        except (Errno, Block):
+            put = int(t.restart.get("written", 0)) if done else 0  # type: ignore[call-overload]  # write_later's count
+            _give_back(source, source_at, start + put, buffer[put:got])
+            if done:
+                return done + put
+            raise
+        _give_back(source, source_at, start + put, buffer[put:got])
         done += put
         if k.vfs.notifier.any:
             k.vfs.notifier.event(k, source.dentry, IN_ACCESS)
@@ -297,6 +307,12 @@ def _move(k: Kernel, t: Task, source: OpenFile, source_at: Position, target: Ope
         if put < got:
             break
     return done
+
+
+def _give_back(source: OpenFile, position: Position, value: int, rest: memoryview) -> None:
+    position.value = value
+    if rest and isinstance(source, PipeFile):
+        source.pipe.data[:0] = rest
 
 
 def sys_sendfile64(k: Kernel, t: Task, out_fd: int, in_fd: int, offset: int, count: int) -> int:

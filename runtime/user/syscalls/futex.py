@@ -90,9 +90,8 @@ def leave(k: Kernel, waiter: Waiter) -> None:
 def _wait(k: Kernel, t: Task, address: int, value: int, deadline: int | None, bitset: int, clock: int = hrtimers.CLOCK_MONOTONIC) -> int:
     waiter = t.restart.get("futex")
     timer = None
-    if waiter is None and deadline is not None and hrtimers.told(k):
-        timer = hrtimers.HrTimer(k, "hrtimer_wakeup")
-        timer.setup(clock, hrtimers.HRTIMER_MODE_ABS)
+    if waiter is None:
+        timer = setup_timer(k, deadline, clock)
     if waiter is None:
         if not bitset:
             raise Errno(EINVAL)
@@ -116,6 +115,15 @@ def _wait(k: Kernel, t: Task, address: int, value: int, deadline: int | None, bi
         leave(k, this)
 
     raise Block(waiter.is_woken, deadline, why=f"the futex at {address:#x}", interrupted=interrupted, restart=deadline is None, timer=timer)
+
+
+def setup_timer(k: Kernel, deadline: int | None, clock: int) -> hrtimers.HrTimer | None:
+    """The timer of a wait that may have to begin (futex_setup_timer)."""
+    if deadline is None or not hrtimers.told(k):
+        return None
+    timer = hrtimers.HrTimer(k, "hrtimer_wakeup")
+    timer.setup(clock, hrtimers.HRTIMER_MODE_ABS)
+    return timer
 
 
 def _deadline(k: Kernel, t: Task, operation: int, timeout: int) -> int | None:
@@ -158,16 +166,19 @@ def sys_futex(k: Kernel, t: Task, uaddr: int, op: int, val: int, timeout: int, u
     if command == FUTEX_WAKE_OP:
         return _wake_op(k, t, uaddr, val, timeout & U32, uaddr2, val3 & U32)
     if command in (FUTEX_LOCK_PI, FUTEX_TRYLOCK_PI, FUTEX_LOCK_PI2):
-        return _lock_pi(k, t, uaddr, command, _deadline(k, t, op | (FUTEX_CLOCK_REALTIME if command == FUTEX_LOCK_PI else 0), timeout))
+        clocked = op | (FUTEX_CLOCK_REALTIME if command == FUTEX_LOCK_PI else 0)
+        clock = CLOCK_REALTIME if clocked & FUTEX_CLOCK_REALTIME else hrtimers.CLOCK_MONOTONIC
+        return _lock_pi(k, t, uaddr, command, _deadline(k, t, clocked, timeout), clock)
     if command == FUTEX_UNLOCK_PI:
         return _unlock_pi(k, t, uaddr)
     raise Errno(ENOSYS)
 
 
-def _lock_pi(k: Kernel, t: Task, address: int, command: int, deadline: int | None) -> int:
+def _lock_pi(k: Kernel, t: Task, address: int, command: int, deadline: int | None, clock: int) -> int:
     """Take the lock whose owner's id is in the word, or wait for it in the order of arrival; nobody's priority changes."""
     space = t.space
     waiter = t.restart.get("futex")
+    timer = None
     if isinstance(waiter, Waiter):
         if waiter.woken:
             return 0  # the unlocker has put this task's id there
@@ -175,6 +186,7 @@ def _lock_pi(k: Kernel, t: Task, address: int, command: int, deadline: int | Non
             leave(k, waiter)
             raise Errno(ETIMEDOUT)
     else:
+        timer = setup_timer(k, deadline, clock)
         key = futex_key(space, address)
         word = space.u32(address)
         owner = word & FUTEX_TID_MASK
@@ -191,7 +203,9 @@ def _lock_pi(k: Kernel, t: Task, address: int, command: int, deadline: int | Non
         waiter = t.restart["futex"] = Waiter(key, MATCH_ANY, t.tid)
         k.futexes.setdefault(key, []).append(waiter)
     this = waiter
-    raise Block(this.is_woken, deadline, why=f"the lock at {address:#x}", interrupted=lambda: leave(k, this))
+    if timer is not None and deadline is not None:
+        timer.start(deadline, hrtimers.HRTIMER_MODE_ABS)
+    raise Block(this.is_woken, deadline, why=f"the lock at {address:#x}", interrupted=lambda: leave(k, this), timer=timer)
 
 
 def _unlock_pi(k: Kernel, t: Task, address: int) -> int:

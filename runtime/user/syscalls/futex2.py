@@ -7,7 +7,8 @@ from errno import EAGAIN, EINVAL, ETIMEDOUT
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.user.errors import Block, Errno
-from pyprobe.runtime.user.syscalls.futex import Waiter, futex_key, leave
+from pyprobe.runtime.user.hrtimers import HRTIMER_MODE_ABS
+from pyprobe.runtime.user.syscalls.futex import Waiter, futex_key, leave, setup_timer
 from pyprobe.runtime.user.syscalls.time import CLOCK_MONOTONIC, CLOCK_REALTIME
 from pyprobe.runtime.user.words import NANOSECONDS, U32, read_timespec, s32
 
@@ -45,14 +46,20 @@ def sys_futex_waitv(k: Kernel, t: Task, waiters: int, nr_futexes: int, flags: in
         raise Errno(EINVAL)
     deadline = _deadline(k, t, timeout, clockid)
     queued = t.restart.get("futexes")
+    timer = None
     if queued is None:
+        timer = setup_timer(k, deadline, s32(clockid))
         words = []
         for value, address, kind, reserved in _WAITV.iter_unpack(t.space.read(waiters, count * _WAITV.size)):
             _check(kind)
             if reserved or value > U32:
                 raise Errno(EINVAL)
             words.append((futex_key(t.space, address), address, value))
+        if timer is not None and deadline is not None:
+            timer.start(deadline, HRTIMER_MODE_ABS)
         if any(t.space.u32(address) != value for _, address, value in words):
+            if timer is not None:
+                timer.cancel()
             raise Errno(EAGAIN)
         queued = t.restart["futexes"] = [Waiter(key, _ANY) for key, _, _ in words]
         for waiter in queued:
@@ -68,7 +75,9 @@ def sys_futex_waitv(k: Kernel, t: Task, waiters: int, nr_futexes: int, flags: in
     if woken is not None:
         give_up()
         return woken
-    if deadline is not None and k.clock.now() >= deadline:
+    if deadline is not None and k.clock.now() >= deadline and "waited" in t.restart:
         give_up()
         raise Errno(ETIMEDOUT)
-    raise Block(lambda: any(waiter.woken for waiter in mine), deadline, why=f"{len(mine)} futexes", interrupted=give_up)
+    t.restart["waited"] = True
+    why = f"{len(mine)} futexes"
+    raise Block(lambda: any(waiter.woken for waiter in mine), deadline, why=why, interrupted=give_up, timer=timer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from errno import EACCES, EEXIST, EFAULT, EINVAL, ENOMEM, EPERM
 from typing import TYPE_CHECKING
 
+from pyprobe.runtime.machine.mappings import LEFT_OUT, WIPED
 from pyprobe.runtime.machine.memory import PAGE, AddressSpace, R, Vma, W, X
 from pyprobe.runtime.user.capabilities import CAP_SYS_RAWIO
 from pyprobe.runtime.user.errors import Errno
@@ -26,8 +27,10 @@ PROT_READ, PROT_WRITE, PROT_EXEC, PROT_GROWSDOWN = 1, 2, 4, 0x01000000
 MAP_SHARED, MAP_PRIVATE, MAP_SHARED_VALIDATE, MAP_TYPE = 1, 2, 3, 0xF
 MAP_FIXED, MAP_ANONYMOUS, MAP_GROWSDOWN, MAP_FIXED_NOREPLACE = 0x10, 0x20, 0x100, 0x100000
 MREMAP_MAYMOVE, MREMAP_FIXED, MREMAP_DONTUNMAP = 1, 2, 4
-MADV_DONTNEED, MADV_FREE, MADV_REMOVE = 4, 8, 9
-MADV_KNOWN = frozenset({0, 1, 2, 3, 4, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 25})
+MADV_DONTNEED, MADV_FREE, MADV_REMOVE, MADV_DONTFORK, MADV_DOFORK, MADV_WIPEONFORK, MADV_KEEPONFORK = 4, 8, 9, 10, 11, 18, 19
+MADV_DONTNEED_LOCKED = 24
+MADV_KNOWN = frozenset({0, 1, 2, 3, 4, 8, *range(10, 26)})
+_ON_FORK = {MADV_DONTFORK: (LEFT_OUT, 0), MADV_DOFORK: (0, LEFT_OUT), MADV_WIPEONFORK: (WIPED, 0), MADV_KEEPONFORK: (0, WIPED)}
 _WRITE_SEALS = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE
 MAX_MAP_COUNT = 65530  # vm.max_map_count
 MINIMUM_ADDRESS = 0x10000  # vm.mmap_min_addr
@@ -227,6 +230,8 @@ def _move_pages(space: AddressSpace, old: int, new: int, length: int) -> None:
 
 def _map_like(space: AddressSpace, vma: Vma, start: int, length: int, offset: int) -> None:
     space.map(start, length, vma.prot, shared=vma.shared, backing=vma.backing, offset=offset, name=vma.name, path=vma.path)
+    if vma.on_fork:
+        space.inherit(start, length, vma.on_fork)
 
 
 def sys_mremap(k: Kernel, t: Task, addr: int, old_len: int, new_len: int, flags: int, new_addr: int) -> int:
@@ -277,7 +282,7 @@ def sys_mremap(k: Kernel, t: Task, addr: int, old_len: int, new_len: int, flags:
 
 
 def sys_madvise(k: Kernel, t: Task, start: int, length: int, behavior: int) -> int:
-    """madvise(2): only dropping pages has an effect."""
+    """madvise(2): only what changes the content, here or in a new process, has an effect."""
     behavior = s32(behavior)
     if behavior == MADV_REMOVE:
         return _remove(k, t.space, start, _range(start, length))
@@ -309,29 +314,33 @@ def advise(space: AddressSpace, start: int, length: int, behavior: int) -> int:
     if behavior not in MADV_KNOWN:
         raise Errno(EINVAL)
     length = _range(start, length)
-    if behavior in (MADV_DONTNEED, MADV_FREE):
-        at, end, hole = start, start + length, False
-        while at < end:
-            vma = space.next_vma(at)
-            if vma is None or vma.start >= end:
-                hole = True
-                break
-            hole = hole or vma.start > at
-            low, high = max(at, vma.start), min(end, vma.end)
-            if not vma.shared and behavior == MADV_DONTNEED:
-                _map_again(space, vma, low, high)
-            at = high
-        if hole:
-            raise Errno(ENOMEM)
+    at, end, hole = start, start + length, False
+    while at < end:
+        vma = space.next_vma(at)
+        if vma is None or vma.start >= end:
+            hole = True
+            break
+        hole = hole or vma.start > at
+        low, high = max(at, vma.start), min(end, vma.end)
+        if behavior in (MADV_DONTNEED, MADV_DONTNEED_LOCKED) and not vma.shared:
+            _map_again(space, vma, low, high)
+        elif behavior in (MADV_WIPEONFORK, MADV_FREE) and (vma.shared or vma.path):
+            raise Errno(EINVAL)
+        elif behavior in _ON_FORK:
+            space.inherit(low, high - low, *_ON_FORK[behavior])
+        at = high
+    if hole:
+        raise Errno(ENOMEM)
     return 0
 
 
 def _map_again(space: AddressSpace, vma: Vma, start: int, end: int) -> None:
     """Drop the pages of a part of a private mapping: it reads as when it was new."""
     offset = vma.offset + start - vma.start if vma.backing is not None else 0
-    space.map(
-        start, end - start, vma.prot, backing=vma.backing, offset=offset, name=vma.name, path=vma.path, grows_down=vma.grows_down
-    )
+    grows_down, on_fork = vma.grows_down, vma.on_fork
+    space.map(start, end - start, vma.prot, backing=vma.backing, offset=offset, name=vma.name, path=vma.path, grows_down=grows_down)
+    if on_fork:
+        space.inherit(start, end - start, on_fork)
 
 
 def sys_msync(k: Kernel, t: Task, start: int, length: int, flags: int) -> int:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import struct
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from pyprobe.runtime.user.capabilities import CAP_SYS_RESOURCE
 from pyprobe.runtime.user.errors import Block, Errno
+from pyprobe.runtime.user.hrtimers import sleeper
 from pyprobe.runtime.user.signals import NSIG
+from pyprobe.runtime.user.syscalls.time import CLOCK_REALTIME
 from pyprobe.runtime.user.vfs.abi import (
     O_ACCMODE,
     O_CLOEXEC,
@@ -116,6 +119,18 @@ def _deadline(k: Kernel, t: Task, address: int) -> int | None:
     return seconds * NANOSECONDS + nanoseconds - k.clock.epoch_ns
 
 
+def _wait(
+    k: Kernel, t: Task, deadline: int | None, ready: Callable[[], object], why: str, interrupted: Callable[[], None] | None = None
+) -> NoReturn:
+    """Wait for a queue, or see that the time is over; even one that is over when it begins is waited for (wq_sleep)."""
+    if t.restart.get("waited") and deadline is not None and k.clock.now() >= deadline:
+        if interrupted is not None:
+            interrupted()
+        raise Errno(errno.ETIMEDOUT)
+    t.restart["waited"] = True
+    raise Block(ready, deadline, why=why, interrupted=interrupted, timer=sleeper(k, deadline, CLOCK_REALTIME))
+
+
 def sys_mq_timedsend(k: Kernel, t: Task, mqdes: int, text: int, length: int, priority: int, timeout: int) -> int:
     if priority & U32 >= MQ_PRIO_MAX:
         raise Errno(errno.EINVAL)
@@ -129,9 +144,7 @@ def sys_mq_timedsend(k: Kernel, t: Task, mqdes: int, text: int, length: int, pri
     data = t.space.read(text, length)
     if len(queue.messages) >= queue.count:
         file.wait_flags()
-        if deadline is not None and k.clock.now() >= deadline:
-            raise Errno(errno.ETIMEDOUT)
-        raise Block(lambda: len(queue.messages) < queue.count, deadline, why="room in a message queue")
+        _wait(k, t, deadline, lambda: len(queue.messages) < queue.count, "room in a message queue")
     queue.put(k, t, priority & U32, data)
     return 0
 
@@ -148,15 +161,13 @@ def sys_mq_timedreceive(k: Kernel, t: Task, mqdes: int, text: int, length: int, 
         queue.readers -= 1
     if not queue.messages:
         file.wait_flags()
-        if deadline is not None and k.clock.now() >= deadline:
-            raise Errno(errno.ETIMEDOUT)
         t.restart["reader"] = True
         queue.readers += 1
 
         def interrupted() -> None:
             queue.readers -= 1
 
-        raise Block(lambda: queue.messages, deadline, why="a message", interrupted=interrupted)
+        _wait(k, t, deadline, lambda: queue.messages, "a message", interrupted)
     order, data = queue.take()
     if priority:
         t.space.put_u32(priority, order)

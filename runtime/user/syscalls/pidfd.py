@@ -59,8 +59,3 @@ def sys_pidfd_send_signal(k: Kernel, t: Task, pidfd: int, sig: int, info: int, f
     if signo:
         k.do_send_sig_info(signo, made, target, 1)
     return 0
-
-
-def sys_ptrace(k: Kernel, t: Task, request: int, pid: int, addr: int, data: int) -> int:
-    """ptrace(2): refused, as by a kernel whose security module forbids it."""
-    raise Errno(EPERM)

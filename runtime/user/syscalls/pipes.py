@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 SPLICE_F_NONBLOCK = 2
+SPLICE_F_ALL = 15
 
 
 @kernel_function("int do_pipe2(int *fildes, int flags)")
@@ -66,8 +67,14 @@ def _position(t: Task, file: OpenFile, address: int) -> Position:
 
 
 def sys_splice(k: Kernel, t: Task, fd_in: int, off_in: int, fd_out: int, off_out: int, length: int, flags: int) -> int:
+    if not length:
+        return 0
+    if flags & ~SPLICE_F_ALL:
+        raise Errno(errno.EINVAL)
     source, target = t.process.files.get(fd_in), t.process.files.get(fd_out)
     if not isinstance(source, PipeFile) and not isinstance(target, PipeFile):
+        raise Errno(errno.EINVAL)
+    if isinstance(source, PipeFile) and isinstance(target, PipeFile) and source.pipe is target.pipe:
         raise Errno(errno.EINVAL)
     if not source.readable or not target.writable:
         raise Errno(errno.EBADF)
@@ -91,6 +98,10 @@ def sys_splice(k: Kernel, t: Task, fd_in: int, off_in: int, fd_out: int, off_out
 
 
 def sys_tee(k: Kernel, t: Task, fdin: int, fdout: int, length: int, flags: int) -> int:
+    if flags & ~SPLICE_F_ALL:
+        raise Errno(errno.EINVAL)
+    if not length:
+        return 0
     source, target = t.process.files.get(fdin), t.process.files.get(fdout)
     if not isinstance(source, PipeFile) or not isinstance(target, PipeFile) or source.pipe is target.pipe:
         raise Errno(errno.EINVAL)
@@ -107,6 +118,8 @@ def sys_tee(k: Kernel, t: Task, fdin: int, fdout: int, length: int, flags: int) 
 
 
 def sys_vmsplice(k: Kernel, t: Task, fd: int, iov: int, nr_segs: int, flags: int) -> int:
+    if flags & ~SPLICE_F_ALL:
+        raise Errno(errno.EINVAL)
     file = t.process.files.get(fd)
     if not isinstance(file, PipeFile):
         raise Errno(errno.EBADF)

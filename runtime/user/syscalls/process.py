@@ -1,12 +1,12 @@
-"""System calls that make, replace, end and wait for processes (kernel/fork.c, fs/exec.c, kernel/exit.c, kernel/sys.c)."""
+"""System calls that make, replace and end processes (kernel/fork.c, fs/exec.c, kernel/exit.c, kernel/sys.c)."""
 
 from __future__ import annotations
 
 import struct
-from errno import E2BIG, ECHILD, EINVAL, ENODEV, EPERM, ESRCH
+from errno import E2BIG, EINVAL, ENODEV, EPERM
 from typing import TYPE_CHECKING
 
-from pyprobe.runtime.user.errors import Block, Errno
+from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.fork import (
     CLONE_FILES,
     CLONE_FS,
@@ -14,24 +14,19 @@ from pyprobe.runtime.user.fork import (
     CLONE_VFORK,
     CLONE_VM,
     CSIGNAL,
-    NORMAL_PRIORITY,
     CloneArgs,
 )
-from pyprobe.runtime.user.signals import CLD_CONTINUED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, NSIG, Sig
+from pyprobe.runtime.user.signals import NSIG, Sig
 from pyprobe.runtime.user.syscalls import capabilities
-from pyprobe.runtime.user.syscalls.pidfd import process_of
 from pyprobe.runtime.user.syscalls.seccomp import sys_seccomp
 from pyprobe.runtime.user.task import COMM_LENGTH, DEFAULT_TIMER_SLACK
 from pyprobe.runtime.user.vfs.abi import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
-from pyprobe.runtime.user.words import U32, s32, timeval
+from pyprobe.runtime.user.words import U32, s32
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
-    from pyprobe.runtime.user.task import Process, Task
+    from pyprobe.runtime.user.task import Task
 
-WNOHANG, WUNTRACED, WEXITED, WCONTINUED, WNOWAIT = 1, 2, 4, 8, 0x01000000
-WALL_FLAGS = 0xE0000000  # __WALL, __WCLONE, __WNOTHREAD
-P_ALL, P_PID, P_PGID, P_PIDFD = range(4)
 ARGUMENT_BYTES = 6 << 20  # three quarters of the largest stack that counts (_STK_LIM)
 CLONE_ARGS_SIZE_VER0, CLONE_ARGS_SIZE_MAX = 64, 4096
 
@@ -151,124 +146,6 @@ def sys_exit_group(k: Kernel, t: Task, code: int) -> int:
     return 0
 
 
-# wait
-
-
-def _candidates(t: Task, which: int, identity: int) -> list[Process]:
-    children = list(t.process.children.values())
-    if which in (P_PID, P_PIDFD):
-        children = [c for c in children if c.pid == identity]
-    elif which == P_PGID:
-        group = identity or t.process.pgid
-        children = [c for c in children if c.pgid == group]
-    return children
-
-
-def _event(child: Process, options: int) -> tuple[int, int, int] | None:
-    """What there is to tell of a child: (si_code, si_status, wait status word)."""
-    status = child.exit_status
-    if status is not None:
-        if not options & WEXITED:
-            return None
-        signo = status & 0x7F
-        return (CLD_KILLED, signo, status) if signo else (CLD_EXITED, status >> 8, status)
-    if child.stopped and options & WUNTRACED and not child.stop_reported:
-        return CLD_STOPPED, child.stopped, child.stopped << 8 | 0x7F
-    if child.continued and options & WCONTINUED:
-        return CLD_CONTINUED, Sig.CONT, 0xFFFF
-    return None
-
-
-def _find(candidates: list[Process], options: int) -> tuple[Process, tuple[int, int, int]] | None:
-    for child in candidates:
-        event = _event(child, options)
-        if event is not None:
-            return child, event
-    return None
-
-
-def _take(k: Kernel, t: Task, child: Process, options: int) -> None:
-    """The parent has been told."""
-    if options & WNOWAIT:
-        return
-    if child.exit_status is not None:
-        t.process.children_cpu_time += child.cpu_time + child.children_cpu_time
-        k.reap(child)
-    elif child.stopped:
-        child.stop_reported = True
-    else:
-        child.continued = False
-
-
-def _wait(k: Kernel, t: Task, which: int, identity: int, options: int) -> tuple[Process, tuple[int, int, int]] | None:
-    """The next event; None with WNOHANG if there is none yet. Raises Errno(ECHILD), Block."""
-    candidates = _candidates(t, which, identity)
-    tp = k.tracepoints.sched_process_wait
-    if tp.callbacks and "waiting" not in t.restart:
-        t.restart["waiting"] = True
-        tp.fire(t.comm.ljust(16, b"\0"), identity, NORMAL_PRIORITY + t.process.nice)
-    if not candidates:
-        raise Errno(ECHILD)
-    found = _find(candidates, options)
-    if found is None:
-        if options & WNOHANG:
-            return None
-
-        def ready() -> bool:
-            children = _candidates(t, which, identity)
-            return not children or _find(children, options) is not None
-
-        raise Block(ready, why="a child" if which != P_PID else f"process {identity}")
-    return found
-
-
-def _rusage(child: Process) -> bytes:
-    return (timeval(child.cpu_time + child.children_cpu_time) + timeval(0)).ljust(144, b"\0")
-
-
-def sys_wait4(k: Kernel, t: Task, upid: int, stat_addr: int, options: int, ru: int) -> int:
-    """wait4(2)."""
-    options &= U32
-    if options & ~(WNOHANG | WUNTRACED | WCONTINUED | WALL_FLAGS):
-        raise Errno(EINVAL)
-    pid = s32(upid)
-    if pid == -(1 << 31):
-        raise Errno(ESRCH)
-    which, identity = (P_PID, pid) if pid > 0 else (P_ALL, 0) if pid == -1 else (P_PGID, -pid)
-    found = _wait(k, t, which, identity, options | WEXITED)
-    if found is None:
-        return 0
-    child, (_, _, word) = found
-    _take(k, t, child, options)
-    if stat_addr:
-        t.space.put_u32(stat_addr, word)
-    if ru:
-        t.space.write(ru, _rusage(child))
-    return child.pid
-
-
-def sys_waitid(k: Kernel, t: Task, which: int, upid: int, infop: int, options: int, ru: int) -> int:
-    """waitid(2)."""
-    options &= U32
-    known = WNOHANG | WUNTRACED | WEXITED | WCONTINUED | WNOWAIT | WALL_FLAGS
-    if options & ~known or not options & (WEXITED | WUNTRACED | WCONTINUED) or which & U32 > P_PIDFD:
-        raise Errno(EINVAL)
-    identity = process_of(t, upid).pid if which & U32 == P_PIDFD else s32(upid)
-    found = _wait(k, t, which & U32, identity, options)
-    if infop:
-        if found is None:
-            t.space.write(infop, bytes(128))
-        else:
-            child, (code, status, _) = found
-            uid = t.cred.uid
-            t.space.write(infop, struct.pack("<iii4xiIi", Sig.CHLD, 0, code, child.pid, uid, status).ljust(128, b"\0"))
-    if found is not None:
-        if ru:
-            t.space.write(ru, _rusage(found[0]))
-        _take(k, t, found[0], options)
-    return 0
-
-
 # prctl
 
 PR_SET_PDEATHSIG, PR_GET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_GET_KEEPCAPS, PR_SET_KEEPCAPS = 1, 2, 3, 4, 7, 8
@@ -277,6 +154,7 @@ PR_SET_TIMERSLACK, PR_GET_TIMERSLACK = 29, 30
 PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS = 36, 37, 38, 39
 PR_GET_TID_ADDRESS, PR_SET_THP_DISABLE, PR_GET_THP_DISABLE, PR_CAP_AMBIENT = 40, 41, 42, 47
 PR_CAPBSET_DROP = 24
+PR_SET_PTRACER, PR_SET_PTRACER_ANY = 0x59616D61, -1  # security/yama
 
 
 def sys_prctl(k: Kernel, t: Task, option: int, arg2: int, arg3: int, arg4: int, arg5: int) -> int:
@@ -330,6 +208,10 @@ def sys_prctl(k: Kernel, t: Task, option: int, arg2: int, arg3: int, arg4: int, 
         return int(process.keep_caps)
     elif option == PR_SET_TIMERSLACK:
         process.timer_slack = arg2 or DEFAULT_TIMER_SLACK
+    elif option == PR_SET_PTRACER:
+        if s32(arg2) not in (0, PR_SET_PTRACER_ANY) and s32(arg2) not in k.tasks:
+            raise Errno(EINVAL)
+        process.ptracer = s32(arg2)
     elif option not in (PR_SET_THP_DISABLE, PR_GET_THP_DISABLE, PR_GET_SECUREBITS):
         raise Errno(EINVAL)
     return 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 from errno import EACCES, EINVAL, ENOSPC, EOPNOTSUPP, EPERM
 from typing import TYPE_CHECKING
 
+from pyprobe.runtime.user.capabilities import CAP_SYS_BOOT
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.fork import CLONE_NAMESPACES
 from pyprobe.runtime.user.pidfd import PidFile
@@ -32,6 +33,7 @@ _WITHOUT = {
     "CONFIG_SYSFS_SYSCALL": "sysfs",
     "CONFIG_USELIB": "uselib",
 }
+REBOOT_MAGIC, REBOOT_MAGICS = 0xFEE1DEAD, frozenset({672274793, 85072278, 369367448, 537993216})  # include/uapi/linux/reboot.h
 _NEWER = (
     "cachestat map_shadow_stack futex_wake futex_wait futex_requeue statmount listmount lsm_get_self_attr lsm_set_self_attr "
     "lsm_list_modules mseal setxattrat getxattrat listxattrat removexattrat open_tree_attr file_getattr file_setattr"
@@ -52,10 +54,17 @@ def _not_permitted(k: Kernel, t: Task) -> int:
 sys_mount = sys_umount2 = sys_pivot_root = sys_mount_setattr = sys_move_mount = _not_permitted
 sys_fsopen = sys_fspick = sys_fsmount = sys_open_tree = _not_permitted
 sys_swapon = sys_swapoff = sys_acct = sys_quotactl = sys_quotactl_fd = sys_vhangup = _not_permitted
-sys_reboot = sys_kexec_load = sys_kexec_file_load = _not_permitted
+sys_kexec_load = sys_kexec_file_load = _not_permitted
 sys_init_module = sys_finit_module = sys_delete_module = _not_permitted
 sys_ioperm = sys_iopl = _not_permitted
 sys_bpf = sys_userfaultfd = sys_fanotify_init = sys_open_by_handle_at = _not_permitted
+
+
+def sys_reboot(k: Kernel, t: Task, magic1: int, magic2: int, cmd: int, arg: int) -> int:
+    """reboot(2): only who knows the magic numbers is refused."""
+    if t.cred.capable(CAP_SYS_BOOT) and (magic1 & U32 != REBOOT_MAGIC or magic2 & U32 not in REBOOT_MAGICS):
+        raise Errno(EINVAL)
+    raise Errno(EPERM)
 
 
 def sys_fsconfig(k: Kernel, t: Task, fd: int) -> int:

@@ -1,17 +1,16 @@
 """System calls on other processes' memory and files: process_vm_readv(2), kcmp(2), pidfd_getfd(2) and their like.
-
-Who may: kernel/ptrace.c, with Yama's scope 1 as /proc/sys/kernel/yama/ptrace_scope says (security/yama/yama_lsm.c).
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable
-from errno import EFAULT, EINVAL, EPERM, ESRCH
+from errno import EFAULT, EINVAL, ESRCH
 from typing import TYPE_CHECKING
 
+from pyprobe.runtime.machine import covered
 from pyprobe.runtime.machine.memory import MemoryFault, R, W
-from pyprobe.runtime.user.capabilities import CAP_SYS_PTRACE
+from pyprobe.runtime.user.access import may_access
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.syscalls.memory import advise
 from pyprobe.runtime.user.syscalls.pidfd import process_of
@@ -35,20 +34,6 @@ SHARED: dict[int, Callable[[Process], object]] = {
     KCMP_IO: lambda process: None,  # no task has an I/O context
     KCMP_SYSVSEM: lambda process: None,  # nor a list of semaphores to undo, to share
 }
-
-
-def may_access(t: Task, process: Process, *, attach: bool) -> None:
-    """Raise Errno(EPERM) where ptrace(2)'s rules for reading (attach: for changing) a process do."""
-    if process is t.process or t.cred.capable(CAP_SYS_PTRACE):
-        return
-    target = process.leader or next(iter(process.threads.values()), None)
-    if target is None or {target.cred.uid, target.cred.euid, target.cred.suid} != {t.uid} or not process.dumpable:
-        raise Errno(EPERM)
-    ancestor = process.parent if attach else t.process
-    while ancestor is not None and ancestor is not t.process:
-        ancestor = ancestor.parent
-    if ancestor is None:
-        raise Errno(EPERM)
 
 
 def _living(k: Kernel, pid: int) -> Process:
@@ -106,7 +91,7 @@ def _transfer(k: Kernel, t: Task, pid: int, local: int, local_count: int, remote
                 if write:
                     process.space.write(at, view[:size])
                 else:
-                    view[:size] = process.space.read(at, size)
+                    view[:size] = covered.uncovered(process.engine, process.space, at, process.space.read(at, size))
             except MemoryFault:
                 if not done:
                     raise Errno(EFAULT) from None

@@ -7,6 +7,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from pyprobe.runtime.user.errors import Block, Errno
+from pyprobe.runtime.user.hrtimers import sleeper
 from pyprobe.runtime.user.ipc import IPC_INFO, IPC_NOWAIT, IPC_RMID, IPC_SET, IPC_STAT, READ, WRITE, IpcObject, seconds
 from pyprobe.runtime.user.words import NANOSECONDS, read_timespec, s32
 
@@ -106,24 +107,25 @@ def _wait(
             raise Errno(errno.EINVAL)
         deadline = t.restart["deadline"] = k.clock.now() + whole * NANOSECONDS + fraction
     assert deadline is None or isinstance(deadline, int)
-    if deadline is not None and k.clock.now() >= deadline:
+    if "set" in t.restart and deadline is not None and k.clock.now() >= deadline:
         raise Errno(errno.EAGAIN)
     t.restart["set"] = found
     place = (number, change == 0)
     found.waiting.append(place)
 
+    def leave() -> None:
+        if place in found.waiting:
+            found.waiting.remove(place)
+
     def ready() -> bool:
-        if not found.removed and found.blocked_by(operations) is not None and (deadline is None or k.clock.now() < deadline):
-            return False
-        if place in found.waiting:
-            found.waiting.remove(place)
-        return True
+        over = deadline is not None and k.clock.now() >= deadline
+        blocked = not found.removed and found.blocked_by(operations) is not None
+        if over or not blocked:
+            leave()
+        return not blocked
 
-    def interrupted() -> None:
-        if place in found.waiting:
-            found.waiting.remove(place)
-
-    raise Block(ready, deadline, why=f"semaphore {number} of set {found.id}", restart=False, interrupted=interrupted)
+    why = f"semaphore {number} of set {found.id}"
+    raise Block(ready, deadline, why=why, restart=False, interrupted=leave, timer=sleeper(k, deadline))
 
 
 def sys_semop(k: Kernel, t: Task, semid: int, tsops: int, nsops: int) -> int:

@@ -266,5 +266,10 @@ def sys_rt_tgsigqueueinfo(k: Kernel, t: Task, tgid: int, pid: int, sig: int, uin
 
 
 def sys_restart_syscall(k: Kernel, t: Task) -> int:
-    """restart_syscall(2): interrupted calls are made again in another way."""
-    raise Errno(EINTR)
+    """restart_syscall(2): go on with a wait that a tracer's stop has interrupted; other calls are made again in another way."""
+    if t.restart_block is None:
+        raise Errno(EINTR)
+    call, arguments, deadline = t.restart_block
+    t.restart.setdefault("deadline", deadline)
+    assert call.handler is not None
+    return call.handler(k, t, *arguments[: call.arity])

@@ -309,8 +309,11 @@ class MappedContent:
         return min(self.size, self._turn(offset // PAGE, True) * PAGE)
 
     def release(self) -> None:
+        from pyprobe.runtime.machine.physical import Backing  # here, as below
+
         self._disk.charge(-self._charged)
         self._charged = 0
+        self.backing = Backing(self.backing.memory, 0)  # the frames go with the last mapping, and do not wait for whoever knows the inode
 
 
 def _pages(size: int) -> int:

@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING, Final
 
 from pyprobe.runtime.user.errors import Errno
-from pyprobe.runtime.user.vfs.abi import S_IFCHR, SEEK_CUR, SEEK_SET, major, makedev, minor
+from pyprobe.runtime.user.vfs.abi import S_IFCHR, SEEK_HOLE, major, makedev, minor
 from pyprobe.runtime.user.vfs.inode import Dentry
 from pyprobe.runtime.user.vfs.openfile import OpenFile, Position
 from pyprobe.runtime.user.vfs.tree import Directory, Special, Symlink, TreeFileSystem
@@ -25,7 +25,7 @@ _ADDRESS_SPACE: Final = 1 << 47  # longer than any mapping; pages come when they
 
 
 class DeviceFile(OpenFile):
-    """An open character device that takes everything and seeks nowhere (null_lseek)."""
+    """An open character device that takes everything and has no positions (null_lseek)."""
 
     seekable = True
 
@@ -36,7 +36,7 @@ class DeviceFile(OpenFile):
         return sum(map(len, views))
 
     def seek(self, k: Kernel, t: Task, offset: int, whence: int) -> int:
-        if whence not in (SEEK_SET, SEEK_CUR):
+        if whence > SEEK_HOLE:
             raise Errno(errno.EINVAL)
         return 0
 

@@ -16,7 +16,6 @@ import resource
 import stat
 from collections import OrderedDict
 from collections.abc import Callable
-from hashlib import blake2b
 from typing import Final
 
 from pyprobe.runtime.user.errors import Errno
@@ -30,6 +29,10 @@ _HELD_DIRECTORIES: Final = 128
 
 #: Inode numbers of host files are hashes in this many bits: exact in a double, far from those of created files.
 HASH_BITS: Final = 53
+
+#: A path is hashed as a polynomial over its names, in a field of about 2**53 elements: listing a large directory hashes every name in it.
+_PRIME: Final = 0x1E_3779_B97F_4AA9
+_FACTOR: Final = 0x12_4F5A_3C61_D7E5
 
 #: f_type of file systems whose content is the running host (include/uapi/linux/magic.h): shown as empty directories.
 _LIVE_FILE_SYSTEMS: Final = frozenset(
@@ -94,16 +97,16 @@ def _use_all_descriptors() -> None:
 class HostDirectory:
     """One host directory of the view, known by its place below the root; its descriptor comes and goes.
 
-    above: what follows an entry's name in its path, innermost name first, each with a slash before it.
+    hash: of its path, what the hashes of its entries begin with.
     """
 
-    __slots__ = ("above", "dev", "hidden", "ino", "name", "parent", "view")
+    __slots__ = ("dev", "hash", "hidden", "ino", "name", "parent", "view")
 
     def __init__(
         self, parent: HostDirectory | None, name: bytes, dev: int, ino: int, *, hidden: bool = False, view: View = None
     ) -> None:
         self.parent = parent
-        self.above: bytes = b"" if parent is None else b"/" + name + parent.above
+        self.hash: int = _FACTOR if parent is None else inode_number(parent, name) * _FACTOR % _PRIME
         self.name = name
         self.dev = dev
         self.ino = ino
@@ -125,7 +128,7 @@ class HostFile:
 
 def inode_number(directory: HostDirectory, name: bytes) -> int:
     """Inode number that a guest sees of an entry: a hash of its path below the view's root, so that it is the same on every host."""
-    return int.from_bytes(blake2b(name + directory.above, digest_size=8).digest(), "little") >> (64 - HASH_BITS)
+    return (directory.hash + int.from_bytes(name, "little")) % _PRIME
 
 
 class HostLayer:
@@ -219,8 +222,8 @@ class HostLayer:
             found.hidden = _shows_the_running_host(self._descriptor(found))
         return found
 
-    def names(self, directory: HostDirectory) -> list[tuple[bytes, int, int, int]]:
-        """Entries as (name, d_type, device, inode number), in the host's order, without `.` and `..`.
+    def names(self, directory: HostDirectory) -> list[tuple[bytes, int, tuple[int, int]]]:
+        """Entries as (name, d_type, (device, inode number)), in the host's order, without `.` and `..`.
 
         Raises:
             Errno: the host does not let us read the directory.
@@ -229,7 +232,8 @@ class HostLayer:
             return []
         try:
             with os.scandir(b"/proc/self/fd/%d" % self._descriptor(directory)) as entries:  # by a path in bytes, for names in bytes
-                found = [(entry.name, _entry_type(entry), directory.dev, entry.inode()) for entry in entries]
+                dev = directory.dev
+                found = [(entry.name, _entry_type(entry), (dev, entry.inode())) for entry in entries]
                 return found if directory.view is None else [entry for entry in found if entry[0] in directory.view]
         except OSError as error:
             raise _errno(error) from None

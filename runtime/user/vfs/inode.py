@@ -32,15 +32,16 @@ class FileSystem:
         dev: device number.
         magic: f_type.
         writable: False: every change of names or attributes fails with `refusal`.
+        used: inode numbers that were given out before.
     """
 
-    def __init__(self, name: str, dev: int, magic: int, *, writable: bool = False, refusal: int = errno.EPERM) -> None:
+    def __init__(self, name: str, dev: int, magic: int, *, writable: bool = False, refusal: int = errno.EPERM, used: int = 0) -> None:
         self.name = name
         self.dev = dev
         self.magic = magic
         self.writable = writable
         self.refusal = refusal
-        self._last = 0
+        self._last = used
 
     def number(self) -> int:
         """A new inode number, in the order of creation."""

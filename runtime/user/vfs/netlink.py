@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 NETLINK_ROUTE: Final = 0
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_MULTI, NLM_F_ACK, NLM_F_ROOT, NLM_F_MATCH = 0x2, 0x4, 0x100, 0x200
-RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE = 18, 22, 26  # the answers' types are two less
+RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE, RTM_GETNEIGH = 18, 22, 26, 30  # the answers' types are two less
+_KIND, _GET = 3, 2  # of a request's type, the bits that say what is to be done, and for asking
 
 LOOPBACK_INDEX, LOOPBACK_NAME, LOOPBACK_MTU = 1, b"lo", 65536
 LOOPBACK_FLAGS: Final = 0x10049  # IFF_UP | IFF_LOOPBACK | IFF_RUNNING | IFF_LOWER_UP
@@ -112,9 +113,9 @@ class NetlinkSocket(Socket):
     def _answer(self, kind: int, flags: int, sequence: int, request: bytes) -> None:
         family = request[_HEADER.size] if len(request) > _HEADER.size else 0
         dump = flags & (NLM_F_ROOT | NLM_F_MATCH)
-        known = kind in (RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE)
+        known = kind in (RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE, RTM_GETNEIGH)
         if not known or (kind != RTM_GETLINK and not dump):
-            self._error(errno.EOPNOTSUPP if known else errno.EPERM, request, sequence)
+            self._error(errno.EOPNOTSUPP if kind & _KIND == _GET else errno.EPERM, request, sequence)
             return
         if kind == RTM_GETLINK and not dump and not self._asks_for_loopback(request):
             self._error(errno.ENODEV, request, sequence)

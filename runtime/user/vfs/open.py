@@ -27,7 +27,7 @@ from pyprobe.runtime.user.vfs.abi import (
 )
 from pyprobe.runtime.user.vfs.inode import Dentry, Inode
 from pyprobe.runtime.user.vfs.inotify import IN_MODIFY, IN_OPEN
-from pyprobe.runtime.user.vfs.openfile import OpenFile, PathFile
+from pyprobe.runtime.user.vfs.openfile import OpenFile, PathFile, newsize_ok
 from pyprobe.runtime.user.vfs.permission import check, check_owner
 from pyprobe.runtime.user.vfs.table import FileTable
 from pyprobe.runtime.user.vfs.tree import TreeFileSystem
@@ -238,6 +238,7 @@ def vfs_truncate(k: Kernel, path: Dentry, length: int) -> int:
     check(t, inode, W_OK)
     inode.fs.check_writable()
     deny_busy(k, inode)
+    newsize_ok(k, t, inode.size(), length)
     inode.truncate(k, length)
     if k.vfs.notifier.any:
         k.vfs.notifier.event(k, path, IN_MODIFY)

@@ -15,6 +15,7 @@ from pyprobe.runtime.user.task import INFINITY, RLIMIT_FSIZE
 from pyprobe.runtime.user.vfs.abi import (
     CREATION_FLAGS,
     MAX_RW_COUNT,
+    NAME_MAX,
     O_ACCMODE,
     O_APPEND,
     O_NONBLOCK,
@@ -46,7 +47,8 @@ if TYPE_CHECKING:
 MAX_OFFSET: Final = (1 << 63) - 1
 DT_DIR: Final = 4
 IN_CLOSE_WRITE, IN_CLOSE_NOWRITE = 0x8, 0x10  # inotify(7)
-_DIRENT: Final = struct.Struct("<QqHB")  # struct linux_dirent64 without the name
+#: struct linux_dirent64 in its sizes, which are multiples of 8 bytes: the first with room for a name of 4 and its NUL
+_DIRENTS: Final = [struct.Struct(f"<QqHB{room}s") for room in range(5, NAME_MAX + 8, 8)]
 
 
 class Position:
@@ -316,6 +318,12 @@ def cut(k: Kernel, t: Task, views: Views, room: int) -> Views:
     return kept
 
 
+def newsize_ok(k: Kernel, t: Task, size: int, new: int) -> None:
+    """May a file of `size` bytes become one of `new`? Raises Errno(EFBIG), with SIGXFSZ, where RLIMIT_FSIZE forbids it to grow."""
+    if new > size and new > t.process.limits[RLIMIT_FSIZE][0]:
+        cut(k, t, (), 0)
+
+
 class DirectoryFile(OpenFile):
     """An open directory; its listing is taken when it is read from the start, sorted by name."""
 
@@ -340,17 +348,18 @@ class DirectoryFile(OpenFile):
             raise Errno(errno.ENOENT)
         if index == 0:
             self._listing = listing(k, t, self.dentry)
-        records: list[bytes] = []
+        dirents, records = _DIRENTS, list[bytes]()
         used = 0
         for name, kind, ino in self._listing[index:]:
-            length = (_DIRENT.size + len(name) + 8) & ~7
+            layout = dirents[len(name) + 3 >> 3]
+            length = layout.size
             if used + length > room:
                 if not records:
                     raise Errno(errno.EINVAL)
                 break
             index += 1
             used += length
-            records.append((_DIRENT.pack(ino, index, length, kind) + name).ljust(length, b"\0"))
+            records.append(layout.pack(ino, index, length, kind, name))
         self.position.value = index
         return b"".join(records)
 

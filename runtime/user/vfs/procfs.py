@@ -10,7 +10,9 @@ import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from pyprobe.runtime.machine import covered
 from pyprobe.runtime.machine.memory import MemoryFault
+from pyprobe.runtime.user.access import may_access
 from pyprobe.runtime.user.capabilities import CAP_SYS_RESOURCE
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.vfs import proctext
@@ -111,8 +113,11 @@ class ProcessDirectory(SyntheticDirectory):
             self.uid, self.gid = leader.cred.euid, leader.cred.egid
 
     def lookup(self, k: Kernel, t: Task, name: bytes) -> Inode | None:
-        process, fs, now = self.process, self.fs, k.clock.wall()
-        ino = proc_number(process.pid, self.tid, name)
+        process, tid, fs, now = self.process, self.tid, self.fs, k.clock.wall()
+        ino = proc_number(process.pid, tid, name)
+        if tid and name in proctext.THREAD:
+            of_thread = proctext.THREAD[name]
+            return TextFile(fs, 0o644 if name in _WRITERS else 0o444, now, lambda k, t: of_thread(k, process, tid), _WRITERS.get(name), ino)
         text = PROCESS.get(name)
         if text is not None:
             make = text
@@ -130,8 +135,8 @@ class ProcessDirectory(SyntheticDirectory):
             return Threads(fs, process, now)
         if name == b"net":
             net = Table(fs, 0o555, now, ino)
-            for entry, content in proctext.NET.items():
-                net.children[entry] = TextFile(fs, 0o444, now, lambda k, t, content=content: content, None, proc_number("net", entry))  # type: ignore[misc]  # bound early on purpose
+            for entry, table in proctext.NET.items():
+                net.children[entry] = TextFile(fs, 0o444, now, lambda k, t, table=table: table(k), None, proc_number("net", entry))  # type: ignore[misc]  # bound early on purpose
             return net
         return None
 
@@ -154,35 +159,62 @@ class MemoryInode(Inode):
         self.process = process
 
     def open(self, k: Kernel, t: Task, dentry: Dentry, flags: int) -> OpenFile:
+        try:
+            may_access(t, _of_living(self.process), attach=True)
+        except Errno:
+            raise Errno(errno.EACCES) from None
         return MemoryFile(dentry, flags)
 
 
 class MemoryFile(OpenFile):
-    """The memory of a process: file positions are addresses. Protections do not count, as for a debugger."""
+    """The memory a process had when it was opened: file positions are addresses. Protections do not count, as for a debugger.
+
+    What is gone, by an exec or the process's end, reads as nothing.
+    """
 
     seekable = True
     inode: MemoryInode
 
-    def _moved(self, views: Views, position: Position, move: Callable[[AddressSpace, int, memoryview], None]) -> int:
-        space, done = _of_living(self.inode.process).space, 0
-        try:
-            for view in views:
-                move(space, position.value + done, view)
-                done += len(view)
-        except MemoryFault:
-            if not done:
-                raise Errno(errno.EIO) from None
+    def __init__(self, dentry: Dentry, flags: int) -> None:
+        super().__init__(dentry, flags)
+        self._space = self.inode.process.space
+
+    def _moved(self, views: Views, position: Position, move: Callable[[AddressSpace, int, memoryview], int]) -> int:
+        """Move until less than asked for is there. Raises Errno(EIO) when that is nothing."""
+        done = 0
+        if not self._space.users:
+            return 0
+        for view in views:
+            moved = move(self._space, position.value + done, view)
+            done += moved
+            if moved < len(view):
+                break
+        if not done and any(views):
+            raise Errno(errno.EIO)
         position.value += done
         return done
 
     def read(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
-        def move(space: AddressSpace, address: int, view: memoryview) -> None:
-            view[:] = space.peek(address, len(view))
+        engine = self.inode.process.engine
+
+        def move(space: AddressSpace, address: int, view: memoryview) -> int:
+            found = covered.read(engine, space, address, len(view))
+            view[: len(found)] = found
+            return len(found)
 
         return self._moved(views, position, move)
 
     def write(self, k: Kernel, t: Task, views: Views, position: Position) -> int:
-        return self._moved(views, position, lambda space, address, view: space.poke(address, bytes(view)))
+        engine = self.inode.process.engine
+
+        def move(space: AddressSpace, address: int, view: memoryview) -> int:
+            try:
+                covered.write(engine, space, address, bytes(view))
+            except MemoryFault:
+                return 0
+            return len(view)
+
+        return self._moved(views, position, move)
 
     def seek(self, k: Kernel, t: Task, offset: int, whence: int) -> int:
         if whence == SEEK_END:

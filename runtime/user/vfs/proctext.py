@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from pyprobe.runtime.machine.memory import MemoryFault, R, W, X
-from pyprobe.runtime.user.vfs import procipc
+from pyprobe.runtime.user.sched import MAX_RT_PRIO, Scheduling
+from pyprobe.runtime.user.syscalls.time import process_cpu_time
+from pyprobe.runtime.user.vfs import procipc, procnet
 from pyprobe.runtime.user.vfs.abi import guest_open_flags, major, minor
+from pyprobe.runtime.user.vfs.cpuinfo import cpuinfo
 from pyprobe.runtime.user.vfs.sysctl import RELEASE, SYSCTL, VERSION
 from pyprobe.runtime.user.words import NANOSECONDS
 
@@ -31,8 +34,8 @@ def _ticks(ns: int) -> int:
 
 
 def uptime(k: Kernel) -> bytes:
-    now = k.clock.now()
-    return b"%d.%02d 0.00\n" % (now // NANOSECONDS, now % NANOSECONDS // 10_000_000)
+    since_boot, idle = (divmod(_ticks(ns), 100) for ns in (k.clock.now(), k.scheduler.idle_time))
+    return b"%d.%02d %d.%02d\n" % (*since_boot, *idle)
 
 
 def loadavg(k: Kernel) -> bytes:
@@ -40,38 +43,18 @@ def loadavg(k: Kernel) -> bytes:
 
 
 def meminfo(k: Kernel) -> bytes:
-    total = 4 << 20  # kB: fixed, so that it does not tell about the host
+    total, free = k.memory.limit >> 10, k.memory.limit - k.memory.used >> 10  # the same that sysinfo(2) tells
     rows = (
-        (b"MemTotal", total), (b"MemFree", total // 2), (b"MemAvailable", total // 4 * 3), (b"Buffers", 0), (b"Cached", total // 4),
+        (b"MemTotal", total), (b"MemFree", free), (b"MemAvailable", free), (b"Buffers", 0), (b"Cached", 0),
         (b"SwapCached", 0), (b"Active", 0), (b"Inactive", 0), (b"SwapTotal", 0), (b"SwapFree", 0), (b"Dirty", 0), (b"Shmem", 0),
         (b"Slab", 0), (b"CommitLimit", total), (b"Committed_AS", 0), (b"VmallocTotal", 34359738367), (b"Hugepagesize", 2048),
     )  # fmt: skip
     return b"".join(b"%-16s%8d kB\n" % (name + b":", value) for name, value in rows)
 
 
-_FLAGS_X86: Final = (
-    b"fpu de pse tsc msr pae mce cx8 apic sep pge mca cmov pat pse36 clflush mmx fxsr sse sse2 syscall nx lm pni ssse3 cx16"
-    b" sse4_1 sse4_2 popcnt"
-)
-
-
-def cpuinfo(k: Kernel) -> bytes:
-    if k.arch == "arm64":
-        return (
-            b"processor\t: 0\nBogoMIPS\t: 100.00\nFeatures\t: fp asimd aes pmull sha1 sha2 crc32 atomics\nCPU implementer\t: 0x00\n"
-            b"CPU architecture: 8\nCPU variant\t: 0x0\nCPU part\t: 0x051\nCPU revision\t: 0\n\n"
-        )
-    return (
-        b"processor\t: 0\nvendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: 60\nmodel name\t: pyprobe emulated CPU\nstepping\t: 1\n"
-        b"cpu MHz\t\t: 1000.000\ncache size\t: 4096 KB\nphysical id\t: 0\nsiblings\t: 1\ncore id\t\t: 0\ncpu cores\t: 1\n"
-        b"fpu\t\t: yes\nwp\t\t: yes\nflags\t\t: " + _FLAGS_X86 + b"\nbogomips\t: 2000.00\nclflush size\t: 64\n"
-        b"address sizes\t: 46 bits physical, 48 bits virtual\n\n"
-    )
-
-
 def machine_stat(k: Kernel) -> bytes:
-    ticks = _ticks(k.clock.now())
-    line = b"%d 0 0 0 0 0 0 0 0 0\n" % ticks
+    idle = k.scheduler.idle_time
+    line = b"%d 0 0 %d 0 0 0 0 0 0\n" % (_ticks(k.clock.now() - idle), _ticks(idle))
     return (
         b"cpu  " + line + b"cpu0 " + line + b"intr 0\nctxt 0\nbtime %d\nprocesses %d\nprocs_running 1\nprocs_blocked 0\n"
         % (k.clock.epoch_ns // NANOSECONDS, len(k.processes))
@@ -121,17 +104,24 @@ MACHINE: Final[dict[bytes, Callable[[Kernel], bytes]]] = {
     **{b"sys/" + name: _fixed(value + b"\n") for name, value in SYSCTL.items()},
 }
 
-NET: Final = {
-    b"dev": b"Inter-|   Receive                                                |  Transmit\n"
-    b" face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n"
-    b"    lo:       0       0    0    0    0     0          0         0        0       0    0    0    0     0       0          0\n",
-    b"route": b"Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n",
-    b"if_inet6": b"00000000000000000000000000000001 01 80 10 80       lo\n",
-    b"unix": b"Num       RefCount Protocol Flags    Type St Inode Path\n",
-    b"tcp6": b"  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt"
-    b"   uid  timeout inode\n",
-    b"udp": b"   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n",
-    b"tcp": b"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n",
+NET: Final[dict[bytes, Callable[[Kernel], bytes]]] = {
+    b"dev": _fixed(
+        b"Inter-|   Receive                                                |  Transmit\n"
+        b" face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n"
+        b"    lo:       0       0    0    0    0     0          0         0        0       0    0    0    0     0       0          0\n"
+    ),
+    b"route": _fixed(b"Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT".ljust(127) + b"\n"),
+    b"arp": _fixed(b"IP address       HW type     Flags       HW address            Mask     Device\n"),
+    b"if_inet6": _fixed(b"00000000000000000000000000000001 01 80 10 80       lo\n"),
+    b"unix": procnet.unix,
+    b"tcp": procnet.tcp,
+    b"tcp6": procnet.tcp6,
+    b"udp": procnet.udp,
+    b"udp6": procnet.udp6,
+    b"raw": procnet.raw,
+    b"snmp": procnet.snmp,
+    b"sockstat": procnet.sockstat,
+    b"sockstat6": procnet.sockstat6,
 }
 
 # one process
@@ -141,20 +131,25 @@ def _leader(process: Process) -> Task | None:
     return process.leader or next(iter(process.threads.values()), None)
 
 
-def comm(k: Kernel, process: Process) -> bytes:
-    task = _leader(process)
-    return (task.comm if task is not None else k.last_comm.get(process.pid, b"")) + b"\n"
+def _thread(process: Process, tid: int) -> Task | None:
+    """The thread of that id, for files below task/; else the first."""
+    return process.threads.get(tid) or _leader(process)
 
 
-def _state(k: Kernel, process: Process) -> bytes:
-    if not process.alive:
+def comm(k: Kernel, process: Process, tid: int = 0) -> bytes:
+    task = _thread(process, tid)
+    return (task.comm if task is not None else k.last_words.get(process.pid, (b"", 0))[0]) + b"\n"
+
+
+def _state(k: Kernel, process: Process, task: Task | None) -> bytes:
+    if task is None:
         return b"Z"
-    if process.stopped:
-        return b"T"
-    return b"R" if k.current is not None and k.current.process is process else b"S"
+    if task.held:
+        return b"T" if task.tracing is None else b"t"
+    return b"S" if task.parked is not None else b"R"
 
 
-_STATE_NAMES: Final = {b"R": b"R (running)", b"S": b"S (sleeping)", b"T": b"T (stopped)", b"Z": b"Z (zombie)"}
+_STATE_NAMES: Final = {b"R": b"R (running)", b"S": b"S (sleeping)", b"T": b"T (stopped)", b"t": b"t (tracing stop)", b"Z": b"Z (zombie)"}
 
 
 def _memory(process: Process) -> tuple[int, int]:
@@ -165,20 +160,23 @@ def _memory(process: Process) -> tuple[int, int]:
     return sum(vma.end - vma.start for vma in space.vmas()), len(space.pages) * PAGE
 
 
-def stat(k: Kernel, process: Process) -> bytes:
+def stat(k: Kernel, process: Process, tid: int = 0) -> bytes:
     size, resident = _memory(process)
     start, end = process.argument_area
-    ticks = _ticks(process.cpu_time + sum(thread.cpu_time for thread in process.threads.values()))
-    task, terminal = _leader(process), process.ctty
+    ticks = _ticks(process_cpu_time(k, process))
+    task, terminal = _thread(process, tid), process.ctty
+    sched = task.sched if task is not None else Scheduling()
     values = [
         process.ppid, process.pgid, process.sid, terminal.number if terminal is not None else 0,
         terminal.foreground if terminal is not None else -1, 0, 0, 0, 0, 0, ticks, 0, _ticks(process.children_cpu_time), 0,
-        20 + process.nice,
-        process.nice, len(process.threads), 0, _ticks(process.start_time), size, resident // PAGE, _INFINITY, 0, 0, 0, 0, 0,
-        0, task.blocked & 0x7FFFFFFF if task is not None else 0, 0, 0, 0, 0, 0, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0, start, end, 0, 0,
+        sched.prio - MAX_RT_PRIO, sched.nice, len(process.threads), 0,
+        _ticks(process.start_time), size, resident // PAGE, _INFINITY, 0, 0, 0, 0, 0,
+        0, task.blocked & 0x7FFFFFFF if task is not None else 0, 0, 0, 0, 0, 0,
+        process.exit_signal, 0, sched.rt_priority, sched.policy, 0, 0, 0, 0, 0, 0, start, end, 0, 0,
         process.exit_status or 0,
     ]  # fmt: skip
-    return b"%d (%s) %s %s\n" % (process.pid, comm(k, process)[:-1], _state(k, process), " ".join(map(str, values)).encode())
+    text = " ".join(map(str, values)).encode()
+    return b"%d (%s) %s %s\n" % (tid or process.pid, comm(k, process, tid)[:-1], _state(k, process, task), text)
 
 
 def statm(k: Kernel, process: Process) -> bytes:
@@ -195,12 +193,19 @@ def _set(queue: Iterable[SigInfo]) -> int:
     return sum({1 << info.signo - 1 for info in queue})
 
 
-def status(k: Kernel, process: Process) -> bytes:
+def _tracer(task: Task | None) -> int:
+    if task is None:
+        return 0
+    return task.tracing.tracer.pid if task.tracing is not None else int(task.traced_by_init)
+
+
+def status(k: Kernel, process: Process, tid: int = 0) -> bytes:
     size, resident = _memory(process)
-    task = _leader(process)
-    state = _STATE_NAMES[_state(k, process)]
-    rows = [b"Name:\t" + comm(k, process)[:-1], b"Umask:\t%04o" % (process.fs.umask if process.alive else 0), b"State:\t" + state]
-    rows += [b"Tgid:\t%d" % process.pid, b"Ngid:\t0", b"Pid:\t%d" % process.pid, b"PPid:\t%d" % process.ppid, b"TracerPid:\t0"]
+    task = _thread(process, tid)
+    state = _STATE_NAMES[_state(k, process, task)]
+    rows = [b"Name:\t" + comm(k, process, tid)[:-1], b"Umask:\t%04o" % (process.fs.umask if process.alive else 0), b"State:\t" + state]
+    rows += [b"Tgid:\t%d" % process.pid, b"Ngid:\t0", b"Pid:\t%d" % (tid or process.pid), b"PPid:\t%d" % process.ppid]
+    rows.append(b"TracerPid:\t%d" % _tracer(task))
     if task is not None:
         cred = task.cred
         rows.append(b"Uid:\t%d\t%d\t%d\t%d" % (cred.uid, cred.euid, cred.suid, cred.fsuid))
@@ -338,6 +343,10 @@ PROCESS: Final[dict[bytes, Callable[[Kernel, Process], bytes]]] = {
     b"gid_map": _text(b"         0          0 4294967295\n"),
     b"wchan": _text(b"0"),
 }
+
+
+THREAD: Final[dict[bytes, Callable[[Kernel, Process, int], bytes]]] = {b"comm": comm, b"stat": stat, b"status": status}
+"""Those that differ from thread to thread."""
 
 
 def fdinfo(file: OpenFile, arch: str) -> bytes:

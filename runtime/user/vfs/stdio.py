@@ -11,6 +11,7 @@ import fcntl
 import os
 import select
 import stat
+import struct
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -65,7 +66,7 @@ class HostTerminal(Terminal):
         return HostStream(dentry, flags, self.descriptor, self)
 
     def settings(self, size: int) -> bytes:
-        return fcntl.ioctl(self.descriptor, TCGETS if size == GETTERS[TCGETS] else TCGETS2, bytes(size))
+        return _ask(self.descriptor, TCGETS if size == GETTERS[TCGETS] else TCGETS2, size)
 
     def set_settings(self, raw: bytes, *, flush: bool) -> None:
         if self._before is None:
@@ -84,10 +85,18 @@ class HostTerminal(Terminal):
             self._before = None
 
     def window(self) -> bytes:
-        return fcntl.ioctl(self.descriptor, TIOCGWINSZ, bytes(8))
+        return _ask(self.descriptor, TIOCGWINSZ, 8)
 
     def typed(self) -> int:
-        return int.from_bytes(fcntl.ioctl(self.descriptor, FIONREAD, bytes(4)), "little")
+        return int.from_bytes(_ask(self.descriptor, FIONREAD, 4), "little")
+
+
+def _ask(descriptor: int, request: int, size: int) -> bytes:
+    """A structure that the host tells of a descriptor. Raises Errno: not of this one."""
+    try:
+        return fcntl.ioctl(descriptor, request, bytes(size))
+    except OSError as error:
+        raise Errno(error.errno or errno.ENOTTY) from None
 
 
 class HostStream(OpenFile):
@@ -161,7 +170,11 @@ class HostStream(OpenFile):
 
     def ioctl(self, k: Kernel, t: Task, request: int, argument: int) -> int:
         if request == FIONREAD and not self.regular:
-            t.space.write(argument, fcntl.ioctl(self.descriptor, FIONREAD, bytes(4)))
+            t.space.write(argument, _ask(self.descriptor, FIONREAD, 4))
+            return 0
+        if request == FIONREAD:
+            left = self.stat().size - os.lseek(self.descriptor, 0, os.SEEK_CUR)
+            t.space.write(argument, struct.pack("<i", max(0, min(left, 0x7FFFFFFF))))
             return 0
         if self.terminal is None:
             raise Errno(errno.ENOTTY)

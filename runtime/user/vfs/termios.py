@@ -14,6 +14,12 @@ FIONREAD: Final = 0x541B
 TCGETS2, TCSETS2, TCSETSW2, TCSETSF2 = 0x802C542A, 0x402C542B, 0x402C542C, 0x402C542D
 TIOCGPTN, TIOCSPTLCK, TIOCGPTLCK, TIOCGPKT, TIOCGPTPEER, TIOCSIG = 0x80045430, 0x40045431, 0x80045439, 0x80045438, 0x5441, 0x40045436
 
+TIOCGLCKTRMIOS: Final = 0x5456
+
+#: the older requests, of struct termio: which of the newer ones does the same
+TERMIO_SETTERS: Final = {TCSETA: TCSETS, TCSETAW: TCSETSW, TCSETAF: TCSETSF}
+TERMIO: Final = struct.Struct("<4HB8sx")
+
 #: requests that set: (drains first, throws unread input away, size of the structure)
 SETTERS: Final = {
     TCSETS: (False, False, 36), TCSETSW: (True, False, 36), TCSETSF: (True, True, 36),
@@ -42,6 +48,19 @@ _DEFAULT: Final = (
     0,
     bytes((3, 28, 127, 21, 4, 0, 1, 0, 17, 19, 26, 0, 18, 15, 23, 22, 0, 0, 0)),
 )
+
+
+def to_termio(raw: bytes) -> bytes:
+    """struct termio of a struct termios: what it has room for."""
+    *flags, line, cc = _LAYOUT.unpack(raw)
+    return TERMIO.pack(*(flag & 0xFFFF for flag in flags), line, cc[:8])
+
+
+def from_termio(raw: bytes, before: bytes) -> bytes:
+    """struct termios with what a struct termio sets; the rest stays as it was."""
+    *flags, line, cc = TERMIO.unpack(raw)
+    *old, _, old_cc = _LAYOUT.unpack(before)
+    return _LAYOUT.pack(*(was & ~0xFFFF | flag for was, flag in zip(old, flags, strict=True)), line, cc + old_cc[8:])
 
 
 class Termios:

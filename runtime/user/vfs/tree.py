@@ -50,6 +50,8 @@ class TreeFileSystem(FileSystem):
         host: the layer that host directories of this tree belong to.
         disk: what created and changed files are counted against.
         memory: where mapped files live.
+
+    linked: host files with several names that were loaded, by device and inode number on the host.
     """
 
     def __init__(self, name: str, dev: int, magic: int, host: HostLayer, disk: Disk, memory: PhysicalMemory) -> None:
@@ -57,7 +59,7 @@ class TreeFileSystem(FileSystem):
         self.host = host
         self.disk = disk
         self.memory = memory
-        self._linked: dict[tuple[int, int], Inode] = {}
+        self.linked: dict[tuple[int, int], Inode] = {}
 
     def number(self) -> int:
         return _CREATED + super().number()
@@ -69,7 +71,7 @@ class TreeFileSystem(FileSystem):
 
     def numbered(self, directory: HostDirectory, name: bytes, dev: int, ino: int) -> int:
         """Inode number of a host entry that may not have been loaded."""
-        linked = self._linked.get((dev, ino))
+        linked = self.linked.get((dev, ino))
         return linked.ino if linked is not None else inode_number(directory, name)
 
     def load(self, directory: HostDirectory, name: bytes) -> Inode | None:
@@ -84,7 +86,7 @@ class TreeFileSystem(FileSystem):
             inode.adopt(self.host.directory(directory, name, status), status)
         else:
             identity = (status.st_dev, status.st_ino)
-            known = self._linked.get(identity)
+            known = self.linked.get(identity)
             if known is not None:
                 return known
             ino = inode_number(directory, name)
@@ -97,7 +99,7 @@ class TreeFileSystem(FileSystem):
             else:
                 inode = Special(self, ino, status.st_mode, status.st_mtime_ns, rdev=status.st_rdev)
             if status.st_nlink > 1:
-                self._linked[identity] = inode
+                self.linked[identity] = inode
         inode.uid, inode.gid, inode.nlink = status.st_uid, status.st_gid, status.st_nlink
         return inode
 
@@ -143,8 +145,11 @@ class Directory(Inode):
         lower = self.lower
         if lower is None:
             return []
-        numbered = self.fs.numbered
-        return [(name, kind, numbered(lower, name, dev, ino)) for name, kind, dev, ino in self.fs.host.names(lower)]
+        linked = self.fs.linked
+        return [
+            (name, kind, linked[identity].ino if identity in linked else inode_number(lower, name))
+            for name, kind, identity in self.fs.host.names(lower)
+        ]
 
     def open(self, k: Kernel, t: Task, dentry: Dentry, flags: int) -> OpenFile:
         from pyprobe.runtime.user.vfs.openfile import DirectoryFile
@@ -214,7 +219,10 @@ class Regular(Inode):
         if self.seals > 0 and self.seals & F_SEAL_SHRINK and size < self.size():
             raise Errno(errno.EPERM)
         if size != self.content.size or not isinstance(self.content, HostContent):
-            self._reaching(size, size).truncate(size)
+            before, content = self.size(), self._reaching(size, size)
+            if isinstance(content, MappedContent) and size < before:
+                k.unmap_mapping_range(content.backing, -(-size // PAGE), -(-before // PAGE), even_cows=True)
+            content.truncate(size)
         self.touch(k.clock.wall())
 
     def punch(self, k: Kernel, offset: int, end: int) -> None:

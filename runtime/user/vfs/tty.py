@@ -14,11 +14,16 @@ from pyprobe.runtime.user.vfs.termios import (
     GETTERS,
     SETTERS,
     TCFLSH,
+    TCGETA,
+    TCGETS,
     TCSBRK,
     TCSBRKP,
     TCXONC,
+    TERMIO,
+    TERMIO_SETTERS,
     TIOCEXCL,
     TIOCGETD,
+    TIOCGLCKTRMIOS,
     TIOCGPGRP,
     TIOCGSID,
     TIOCGWINSZ,
@@ -30,6 +35,8 @@ from pyprobe.runtime.user.vfs.termios import (
     TIOCSPGRP,
     TIOCSTI,
     TIOCSWINSZ,
+    from_termio,
+    to_termio,
 )
 from pyprobe.runtime.user.words import s32
 
@@ -93,6 +100,15 @@ class Terminal(ControllingTerminal):
             raw = t.space.read(argument, size)
             self._changing(k, t, master)
             self.set_settings(raw, flush=flush)
+        elif request == TCGETA:
+            t.space.write(argument, to_termio(self.settings(GETTERS[TCGETS])))
+        elif request in TERMIO_SETTERS:
+            _, flush, size = SETTERS[TERMIO_SETTERS[request]]
+            raw = from_termio(t.space.read(argument, TERMIO.size), self.settings(size))
+            self._changing(k, t, master)
+            self.set_settings(raw, flush=flush)
+        elif request == TIOCGLCKTRMIOS:
+            t.space.write(argument, bytes(GETTERS[TCGETS]))  # nothing can be locked
         elif request == TIOCGWINSZ:
             t.space.write(argument, self.window())
         elif request == TIOCSWINSZ:

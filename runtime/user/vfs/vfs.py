@@ -56,6 +56,9 @@ ROOT_DEV, DEV_DEV, PROC_DEV, SYS_DEV, PIPE_DEV, SOCK_DEV, ANON_DEV, SHM_DEV, MQU
 )
 
 
+_USED: Final = 10_000  # pipes and sockets that a system has seen as it boots; net-tools know no socket whose number is short
+
+
 class Vfs:
     """Everything behind paths and descriptors that all processes share.
 
@@ -77,8 +80,8 @@ class Vfs:
         self.rootfs = TreeFileSystem("overlay", ROOT_DEV, OVERLAYFS_SUPER_MAGIC, self.host, self.disk, memory)
         self.devfs = TreeFileSystem("devtmpfs", DEV_DEV, TMPFS_MAGIC, self.host, self.disk, memory)
         self.shmfs = TreeFileSystem("tmpfs", SHM_DEV, TMPFS_MAGIC, self.host, self.disk, memory)
-        self.pipefs = FileSystem("pipefs", PIPE_DEV, PIPEFS_MAGIC)
-        self.sockfs = FileSystem("sockfs", SOCK_DEV, SOCKFS_MAGIC)
+        self.pipefs = FileSystem("pipefs", PIPE_DEV, PIPEFS_MAGIC, used=_USED)
+        self.sockfs = FileSystem("sockfs", SOCK_DEV, SOCKFS_MAGIC, used=_USED)
         self.anonfs = FileSystem("anon_inodefs", ANON_DEV, ANON_INODE_FS_MAGIC)
         self.nsfs = FileSystem("nsfs", NS_DEV, NSFS_MAGIC)
         self.namespaces: dict[bytes, Dentry] = {}  # those that somebody has looked at, by their names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -259,6 +260,14 @@ def test_damaged_targets_are_told_from_missing_ones(compiled, tmp_path):
     assert "damaged ELF file" in raised.value.hints[0]
 
 
+@pytest.mark.parametrize("probe", ["uprobe:{}:main", "usdt:{}:a:b"])
+def test_what_the_command_will_make_cannot_be_named(probe: str, pyprobe, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # a fixture
+    made = tmp_path / "made"
+    done = pyprobe("-e", probe.format(made) + " { }", "-c", f"cp /bin/true {made}")
+    assert f"target file '{made}' does not exist or is not executable\n" in done.err and done.status == 1
+    assert "HINT: Only files that are there before the command runs can be probed, not what it makes itself.\n" in done.err
+
+
 def test_functions_of_unknown_size(compiled, trace):
     program = compiled("calls.c")
     with pytest.raises(AttachError, match="Could not determine boundary for register_tm_clones"):
@@ -276,6 +285,26 @@ def test_cxx_names(compiled, trace):
     assert [e[0] for e in run.events if e[0].endswith("plain")] == [f"uprobe:{program}:cpp:plain"] * 3
     with pytest.raises(NoMatch, match=f"No matches for uprobe {program}:Nothing."):
         trace([program], (point(f"uprobe:{program}:Nothing", language="cpp"),))
+
+
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [
+        ("ns::fn", ["_ZN2ns2fnEPKc", "_ZN2ns2fnEi"]),
+        ("ns::fn(int)", ["_ZN2ns2fnEi"]),
+        ("ns::fn(*", ["_ZN2ns2fnEPKc", "_ZN2ns2fnEi"]),
+        ("ns::*", ["_ZN2ns2fnEPKc", "_ZN2ns2fnEi", "_ZNK2ns1W3getEi", "_ZNK2ns1WplERKS0_"]),
+        ("ns::W::operator+", ["_ZNK2ns1WplERKS0_"]),
+        ("*same*", ["_ZN2ns4sameIiEET_S1_"]),
+        ("int ns::same<int>", ["_ZN2ns4sameIiEET_S1_"]),
+        ("_ZN2ns2fnEi", ["_ZN2ns2fnEi"]),
+        ("plain", ["plain"]),
+    ],
+)
+def test_cxx_names_that_are_written(compiled, written, found):
+    program = compiled("names.cc", "-O1")
+    wanted = point(f"uprobe:{program}:f", function=written, language="cpp")
+    assert [p.function for p in MachineWorld().matches(wanted)] == found
 
 
 def test_unknown_functions_match_nothing():

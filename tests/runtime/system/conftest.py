@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
+from pyprobe.runtime.machine.targets import TargetResolver
+from pyprobe.runtime.system.description import SystemDescription
 from pyprobe.runtime.system.kernels import store
 from pyprobe.runtime.system.kernels.errors import KernelError
 from pyprobe.runtime.system.kernels.store import Kernel
@@ -43,6 +46,19 @@ def root(kernel: Kernel, tmp_path: Path) -> Path:
     return folder
 
 
+def with_second_instructions(kernel: Kernel, text: str) -> str:
+    """`text`, with the offset for each FUNCTION+SECOND: that of the instruction after the place for a call with which functions begin,
+    behind a landing pad, where there is one."""
+    known = SystemDescription(kernel, TargetResolver(kernel.arch))
+
+    def place(found: re.Match[str]) -> str:
+        landing = kernel.arch == "x86_64" and known.code(known.symbols[found[1]], 4) == ENDBR
+        return f"{found[1]}+{8 if kernel.arch == 'arm64' else 9 if landing else 5}"
+
+    return re.sub(r"(\w+)\+SECOND", place, text)
+
+
+ENDBR = b"\xf3\x0f\x1e\xfa"
 COMPILERS = {"arm64": "aarch64-linux-gnu-gcc", "x86_64": "x86_64-linux-gnu-gcc"}
 
 

@@ -121,12 +121,24 @@ def test_a_file_of_the_host_that_the_kernels_own_root_lacks_is_named(kernel: Ker
 def test_a_panic_shows_the_console(guest) -> None:  # type: ignore[no-untyped-def]  # see above
     done = guest("sh -c 'echo c > /proc/sysrq-trigger'", script="kprobe:vfs_write { @ = count(); }")
     assert done.status == 0 and "@: 1\n" in done.out
-    assert done.err.startswith("WARNING: the kernel panicked, or was told to start anew\n    [") and "Kernel Offset" in done.err, done
+    assert done.err.startswith("WARNING: the run ended because the kernel panicked: sysrq triggered crash\n    ["), done
+    assert "Kernel Offset" in done.err, done
+    done = guest("reboot -f")
+    assert done.err.startswith("WARNING: the run ended because the kernel was told to start anew\n    ["), done
 
 
-def test_a_power_off_is_no_trouble(guest) -> None:  # type: ignore[no-untyped-def]  # see above
-    done = guest("sh -c 'echo o > /proc/sysrq-trigger; sleep 9'", script="kprobe:vfs_write { @ = count(); }")
+@pytest.mark.parametrize("end", ["echo o > /proc/sysrq-trigger; sleep 9", "echo > /dev/null; halt -f"])
+def test_a_power_off_is_no_trouble(guest, end: str) -> None:  # type: ignore[no-untyped-def]  # see above
+    done = guest(f"sh -c '{end}'", script="kprobe:vfs_write { @ = count(); }")
     assert (done.status, done.err) == (0, "") and "@: 1\n" in done.out, done
+
+
+@pytest.mark.parametrize("kernel", ["debian-arm64"], indirect=True)
+def test_when_memory_runs_out_it_is_said(guest) -> None:  # type: ignore[no-untyped-def]  # see above
+    half = "dd if=/dev/zero of=/dev/shm/x bs=1M 2>/dev/null"  # as much as a tmpfs takes
+    done = guest(f"sh -c '{half}; dd if=/dev/zero of=/dev/null bs=70M count=1'", "--memory", "128", script="begin { @still = 1; }")
+    assert done.out.endswith("@still: 1\n"), done
+    assert done.err == "WARNING: the guest ran out of memory, so that its kernel killed dd; --memory gives it more\n", done
 
 
 def test_what_the_command_left_behind_does_not_hold_the_run(guest) -> None:  # type: ignore[no-untyped-def]  # see above

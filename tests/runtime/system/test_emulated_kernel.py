@@ -122,3 +122,31 @@ def test_tracepoints_of_system_calls(kernel: Kernel, facts: Facts) -> None:
     assert len(common) > 500
     different = [name for name, real in common if [n for _, n in ours[name].fields] != [field.name for field in real.fields]]
     assert not different
+
+
+def _comparable(text: str) -> list[tuple[str, list[str]]]:
+    """Tables, their rows in no order, without what is chance: numbers of rows, ports, inodes and timers, and who has a reference."""
+    tables = re.split(r"(?m)^(/proc/net/\w+)\n", text.strip("\n"))[1:]
+    found = []
+    for name, rows in zip(tables[::2], tables[1::2], strict=True):
+        ports = re.sub(r":(?!1FA[0-9A-F]|00[0-9A-F]{2}\b)[0-9A-F]{4}\b", ":PORT", rows)
+        plain = re.sub(r"(?m)^(?:\S{16}|\(____ptrval____\)): \d+|^ *\d+:(?= [0-9A-F]{8})", "ROW", ports)
+        timed = re.sub(r"( +\d+ +\d+) (\d+) \d+ (?:\S{16}|\(____ptrval____\))", lambda m: f"{m[1]} {m[2] != '0'} REFERENCES", plain)
+        numbered = re.sub(r"(ROW \d{8} \d{8} \d{4} \d\d) +(\d+)", lambda m: f"{m[1]} {m[2] != '0'}", timed)
+        found.append((name, sorted(line.rstrip() for line in re.sub(r"used \d+", "used N", numbered).splitlines())))
+    return found
+
+
+def test_tables_of_sockets(kernel: Kernel, root: Path, tool: Callable[[str], str], pyprobe: Callable[..., Result]) -> None:
+    source = ROOT / "tests" / "programs" / "proc_net.c"
+    program = root / "proc_net"
+    subprocess.run([tool(COMPILERS[kernel.arch]), "-O1", "-w", "-static", "-o", str(program), str(source)], check=True, timeout=60)
+
+    def told(*options: str) -> list[tuple[str, list[str]]]:
+        done = pyprobe("-q", "-e", "begin { }", "-c", "/proc_net", "--root", str(root), *options, timeout=120)
+        assert done.status == 0, done.err
+        return _comparable(done.out)
+
+    ours = told()
+    assert ours == told("--kernel", kernel.name)
+    assert len(ours) == 11 and sum(len(rows) for _, rows in ours) > 30

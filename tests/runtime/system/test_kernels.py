@@ -238,6 +238,13 @@ def test_without_apt_the_other_way_is_named(pyprobe: Command, tmp_path: Path) ->
     assert done.err == f"ERROR: {line}\n"
 
 
+def test_a_cache_that_cannot_be_written(pyprobe: Command, tmp_path: Path, tool: Callable[[str], str]) -> None:
+    tool("apt-get")
+    (tmp_path / "pyprobe").write_text("")
+    done = pyprobe("kernel", "install", "debian-arm64", env={"XDG_CACHE_HOME": str(tmp_path)})
+    assert (done.status, done.err) == (1, f"ERROR: can't write {tmp_path}/pyprobe/kernels: Not a directory\n")
+
+
 def test_an_installed_kernel_is_whole(kernel: store.Kernel) -> None:
     found = read_image(kernel.image.read_bytes())
     assert (found.arch, found.release) == (kernel.arch, kernel.release)
@@ -254,6 +261,16 @@ def test_without_modules_it_boots_only(kernel: store.Kernel, pyprobe: Command, t
     added = pyprobe("kernel", "add", "k", str(tmp_path / "vmlinux"), str(kernel.modules["fuse"]), env=env)
     assert added.status == 0 and added.err.startswith(f"WARNING: {half}\nHINT: add it again with its modules (")
     options = ("-q", "--kernel", "k", "-e", "kprobe:start_kernel { @ = count(); }")
+    with open(tmp_path / "pyprobe/kernels/k/image", "r+b") as image:
+        image.seek(-1, os.SEEK_END)
+        last = image.read(1)
+        image.seek(-1, os.SEEK_END)
+        image.write(bytes([last[0] ^ 1]))
+        image.flush()
+        done = pyprobe(*options, "--boot", env=env)
+        assert (done.status, done.err) == (255, "ERROR: the image of kernel k is damaged; install or add it again\n")
+        image.seek(-1, os.SEEK_END)
+        image.write(last)
     done = pyprobe(*options, "-c", "ls", env=env)
     assert done.status != 0 and done.err.startswith(f"ERROR: {half}\nHINT: ")
     done = pyprobe(*options, "--boot", env=env)

@@ -9,6 +9,7 @@ import pytest
 
 import pyprobe
 from pyprobe.runtime.system.kernels.store import Kernel
+from tests.runtime.system.conftest import with_second_instructions
 
 SHELL = """mount -t tracefs t /sys/kernel/tracing; cd /sys/kernel/tracing; cp /etc/events kprobe_events; head -n 9 error_log >&2
 [ -s /etc/events ] && cat /etc/filter > events/kprobes/write/filter && echo 1 > events/kprobes/enable
@@ -32,27 +33,22 @@ p:rename do_renameat2 old=$arg1:s32 new=$arg3:s32 flags=$arg5:u32
 p:exit do_exit code=$arg1:u32 stack=%sp:b3@0/64
 p:execve do_execveat_common.isra.0 fd=$arg1:s32 comm=$comm
 r:exec begin_new_exec $retval:s32
-p:close close_fd fd=$arg1:u32
-r:close_back close_fd $retval:s32
+p:close __ARCH_sys_close regs=+0($arg1):x8
+r:close_back __ARCH_sys_close $retval:s32
 p:dup ksys_dup3 old=$arg1:u32 new=$arg2:u32 flags=$arg3
 p:ioctl __ARCH_sys_ioctl regs=+0($arg1):x8
 r:stat vfs_fstatat $retval:s32
 p:fork_read ksys_read fd=$arg1:u8 size=$arg3:x32 banner=@linux_banner:string
 r:enough __vm_enough_memory $retval:s32
-p:inside vfs_read+INSIDE sp=%sp:b3@0/64
-p:inside_too ksys_write+INSIDE flag=\\\\1:u8
+p:inside vfs_read+SECOND sp=%sp:b3@0/64
+p:inside_too ksys_write+SECOND flag=\\\\1:u8
 """
 FILTER = '(count > 5 && text ~ "*file*") || comm == "ls"'
 LINE = re.compile(r"\s*(\S+)-(\d+) +\[000\] \S+ +[\d.]+: (.*)")
 
 
-def second_instruction(kernel: Kernel) -> int:
-    """The offset of the one after the place for a call, in which functions begin alike."""
-    return 5 if kernel.arch == "x86_64" else 8
-
-
 def definitions(kernel: Kernel) -> list[str]:
-    text = EVENTS.replace("INSIDE", str(second_instruction(kernel))).replace("\\\\", "\\")
+    text = with_second_instructions(kernel, EVENTS).replace("\\\\", "\\")
     text = text.replace("__ARCH_sys", "__x64_sys" if kernel.arch == "x86_64" else "__arm64_sys")
     known = kernel.arch == "x86_64"  # cloud-arm64 has no symbols of data
     return [line if known else line.replace(" banner=@linux_banner:string", "") for line in text.strip().splitlines()]

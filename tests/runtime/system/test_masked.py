@@ -1,10 +1,11 @@
-"""An interrupt that waits for the processor to accept it, on a bare x86-64 processor."""
+"""An interrupt that waits for the processor to accept it, for a while or for ever, on a bare x86-64 processor."""
 
 from __future__ import annotations
 
 import pytest
 
 from pyprobe.runtime.machine.clock import Clock
+from pyprobe.runtime.system.cpu import LOCKUP_NS, LockedUp
 from pyprobe.runtime.system.ram import Ram
 from pyprobe.runtime.system.x86_64 import X86
 
@@ -51,3 +52,16 @@ def test_a_pending_interrupt_waits_in_the_callback(native: bool | None) -> None:
     assert len(asked) == 1 and end - len(OPEN) <= asked[0] < end
     assert free < looks < 20 < TURNS
     assert run(native, pending=True) == (looks, rang, asked, end) == run(None if native is False else False, pending=True)
+
+
+def test_a_processor_that_never_accepts_it_is_given_up() -> None:
+    ram, clock = Ram(0, 1 << 20), Clock()
+    cpu = X86(ram, clock)
+    code = b"\xff\xc9\x90\x90\xeb\xfa"  # 1: dec ecx; nop; nop; jmp 1b
+    ram.view[: len(code)] = code
+    clock.add(1_000_000, lambda: cpu.interrupt(True))
+    clock.add(50_000_000, lambda: clock.charge(LOCKUP_NS))  # so long it has to wait, but not we
+    with pytest.raises(LockedUp):
+        cpu.run()
+    assert LOCKUP_NS < clock.now() < LOCKUP_NS + 100_000_000
+    cpu.close()

@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 
 import pyprobe
+from pyprobe.runtime.machine.disassembly import instructions
+from pyprobe.runtime.machine.targets import TargetResolver
+from pyprobe.runtime.system.description import SystemDescription
 from pyprobe.runtime.system.kernels.store import Kernel
+from pyprobe.runtime.system.metadata.modulefile import ModuleFile
 
 
 def test_functions_types_and_stacks_of_what_init_has_loaded(guest) -> None:  # type: ignore[no-untyped-def]  # a fixture that returns a function
@@ -75,3 +79,52 @@ def test_names_that_are_not_there(guest) -> None:  # type: ignore[no-untyped-def
     assert "specified module nosuch in probe kprobe:nosuch:fuse_lookup is not loaded" in done.err and done.status
     done = guest("true", script="kprobe:fuse_lookupp { }")
     assert "Did you mean fuse_lookup" in done.err and done.status
+
+
+def test_places_in_modules_that_linux_refuses(kernel: Kernel, guest) -> None:  # type: ignore[no-untyped-def]  # see above
+    """Static branches, static calls (both on x86-64 alone) and WARN() in a module: the kernel's own kprobe_events refuse the same."""
+    known = SystemDescription(kernel, TargetResolver(kernel.arch))
+    file = known.module_file("fuse")
+    assert file is not None
+    places, refused = [], set()
+    for name in sorted(file.traceable):
+        if name in known.functions or ".cold" in name:
+            continue  # the kernel's own comes first; what is cold may begin within another function
+        at = [instruction.address for instruction in instructions(kernel.arch, file.code(name), 0)]
+        told = {offset: known.refused_in(file, name, offset) for offset in at}
+        for offset in [o for o, reason in told.items() if reason and reason.split(" is ")[1] not in refused][:3]:
+            refused.add(told[offset].split(" is ")[1])
+            places += [(name, o, told[o]) for o in at[max(at.index(offset) - 1, 0) : at.index(offset) + 2] if o]
+    assert len(refused) == (3 if kernel.arch == "x86_64" else 1) and not all(reason for *_, reason in places), places
+    ask = "cd /sys/kernel/tracing; for place in {}; do (echo p:p fuse:$place >kprobe_events) 2>/dev/null && echo || echo refused; done"
+    words = " ".join(f"{name}+{offset}" for name, offset, _ in places)
+    done = guest(f"sh -c 'mount -t tracefs t /sys/kernel/tracing; {ask.format(words)}'")
+    assert done.out.split("\n")[: len(places)] == ["refused" if reason else "" for *_, reason in places], (done, places)
+    name, offset, reason = next(place for place in places if place[2])
+    point = f"kprobe:fuse:{name}+{offset} {{ }}"
+    for options in (["--faithful"], ["--attach", "breakpoint"]):
+        done = guest("rmmod fuse", *options, script=point)
+        assert reason in done.err and done.status, done
+
+
+def test_functions_of_modules_that_linux_refuses(build) -> None:  # type: ignore[no-untyped-def]  # see above
+    """Modules have lists and sections of such functions as the kernel itself has (NOKPROBE_SYMBOL, __kprobes, noinstr)."""
+    path = build("nokprobe_module.c", "-c", "-O1")
+    file = ModuleFile("nokprobe_module", path.read_bytes())
+    assert file.forbidden == {"marked", "in_section", "uninstrumented"}
+    assert file.refused("marked", 4, 0) == "marked is on the list of functions that no kprobe may enter" and not file.refused("plain", 4, 0)
+
+
+def test_a_function_of_another_module_is_traceable(guest) -> None:  # type: ignore[no-untyped-def]  # see above
+    done = guest("true", script="kprobe:fuse:vfs_read { } kprobe:vmlinux:fuse_open { } kprobe:fuse:nosuch { }")
+    assert "No matches for kprobe fuse:vfs_read." in done.err and "No matches for kprobe vmlinux:fuse_open." in done.err and done.status
+    assert re.findall(r"(\S+) is not traceable", done.err) == ["nosuch"], done
+    done = guest("true", "--unsafe", script="kprobe:fuse:vfs_read { }")
+    assert "ERROR: module fuse has no function vfs_read\n" in done.err and done.status, done
+
+
+def test_a_module_is_probed_as_linux_lets_one(guest) -> None:  # type: ignore[no-untyped-def]  # see above
+    done = guest("cat /etc/passwd", "--faithful", script="kprobe:fuse:fuse_lookup { @ = count(); } kprobe:fuse:fuse_get_tree { }")
+    assert done.status == 0 and "@: " in done.out, done
+    done = guest("true", "--faithful", script="kprobe:fuse:cleanup_module { }")
+    assert "HINT: Linux refuses this function: it is marked notrace, or gone after boot." in done.err and done.status, done

@@ -144,3 +144,11 @@ def test_user_structs_lie_as_in_a_real_kernel(arch: str) -> None:
             assert real.fields[member].offset == field.offset, f"{name}.{member}"
             if member != "sa_data" and not isinstance(field.type, (Pointer, Struct)):
                 assert real.fields[member].type.size == field.type.size, f"{name}.{member}"
+
+
+def test_numbers_of_sockets(pyprobe: Run, build: Callable[..., str]) -> None:
+    """A socket has one number, whoever asks for it."""
+    program = build((Path(__file__).parents[2] / "programs" / "cookie.c").read_text(), "-static")
+    script = 'fentry:tcp_connect { $n = socket_cookie(args.sk); printf("told %d %d\\n", $n, $n == socket_cookie(args.sk)); }'
+    told = pyprobe("-q", "-e", script, "-c", program).out.split("\n")
+    assert sorted(line for line in told if line) == ["connecting 2", "other 1", "told 2 1"]

@@ -128,7 +128,35 @@ int main(void) {
 """
 
 
-@pytest.mark.parametrize("source", [SECCOMP, LOCKS, FLOATS], ids=["seccomp", "robust locks", "vectors in frames"])
+STACK = r"""
+#include <signal.h>
+#include <stdio.h>
+#include <ucontext.h>
+static void handler(int s, siginfo_t *i, void *u) {
+    struct _libc_fpstate *f = ((ucontext_t *)u)->uc_mcontext.fpregs;
+    unsigned short now;
+    __asm__ volatile("fnstcw %0" : "=m"(now));
+    printf("%x %x %x %x\n", f->cwd, f->swd, f->ftw, now);
+    for (int k = 0; k < 8; k++) {
+        unsigned short *part = f->_st[k].significand;
+        printf("%04x %04x%04x%04x%04x\n", f->_st[k].exponent, part[3], part[2], part[1], part[0]);
+    }
+    f->_st[0].exponent ^= 0x8000;
+}
+int main(void) {
+    struct sigaction a = {0};
+    unsigned short control = 0x27f;
+    long double x, y;
+    a.sa_sigaction = handler; a.sa_flags = SA_SIGINFO; sigaction(SIGTRAP, &a, 0);
+    __asm__ volatile("fninit; fldcw %2; fldpi; fld1; int3; fstpt %0; fstpt %1; fnstcw %2" : "=m"(x), "=m"(y), "+m"(control));
+    printf("%Lg %Lg %x\n", x, y, control);
+}
+"""
+
+
+@pytest.mark.parametrize(
+    "source", [SECCOMP, LOCKS, FLOATS, STACK], ids=["seccomp", "robust locks", "vectors in frames", "the stack of x87 in frames"]
+)
 def test_kernel_semantics_as_native(
     source: str, emulate: Callable[..., tuple[int, bytes, bytes]], build: Callable[..., str], environment: dict[str, str]
 ) -> None:
@@ -137,3 +165,10 @@ def test_kernel_semantics_as_native(
     status, output, _ = emulate([program])
     assert output == native.stdout
     assert status == native.returncode
+
+
+def test_there_are_no_neighbours(emulate: Callable[..., tuple[int, bytes, bytes]], tool: Callable[[str], str]) -> None:
+    """The only interface is the loopback."""
+    assert emulate([tool("ip"), "neigh"]) == (0, b"", b"")
+    status, _, errors = emulate([tool("ip"), "rule"])
+    assert status and errors == b"RTNETLINK answers: Operation not supported\nDump terminated\n"
