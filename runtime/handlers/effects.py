@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from pyprobe.lang import nodes
 from pyprobe.lang.signalnames import signal_number
-from pyprobe.lang.typesys import CGROUP_PATH, Array, Buffer, Integer, Pointer, String, Struct
+from pyprobe.lang.typesys import CGROUP_PATH, Integer, Pointer, Struct
+from pyprobe.runtime import fields
 from pyprobe.runtime.handlers import arithmetic, memory
 from pyprobe.runtime.handlers.arguments import argument, literal, typed
 from pyprobe.runtime.handlers.arithmetic import unsigned
@@ -41,10 +43,9 @@ def _write_user(c: Compiler, node: nodes.Call) -> Code:
     write = c.event(node.span, "write_user")
     t = source.type
     if isinstance(t, (Integer, Pointer)):
-        data = f"{c.bind(c.context.memory.read, 'read')}({bare(unsigned(given).text)}, {bare(length.text)})"
+        data = f"{c.bind(c.context.memory.read, 'read')}({bare(unsigned(given).text)}, {bare(unsigned(length).text)})"
     else:
-        assert isinstance(t, (String, Buffer, Array, Struct)), t
-        data = f"{given.text}.ljust({t.size}, b'\\0')[:{bare(length.text)}]"
+        data = f"{c.bind(partial(fields.encoded, t), 'encoded')}({bare(given.text)})[:{bare(unsigned(length).text)}]"
     return Code(f"{write}({bare(unsigned(destination).text)}, {data})", 0, 1, depth=3)
 
 

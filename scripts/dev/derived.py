@@ -44,10 +44,14 @@ TERMINALS: dict[str, tuple[str, ...]] = {
     "ANGLE_OPEN": ("<",),
     "ANGLE_CLOSE": (">",),
 }
-BETWEEN = (" ",) * 40 + ("\n",) * 4 + ("", "\t", "\r\n", "\n\n\n", " // c\n", " /* c */ ", "/**/", " /* a\n * b\n */ ")
-BETWEEN += ("\n// own line\n", " //\n", "/* // */")
-C_SECTIONS = ("#define A 1\n", "#include <stddef.h>\n", "struct foo { int a; char n[4]; };\n", "enum e { E0, E1 = 5 }\n")
-C_SECTIONS += ("union u { int a; };\n// c\n",)
+BETWEEN = (
+    *((" ",) * 40 + ("\n",) * 4),
+    *("", "\t", "\r\n", "\n\n\n", " // c\n", " /* c */ ", "/**/", " /* a\n * b\n */ ", "\n// own line\n", " //\n", "/* // */"),
+)
+C_SECTIONS = (
+    *("#define A 1\n", "#include <stddef.h>\n", "struct foo { int a; char n[4]; };\n", "enum e { E0, E1 = 5 }\n"),
+    "union u { int a; };\n// c\n",
+)
 ENTRIES = ("entry", "points predicate body", "MACRO NAME LPAR macro_parameters RPAR block")  # what a program consists of
 HEADS = ("#!/usr/bin/env pyprobe\n", "// head\n", "/* head */ ")
 

@@ -12,7 +12,7 @@ import random
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from pyprobe.lang import topics
@@ -74,8 +74,11 @@ NESTED: tuple[Callable[[int], str], ...] = (
 )  # fmt: skip
 
 
-CALLS = ("{}", "_ = {};", "print({});", "$r1 = {};", "@r1 = {};", "@r2[{}] = 1;", "@r3[1] = {};", 'printf("%s", {});', 'printf("%d", {});')
-CALLS += ("if ({}) {{ print(1); }}", "print(({}, 1));", "print({} == {});", "$r2 = comptime {};", "print(sizeof({}));", "return {};")
+CALLS = (
+    *("{}", "_ = {};", "print({});", "$r1 = {};", "@r1 = {};", "@r2[{}] = 1;", "@r3[1] = {};", 'printf("%s", {});', 'printf("%d", {});'),
+    *("if ({}) {{ print(1); }}", "print(({}, 1));", "print({} == {});", "$r2 = comptime {};", "print(sizeof({}));", "return {};"),
+    *("while ({}) {{ break; }}", "for $r3 : 0..({}) {{ break; }}", "let $r4 : string = {};", "$r5 = {{ {} }}; print($r5);"),
+)
 UNSTABLE = ("config = { unstable_typeinfo=enable; unstable_tseries=enable }", "config = { max_strlen=8 }", "config = { stack_mode=perf }")
 
 
@@ -91,7 +94,7 @@ def inputs(seed: int, corpus: Path) -> Iterator[str]:
     choose = random.Random(seed)
     makers = [Maker(seed, 0.6), Maker(seed, 0.97)]
     deriver = Deriver(seed)
-    made = [*(maker.program for maker in makers), deriver.program, lambda: _call(choose, makers[1])]
+    made: list[Callable[[], str]] = [*(maker.program for maker in makers), deriver.program, partial(_call, choose, makers[1])]
     scripts = [file.read_text(encoding="utf-8") for file in sorted(corpus.glob("*.pt"))]
     while True:
         draw = choose.random()

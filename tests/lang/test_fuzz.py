@@ -33,6 +33,7 @@ def test_made_up_and_damaged(seed: int) -> None:
         "interval:s:1 { unwatch(0); delete(@m[1]); }",
         'begin { print(memcmp(pid == 1, (1, "a"), 2)); print(memcmp(kstack, buf("a", 1), 2)); }',
         "end / 1 == 2 / { @a1 = avg(()); @a1 = max(5); }",
+        "uprobe:/a:b { print(write_user(7, pid == 2, -3)); print(write_user(7, (1, 2), 2)); }",
         "kprobe:f { for $x : ()..if (comptime 1) { } else if 5 { } { } }",
         'begin { if (1) { 1 } else { if (2) { 5 } else { (1, "a") }; } }',
     ],

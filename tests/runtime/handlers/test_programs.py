@@ -14,7 +14,9 @@ from pyprobe.lang.typesys import BOOL, Integer, Record, Tuple, Type
 from tests.runtime.handlers.support import Script
 from tests.runtime.handlers.test_arithmetic import BINARY, EDGES, TYPES, operate, wrap
 
-NUMBERS = ("$a", "$b", "$c", "$d", "$t.0", "$t.1", "$r.x", "$r.y", "$n.1.0", "@m", "@k[$a & 3]", "@k[1]", "@p[$b & 1, 2]", "(int64)$f", "strlen($s)")
+NUMBERS = ("$a", "$b", "$c", "$d", "$t.0", "$t.1", "$r.x", "$r.y", "$n.1.0", "@m", "@k[$a & 3]", "@k[1]", "@p[$b & 1, 2]")
+NUMBERS += ("(int64)$f", "strlen($s)")
+TRUTHS = ("$f", "!$f", "$n.0", "has_key(@k, 2)", '$s == "abc"', '$s != "abcdef"', "$t == (1, 2)", "$r == (y=4, x=3)")
 COMPARED = ("<", "<=", ">", ">=", "==", "!=")
 
 
@@ -45,7 +47,8 @@ class Maker:
         if kind == 1:
             return f"{{ {self.statement(0)} (int64)({self.number(less)}) }}"
         if kind == 2:
-            return f"(if ({self.truth(less)}) {{ (int64)({self.number(less)}) }} else {{ {self.statement(0)} (int64)({self.number(less)}) }})"
+            condition, one, other = self.truth(less), self.number(less), self.number(less)
+            return f"(if ({condition}) {{ (int64)({one}) }} else {{ {self.statement(0)} (int64)({other}) }})"
         if kind == 3:
             return f"({choose.choice(TYPES)})({self.number(less)})"
         if kind == 4:
@@ -59,7 +62,7 @@ class Maker:
     def truth(self, depth: int) -> str:
         choose, less = self.random, depth - 1
         if depth <= 0:
-            return choose.choice(("$f", "!$f", "$n.0", "has_key(@k, 2)", '$s == "abc"', '$s != "abcdef"', "$t == (1, 2)", "$r == (y=4, x=3)"))
+            return choose.choice(TRUTHS)
         kind = choose.randrange(4)
         if kind == 0:
             return f"({self.truth(less)} {choose.choice(('&&', '||'))} {self.truth(less)})"
