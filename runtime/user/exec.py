@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from errno import EACCES, EINVAL, ELIBBAD, ELOOP, ENOEXEC, ETXTBSY
+from collections.abc import Sequence
+from contextlib import suppress
+from errno import EACCES, EINVAL, ELIBBAD, ELOOP, ENOENT, ENOEXEC, ETXTBSY
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.memory import AddressSpace, Backing, MemoryFault
 from pyprobe.runtime.user import cross, loader, ptrace
 from pyprobe.runtime.user.capabilities import CAP_SYS_PTRACE, after_exec
 from pyprobe.runtime.user.elf import SHEBANG_SIZE, Elf, is_elf, read_elf, shebang
-from pyprobe.runtime.user.errors import Errno
+from pyprobe.runtime.user.errors import Errno, TaskGone
 from pyprobe.runtime.user.functions import kernel_function
 from pyprobe.runtime.user.signals import SIG_DFL, SIG_IGN, Sig, SigInfo, force
 from pyprobe.runtime.user.task import COMM_LENGTH, RLIMIT_STACK
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.vfs.inode import Inode
     from pyprobe.runtime.user.vfs.openfile import OpenFile
 
+DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 EXEC_NS = 250_000  # what replacing a program takes the kernel
 MAX_SCRIPTS = 5  # interpreters that are scripts themselves, fs/exec.c
 
@@ -71,6 +74,23 @@ class Binprm:
 def check_executable(k: Kernel, t: Task, path: bytes) -> None:
     """Raise Errno unless execve would accept the file: regular, with permission to execute."""
     _check_inode(t, k.vfs.find(k, t, path).require())
+
+
+def search(k: Kernel, t: Task, name: bytes, env: Sequence[bytes]) -> bytes:
+    """The path of a command as exec(3) finds it, by the PATH of `env` (KEY=VALUE strings). Raises Errno."""
+    if b"/" in name:
+        return name
+    path = next((entry[5:] for entry in env if entry.startswith(b"PATH=")), DEFAULT_PATH)
+    failure = ENOENT
+    for folder in path.split(b":"):
+        candidate = (folder or b".") + b"/" + name
+        try:
+            check_executable(k, t, candidate)
+        except Errno as error:
+            failure = EACCES if error.errno == EACCES else failure
+            continue
+        return candidate
+    raise Errno(failure)
 
 
 def open_exec(k: Kernel, t: Task, path: bytes, dfd: int = AT_FDCWD, flags: int = 0) -> OpenFile:
@@ -220,8 +240,8 @@ def begin_new_exec(k: Kernel, bprm: Binprm, space: AddressSpace, elf: Elf) -> in
     task = k.current
     assert task is not None
     process = task.process
-    k.end_other_threads(task)
-    k.leave_space(process)
+    de_thread(k, task)
+    process.leave_space()
     process.space = space
     process.engine = k.engine_for(elf.abi.name)
     process.arch = elf.abi.name
@@ -238,7 +258,22 @@ def begin_new_exec(k: Kernel, bprm: Binprm, space: AddressSpace, elf: Elf) -> in
     task.clear_child_tid = task.robust_list = 0
     task.rseq = None
     k.set_comm(task, bprm.filename.rsplit(b"/", 1)[-1][:COMM_LENGTH])
-    k.release_vfork(process)
+    process.release_vfork()
     return 0
 
 
+def de_thread(k: Kernel, task: Task) -> None:
+    """End the process's other threads; the one that goes on takes the leader's id."""
+    process = task.process
+    for other in list(process.threads.values()):
+        if other is not task:
+            k.current = other
+            other.exit_code = 0  # its tracer sees it only when it has ended
+            with suppress(TaskGone):
+                k.do_exit(0)
+    k.current = task
+    if task.tid != process.pid:
+        ptrace.leads_now(process, task)
+        del process.threads[task.tid], k.tasks[task.tid]
+        task.tid = process.pid
+        process.threads[task.tid] = k.tasks[task.tid] = task

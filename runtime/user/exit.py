@@ -95,8 +95,8 @@ def end_process(k: Kernel, process: Process, task: Task, status: int) -> None:
     process.posix_timers.clear()
     process.files.release(k)
     process.fs.release()
-    k.release_vfork(process)
-    k.leave_space(process)
+    process.release_vfork()
+    process.leave_space()
     if k.sem.objects:
         exit_sem(k, process)
     jobcontrol.leave(k, process)

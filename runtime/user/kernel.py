@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from errno import EACCES, EAGAIN, EINVAL, ENOENT, ENOMEM
+from errno import EAGAIN, EINVAL, ENOMEM
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -54,7 +53,6 @@ if TYPE_CHECKING:
 
 MACHINES = {"x86_64": X86_64, "arm64": ARM64}
 REPORTED_REGISTERS = {"x86_64": SIGCONTEXT_X86_64, "arm64": SIGCONTEXT_ARM64}
-DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 FIRST_PID = 1000
 """The first program's process id; each new task gets the next one."""
@@ -202,7 +200,7 @@ class Kernel(KernelCalls):
         self.current = task
         try:
             process.fs = self.vfs.context(cwd)
-            path = self._search(task, argv[0], env)
+            path = exec_module.search(self, task, argv[0], env)
             self.do_execveat_common(-100, path, tuple(argv), tuple(env), 0)
         except Errno as error:
             raise ExecFailure(exec_message(argv[0], error.errno), error.errno) from None
@@ -213,21 +211,6 @@ class Kernel(KernelCalls):
             self._reload = self.entry.attention = False
         self.scheduler.add(task)
         return process
-
-    def _search(self, task: Task, name: bytes, env: Sequence[bytes]) -> bytes:
-        if b"/" in name:
-            return name
-        path = next((entry[5:] for entry in env if entry.startswith(b"PATH=")), DEFAULT_PATH)
-        failure = ENOENT
-        for folder in path.split(b":"):
-            candidate = (folder or b".") + b"/" + name
-            try:
-                exec_module.check_executable(self, task, candidate)
-            except Errno as error:
-                failure = EACCES if error.errno == EACCES else failure
-                continue
-            return candidate
-        raise Errno(failure)
 
     def new_pid(self) -> int:
         """A process id nobody has. Raises Errno(EAGAIN)."""
@@ -450,35 +433,6 @@ class Kernel(KernelCalls):
         self.entry.attention = True
         for task in process.threads.values():
             self.scheduler.unpark(task)
-
-    def end_other_threads(self, task: Task) -> None:
-        """exec ends the process's other threads; the one that goes on takes the leader's id (de_thread)."""
-        process = task.process
-        for other in list(process.threads.values()):
-            if other is not task:
-                self.current = other
-                other.exit_code = 0  # its tracer sees it only when it has ended
-                with suppress(TaskGone):
-                    self.do_exit(0)
-        self.current = task
-        if task.tid != process.pid:
-            ptrace.leads_now(process, task)
-            del process.threads[task.tid], self.tasks[task.tid]
-            task.tid = process.pid
-            process.threads[task.tid] = self.tasks[task.tid] = task
-
-    def leave_space(self, process: Process) -> None:
-        """The process no longer uses its memory."""
-        space = process.space
-        space.users -= 1
-        if space.users == 0:
-            space.destroy()
-
-    def release_vfork(self, process: Process) -> None:
-        """Let a parent that waits in vfork go on."""
-        done, process.vfork_done = process.vfork_done, None
-        if done is not None:
-            done()
 
     def reap(self, process: Process) -> None:
         """Forget a dead process."""

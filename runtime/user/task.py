@@ -159,6 +159,18 @@ class Process:
         """The first thread; None once it has ended."""
         return self.threads.get(self.pid)
 
+    def leave_space(self) -> None:
+        """The process no longer uses its memory."""
+        self.space.users -= 1
+        if self.space.users == 0:
+            self.space.destroy()
+
+    def release_vfork(self) -> None:
+        """Let a parent that waits in vfork go on."""
+        done, self.vfork_done = self.vfork_done, None
+        if done is not None:
+            done()
+
     @property
     def alive(self) -> bool:
         """Not a zombie."""
