@@ -7,7 +7,8 @@ gets the signal, `test` and `bench` in the modes of these names. To the machine,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 from pyprobe.lang.attachpoint import AttachPoint
 from pyprobe.lang.signatures import PROBE_TYPES
@@ -78,9 +79,9 @@ class SpecialBinding(TaskBinding):
         """What gives the address of the task that pyprobe is: one outside of the machine; a booted kernel has only its first."""
         machine = self.machine
         if getattr(machine, "booted", False):
-            system: Any = machine
-            address = system.description.symbols.get("init_task", 0)
-            return lambda: address
+            from pyprobe.runtime.system.tracing.registering import idle_task
+
+            return partial(idle_task, cast(Any, machine))
         return lambda: machine.functions.object_address(OWN, "struct task_struct")
 
     def _of_task(self, name: str) -> Bound:

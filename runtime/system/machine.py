@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -237,7 +238,7 @@ class SystemMachine:
         def call() -> object:
             ours = hidden.get(current())
             if ours is None:
-                ours = self._ours()
+                ours = self._look_at(current())
             return callback() if not (ours or aside) else None
 
         return call
@@ -254,8 +255,26 @@ class SystemMachine:
 
     def is_hidden(self) -> bool:
         """Whether the current task is one of ours."""
-        ours = self.hidden.get(self.current_address())
-        return self._ours() if ours is None else ours
+        return self.hides(self.current_address())
+
+    def hides(self, task: int) -> bool:
+        """Whether the task whose task_struct lies at an address is one of ours."""
+        ours = self.hidden.get(task)
+        return self._look_at(task) if ours is None else ours
+
+    @contextmanager
+    def standing_in(self, task: int) -> Iterator[None]:
+        """Meanwhile the task at an address passes for the current one."""
+        current = self.current_address()
+        own, other = self.current, self.task_at(task)
+        if own is None or other is None:
+            yield
+            return
+        self._tasks[current] = other
+        try:
+            yield
+        finally:
+            self._tasks[current] = own
 
     def hide(self, task: int, hidden: bool) -> None:
         """Count the task whose task_struct lies at an address among ours, or no more."""
@@ -317,9 +336,9 @@ class SystemMachine:
         """Whether a task works for this machine. Before it becomes our init, the first task is the kernel's own."""
         return self.hidden.get(task.address) or (task.pid == HIDDEN_PID and task.is_program)
 
-    def _ours(self) -> bool:
-        """Whether the current task is one of ours. These never end, so that their addresses are theirs for the whole run."""
-        task = self.current
+    def _look_at(self, address: int) -> bool:
+        """Whether a task is one of ours. These never end, so that their addresses are theirs for the whole run."""
+        task = self.task_at(address)
         if task is None:
             return False
         ours = task.pid == HIDDEN_PID and task.is_program

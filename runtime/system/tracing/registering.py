@@ -22,16 +22,22 @@ def register(machine: SystemMachine, branches: Branches, function: int) -> None:
         work(machine, branches)
 
 
-def tasks(machine: SystemMachine) -> Iterator[int]:
-    """The addresses of all tasks, threads behind their leaders, as the kernel's lists have them: from the idle task on."""
-    of = machine.description.offset
-    tasks_at, group_leader = of("task_struct", "tasks"), of("task_struct", "group_leader")
-    parent, signal = of("task_struct", "real_parent"), of("task_struct", "signal")
-    head, node = of("signal_struct", "thread_head"), of("task_struct", "thread_node")
+def idle_task(machine: SystemMachine) -> int:
+    """The address of the idle task, the kernel's first, which all others come from; 0 before there is one."""
+    parent, group_leader = (machine.description.offset("task_struct", name) for name in ("real_parent", "group_leader"))
     first = word(machine, machine.current_address() + group_leader)
     while first and (above := word(machine, first + parent)) != first:
         first = above
-    task = first
+    return first
+
+
+def tasks(machine: SystemMachine) -> Iterator[int]:
+    """The addresses of all tasks, threads behind their leaders, as the kernel's lists have them: from the idle task on."""
+    of = machine.description.offset
+    tasks_at = of("task_struct", "tasks")
+    signal = of("task_struct", "signal")
+    head, node = of("signal_struct", "thread_head"), of("task_struct", "thread_node")
+    task = first = idle_task(machine)
     for _ in range(_LIMIT):
         if not task:
             return

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.calling import ARGUMENTS
 from pyprobe.runtime.probes.base import AttachError
+from pyprobe.runtime.system.tracing import switches
 from pyprobe.runtime.system.tracing.branches import Branches
 from pyprobe.runtime.system.tracing.syscalls import SystemCalls
 
@@ -151,9 +152,10 @@ class Point:
         if not detour.native:
             self._admit()
             aside.pc, aside.registers = cpu.returned(registers, 0)
-        owner.called_with(registers)
-        if self.probe and not owner.hidden():
-            owner.call(aside)
+        told, tells = owner.told(self, registers)
+        owner.called_with(told)
+        if self.probe and tells:
+            owner.call(aside, told)
             return
         owner.fire(aside, b"")
         if aside.pc != pc:
@@ -205,6 +207,7 @@ class Tracepoints:
         self.arguments: tuple[int, ...] = ()
         self.record = b""
         self.branches = Branches(machine)
+        self.switches = switches.Switches(self)
         self.held: set[Point] = set()
         self._limit = 0  # when the last hold is over
         self.cpu.on_attend = self._attend
@@ -230,7 +233,7 @@ class Tracepoints:
         if module:
             self._attach_in_module(module, name, callback, record=False)
             return
-        self._point(name).handlers.append(self.machine.shown(callback))
+        self._point(name).handlers.append(self._shown(name, callback))
 
     def attach_event(self, event: Event, callback: Callback) -> None:
         """Have `callback` called with `record`. Raises AttachError."""
@@ -242,7 +245,11 @@ class Tracepoints:
         of = memory.u64(event.call + offset("trace_event_call", "class"))
         point.probe = memory.u64(of + offset("trace_event_class", "probe"))
         self._make_records()
-        point.handlers.append(self.machine.shown(callback))
+        point.handlers.append(self._shown(point.place.name, callback))
+
+    def _shown(self, name: str, callback: Callback) -> Callback:
+        """`callback`, where what it is told of concerns the guest."""
+        return self.switches.shown(callback) if name == switches.NAME else self.machine.shown(callback)
 
     def _make_records(self) -> None:
         if not self._records:
@@ -348,13 +355,19 @@ class Tracepoints:
         words = self._unpack(registers)
         return tuple([words[i] for i in self._indexes])
 
+    def place_of(self, argument: int) -> int:
+        """Where the register for an argument lies in the general registers."""
+        return 8 * self._indexes[argument]
+
+    def told(self, point: Point, registers: bytes) -> tuple[bytes, bool]:
+        """The registers of whoever is attached, as scripts are to see the arguments, and whether they are to see them."""
+        if point.place.name == switches.NAME:
+            return self.switches.told(registers), self.switches.tells
+        return registers, not self.machine.is_hidden()
+
     def stacked(self, number: int) -> int:
         """An argument on the stack, by its number among those there."""
         return self.word(self._top + 8 * number)
-
-    def hidden(self) -> bool:
-        """Whether the current task is one of ours."""
-        return self.machine.is_hidden()
 
     def also(self, point: Point, attached: int) -> None:
         """The kernel has attached somebody: the first one may be called without the iterator."""
@@ -385,11 +398,11 @@ class Tracepoints:
         words.now = detour.now
         words.deadline = detour.deadline if words.deadline == detour.held else min(words.deadline, detour.deadline)
 
-    def call(self, aside: Aside) -> None:
-        """Have a record made. It returns to the iterator, which is no place that it could come to otherwise."""
+    def call(self, aside: Aside, registers: bytes) -> None:
+        """Have a record made of the arguments in `registers`. It returns to the iterator, which it could not come to otherwise."""
         self.aside.append(aside)
-        registers = self.cpu.calling(self.cpu.general(), aside.point.place.iterator)
-        at = 8 * self._indexes[0]
+        registers = self.cpu.calling(registers, aside.point.place.iterator)
+        at = self.place_of(0)
         file = self.memory.to_bytes(8, "little")  # a trace_event_file of which nothing is set
         self.cpu.go(aside.point.probe, registers[:at] + file + registers[at + 8 :])
 

@@ -118,6 +118,22 @@ def test_time_does_not_pass_in_a_tracepoint(guest: Guest) -> None:
     assert hits is not None and int(hits[1]) > 5
 
 
+def test_switches_follow_from_each_other(guest: Guest) -> None:
+    """While a task of the machine's own runs, the processor is told to be idle, so that none is missed and none is to be seen."""
+    script = """
+        tracepoint:sched:sched_switch { printf("e %d %d %d %s %s\\n", args.prev_pid, args.next_pid, tid, args.prev_comm, args.next_comm); }
+        rawtracepoint:sched_switch { printf("r %d %d %d %s %s\\n", args.prev.pid, args.next.pid, tid, args.prev.comm, args.next.comm); }
+    """
+    done = guest("sh -c 'ls / | wc -l; sleep 0.01'", script=script)
+    for kind in "er":
+        switches = [line.split()[1:] for line in done.out.splitlines() if line.startswith(f"{kind} ")]
+        assert len(switches) > 20, done
+        assert [s[0] for s in switches[1:]] == [s[1] for s in switches[:-1]]
+        assert all(before == current for before, _, current, *_ in switches)
+        assert {"sh", "ls", "wc", "sleep", "swapper/0"} <= {s[4] for s in switches}
+        assert not {"init", "1"} & {word for s in switches for word in s}
+
+
 def test_raw_tracepoints_have_typed_arguments(guest: Guest) -> None:
     script = """
         rawtracepoint:sched_process_exec {
