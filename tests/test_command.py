@@ -230,7 +230,8 @@ def test_what_is_no_program_is_one_line(pyprobe: Command, tmp_path: Path, name: 
 def start(*words: str) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "pyprobe", *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, cwd=ROOT)
+    # no buffers: communicate() does not see what readline() has read ahead
+    return subprocess.Popen(command, bufsize=0, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, cwd=ROOT)
 
 
 TICKS = """
@@ -415,8 +416,8 @@ def test_path_of_an_opened_file(pyprobe: Command) -> None:
 
 
 def test_a_signal_from_outside_fires_self_probes():
-    command = [sys.executable, "-m", "pyprobe", "-e", 'self:signal:SIGUSR1 { print((probe, probetype)); @++; if (@ == 2) { exit(7); } }']
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with start("-e", "self:signal:SIGUSR1 { print((probe, probetype)); @++; if (@ == 2) { exit(7); } }") as process:
+        assert process.stdout is not None and process.stderr is not None
         assert process.stderr.readline() == b"Attached 1 probe\n"
         for _ in range(2):
             process.send_signal(signal.SIGUSR1)
