@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.task import Process, Task
 
 
-
 @kernel_function("void do_group_exit(int exit_code)")
 def do_group_exit(k: Kernel, code: int) -> NoReturn:
     """End the current process with a wait(2) status word."""
@@ -81,7 +80,6 @@ def end_task(k: Kernel, task: Task, code: int) -> None:
         ptrace.ended(k, task.tracing, status)
     if last:
         end_process(k, process, task, status)
-
 
 
 def end_process(k: Kernel, process: Process, task: Task, status: int) -> None:

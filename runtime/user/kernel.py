@@ -61,6 +61,7 @@ PID_MAX = 32768  # kernel.pid_max's usual value: ids are used again from FIRST_P
 TASK_LIMIT = 4096
 MEMORY_LIMIT = 2 << 30  # bytes that all processes and files in memory may use together
 
+
 class Kernel(KernelCalls):
     """One emulated Linux.
 
