@@ -378,7 +378,7 @@ class Kernel(KernelCalls):
 
     # signals and ends, for the modules that do their work
 
-    def signal_wake(self, task: Task, signo: int) -> None:
+    def signal_wake(self, task: Task) -> None:
         """A signal has become pending for the task: make it notice."""
         if task is self.current:
             self.entry.attention = True

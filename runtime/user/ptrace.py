@@ -269,7 +269,7 @@ def trap(k: Kernel, tracing: Tracing) -> None:
     if tracing.listening:
         wake(k, tracing)
     elif not tracing.stopped:
-        k.signal_wake(tracing.task, 0)
+        k.signal_wake(tracing.task)
 
 
 # ends

@@ -152,11 +152,6 @@ def is_ignored(process: Process, signo: int) -> bool:
     return handler == SIG_IGN or (handler == SIG_DFL and signo in IGNORED_BY_DEFAULT)
 
 
-def is_fatal(process: Process, signo: int) -> bool:
-    """Would delivering it end the process?"""
-    return action_of(process, signo).handler == SIG_DFL and signo not in IGNORED_BY_DEFAULT and signo not in STOPS_BY_DEFAULT
-
-
 def pending_set(*queues: deque[SigInfo]) -> int:
     """The signals in the queues, as a signal set."""
     found = 0
@@ -264,7 +259,7 @@ def _send_signal(k: Kernel, sig: int, info: SigInfo, task: Task, group: int) -> 
         if not target.dead and (not target.blocked & bit(sig) or target.wake_signal):
             if not target.blocked & bit(sig) and ends_at_once(process, sig) and target.tracing is None:
                 k.begin_group_exit(process, sig)  # complete_signal: nothing can save it any more
-            k.signal_wake(target, sig)
+            k.signal_wake(target)
             break
     return TRACE_SIGNAL_DELIVERED
 
