@@ -26,6 +26,7 @@ from pyprobe.runtime.user.signals import (
     send_signal,
 )
 from pyprobe.runtime.user.watches import DebugRegisters
+from pyprobe.runtime.user.words import TICK
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.fork import CloneArgs
@@ -101,7 +102,7 @@ class Tracing:
         self.debug = DebugRegisters()
         self.saved: int | None = None  # x7 of arm64, which tells entry from exit meanwhile
         self.delivering: SigInfo | None = None
-        self.rewound: tuple[int, int] | None = None  # arm64: a call that is to be made again: its result, and from where
+        self.rewound: tuple[int, int] | None = None  # arm64: a call that is to be made again: its error number, and from where
         self.exit_status: int | None = None
 
     @property
@@ -207,7 +208,7 @@ def stop(k: Kernel, tracing: Tracing, code: int, info: SigInfo | None, why: int 
 
 def _signal_tracer(k: Kernel, tracing: Tracing, why: int, status: int) -> None:
     tracer, task = tracing.tracer, tracing.task
-    rest = struct.pack("<iIixxxxqq", task.tid, task.uid, status, task.cpu_time // 10_000_000, 0)
+    rest = struct.pack("<iIixxxxqq", task.tid, task.uid, status, task.cpu_time // TICK, 0)
     send_signal(k, Sig.CHLD, SigInfo(Sig.CHLD, why, rest), tracer.process.leader or tracer, 1)
 
 

@@ -13,6 +13,7 @@ from pyprobe.runtime.machine.memory import MemoryFault
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.functions import kernel_function
 from pyprobe.runtime.user.signal_frames import pop_frame, push_frame
+from pyprobe.runtime.user.words import TICK
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -128,7 +129,7 @@ class SigInfo:
     @classmethod
     def child(cls, signo: int, code: int, child: Process, uid: int, status: int) -> SigInfo:
         """SIGCHLD: `status` is the exit code or the signal's number."""
-        ticks = child.cpu_time // 10_000_000
+        ticks = child.cpu_time // TICK
         return cls(signo, code, struct.pack("<iIixxxxqq", child.pid, uid, status, ticks, 0))
 
     def pack(self) -> bytes:
