@@ -339,7 +339,7 @@ class Arm64(Processor):
     def saved_register(self, top: int, name: str, kernel: SystemDescription) -> int:
         place = PT_REGS.get(name)
         size = kernel.size("struct pt_regs")
-        return int.from_bytes(self.read(top - size + place, 8) or b"", "little") if place is not None and size else 0
+        return self.number(top - size + place) if place is not None and size else 0
 
     def address_space(self) -> int:
         return self._ttbr0.value & ADDRESS

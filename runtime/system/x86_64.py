@@ -336,7 +336,7 @@ class X86(Processor):
 
     def return_place(self) -> tuple[int, int]:
         sp = self._words_of["rsp"].value
-        return sp + 8, int.from_bytes(self.read(sp, 8) or b"", "little")
+        return sp + 8, self.number(sp)
 
     def returned(self, registers: bytes, result: int) -> tuple[int, bytes]:
         words = bytearray(registers)
@@ -345,7 +345,7 @@ class X86(Processor):
         words[at : at + 8] = struct.pack("<Q", sp + 8)
         at = 8 * self.general_index("rax")
         words[at : at + 8] = struct.pack("<Q", result)
-        return int.from_bytes(self.read(sp, 8) or b"", "little"), bytes(words)
+        return self.number(sp), bytes(words)
 
     def calling(self, registers: bytes, back: int) -> bytes:
         """The stack pointer moves by 16 bytes, to be aligned as before."""
@@ -384,8 +384,8 @@ class X86(Processor):
         place = PT_REGS.get(name)
         for padding in (0, FRED_PADDING):
             regs = top - padding - PT_REGS_SIZE
-            if place is not None and int.from_bytes(self.read(regs + PT_REGS["cs"], 8) or b"", "little") & CPL == CPL:
-                return int.from_bytes(self.read(regs + place, 8) or b"", "little")
+            if place is not None and self.number(regs + PT_REGS["cs"]) & CPL == CPL:
+                return self.number(regs + place)
         return 0
 
     def address_space(self) -> int:
