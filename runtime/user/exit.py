@@ -103,11 +103,8 @@ def end_process(k: Kernel, process: Process, task: Task, status: int) -> None:
     process.children.clear()
     if process.tracing is not None and process.tracing.reparented:
         ptrace.report_end(k, process.tracing)
-        return
-    autoreap = k.do_notify_parent(task, process.exit_signal) if process.exit_signal else 0
-    parent = process.parent
-    if (autoreap or parent is None or not parent.alive) and process is not k.first:
-        k.reap(process)
+    else:
+        k.exit_notify(process)
 
 
 @kernel_function("bool do_notify_parent(struct task_struct *tsk, int sig)")

@@ -435,6 +435,13 @@ class Kernel(KernelCalls):
         for task in process.threads.values():
             self.scheduler.unpark(task)
 
+    def exit_notify(self, process: Process) -> None:
+        """A dead process's parent hears of its end; nothing is left of one for which nobody waits."""
+        autoreap = self.do_notify_parent(process.last, process.exit_signal) if process.exit_signal else 0
+        parent = process.parent
+        if (autoreap or parent is None or not parent.alive) and process is not self.first:
+            self.reap(process)
+
     def reap(self, process: Process) -> None:
         """Forget a dead process."""
         tp = self.tracepoints.sched_process_free

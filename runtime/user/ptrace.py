@@ -170,14 +170,6 @@ def clone_event(parent: Tracing, args: CloneArgs) -> int:
     return event if parent.enabled(event) else 0
 
 
-def reaped(k: Kernel, process: Process) -> None:
-    """The tracer has waited for the end of a process, or does not trace it any more: now its parent hears of it (wait_task_zombie)."""
-    autoreap = k.do_notify_parent(process.last, process.exit_signal) if process.exit_signal else 0
-    parent = process.parent
-    if (autoreap or parent is None or not parent.alive) and process is not k.first:
-        k.reap(process)
-
-
 def leads_now(process: Process, task: Task) -> None:
     """exec gives a thread the id of its process's first one, of whose end nobody hears (de_thread)."""
     if process.tracing is not None:

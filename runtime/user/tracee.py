@@ -30,7 +30,6 @@ from pyprobe.runtime.user.ptrace import (
     Tracing,
     notify,
     own,
-    reaped,
     send,
     stop,
     unlink,
@@ -111,7 +110,7 @@ def tracer_ends(k: Kernel, tracer: Task) -> None:
         task, ended = tracing.task, tracing.exit_status is not None
         let_go(k, tracing)
         if task.process.exit_status is not None and tracing.leads:
-            reaped(k, task.process)
+            k.exit_notify(task.process)
         elif kill and not ended:
             send_signal(k, Sig.KILL, SigInfo(Sig.KILL), task, 0)
 
