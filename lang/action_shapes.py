@@ -12,7 +12,6 @@ Values = list[Any]
 Action = Callable[[Values, Span], Any]
 
 
-
 # ---- terminals: how a token's text becomes its value, once the parser takes it
 
 

@@ -23,6 +23,7 @@ LAYOUT = r"(?>[ \t\r\n]+|//[^\n]*|/\*(?>.*?\*/|.*\Z))*+"  # a block comment that
 _LAYOUT = re.compile(LAYOUT, re.S)
 _COMMENT = re.compile(r"//[^\n]*|/\*(?:.*?\*/|.*\Z)", re.S)
 _PLACE = re.compile(r"[$@][A-Za-z0-9_]*|[A-Za-z_][A-Za-z0-9_]*|[0-9][A-Za-z0-9.]*|.", re.S)
+_STORED = re.compile(r"[$@](?![0-9#])")
 _TYPE_NAME = re.compile(rf"(?:(?:struct|union|enum)(?![A-Za-z0-9_]){LAYOUT})?([A-Za-z_][A-Za-z0-9_]*)", re.S)
 _POINTER = re.compile(LAYOUT + r"\*", re.S)
 _BRACKET = re.compile(LAYOUT + r"\[" + LAYOUT, re.S)
@@ -257,3 +258,8 @@ def after_layout(text: str, start: int) -> int:
     """The offset of the first thing at or after `start` that is neither white space nor a comment."""
     match = _LAYOUT.match(text, start)
     return match.end() if match else start
+
+
+def begins_stored(text: str, start: int) -> bool:
+    """Whether a variable or a map stands at `start`, and no parameter of the command line."""
+    return _STORED.match(text, start) is not None

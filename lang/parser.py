@@ -7,7 +7,6 @@ with that statement is told by `recovery`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +15,7 @@ from pyprobe.lang import nodes as n
 from pyprobe.lang.action_shapes import FLAT, VALUES, Action
 from pyprobe.lang.deep import MOST_LEVELS
 from pyprobe.lang.diagnostics import Diagnostics
-from pyprobe.lang.lexer import Lexer, Mistake, Token, after_layout
+from pyprobe.lang.lexer import Lexer, Mistake, Token, after_layout, begins_stored
 from pyprobe.lang.source import Source, Span
 from pyprobe.lang.tables import END_OF_TEXT, Tables, load
 
@@ -38,7 +37,6 @@ OPERATORS = frozenset(
         *("SHIFT", "PLUS", "MINUS", "STAR", "SLASH", "PERCENT"),
     )
 )
-_PLACE = re.compile(r"[$@](?![0-9#])")
 
 # What to say when the tokens before the error decide it alone.
 AFTER = {
@@ -242,7 +240,7 @@ class Parser:
         begin = after_layout(self.source.text, self.ends[-2])
         if isinstance(first, n.Increment) and not first.prefix:
             return begin == first.span.start
-        return operator == "QUESTION" and _PLACE.match(self.source.text, begin) is not None
+        return operator == "QUESTION" and begins_stored(self.source.text, begin)
 
     # ---- what could come
 

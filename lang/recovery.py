@@ -7,11 +7,10 @@ Here the terminals that were missed are put on the parser's stack, without value
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from pyprobe.lang.action_expressions import ADDRESS_OF
-from pyprobe.lang.lexer import Mistake, Token, after_layout
+from pyprobe.lang.lexer import Mistake, Token, after_layout, begins_stored
 from pyprobe.lang.tables import END_OF_TEXT
 
 if TYPE_CHECKING:
@@ -37,7 +36,6 @@ FILLED = {
 }
 NOT_FILLED = [[], ["NAME"]]  # a name may have been missed before it without a word
 ENDS = frozenset(("SEMICOLON", "LBRACE", "RBRACE", END_OF_TEXT))
-_PLACE = re.compile(r"[$@](?![0-9#])")
 
 # What is said next after these outside of blocks and predicates, unless one of the characters follows.
 OUTSIDE = {
@@ -67,7 +65,7 @@ def further_mistakes(parser: Parser, first: Mistake) -> list[Mistake]:
     elif not filled:
         return []
     begin = after_layout(parser.source.text, parser.ends[opening + 1]) if statement else first.start
-    ends_itself = _PLACE.match(parser.source.text, begin) is not None and {"ASSIGN", "COMPOUND"}.isdisjoint(statement)
+    ends_itself = begins_stored(parser.source.text, begin) and {"ASSIGN", "COMPOUND"}.isdisjoint(statement)
     found = _rest_of_statement(parser, statement, filled, position, ends_itself)
     if inside and not statement and any(m.message == "expected ';'" and m.start == first.start for m in found):
         found.append(Mistake("unexpected input in block", first.start, first.end))

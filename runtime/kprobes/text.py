@@ -254,7 +254,6 @@ class EmulatedKernel:
         self.advance = 1 if self.arch == "x86_64" else 0
         self.blacklist = blacklist
         self._function: KernelFunction | None = None
-        self._result = 0
         self._registers: dict[str, int] = {}
         self.regs = PtRegs(self.arch, self._get, self._put)
         self._armed: dict[int, tuple[Hit, Hit | None]] = {}

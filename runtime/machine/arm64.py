@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pyprobe.runtime.machine.arch import Arch, BreakpointTrap
 from pyprobe.runtime.machine.cpu_state import peek
+from pyprobe.runtime.machine.library import HANDLE_CPU
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine.engine import Engine
@@ -48,7 +49,7 @@ STATE = {
 
 COUNTER_HZ = 62_500_000  # what CNTFRQ_EL0 says
 _COUNTER_NS = 1_000_000_000 // COUNTER_HZ
-_CP_REG = 290  # uc_arm64_reg: any system register, by its operands
+CP_REG = 290  # uc_arm64_reg: any system register, by its operands
 
 
 class SystemRegister(NamedTuple):
@@ -72,12 +73,12 @@ _CNTKCTL_USER = 1 << 1
 
 # The emulator's own description of system registers (CPUARMState, ARMCPU, ARMCPRegInfo), for what its interface has no function for.
 # Offsets are in bytes, of the table from x0; nothing is touched unless the handle's pointer to the CPU says the same.
-_HANDLE_CPU, _CPU_X0, _TABLE = 0x1B8, 0xA350 + 0x40, 0xD510 - 0xA350 - 0x40
+_CPU_X0, _TABLE = 0xA350 + 0x40, 0xD510 - 0xA350 - 0x40
 _ENTRY_NAME, _ENTRY_ACCESS, _ENTRY_READ = 0, 24, 80
 _READ = ctypes.CFUNCTYPE(c_uint64, c_void_p, c_void_p)
 
 
-class _CpReg(ctypes.Structure):
+class CpReg(ctypes.Structure):
     """uc_arm64_cp_reg"""
 
     _fields_ = [(name, c_uint32) for name in ("crn", "crm", "op0", "op1", "op2")] + [("val", c_uint64)]
@@ -95,16 +96,16 @@ def _setup(engine: Engine) -> None:
 def _change(engine: Engine, register: SystemRegister, bits: int) -> None:
     """Set bits of a system register."""
     op0, op1, crn, crm, op2 = register
-    operand = _CpReg(crn, crm, op0, op1, op2, 0)
-    engine.library.uc_reg_read(engine.uc, _CP_REG, ctypes.byref(operand))
+    operand = CpReg(crn, crm, op0, op1, op2, 0)
+    engine.library.uc_reg_read(engine.uc, CP_REG, ctypes.byref(operand))
     operand.val |= bits
-    engine.library.uc_reg_write(engine.uc, _CP_REG, ctypes.byref(operand))
+    engine.library.uc_reg_write(engine.uc, CP_REG, ctypes.byref(operand))
 
 
 def _provide(engine: Engine) -> None:
     """The counter is the clock, not the host's; RNDR, which would be the host's randomness, is undefined, as AT_HWCAP2 says."""
     cpu = engine.cpu_state - _CPU_X0
-    if not engine.cpu_state_found or _word(engine.uc + _HANDLE_CPU) != cpu:
+    if not engine.cpu_state_found or _word(engine.uc + HANDLE_CPU) != cpu:
         return
     table = _word(engine.cpu_state + _TABLE)
     lookup = ctypes.PYFUNCTYPE(c_void_p, c_void_p, c_uint32)(engine.function("get_arm_cp_reginfo_aarch64"))

@@ -160,7 +160,6 @@ _REFUSED = (
 )
 _LOAD_EX, _STORE_EX = (0x3F400000, 0x08400000), (0x3F400000, 0x08000000)
 _FP_LITERAL = (0x3F000000, 0x1C000000)
-LITERAL = 16  # offset in a slot where a floating-point literal is put
 
 
 def rules(code: bytes, text: str) -> Displaced:

@@ -6,7 +6,7 @@ Sections cited are of the DWARF Debugging Information Format, version 5.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 
@@ -113,7 +113,7 @@ def _ranges(unit: Any, attribute: Any) -> Iterator[tuple[int, int]]:
             yield entry.begin_offset + shift, entry.end_offset + shift
 
 
-def places(lines: Lines, function: Any, address: int, name_of: Any) -> list[Place]:
+def places(lines: Lines, function: Any, address: int, name_of: Callable[[Any], str]) -> list[Place]:
     """The source places of an address, innermost first; name_of: the name of an entry."""
     found = lines.at(address)
     if found is None:

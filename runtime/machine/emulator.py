@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 TRAP_NS = 1000
 """What a breakpoint costs the guest in virtual time: exception, handler and return. A real one takes about a microsecond."""
 
+
 class Callbacks(Protocol):
     """What the twin and the extension have in common: C functions for uc_hook_add, and the tables they consult."""
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Context", "Engine", "Stop", "StopKind"]
 
-INVALID_OPCODE, GENERAL_PROTECTION = 6, 13  # vectors of x86
+INVALID_OPCODE = 6  # the vector of #UD
 
 _INVALID_ADDRESS = 0x588  # uc_struct.invalid_addr: the fill callback is told the page only, and there is no function for the rest
 

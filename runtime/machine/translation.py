@@ -17,11 +17,10 @@ exceptions.
 
 from __future__ import annotations
 
-from ctypes import c_uint64
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.cpu_state import peek
-from pyprobe.runtime.machine.linkage import WHEEL_X86_64, belongs, build_id
+from pyprobe.runtime.machine.library import HANDLE_CPU, WHEEL_X86_64, belongs, build_id, pointer
 
 if TYPE_CHECKING:
     from pyprobe.runtime.machine._native import Translation
@@ -33,8 +32,8 @@ STACK_ALIGNMENT = 22
 TRANSLATE_AGAIN = 0x7000
 """No exception: what is translated lacks checks that are needed from now on."""
 
-# In bytes. uc_struct.cpu; CPUState to the architecture's state and to its class; from functions to the slots they are called through.
-_HANDLE_CPU, _CPU_CLASS, _METHODS = 0x1B8, 0x81B0, 0x100
+# In bytes. From CPUState to its class and to the architecture's state; the class; from functions to the slots they are called through.
+_CPU_CLASS, _METHODS = 0x81B0, 0x100
 _STATE = {"x86_64": 0x8A50, "arm64": 0xA350}
 _SUFFIX = {"x86_64": "x86_64", "arm64": "aarch64"}
 _SLOTS = {
@@ -65,18 +64,18 @@ def install(engine: Engine) -> Translation | None:
 
     name = engine.arch.name
     suffix = _SUFFIX[name]
-    cpu = _word(engine.uc + _HANDLE_CPU)
+    cpu = pointer(engine.uc + HANDLE_CPU)
     functions = [engine.function(f"{function}_{suffix}") for function in (*_PASSED_ON, *_CALLED)]
     functions.append(engine.function("update_mxcsr_status_x86_64"))
     slots = [function + _SLOTS[f"{called}_{suffix}"] for function, called in zip(functions, _PASSED_ON, strict=False)]
-    if not all(functions) or not all(belongs(_word(slot), path) for slot in slots):
+    if not all(functions) or not all(belongs(pointer(slot), path) for slot in slots):
         return None
     place = 0
     if name == "x86_64":
-        methods = peek(_word(cpu + _CPU_CLASS), _METHODS)
+        methods = peek(pointer(cpu + _CPU_CLASS), _METHODS)
         at = methods.find(engine.function("x86_cpu_do_interrupt_x86_64").to_bytes(8, "little"))
-        place = _word(cpu + _CPU_CLASS) + at + 8  # do_unaligned_access is the next method, of which x86 has none
-        if at < 0 or at % 8 or not (_word(place) == 0 or belongs(_word(place), path)):
+        place = pointer(cpu + _CPU_CLASS) + at + 8  # do_unaligned_access is the next method, of which x86 has none
+        if at < 0 or at % 8 or not (pointer(place) == 0 or belongs(pointer(place), path)):
             return None
     return Translation(
         arm64=name == "arm64",
@@ -87,8 +86,3 @@ def install(engine: Engine) -> Translation | None:
         slots=tuple(slots),
         unaligned_place=place,
     )
-
-
-def _word(address: int) -> int:
-    """A word of this process that is known to be mapped."""
-    return c_uint64.from_address(address).value

@@ -201,7 +201,6 @@ class Twin:
         if state.left or state.stopping:
             engine.library.uc_emu_stop(uc)
 
-
     def _interrupt(self, uc: int, number: int, user: int) -> None:
         if not self._trap(uc, number, user):
             self._host.interrupted(number)

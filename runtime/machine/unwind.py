@@ -94,12 +94,13 @@ def unwind_by_tables(
         return []
     if arch == "x86_64":
         registers[RETURN[arch]] = addresses[0]
+    word = _words(memory)
     called = 0  # 1: the address is behind the call that the frame is about
     shown, here = addresses[:], addresses[0]
     while len(shown) < limit:
         known = row(here - called)
         try:
-            caller = known.caller(arch, registers, memory_word(memory)) if known else _by_pointer(arch, registers, memory)
+            caller = known.caller(arch, registers, word) if known else _by_pointer(arch, registers, memory)
         except (MemoryFault, OutOfMemory, ElfError, LookupError):
             break
         address = caller.get(RETURN[arch], 0) & ~(_SIGNATURE if arch == "arm64" else 0)
@@ -110,17 +111,13 @@ def unwind_by_tables(
         if code is None or not code.prot & X or stuck:
             break
         registers, called = caller, int(not (known and known.interrupted))
-        shown.append(here - called * (not _is_return_of_handler(row(here - called))))
+        lies_in = row(here - called)
+        shown.append(here if lies_in is not None and lies_in.interrupted else here - called)  # no call is before a handler's return
     return shown[:limit]
 
 
-def _is_return_of_handler(known: Row | None) -> bool:
-    """Whether a handler of a signal returns there, which no call lies before."""
-    return known is not None and known.interrupted
-
-
-def memory_word(memory: Stack) -> Callable[[int], int]:
-    """Reads 8 bytes."""
+def _words(memory: Stack) -> Callable[[int], int]:
+    """What reads 8 bytes at an address."""
     return lambda address: int.from_bytes(memory.read(address, 8), "little")
 
 

@@ -11,14 +11,15 @@ import struct
 from collections.abc import Callable
 from ctypes import c_uint32, c_uint64, c_void_p
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine import unicorn
-from pyprobe.runtime.machine.arm64 import ARM64
+from pyprobe.runtime.machine.arm64 import ARM64, CNTPCT_EL0, CNTVCT_EL0, CP_REG, CpReg, SystemRegister
 from pyprobe.runtime.machine.clock import Clock
 from pyprobe.runtime.machine.cpu_state import verify_word
+from pyprobe.runtime.machine.library import pointer
 from pyprobe.runtime.system.cpu import HARD, Processor
-from pyprobe.runtime.system.internals import mismatch, pointer
+from pyprobe.runtime.system.internals import mismatch
 from pyprobe.runtime.system.ram import PAGE, Ram
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ COUNTER_SHIFT = 4  # 16 ns a tick: 62.5 MHz, what CNTFRQ_EL0 says
 TRAP = 0x7070  # the immediate of the SVC that is a call to this machine
 HVC, SMC, SVC = 11, 13, 2  # exception numbers of the emulator
 
-_CP_REG, _PSTATE, _SP_EL0 = 290, 265, 270  # uc_arm64_reg
+_PSTATE, _SP_EL0 = 265, 270  # uc_arm64_reg
 _EL1H_MASKED = 0x3C5  # PSTATE: EL1 with its own stack, all interrupts masked
 
 # ARMCPRegInfo: name, type, opaque, fieldoffset, readfn, writefn
@@ -40,23 +41,10 @@ VALID, TABLE = 1, 2
 KERNEL = 1 << 63  # and above: addresses that TTBR1_EL1 translates
 LINEAR = (0xFFFF_0000_0000_0000, 0xFFF0_0000_0000_0000)  # with addresses of 48 bits, and of 52
 
-
-class SystemRegister(NamedTuple):
-    """The operands by which MRS and MSR name a system register."""
-
-    op0: int
-    op1: int
-    crn: int
-    crm: int
-    op2: int
-
-
 SP_EL0 = SystemRegister(3, 0, 4, 1, 0)
 TTBR0_EL1 = SystemRegister(3, 0, 2, 0, 0)
 TTBR1_EL1 = SystemRegister(3, 0, 2, 0, 1)
 TPIDR_EL1 = SystemRegister(3, 0, 13, 0, 4)
-VBAR_EL1 = SystemRegister(3, 0, 12, 0, 0)
-CNTPCT_EL0, CNTVCT_EL0 = SystemRegister(3, 3, 14, 0, 1), SystemRegister(3, 3, 14, 0, 2)
 CNTV_TVAL_EL0, CNTV_CTL_EL0, CNTV_CVAL_EL0 = (SystemRegister(3, 3, 14, 3, n) for n in range(3))
 CNTP = tuple(SystemRegister(3, 3, 14, 2, n) for n in range(3))
 VBAR_EL3 = SystemRegister(3, 6, 12, 0, 0)
@@ -84,12 +72,6 @@ WRITE = ctypes.CFUNCTYPE(None, c_void_p, c_void_p, c_uint64)
 SYS = ctypes.CFUNCTYPE(c_uint32, c_void_p, ctypes.c_int, c_void_p, c_void_p)
 INS_SYS = 3  # uc_arm64_insn
 ZVA_BLOCK = 64  # bytes that DC ZVA zeroes: 4 << DCZID_EL0.BS
-
-
-class _CpReg(ctypes.Structure):
-    """uc_arm64_cp_reg"""
-
-    _fields_ = [(name, c_uint32) for name in ("crn", "crm", "op0", "op1", "op2")] + [("val", c_uint64)]
 
 
 class Arm64(Processor):
@@ -147,7 +129,7 @@ class Arm64(Processor):
     def set_system(self, register: SystemRegister, value: int) -> None:
         """Write a system register as software would."""
         op0, op1, crn, crm, op2 = register
-        self._store(_CP_REG, _CpReg(crn, crm, op0, op1, op2, value))
+        self._store(CP_REG, CpReg(crn, crm, op0, op1, op2, value))
 
     def provide(
         self,
@@ -223,7 +205,7 @@ class Arm64(Processor):
 
         def executed(uc: int, register: int, operands: int, user: int) -> int:
             try:
-                found = _CpReg.from_address(operands)
+                found = CpReg.from_address(operands)
                 if (found.op0, found.op1, found.crn, found.crm, found.op2) == DC_ZVA and not self.state.stopping:
                     for tell in self._clears:
                         tell(found.val & -ZVA_BLOCK, ZVA_BLOCK)
@@ -357,7 +339,7 @@ class Arm64(Processor):
     def saved_register(self, top: int, name: str, kernel: SystemDescription) -> int:
         place = PT_REGS.get(name)
         size = kernel.size("struct pt_regs")
-        return int.from_bytes(self.read(top - size + place, 8) or b"", "little") if place is not None and size else 0
+        return self.number(top - size + place) if place is not None and size else 0
 
     def address_space(self) -> int:
         return self._ttbr0.value & ADDRESS

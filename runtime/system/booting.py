@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pyprobe.runtime.machine.clock import EPOCH_NS, Clock
+from pyprobe.runtime.machine.library import build_id
 from pyprobe.runtime.machine.unicorn import locate
 from pyprobe.runtime.system import cache, snapshot
-from pyprobe.runtime.system.internals import build_id, offsets
+from pyprobe.runtime.system.internals import offsets
 from pyprobe.runtime.system.machine import Board, Hang, SystemMachine
 from pyprobe.runtime.system.ram import MB, Ram
 from pyprobe.runtime.system.root.channel import Event

@@ -76,7 +76,7 @@ class Instructions:
         cpu = self._cpu
         if self._machine.arch == "arm64":
             return cpu.exception(0) >> 26 in _DATA_ABORT
-        return not int.from_bytes(cpu.read(cpu.stack_pointer(), 8) or b"", "little") & _FETCH
+        return not cpu.number(cpu.stack_pointer()) & _FETCH
 
     def _executed(self, uc: int, address: int, size: int, user: int) -> None:
         state = self._state

@@ -19,11 +19,12 @@ from pyprobe.runtime.machine import unicorn
 from pyprobe.runtime.machine.arch import Arch
 from pyprobe.runtime.machine.clock import Clock
 from pyprobe.runtime.machine.emulator import Emulator
+from pyprobe.runtime.machine.library import pointer
 from pyprobe.runtime.machine.points import Points
 from pyprobe.runtime.machine.state import NOWHERE
 from pyprobe.runtime.machine.unicorn import UnicornError
 from pyprobe.runtime.system import coherence, shortcuts
-from pyprobe.runtime.system.internals import mismatch, offsets, pointer
+from pyprobe.runtime.system.internals import mismatch, offsets
 from pyprobe.runtime.system.ram import PAGE, Ram
 from pyprobe.runtime.system.virtual import VirtualMemory
 

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from pyprobe.runtime.system.pagecache import PageCache, PageLayout
 from pyprobe.runtime.system.ram import PAGE
 from pyprobe.runtime.system.root.channel import HIDDEN_PID, UPPER, UPPER_FILES
-from pyprobe.runtime.system.tracing.registering import word
 from pyprobe.runtime.user.errors import Errno
 
 if TYPE_CHECKING:
@@ -83,8 +82,8 @@ class GuestFiles:
 
     def _root(self) -> Mount:
         """The mount that init has for its root."""
-        path = self._word(self._init() + self._of("task_struct", "fs")) + self._of("fs_struct", "root")
-        return Mount((), self._word(path + self._of("path", "mnt")))
+        path = self._cpu.number(self._init() + self._of("task_struct", "fs")) + self._of("fs_struct", "root")
+        return Mount((), self._cpu.number(path + self._of("path", "mnt")))
 
     def _init(self) -> int:
         """The struct task_struct of init. Raises OSError before there is one."""
@@ -106,12 +105,12 @@ class GuestFiles:
     def _children(self, mount: Mount) -> Iterator[Mount]:
         of, inner = self._of, self._of("mount", "mnt")
         for child in self._list(mount.vfsmount - inner + of("mount", "mnt_mounts"), of("mount", "mnt_child")):
-            at = self._word(child + of("mount", "mnt_mountpoint"))
+            at = self._cpu.number(child + of("mount", "mnt_mountpoint"))
             names: list[bytes] = []
-            top = self._word(mount.vfsmount + of("vfsmount", "mnt_root"))
+            top = self._cpu.number(mount.vfsmount + of("vfsmount", "mnt_root"))
             while at != top and len(names) < _MOST_LINKS:
                 names.append(self._name(at))
-                at = self._word(at + of("dentry", "d_parent"))
+                at = self._cpu.number(at + of("dentry", "d_parent"))
             yield Mount((*mount.path, *reversed(names)), child + inner)
 
     def _resolve(self, root: Mount, mounts: list[Mount], path: bytes) -> Entry:
@@ -142,7 +141,7 @@ class GuestFiles:
         mount = max((m for m in mounts if tuple(names[: len(m.path)]) == m.path), key=lambda m: len(m.path))
         rest = names[len(mount.path) :]
         kind = self._kind(mount)
-        top = self._word(mount.vfsmount + self._of("vfsmount", "mnt_root"))
+        top = self._cpu.number(mount.vfsmount + self._of("vfsmount", "mnt_root"))
         if kind == b"overlay" and mount == root:
             return self._merged(root, rest)
         if kind not in IN_MEMORY:
@@ -164,7 +163,7 @@ class GuestFiles:
                 raise _failure(error.errno) from None
             if changed:
                 found = self._entry(changed)
-                if stat.S_ISCHR(found.mode) and not self._number(found.inode + self._of("inode", "i_rdev"), 4):
+                if stat.S_ISCHR(found.mode) and not self._cpu.number(found.inode + self._of("inode", "i_rdev"), 4):
                     raise _failure(errno.ENOENT)  # what says that there is none any more
                 if not stat.S_ISDIR(found.mode) or self._opaque(found.inode):
                     lower = None
@@ -178,17 +177,18 @@ class GuestFiles:
     def _upper(self, root: Mount) -> int:
         """The directory of what was changed, by its dentry."""
         of, inner = self._of, self._of("mount", "mnt")
-        beside = self._word(root.vfsmount - inner + of("mount", "mnt_parent"))
+        beside = self._cpu.number(root.vfsmount - inner + of("mount", "mnt_parent"))
         for child in self._list(beside + of("mount", "mnt_mounts"), of("mount", "mnt_child")):
-            if self._name(self._word(child + of("mount", "mnt_mountpoint"))) == UPPER:
-                return self._child(self._word(child + inner + of("vfsmount", "mnt_root")), UPPER_FILES)
+            if self._name(self._cpu.number(child + of("mount", "mnt_mountpoint"))) == UPPER:
+                return self._child(self._cpu.number(child + inner + of("vfsmount", "mnt_root")), UPPER_FILES)
         return 0
 
     # file systems in memory
 
     def _kind(self, mount: Mount) -> bytes:
-        block = self._word(mount.vfsmount + self._of("vfsmount", "mnt_sb"))
-        return self._text(self._word(self._word(block + self._of("super_block", "s_type")) + self._of("file_system_type", "name")))
+        block = self._cpu.number(mount.vfsmount + self._of("vfsmount", "mnt_sb"))
+        kind = self._cpu.number(block + self._of("super_block", "s_type"))
+        return self._text(self._cpu.number(kind + self._of("file_system_type", "name")))
 
     def _child(self, directory: int, name: bytes) -> int:
         """The dentry of a name in a directory all of whose entries are in memory; 0 without one."""
@@ -198,13 +198,13 @@ class GuestFiles:
         else:
             entries = self._chain(directory + of("dentry", "d_children", "first"), of("dentry", "d_sib", "next"))
         inode = of("dentry", "d_inode")
-        return next((entry for entry in entries if self._name(entry) == name and self._word(entry + inode)), 0)
+        return next((entry for entry in entries if self._name(entry) == name and self._cpu.number(entry + inode)), 0)
 
     def _entry(self, dentry: int) -> Entry:
-        inode = self._word(dentry + self._of("dentry", "d_inode")) if dentry else 0
+        inode = self._cpu.number(dentry + self._of("dentry", "d_inode")) if dentry else 0
         if not inode:
             raise _failure(errno.ENOENT)
-        return Entry(self._number(inode + self._of("inode", "i_mode"), 2), inode)
+        return Entry(self._cpu.number(inode + self._of("inode", "i_mode"), 2), inode)
 
     def _target(self, entry: Entry) -> bytes:
         if entry.node is not None:
@@ -212,7 +212,7 @@ class GuestFiles:
                 return entry.node.readlink()
             except Errno as error:
                 raise _failure(error.errno) from None
-        short = self._word(entry.inode + self._of("inode", "i_link"))
+        short = self._cpu.number(entry.inode + self._of("inode", "i_link"))
         return self._text(short) if short else self._content(entry.inode, PAGE).rstrip(b"\0")
 
     def _content(self, inode: int, limit: int) -> bytes:
@@ -229,9 +229,9 @@ class GuestFiles:
     def _frames(self) -> int:
         """Where the array of struct page begins: the pages of init's stack tell."""
         of, task = self._of, self._init()
-        area = self._word(task + of("task_struct", "stack_vm_area"))
-        page = self._word(self._word(area + of("vm_struct", "pages")))
-        number = self._cpu.translate(self._word(area + of("vm_struct", "addr"))) // PAGE
+        area = self._cpu.number(task + of("task_struct", "stack_vm_area"))
+        page = self._cpu.number(self._cpu.number(area + of("vm_struct", "pages")))
+        number = self._cpu.translate(self._cpu.number(area + of("vm_struct", "addr"))) // PAGE
         return page - number * self._machine.description.size("struct page")
 
     def _opaque(self, inode: int) -> bool:
@@ -244,8 +244,8 @@ class GuestFiles:
                 found = self._list(attributes, of("simple_xattr", member))
                 break
         else:
-            found = self._tree(self._word(attributes), of("simple_xattr", "rb_node"))
-        return any(self._text(self._word(attribute + name)) == _OPAQUE for attribute in found)
+            found = self._tree(self._cpu.number(attributes), of("simple_xattr", "rb_node"))
+        return any(self._text(self._cpu.number(attribute + name)) == _OPAQUE for attribute in found)
 
     def _has(self, struct: str, member: str) -> bool:
         try:
@@ -257,40 +257,34 @@ class GuestFiles:
 
     def _list(self, head: int, member: int) -> Iterator[int]:
         """The structs on a list_head, by where they have theirs."""
-        at = self._word(head)
+        at = self._cpu.number(head)
         for _ in range(_MOST):
             if at in (0, head):
                 return
             yield at - member
-            at = self._word(at)
+            at = self._cpu.number(at)
 
     def _chain(self, first: int, following: int) -> Iterator[int]:
         """The same for an hlist. following: where `next` lies in the struct."""
-        at = self._word(first)
+        at = self._cpu.number(first)
         for _ in range(_MOST):
             if not at:
                 return
             yield at - following
-            at = self._word(at)
+            at = self._cpu.number(at)
 
     def _tree(self, node: int, member: int) -> Iterator[int]:
         """The same for a tree of rb_node."""
         if node:
             yield node - member
-            yield from self._tree(self._word(node + self._of("rb_node", "rb_left")), member)
-            yield from self._tree(self._word(node + self._of("rb_node", "rb_right")), member)
+            yield from self._tree(self._cpu.number(node + self._of("rb_node", "rb_left")), member)
+            yield from self._tree(self._cpu.number(node + self._of("rb_node", "rb_right")), member)
 
     def _name(self, dentry: int) -> bytes:
-        return self._text(self._word(dentry + self._of("dentry", "d_name", "name")))
+        return self._text(self._cpu.number(dentry + self._of("dentry", "d_name", "name")))
 
     def _text(self, address: int) -> bytes:
         return self._cpu.read_string(address, PAGE) or b""
-
-    def _word(self, address: int) -> int:
-        return word(self._machine, address)
-
-    def _number(self, address: int, size: int) -> int:
-        return int.from_bytes(self._cpu.read(address, size) or b"", "little")
 
 
 def _failure(number: int) -> OSError:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from pyprobe.runtime.machine.library import HANDLE_CPU, WHEEL_X86_64, build_id
 from pyprobe.runtime.machine.unicorn import UnicornError, locate
 
 
@@ -55,8 +56,8 @@ class Offsets(NamedTuple):
 
 
 BUILDS = {
-    "44285d3e80527122e9e361928189385906ec813e": Offsets(  # unicorn 2.1.4, the wheel for x86-64 Linux
-        cpu=0x1B8,
+    WHEEL_X86_64: Offsets(
+        cpu=HANDLE_CPU,
         in_pieces=0x568,
         context_header=0x28,
         interrupt_request=0x1C,
@@ -98,20 +99,9 @@ BUILDS = {
 }
 """By the build id of the library (the note NT_GNU_BUILD_ID)."""
 
-_NOTE = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0"  # name of 4 bytes, description of 20, NT_GNU_BUILD_ID
-_HEAD = 4096  # the notes lie behind the program headers
-
 
 class UnsupportedLibrary(UnicornError):
     """This libunicorn is not one whose structures are known."""
-
-
-def build_id(path: str) -> str:
-    """The build id of a shared library in hexadecimal, "" if it has none."""
-    with open(path, "rb") as file:
-        head = file.read(_HEAD)
-    at = head.find(_NOTE)
-    return head[at + len(_NOTE) : at + len(_NOTE) + 20].hex() if at >= 0 else ""
 
 
 def offsets() -> Offsets:
@@ -129,13 +119,3 @@ def offsets() -> Offsets:
 def mismatch(what: str, expected: object, found: object) -> UnsupportedLibrary:
     """The complaint that a check at start-up failed."""
     return UnsupportedLibrary(f"--kernel: this libunicorn is not what its build id says: {what}: expected {expected}, found {found}")
-
-
-def pointer(address: int) -> int:
-    """The 64-bit word at an address of this process that is known to be mapped."""
-    import ctypes
-
-    return ctypes.c_uint64.from_address(address).value
-
-
-__all__ = ["BUILDS", "Offsets", "UnsupportedLibrary", "build_id", "mismatch", "offsets", "pointer"]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.system import maple
-from pyprobe.runtime.system.tracing.registering import tasks, word
+from pyprobe.runtime.system.tracing.registering import tasks
 
 if TYPE_CHECKING:
     from pyprobe.runtime.system.machine import SystemMachine
@@ -56,8 +56,8 @@ def _with_own_files(machine: SystemMachine) -> Iterator[tuple[int, int]]:
     """The tasks with their table of files, without those that have the one of the first of their threads."""
     at, leader = machine.description.offset("task_struct", "files"), machine.description.offset("task_struct", "group_leader")
     for _, task in sorted(_shown(machine)):
-        files, first = word(machine, task + at), word(machine, task + leader)
-        if task == first or files != word(machine, first + at):
+        files, first = machine.processor.number(task + at), machine.processor.number(task + leader)
+        if task == first or files != machine.processor.number(first + at):
             yield task, files
 
 
@@ -65,11 +65,11 @@ def _files(machine: SystemMachine) -> Iterator[tuple[int, ...]]:
     of = machine.description.offset
     fdt, most, table = of("files_struct", "fdt"), of("fdtable", "max_fds"), of("fdtable", "fd")
     for task, files in _with_own_files(machine):
-        descriptors = word(machine, files + fdt) if files else 0
-        count = word(machine, descriptors + most) & 0xFFFF_FFFF if descriptors else 0
-        first = word(machine, descriptors + table) if 0 < count <= _MOST_FILES else 0
+        descriptors = machine.processor.number(files + fdt) if files else 0
+        count = machine.processor.number(descriptors + most) & 0xFFFF_FFFF if descriptors else 0
+        first = machine.processor.number(descriptors + table) if 0 < count <= _MOST_FILES else 0
         for fd in range(count if first else 0):
-            file = word(machine, first + 8 * fd)
+            file = machine.processor.number(first + 8 * fd)
             if file:
                 yield task, fd, file
 
@@ -78,9 +78,9 @@ def _vmas(machine: SystemMachine) -> Iterator[tuple[int, ...]]:
     at = machine.description.offset("task_struct", "mm")
     root = machine.description.offset("mm_struct", "mm_mt", "ma_root")
     for task, _ in _with_own_files(machine):
-        mm = word(machine, task + at)
+        mm = machine.processor.number(task + at)
         if mm:
-            yield from ((task, vma) for vma in maple.entries(word(machine, mm + root), machine.processor.read))
+            yield from ((task, vma) for vma in maple.entries(machine.processor.number(mm + root), machine.processor.read))
 
 
 _MEMBERS = {"task": ("task",), "task_file": ("task", "fd", "file"), "task_vma": ("task", "vma")}

@@ -7,23 +7,17 @@ does not know.
 from __future__ import annotations
 
 import ctypes
-import os
 from ctypes import c_void_p
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.machine.cpu_state import peek
-from pyprobe.runtime.system.internals import mismatch, pointer
+from pyprobe.runtime.machine.library import belongs, pointer
+from pyprobe.runtime.system.internals import mismatch
 
 if TYPE_CHECKING:
     from pyprobe.runtime.system.cpu import Processor
 
 _own: list[object] = []  # functions of Python in slots; they stay, whoever comes and goes
-
-
-class _Info(ctypes.Structure):
-    """Dl_info of dladdr(3)."""
-
-    _fields_ = [("file", ctypes.c_char_p), ("base", c_void_p), ("name", ctypes.c_char_p), ("address", c_void_p)]
 
 
 def slot(cpu: Processor, name: str) -> int:
@@ -33,8 +27,8 @@ def slot(cpu: Processor, name: str) -> int:
     """
     address = cpu.function(name) + cpu.offsets.slots[name]
     found = pointer(address)
-    path = cpu.library._name
-    if not _known(found, os.fsencode(path)):
+    path = str(cpu.library._name)
+    if not _known(found, path):
         raise mismatch(f"the slot of {name}", f"a function of {path}", hex(found))
     return address
 
@@ -54,11 +48,7 @@ def places(structure: int, size: int, function: int, times: int, what: str) -> l
     return found
 
 
-def _known(address: int, library: bytes) -> bool:
+def _known(address: int, library: str) -> bool:
     """Whether an address is of the library's code, as before the first of us came, or of a function that we put in."""
-    info = _Info()
-    dladdr = ctypes.CDLL(None).dladdr
-    dladdr.argtypes = [c_void_p, c_void_p]
-    if dladdr(address, ctypes.byref(info)) and info.file is not None:
-        return info.file == library or b"_native" in os.path.basename(info.file)
-    return any(ctypes.cast(function, c_void_p).value == address for function in _own)  # type: ignore[arg-type]  # C functions
+    found = belongs(address, library)
+    return found if found is not None else any(ctypes.cast(function, c_void_p).value == address for function in _own)  # type: ignore[arg-type]  # C functions

@@ -52,9 +52,9 @@ class Module:
     @cached_property
     def symbols(self) -> Symbols:
         m, known = self._modules, self._modules.kernel
-        table = m.word(self.address + m.offset("kallsyms"))
-        symtab, strtab = (m.word(table + known.offset("mod_kallsyms", name)) for name in ("symtab", "strtab"))
-        count = min(m.word(table + known.offset("mod_kallsyms", "num_symtab")) & 0xFFFF_FFFF, _MOST)
+        table = m.number(self.address + m.offset("kallsyms"))
+        symtab, strtab = (m.number(table + known.offset("mod_kallsyms", name)) for name in ("symtab", "strtab"))
+        count = min(m.number(table + known.offset("mod_kallsyms", "num_symtab")) & 0xFFFF_FFFF, _MOST)
         found: list[tuple[int, str]] = []
         for name, info, _, _, value, _ in _SYMBOL.iter_unpack(m.read(symtab, count * _SYMBOL.size) or b""):
             if value >> 63 and info & 15 == STT_FUNC:
@@ -71,7 +71,7 @@ class Modules:
     def __init__(self, machine: SystemMachine, kernel: SystemDescription) -> None:
         self.machine = machine
         self.kernel = kernel
-        self.read = machine.processor.read
+        self.read, self.number = machine.processor.read, machine.processor.number
         self.found: list[Module] = []
         self.on_change: Callable[[Module], object] = lambda module: None
         self._waiting: dict[str, list[Callable[[Module], object]]] = {}
@@ -79,9 +79,6 @@ class Modules:
             address = kernel.symbols.get(name)
             if address is not None:
                 machine.functions.attach(address, callback, exact=False, ours=True)
-
-    def word(self, address: int) -> int:
-        return int.from_bytes(self.read(address, 8) or b"", "little")
 
     def offset(self, member: str) -> int:
         """Of a member of struct module."""

@@ -101,7 +101,7 @@ class Orc:
         for module in modules.found[self._modules :] if self.tables else ():
             arch = module.address + modules.offset("arch")
             members = ("num_orcs", "orc_unwind_ip", "orc_unwind")
-            count, ips, entries = (modules.word(arch + modules.kernel.offset("mod_arch_specific", name)) for name in members)
+            count, ips, entries = (modules.number(arch + modules.kernel.offset("mod_arch_specific", name)) for name in members)
             count &= 0xFFFF_FFFF
             self.add(ips, modules.read(ips, 4 * count) or b"", modules.read(entries, _ENTRY * count) or b"")
         self._modules = len(modules.found)

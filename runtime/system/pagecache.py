@@ -99,7 +99,7 @@ class PageCache:
 
     def word(self, address: int) -> int:
         """The 64-bit word at an address; 0 where nothing is."""
-        return int.from_bytes(self.cpu.read(address & (1 << 64) - 1, 8) or b"", "little")
+        return self.cpu.number(address & (1 << 64) - 1)
 
 
 def _is_node(entry: int) -> bool:

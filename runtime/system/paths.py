@@ -64,37 +64,37 @@ class Paths:
         o = self.layout
         if isinstance(path, bytes):
             return self.text(*(int.from_bytes(path[at : at + 8], "little") for at in (o.mnt, o.dentry)))
-        return self.text(self._word(path + o.mnt), self._word(path + o.dentry))
+        return self.text(self._cpu.number(path + o.mnt), self._cpu.number(path + o.dentry))
 
     def text(self, mnt: int, dentry: int) -> bytes:
         """The text of a path whose members are known; b"" for what is none."""
         o = self.layout
         if not mnt or not dentry:
             return b""
-        operations = self._word(dentry + o.d_op)
-        own = self._word(operations + o.d_dname) if operations else 0
-        alone = self._word(dentry + o.d_parent) == dentry
-        if own and not (alone and dentry == self._word(mnt + o.mnt_root)):
+        operations = self._cpu.number(dentry + o.d_op)
+        own = self._cpu.number(operations + o.d_dname) if operations else 0
+        alone = self._cpu.number(dentry + o.d_parent) == dentry
+        if own and not (alone and dentry == self._cpu.number(mnt + o.mnt_root)):
             return self._own_name(own, dentry)
         found = self._walked(mnt, dentry) or b"/"
-        return found if alone or self._word(dentry + o.d_hash) else found + _DELETED
+        return found if alone or self._cpu.number(dentry + o.d_hash) else found + _DELETED
 
     def _walked(self, mnt: int, dentry: int) -> bytes:
         """prepend_path(): names up to the root of the current task, or to the end of the tree for what that root does not have."""
         o = self.layout
-        root = self._word(self._machine.current_address() + o.fs) + o.root
-        end = self._word(root + o.mnt), self._word(root + o.dentry)
+        root = self._cpu.number(self._machine.current_address() + o.fs) + o.root
+        end = self._cpu.number(root + o.mnt), self._cpu.number(root + o.dentry)
         found = b""
         for _ in range(_LONGEST):
             if (mnt, dentry) == end or len(found) >= _LONGEST:
                 return found
-            parent = self._word(dentry + o.d_parent)
-            if dentry == self._word(mnt + o.mnt_root):
+            parent = self._cpu.number(dentry + o.d_parent)
+            if dentry == self._cpu.number(mnt + o.mnt_root):
                 mount = mnt - o.mount_mnt
-                above = self._word(mount + o.mnt_parent)
+                above = self._cpu.number(mount + o.mnt_parent)
                 if above in (0, mount):
                     return found
-                dentry, mnt = self._word(mount + o.mnt_mountpoint), above + o.mount_mnt
+                dentry, mnt = self._cpu.number(mount + o.mnt_mountpoint), above + o.mount_mnt
                 continue
             if parent in (0, dentry):
                 return found
@@ -109,25 +109,22 @@ class Paths:
 
     def name(self, dentry: int) -> bytes:
         """The last part."""
-        return self._string(self._word(dentry + self.layout.d_name))
+        return self._string(self._cpu.number(dentry + self.layout.d_name))
 
     def _inode(self, dentry: int) -> int:
-        return self._word(dentry + self.layout.d_inode)
+        return self._cpu.number(dentry + self.layout.d_inode)
 
     def number(self, dentry: int) -> int:
         """That of the inode."""
-        return self._word(self._inode(dentry) + self.layout.i_ino)
+        return self._cpu.number(self._inode(dentry) + self.layout.i_ino)
 
     def namespace(self, dentry: int) -> bytes:
         """The kind of a namespace's file."""
-        operations = self._word(self._word(self._inode(dentry) + self.layout.i_private) + self.layout.ns_ops)
-        return self._string(self._word(operations + self.layout.ns_name))
+        operations = self._cpu.number(self._cpu.number(self._inode(dentry) + self.layout.i_private) + self.layout.ns_ops)
+        return self._string(self._cpu.number(operations + self.layout.ns_name))
 
     def _string(self, address: int) -> bytes:
         return self._cpu.read_string(address, _LONGEST) or b""
-
-    def _word(self, address: int) -> int:
-        return int.from_bytes(self._cpu.read(address, 8) or b"", "little")
 
 
 _OWN_NAMES: dict[str, Callable[[Paths, int], bytes]] = {

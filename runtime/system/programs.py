@@ -280,11 +280,6 @@ class Programs:
             self._layout = Layout.of(self.kernel)
         return self._layout
 
-    # reading the kernel
-
-    def _word(self, address: int) -> int:
-        return int.from_bytes(self.cpu.read(address, 8) or b"", "little")
-
     def _argument(self, number: int) -> int:
         return self.cpu.get(ARGUMENTS[self.cpu.arch.name][number])
 
@@ -292,38 +287,38 @@ class Programs:
         """The memory that an mm_struct is about."""
         found = self._spaces.get(mm)
         if found is None:
-            tables = self.cpu.translate(self._word(mm + self.layout.pgd)) + self.cpu.ram.base
+            tables = self.cpu.translate(self.cpu.number(mm + self.layout.pgd)) + self.cpu.ram.base
             found = self._spaces[mm] = Space(self, mm, tables)
         return found
 
     def process(self, task: SystemTask) -> Process:
         """The program of a task; the kernel's own tasks have an empty one."""
-        mm = self._word(task.address + self.layout.mm)
+        mm = self.cpu.number(task.address + self.layout.mm)
         return Process(Registers(self, task), self.space(mm) if mm else Space(self, 0, 0))
 
     def altstack(self, task: SystemTask) -> tuple[int, int, int]:
         """Base, flags and size of a task's stack for signals."""
         o = self.layout
-        base, size = self._word(task.address + o.sas_ss_sp), self._word(task.address + o.sas_ss_size)
-        flags = int.from_bytes(self.cpu.read(task.address + o.sas_ss_flags, 4) or b"", "little")
+        base, size = self.cpu.number(task.address + o.sas_ss_sp), self.cpu.number(task.address + o.sas_ss_size)
+        flags = self.cpu.number(task.address + o.sas_ss_flags, 4)
         return base, flags if size else SS_DISABLE, size
 
     def saved(self, task: SystemTask, name: str) -> int:
         """A register of a task's program, which the kernel keeps at the upper end of the task's stack."""
-        if not self._word(task.address + self.layout.mm):
+        if not self.cpu.number(task.address + self.layout.mm):
             return 0
-        return self.cpu.saved_register(self._word(task.address + self.layout.stack) + THREAD_SIZE, name, self.kernel)
+        return self.cpu.saved_register(self.cpu.number(task.address + self.layout.stack) + THREAD_SIZE, name, self.kernel)
 
     def mapping(self, space: Space, address: int) -> Vma | None:
         """The mapping that an address lies in."""
-        root = self._word(space.mm + self.layout.mm_mt) if space.mm else 0
+        root = self.cpu.number(space.mm + self.layout.mm_mt) if space.mm else 0
         vma = maple.find(root, address, self.cpu.read)
         return self._vma(vma)[1] if vma else None
 
     def _vma(self, vma: int) -> tuple[int, Vma]:
         """Flags and description of a vm_area_struct."""
         o = self.layout
-        start, end, flags, first, file = (self._word(vma + at) for at in (o.vm_start, o.vm_end, o.vm_flags, o.vm_pgoff, o.vm_file))
+        start, end, flags, first, file = (self.cpu.number(vma + at) for at in (o.vm_start, o.vm_end, o.vm_flags, o.vm_pgoff, o.vm_file))
         path, backing = self._file(file) if file else (b"", None)
         shared, grows = bool(flags & VM_SHARED), bool(flags & VM_GROWSDOWN)
         backed: Any = backing
@@ -334,22 +329,22 @@ class Programs:
         b"" for others."""
         o = self.layout
         names: list[bytes] = []
-        at = self._word(file + o.f_path)
+        at = self.cpu.number(file + o.f_path)
         for _ in range(_LONGEST):
-            parent = self._word(at + o.d_parent)
+            parent = self.cpu.number(at + o.d_parent)
             if parent == at:
                 break
-            names.append(self.cpu.read_string(self._word(at + o.d_name), PAGE) or b"")
+            names.append(self.cpu.read_string(self.cpu.number(at + o.d_name), PAGE) or b"")
             at = parent
         names.reverse()
-        inode = self._word(file + self.kernel.offset("file", "f_inode"))
+        inode = self.cpu.number(file + self.kernel.offset("file", "f_inode"))
         kind = self._type_of(inode) if names else b""
         found: TreeFile | GuestFile | None = None
         if kind == FUSE:
             node = self.machine.channel.node(names)
             found = TreeFile(node) if node is not None else None
         elif kind == TMPFS:
-            if names[0] == UPPER_FILES and self._type_of(self._word(at + o.d_inode)) == TMPFS:  # not through the overlay
+            if names[0] == UPPER_FILES and self._type_of(self.cpu.number(at + o.d_inode)) == TMPFS:  # not through the overlay
                 del names[0]
             self._cache = self._cache or PageCache(self.cpu, PageLayout.of(self.kernel))
             made = GuestFile(self._cache, inode)
@@ -358,8 +353,8 @@ class Programs:
 
     def _type_of(self, inode: int) -> bytes:
         """The type of the file system that an inode is on."""
-        kind = self._word(self._word(inode + self.layout.i_sb) + self.layout.s_type)
-        return self.cpu.read_string(self._word(kind), _TYPE_NAME) or b""
+        kind = self.cpu.number(self.cpu.number(inode + self.layout.i_sb) + self.layout.s_type)
+        return self.cpu.read_string(self.cpu.number(kind), _TYPE_NAME) or b""
 
     def count_up(self, path: str, offset: int) -> bool:
         """Raise a 16-bit counter in a file of the host, by its path in the guest, for every program that maps it: they find it raised in
@@ -384,13 +379,13 @@ class Programs:
         flags, vma = self._vma(address)
         if flags & _PROBED == VM_MAYEXEC and vma.path:
             vma.prot |= X
-            space = self.space(self._word(address + self.layout.vm_mm))
+            space = self.space(self.cpu.number(address + self.layout.vm_mm))
             for callback in self.machine.on_image:
                 callback(space, vma)
 
     def _unmapped(self) -> None:
         """uprobe_munmap(vma, start, end)"""
-        space = self._spaces.get(self._word(self._argument(0) + self.layout.vm_mm))
+        space = self._spaces.get(self.cpu.number(self._argument(0) + self.layout.vm_mm))
         if space is not None:
             start, end = self._argument(1), self._argument(2)
             for address in [a for a in (*space.points.blocks, *space.points.exact) if start <= a < end]:
@@ -415,7 +410,7 @@ class Programs:
     def _forked(self) -> None:
         """uprobe_copy_process(task, flags): a child has been made."""
         task = self._argument(0)
-        tid, tgid = (int.from_bytes(self.cpu.read(task + at, 4) or b"", "little") for at in (self.layout.pid, self.layout.tgid))
+        tid, tgid = (self.cpu.number(task + at, 4) for at in (self.layout.pid, self.layout.tgid))
         if tid == tgid:
             self.processes.add(tid)
         self.events.sched_process_fork.values = (b"", 0, b"", tid)

@@ -21,8 +21,9 @@ import ctypes
 from ctypes import c_uint64, c_void_p
 from typing import TYPE_CHECKING
 
+from pyprobe.runtime.machine.library import pointer
 from pyprobe.runtime.system import linkage
-from pyprobe.runtime.system.internals import mismatch, pointer
+from pyprobe.runtime.system.internals import mismatch
 
 if TYPE_CHECKING:
     from pyprobe.runtime.system._native import Shortcuts

@@ -71,7 +71,7 @@ class SystemTask:
 
     @property
     def ppid(self) -> int:
-        return self._read(self._pointer(self._layout.real_parent) + self._layout.tgid, 4)
+        return self._cpu.number(self._pointer(self._layout.real_parent) + self._layout.tgid, 4)
 
     @property
     def parent_comm(self) -> bytes:
@@ -83,11 +83,11 @@ class SystemTask:
 
     @property
     def uid(self) -> int:
-        return self._read(self._pointer(self._layout.cred) + self._layout.uid, 4)
+        return self._cpu.number(self._pointer(self._layout.cred) + self._layout.uid, 4)
 
     @property
     def gid(self) -> int:
-        return self._read(self._pointer(self._layout.cred) + self._layout.gid, 4)
+        return self._cpu.number(self._pointer(self._layout.cred) + self._layout.gid, 4)
 
     @property
     def is_program(self) -> bool:
@@ -111,5 +111,3 @@ class SystemTask:
         at = self._start + member
         return int.from_bytes(self._view[at : at + 8], "little")
 
-    def _read(self, address: int, size: int) -> int:
-        return int.from_bytes(self._cpu.read(address, size) or b"", "little")

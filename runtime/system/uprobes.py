@@ -147,7 +147,7 @@ class KernelUprobes:
 
     def _register(self) -> Generator[tuple[str | int, *tuple[int, ...]], int, None]:
         """What is to be called, with its arguments; is sent the results. Raises UprobeError."""
-        kernel, write, word = self.kernel, self._cpu.write, self._word
+        kernel, write, word = self.kernel, self._cpu.write, self._cpu.number
         yield (self._handler,)  # see _next
         size = kernel.size("struct uprobe_consumer")
         handler, ret_handler = (kernel.offset("uprobe_consumer", name) for name in ("handler", "ret_handler"))
@@ -230,7 +230,7 @@ class KernelUprobes:
 
         entry: a function's first instruction is about to execute. Elsewhere a stack leaves out what is not in a frame yet.
         """
-        machine, kernel, word = self.machine, self.kernel, self._word
+        machine, kernel, word = self.machine, self.kernel, self._cpu.number
         task = machine.current_address()
         utask, mm = (word(task + kernel.offset("task_struct", name)) for name in ("utask", "mm"))
         area = word(mm + kernel.offset("mm_struct", "uprobes_state") + kernel.offset("uprobes_state", "xol_area")) if mm else 0
@@ -249,9 +249,6 @@ class KernelUprobes:
                 real.append(word(at + address))
             at = word(at + after)
         return [real.pop(0) if a == trampoline and real else a for a in addresses]
-
-    def _word(self, address: int) -> int:
-        return int.from_bytes(self._cpu.read(address, 8) or b"", "little")
 
 
 def _failure(result: int) -> int:

@@ -39,6 +39,10 @@ class VirtualMemory:
             here += PAGE
         return b"".join(pieces)
 
+    def number(self, address: int, size: int = 8) -> int:
+        """The unsigned number in `size` bytes of virtual memory; 0 where nothing is."""
+        return int.from_bytes(self.read(address, size) or b"", "little")
+
     def word_reader(self) -> Callable[[int], int]:
         """A function that reads 64-bit words of virtual memory that do not cross pages, 0 where nothing is; for many of them in a row,
         while the processor stands still."""

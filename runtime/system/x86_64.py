@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 from pyprobe.runtime.machine import unicorn
 from pyprobe.runtime.machine.clock import Clock
 from pyprobe.runtime.machine.cpu_state import verify_word
-from pyprobe.runtime.machine.x86_64 import INS_CPUID, INS_RDTSC, INS_RDTSCP, INS_SYSCALL, X86_64
+from pyprobe.runtime.machine.library import pointer
+from pyprobe.runtime.machine.x86_64 import INS_CPUID, INS_IN, INS_OUT, INS_RDTSC, INS_RDTSCP, INS_SYSCALL, X86_64
 from pyprobe.runtime.system import linkage
 from pyprobe.runtime.system.cpu import HARD, Processor
-from pyprobe.runtime.system.internals import mismatch, pointer
+from pyprobe.runtime.system.internals import mismatch
 from pyprobe.runtime.system.orc import Orc
 from pyprobe.runtime.system.ram import Ram
 from pyprobe.runtime.system.shortcuts import METHODS
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from pyprobe.runtime.system.devices.uart8250 import Uart8250
 
 QEMU64 = 0  # uc_cpu_x86
-INS_IN, INS_OUT = 218, 500  # uc_x86_insn
 TRAP = 0x50_5900  # rax >> 8 of a SYSCALL that is a call to this machine
 
 _DS, _ES, _SS, _CR0, _CR3, _CR4, _IDTR, _GDTR, _MSR = 17, 28, 49, 50, 53, 54, 242, 243, 248  # uc_x86_reg
@@ -139,10 +139,6 @@ class X86(Processor):
         """Write a model-specific register."""
         self._store(_MSR, _Msr(number, value))
 
-    def _hook(self, kind: int, function: ctypes._FuncPointer, instruction: int | None = None) -> None:
-        self._keep.append(function)
-        self._api.hook_add(self.uc, kind, ctypes.cast(function, c_void_p).value or 0, instruction=instruction)
-
     def _install(self) -> None:
         o, general = self.offsets, X86_64.state
         offsets = [general[name] for name in ("rax", "rcx", "rdx", "r11")]
@@ -168,7 +164,7 @@ class X86(Processor):
         self._api.hook_add(self.uc, unicorn.HOOK_INTR, exception, user)
         for instruction, function in ((INS_SYSCALL, syscall), (INS_RDTSC, rdtsc), (INS_RDTSCP, rdtscp)):
             self._api.hook_add(self.uc, unicorn.HOOK_INSN, function, user, instruction=instruction)
-        self._hook(unicorn.HOOK_INSN, INSTRUCTION(self._cpuid), INS_CPUID)
+        self.hook_python(unicorn.HOOK_INSN, INSTRUCTION(self._cpuid), INS_CPUID)
         self._ask = ctypes.PYFUNCTYPE(None, c_void_p, c_uint32, c_uint32, *[c_void_p] * 4)(self.function("cpu_x86_cpuid_x86_64"))
         self._enter = ctypes.PYFUNCTYPE(None, c_void_p, c_int, c_int)(self.function("do_interrupt_x86_hardirq_x86_64"))
         self._replace_method(self.function("x86_cpu_exec_interrupt_x86_64"), TAKE(self._take))
@@ -340,7 +336,7 @@ class X86(Processor):
 
     def return_place(self) -> tuple[int, int]:
         sp = self._words_of["rsp"].value
-        return sp + 8, int.from_bytes(self.read(sp, 8) or b"", "little")
+        return sp + 8, self.number(sp)
 
     def returned(self, registers: bytes, result: int) -> tuple[int, bytes]:
         words = bytearray(registers)
@@ -349,7 +345,7 @@ class X86(Processor):
         words[at : at + 8] = struct.pack("<Q", sp + 8)
         at = 8 * self.general_index("rax")
         words[at : at + 8] = struct.pack("<Q", result)
-        return int.from_bytes(self.read(sp, 8) or b"", "little"), bytes(words)
+        return self.number(sp), bytes(words)
 
     def calling(self, registers: bytes, back: int) -> bytes:
         """The stack pointer moves by 16 bytes, to be aligned as before."""
@@ -388,8 +384,8 @@ class X86(Processor):
         place = PT_REGS.get(name)
         for padding in (0, FRED_PADDING):
             regs = top - padding - PT_REGS_SIZE
-            if place is not None and int.from_bytes(self.read(regs + PT_REGS["cs"], 8) or b"", "little") & CPL == CPL:
-                return int.from_bytes(self.read(regs + place, 8) or b"", "little")
+            if place is not None and self.number(regs + PT_REGS["cs"]) & CPL == CPL:
+                return self.number(regs + place)
         return 0
 
     def address_space(self) -> int:

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.hrtimers import HrTimer
 
 
+MAX_ERRNO = 4095  # include/linux/err.h
+
+
 class Errno(Exception):
     """A system call fails with this error number, as in errno(3)."""
 

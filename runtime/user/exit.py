@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.task import Process, Task
 
 
-
 @kernel_function("void do_group_exit(int exit_code)")
 def do_group_exit(k: Kernel, code: int) -> NoReturn:
     """End the current process with a wait(2) status word."""
@@ -83,7 +82,6 @@ def end_task(k: Kernel, task: Task, code: int) -> None:
         end_process(k, process, task, status)
 
 
-
 def end_process(k: Kernel, process: Process, task: Task, status: int) -> None:
     """The last thread is gone: give everything back, tell the parent."""
     process.exit_status = status
@@ -105,11 +103,8 @@ def end_process(k: Kernel, process: Process, task: Task, status: int) -> None:
     process.children.clear()
     if process.tracing is not None and process.tracing.reparented:
         ptrace.report_end(k, process.tracing)
-        return
-    autoreap = k.do_notify_parent(task, process.exit_signal) if process.exit_signal else 0
-    parent = process.parent
-    if (autoreap or parent is None or not parent.alive) and process is not k.first:
-        k.reap(process)
+    else:
+        k.exit_notify(process)
 
 
 @kernel_function("bool do_notify_parent(struct task_struct *tsk, int sig)")

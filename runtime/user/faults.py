@@ -17,6 +17,7 @@ VM_FAULT_MAJOR = 4
 FAULT_FLAG_WRITE, FAULT_FLAG_TRIED, FAULT_FLAG_USER, FAULT_FLAG_INSTRUCTION = 0x1, 0x20, 0x40, 0x100
 X86_PF_PROT, X86_PF_WRITE, X86_PF_USER, X86_PF_INSTR = 1, 2, 4, 16
 
+
 def happened(k: Kernel, space: AddressSpace, address: int, major: bool, access: int, resolve: Callable[[], None]) -> None:
     """A program, or the kernel on its behalf, touches a page that is not there, and is given it: `resolve`."""
     task = k.current

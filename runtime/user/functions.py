@@ -14,7 +14,7 @@ from errno import EFAULT
 from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pyprobe.runtime.user.errors import Block, Errno
+from pyprobe.runtime.user.errors import MAX_ERRNO, Block, Errno
 from pyprobe.runtime.user.hrtimers import FUNCTIONS
 from pyprobe.runtime.user.objects import KernelObjects
 
@@ -26,7 +26,6 @@ Callback = Callable[[], object]
 Body = TypeVar("Body", bound=Callable[..., Any])
 
 U64 = (1 << 64) - 1
-MAX_ERRNO = 4095  # include/linux/err.h
 
 # Where made-up addresses lie; Documentation/arch/x86/x86_64/mm.rst and Documentation/arch/arm64/memory.rst give the ranges.
 TEXT_BASE = {"x86_64": 0xFFFF_FFFF_8100_0000, "arm64": 0xFFFF_8000_0801_0000}

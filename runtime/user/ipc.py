@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 IPC_PRIVATE: Final = 0
 IPC_CREAT, IPC_EXCL, IPC_NOWAIT = 0o1000, 0o2000, 0o4000
 IPC_RMID, IPC_SET, IPC_STAT, IPC_INFO = range(4)
-IPC_64: Final = 0x100  # the only form of the structures there is on 64-bit machines
 READ, WRITE = 0o444, 0o222
 
 _SEQUENCE: Final = 1 << 15  # ids are index + sequence number * this (IPCMNI)

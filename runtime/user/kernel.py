@@ -61,6 +61,7 @@ PID_MAX = 32768  # kernel.pid_max's usual value: ids are used again from FIRST_P
 TASK_LIMIT = 4096
 MEMORY_LIMIT = 2 << 30  # bytes that all processes and files in memory may use together
 
+
 class Kernel(KernelCalls):
     """One emulated Linux.
 
@@ -377,7 +378,7 @@ class Kernel(KernelCalls):
 
     # signals and ends, for the modules that do their work
 
-    def signal_wake(self, task: Task, signo: int) -> None:
+    def signal_wake(self, task: Task) -> None:
         """A signal has become pending for the task: make it notice."""
         if task is self.current:
             self.entry.attention = True
@@ -433,6 +434,13 @@ class Kernel(KernelCalls):
         self.entry.attention = True
         for task in process.threads.values():
             self.scheduler.unpark(task)
+
+    def exit_notify(self, process: Process) -> None:
+        """A dead process's parent hears of its end; nothing is left of one for which nobody waits."""
+        autoreap = self.do_notify_parent(process.last, process.exit_signal) if process.exit_signal else 0
+        parent = process.parent
+        if (autoreap or parent is None or not parent.alive) and process is not self.first:
+            self.reap(process)
 
     def reap(self, process: Process) -> None:
         """Forget a dead process."""

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 from pyprobe.runtime.machine.memory import PAGE, AddressSpace, Backing, MemoryFault, R, W, X
 from pyprobe.runtime.user.elf import ET_DYN, ET_EXEC, PF_R, PF_W, PF_X, Elf, Segment
 from pyprobe.runtime.user.errors import Errno
-from pyprobe.runtime.user.words import U64, align_down, align_up
+from pyprobe.runtime.user.words import NANOSECONDS, TICK, U64, align_down, align_up
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.abi import Abi
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 MAX_ARG_STRLEN = 32 * PAGE  # one argument, include/uapi/linux/binfmts.h
 ARGUMENTS_MIN = 128 << 10  # ARG_MAX: room that is there whatever the stack's limit
-CLOCK_TICKS = 100
 
 AT_NULL, AT_PHDR, AT_PHENT, AT_PHNUM, AT_PAGESZ, AT_BASE, AT_FLAGS, AT_ENTRY = 0, 3, 4, 5, 6, 7, 8, 9
 AT_UID, AT_EUID, AT_GID, AT_EGID, AT_PLATFORM, AT_HWCAP, AT_CLKTCK, AT_SECURE, AT_RANDOM = 11, 12, 13, 14, 15, 16, 17, 23, 25
@@ -167,7 +166,7 @@ def fill_stack(
         sp = align_down(sp, 16)
         secure = cred.uid != cred.euid or cred.gid != cred.egid
         entries = (
-            (AT_MINSIGSTKSZ, abi.minsigstksz), (AT_HWCAP, abi.hwcap), (AT_PAGESZ, PAGE), (AT_CLKTCK, CLOCK_TICKS),
+            (AT_MINSIGSTKSZ, abi.minsigstksz), (AT_HWCAP, abi.hwcap), (AT_PAGESZ, PAGE), (AT_CLKTCK, NANOSECONDS // TICK),
             (AT_PHDR, image.elf.phdr_address + image.bias), (AT_PHENT, 56), (AT_PHNUM, image.elf.phdr_count),
             (AT_BASE, interpreter.bias if interpreter else 0), (AT_FLAGS, 0), (AT_ENTRY, image.entry),
             (AT_UID, cred.uid), (AT_EUID, cred.euid), (AT_GID, cred.gid), (AT_EGID, cred.egid), (AT_SECURE, secure),

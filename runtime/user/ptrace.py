@@ -26,6 +26,7 @@ from pyprobe.runtime.user.signals import (
     send_signal,
 )
 from pyprobe.runtime.user.watches import DebugRegisters
+from pyprobe.runtime.user.words import TICK
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.fork import CloneArgs
@@ -101,7 +102,7 @@ class Tracing:
         self.debug = DebugRegisters()
         self.saved: int | None = None  # x7 of arm64, which tells entry from exit meanwhile
         self.delivering: SigInfo | None = None
-        self.rewound: tuple[int, int] | None = None  # arm64: a call that is to be made again: its result, and from where
+        self.rewound: tuple[int, int] | None = None  # arm64: a call that is to be made again: its error number, and from where
         self.exit_status: int | None = None
 
     @property
@@ -169,14 +170,6 @@ def clone_event(parent: Tracing, args: CloneArgs) -> int:
     return event if parent.enabled(event) else 0
 
 
-def reaped(k: Kernel, process: Process) -> None:
-    """The tracer has waited for the end of a process, or does not trace it any more: now its parent hears of it (wait_task_zombie)."""
-    autoreap = k.do_notify_parent(process.last, process.exit_signal) if process.exit_signal else 0
-    parent = process.parent
-    if (autoreap or parent is None or not parent.alive) and process is not k.first:
-        k.reap(process)
-
-
 def leads_now(process: Process, task: Task) -> None:
     """exec gives a thread the id of its process's first one, of whose end nobody hears (de_thread)."""
     if process.tracing is not None:
@@ -207,7 +200,7 @@ def stop(k: Kernel, tracing: Tracing, code: int, info: SigInfo | None, why: int 
 
 def _signal_tracer(k: Kernel, tracing: Tracing, why: int, status: int) -> None:
     tracer, task = tracing.tracer, tracing.task
-    rest = struct.pack("<iIixxxxqq", task.tid, task.uid, status, task.cpu_time // 10_000_000, 0)
+    rest = struct.pack("<iIixxxxqq", task.tid, task.uid, status, task.cpu_time // TICK, 0)
     send_signal(k, Sig.CHLD, SigInfo(Sig.CHLD, why, rest), tracer.process.leader or tracer, 1)
 
 
@@ -269,7 +262,7 @@ def trap(k: Kernel, tracing: Tracing) -> None:
     if tracing.listening:
         wake(k, tracing)
     elif not tracing.stopped:
-        k.signal_wake(tracing.task, 0)
+        k.signal_wake(tracing.task)
 
 
 # ends

@@ -62,10 +62,6 @@ class Scheduler:
         """Make a task ready to run, after the others."""
         self._ready.append(task)
 
-    def add_first(self, task: Task) -> None:
-        """Make a task the next one to run."""
-        self._ready.appendleft(task)
-
     def park(self, task: Task) -> None:
         """Keep a task that waits (`task.parked`), or whose process is stopped."""
         self._parked[task] = None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from errno import EINVAL, ENOSYS
 from typing import TYPE_CHECKING
 
-from pyprobe.runtime.user.errors import Errno
+from pyprobe.runtime.user.errors import MAX_ERRNO, Errno
 from pyprobe.runtime.user.signals import Sig, SigInfo, force
 from pyprobe.runtime.user.words import U32
 
@@ -24,7 +24,6 @@ KILL_PROCESS, KILL_THREAD, TRAP, ERRNO, USER_NOTIF, TRACE, LOG, ALLOW = (
 ACTIONS = (KILL_PROCESS, KILL_THREAD, TRAP, ERRNO, LOG, ALLOW)
 ACTION_MASK, DATA_MASK = 0xFFFF0000, 0xFFFF
 SYS_SECCOMP = 1  # si_code
-MAX_ERRNO = 4095
 
 Instruction = tuple[int, int, int, int]
 

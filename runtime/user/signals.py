@@ -13,6 +13,7 @@ from pyprobe.runtime.machine.memory import MemoryFault
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.functions import kernel_function
 from pyprobe.runtime.user.signal_frames import pop_frame, push_frame
+from pyprobe.runtime.user.words import TICK
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -128,7 +129,7 @@ class SigInfo:
     @classmethod
     def child(cls, signo: int, code: int, child: Process, uid: int, status: int) -> SigInfo:
         """SIGCHLD: `status` is the exit code or the signal's number."""
-        ticks = child.cpu_time // 10_000_000
+        ticks = child.cpu_time // TICK
         return cls(signo, code, struct.pack("<iIixxxxqq", child.pid, uid, status, ticks, 0))
 
     def pack(self) -> bytes:
@@ -150,11 +151,6 @@ def is_ignored(process: Process, signo: int) -> bool:
     """Would delivering it do nothing?"""
     handler = action_of(process, signo).handler
     return handler == SIG_IGN or (handler == SIG_DFL and signo in IGNORED_BY_DEFAULT)
-
-
-def is_fatal(process: Process, signo: int) -> bool:
-    """Would delivering it end the process?"""
-    return action_of(process, signo).handler == SIG_DFL and signo not in IGNORED_BY_DEFAULT and signo not in STOPS_BY_DEFAULT
 
 
 def pending_set(*queues: deque[SigInfo]) -> int:
@@ -264,7 +260,7 @@ def _send_signal(k: Kernel, sig: int, info: SigInfo, task: Task, group: int) -> 
         if not target.dead and (not target.blocked & bit(sig) or target.wake_signal):
             if not target.blocked & bit(sig) and ends_at_once(process, sig) and target.tracing is None:
                 k.begin_group_exit(process, sig)  # complete_signal: nothing can save it any more
-            k.signal_wake(target, sig)
+            k.signal_wake(target)
             break
     return TRACE_SIGNAL_DELIVERED
 

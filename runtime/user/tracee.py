@@ -30,7 +30,6 @@ from pyprobe.runtime.user.ptrace import (
     Tracing,
     notify,
     own,
-    reaped,
     send,
     stop,
     unlink,
@@ -55,7 +54,7 @@ from pyprobe.runtime.user.task import Parked
 from pyprobe.runtime.user.words import U32, U64, s32, s64
 
 if TYPE_CHECKING:
-    from pyprobe.runtime.machine.engine import Stop
+    from pyprobe.runtime.machine.engine import Engine, Stop
     from pyprobe.runtime.user.exceptions import Raised
     from pyprobe.runtime.user.kernel import Kernel
     from pyprobe.runtime.user.task import Task
@@ -86,20 +85,20 @@ def _settle(k: Kernel, tracing: Tracing) -> None:
         engine.context_set(context, "r7", tracing.saved)
     if tracing.number == -1:
         return
-    result = -s64(engine.context_get(context, engine.arch.result))
+    error = -s64(engine.context_get(context, engine.arch.result))
     if tracing.rewound is not None and engine.context_get(context, engine.arch.pc) == tracing.rewound[1]:
-        result = tracing.rewound[0]
+        error = tracing.rewound[0]
         engine.context_set(context, engine.arch.pc, tracing.rewound[1] + ABIS[task.process.arch].syscall_length)
     if tracing.phase in (Phase.ENTERED, Phase.FILTERED):
         engine.context_set(context, engine.arch.pc, engine.context_get(context, engine.arch.pc) - ABIS[task.process.arch].syscall_length)
         engine.context_set(context, engine.arch.number, tracing.number)
-    elif result in RESTARTED:
-        number = restart_syscall_number(k, task) if result == ERESTART_RESTARTBLOCK else tracing.number & U32
+    elif error in RESTARTED:
+        number = _restart_syscall_number(k, task) if error == ERESTART_RESTARTBLOCK else tracing.number & U32
         call = k.syscalls.table(task.process.arch)[number]
-        task.interrupted = Parked(call, (tracing.first, *[0] * 5), Block(restart=result in (ERESTARTSYS, ERESTARTNOINTR)))
+        task.interrupted = Parked(call, (tracing.first, *[0] * 5), Block(restart=error in (ERESTARTSYS, ERESTARTNOINTR)))
 
 
-def restart_syscall_number(k: Kernel, task: Task) -> int:
+def _restart_syscall_number(k: Kernel, task: Task) -> int:
     """The number of restart_syscall(2)."""
     return next(number for number, call in k.syscalls.table(task.process.arch).items() if call.name == "restart_syscall")
 
@@ -111,7 +110,7 @@ def tracer_ends(k: Kernel, tracer: Task) -> None:
         task, ended = tracing.task, tracing.exit_status is not None
         let_go(k, tracing)
         if task.process.exit_status is not None and tracing.leads:
-            reaped(k, task.process)
+            k.exit_notify(task.process)
         elif kill and not ended:
             send_signal(k, Sig.KILL, SigInfo(Sig.KILL), task, 0)
 
@@ -261,28 +260,33 @@ def _report_exit(k: Kernel, tracing: Tracing) -> None:
 # calls that are made again (arch_do_signal_or_restart of x86, do_signal of arm64)
 
 
-def _restart(k: Kernel, tracing: Tracing, result: int) -> None:
-    """Make the system call again that ended with `result`."""
+def _error(engine: Engine) -> int:
+    """The error number that the system call ended with; negative or 0: a result."""
+    return -s64(engine.get(engine.arch.result))
+
+
+def _restart(k: Kernel, tracing: Tracing, error: int) -> None:
+    """Make the system call again that ended with this error number."""
     task = tracing.task
     engine = task.process.engine
     arch = engine.arch
-    block = -result == ERESTART_RESTARTBLOCK
+    block = error == ERESTART_RESTARTBLOCK
     if arch.result == arch.number:
-        engine.set(arch.result, restart_syscall_number(k, task) if block else tracing.number & U64)
+        engine.set(arch.result, _restart_syscall_number(k, task) if block else tracing.number & U64)
     else:
         engine.set(arch.result, tracing.first)
         if block:
-            engine.set(arch.number, restart_syscall_number(k, task))
+            engine.set(arch.number, _restart_syscall_number(k, task))
     engine.set(arch.pc, engine.get(arch.pc) - ABIS[task.process.arch].syscall_length)
 
 
 def _rewind(tracing: Tracing) -> None:
     """arm64 makes ready to make a call again before it looks at signals: that is what tracers see (do_signal)."""
     engine = tracing.task.process.engine
-    result = -s64(engine.get(engine.arch.result))
-    if tracing.number == -1 or result not in RESTARTED or tracing.rewound:
+    error = _error(engine)
+    if tracing.number == -1 or error not in RESTARTED or tracing.rewound:
         return
-    tracing.rewound = result, engine.get("pc") - ABIS["arm64"].syscall_length
+    tracing.rewound = error, engine.get("pc") - ABIS["arm64"].syscall_length
     engine.set(engine.arch.result, tracing.first)
     engine.set("pc", tracing.rewound[1])
 
@@ -290,13 +294,13 @@ def _rewind(tracing: Tracing) -> None:
 def _rewound(k: Kernel, tracing: Tracing, action: SigAction | None) -> None:
     """And decides anew when it knows whether a handler will run, unless the tracer has chosen another place."""
     engine = tracing.task.process.engine
-    (result, pc), tracing.rewound = tracing.rewound or (0, -1), None
+    (error, pc), tracing.rewound = tracing.rewound or (0, -1), None
     if engine.get("pc") != pc:
         return
     if action is None:
-        if result == ERESTART_RESTARTBLOCK:
-            engine.set(engine.arch.number, restart_syscall_number(k, tracing.task))
-    elif result in (ERESTARTNOHAND, ERESTART_RESTARTBLOCK) or (result == ERESTARTSYS and not action.flags & SA_RESTART):
+        if error == ERESTART_RESTARTBLOCK:
+            engine.set(engine.arch.number, _restart_syscall_number(k, tracing.task))
+    elif error in (ERESTARTNOHAND, ERESTART_RESTARTBLOCK) or (error == ERESTARTSYS and not action.flags & SA_RESTART):
         engine.set_result(-EINTR & U64)
         engine.set("pc", pc + ABIS["arm64"].syscall_length)
 
@@ -304,14 +308,14 @@ def _rewound(k: Kernel, tracing: Tracing, action: SigAction | None) -> None:
 def before_handler(k: Kernel, tracing: Tracing, action: SigAction) -> None:
     """A handler will run: a call that was interrupted is made again after it, or fails."""
     engine = tracing.task.process.engine
-    result = s64(engine.get(engine.arch.result))
+    error = _error(engine)
     if tracing.rewound is not None:
         _rewound(k, tracing, action)
         tracing.number = -1
-    if tracing.number < 0 or -result not in RESTARTED:
+    if tracing.number < 0 or error not in RESTARTED:
         return
-    if -result == ERESTARTNOINTR or (-result == ERESTARTSYS and action.flags & SA_RESTART):
-        _restart(k, tracing, result)
+    if error == ERESTARTNOINTR or (error == ERESTARTSYS and action.flags & SA_RESTART):
+        _restart(k, tracing, error)
     else:
         engine.set_result(-EINTR & U64)
     tracing.number = -1
@@ -323,9 +327,9 @@ def to_user(k: Kernel, tracing: Tracing) -> None:
     if tracing.rewound is not None:
         _rewound(k, tracing, None)
     elif tracing.number >= 0:
-        result = s64(engine.get(engine.arch.result))
-        if -result in RESTARTED:
-            _restart(k, tracing, result)
+        error = _error(engine)
+        if error in RESTARTED:
+            _restart(k, tracing, error)
     tracing.number = -1
 
 

@@ -6,6 +6,8 @@ from typing import Protocol
 U32 = 0xFFFF_FFFF
 U64 = 0xFFFF_FFFF_FFFF_FFFF
 NANOSECONDS = 1_000_000_000
+TICK = NANOSECONDS // 100
+"""A clock tick of times(2) and siginfo_t, in ns: USER_HZ is 100."""
 
 
 class Memory(Protocol):

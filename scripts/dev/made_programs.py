@@ -99,7 +99,7 @@ class Maker:
         predicate = f" / {self._expression('b', 1)} /" if choose.random() < 0.1 else ""
         if choose.random() < 0.1:
             body += " " + self._fill(choose.choice(STATEMENTS), 1).removesuffix(";")
-        clause = f"{choose.choice(POOLS['P'])}{predicate} {{ {self._setup(body)}{body} }}"
+        clause = f"{choose.choice(POOLS['P'])}{predicate} {{ {self.setup(body)}{body} }}"
         macros = self._fill(MACROS, 1) if re.search(r"\bm\d\b", body) else ""
         if choose.random() < 0.08:
             clause += f" end {{ {self._fill(choose.choice(STATEMENTS), 1)} }}"
@@ -115,10 +115,6 @@ class Maker:
         """An expression of any kind."""
         return self._expression("e", 1)
 
-    def setup(self, text: str) -> str:
-        """The statements that give what the text uses a value."""
-        return self._setup(text)
-
     def definitions(self, text: str) -> str:
         """The C definitions that the text needs."""
         return "".join(dict.fromkeys(DEFINITIONS[name] + " " for name in _NEEDS.findall(text) if name in DEFINITIONS))
@@ -127,7 +123,8 @@ class Maker:
         at = self._random.randrange(len(text))
         return text[:at] + self._random.choice(STRAY) + text[at + self._random.choice((0, 0, 1, 3)) :]
 
-    def _setup(self, text: str) -> str:
+    def setup(self, text: str) -> str:
+        """The statements that give what the text uses a value."""
         lines: dict[str, None] = {}
         for name in _NEEDS.findall(text):
             if name in SETUP and self._random.random() < 0.97:

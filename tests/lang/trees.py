@@ -10,6 +10,7 @@ from pyprobe.scripts.dev.plain_trees import plain
 
 __all__ = ["expression", "parsed", "plain"]
 
+
 def parsed(text: str) -> n.Script:
     """The tree of a program that must be right."""
     diagnostics = Diagnostics()

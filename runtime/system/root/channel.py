@@ -18,8 +18,6 @@ from pyprobe.runtime.system.root.fuse import NoRequest
 from pyprobe.runtime.system.root.tree import Node, resolve
 
 PROTOCOL: Final = 1
-#: The number in the arm64 instruction.
-SVC_IMMEDIATE: Final = 0x7070
 #: Process id of init: it and its threads are ours, and no probe shows them.
 HIDDEN_PID: Final = 1
 UPPER, UPPER_FILES = b"upper", b"files"  # where init has the changed files: a mount beside the root, and a directory in it

@@ -24,6 +24,7 @@ class ModulePlaces:
     def __init__(self, machine: SystemMachine, module: Module) -> None:
         self._machine = machine
         self._module = module
+        self._number = machine.processor.number
 
     def place(self, name: str) -> Place | None:
         """The tracepoint of that name."""
@@ -31,8 +32,8 @@ class ModulePlaces:
         listed, count = self._list("tracepoints_ptrs", "num_tracepoints")
         for at in range(listed, listed + 4 * count, 4):
             address = at + self._signed(at, 4)
-            if self._text(self._word(address + of("tracepoint", "name"))) == name:
-                iterator = self._word(address + of("tracepoint", "iterator"))
+            if self._text(self._number(address + of("tracepoint", "name"))) == name:
+                iterator = self._number(address + of("tracepoint", "iterator"))
                 return Place(name, address, iterator, self._register(address), self._branches(address + of("tracepoint", "key")))
         return None
 
@@ -41,9 +42,9 @@ class ModulePlaces:
         of = self._machine.description.offset
         listed, count = self._list("trace_events", "num_trace_events")
         for at in range(listed, listed + 8 * count, 8):
-            call = self._word(at)
-            if self._word(call + of("trace_event_call", "name")) == tracepoint:
-                return self._word(self._word(call + of("trace_event_call", "class")) + of("trace_event_class", "probe"))
+            call = self._number(at)
+            if self._number(call + of("trace_event_call", "name")) == tracepoint:
+                return self._number(self._number(call + of("trace_event_call", "class")) + of("trace_event_class", "probe"))
         return 0
 
     def _branches(self, key: int) -> tuple[Branch, ...]:
@@ -58,22 +59,19 @@ class ModulePlaces:
         """Since Linux 6.14 the function stands in a struct of its own."""
         of = self._machine.description.offset
         try:
-            return self._word(tracepoint + of("tracepoint", "regfunc"))
+            return self._number(tracepoint + of("tracepoint", "regfunc"))
         except KeyError:
-            extension = self._word(tracepoint + of("tracepoint", "ext"))
-            return self._word(extension + of("tracepoint_ext", "regfunc")) if extension else 0
+            extension = self._number(tracepoint + of("tracepoint", "ext"))
+            return self._number(extension + of("tracepoint_ext", "regfunc")) if extension else 0
 
     def _list(self, first: str, count: str) -> tuple[int, int]:
         """Address and length of a list by the members of struct module that have them; an empty one where there are none."""
         of = self._machine.description.offset
         try:
             at = self._module.address
-            return self._word(at + of("module", first)), min(self._word(at + of("module", count)) & 0xFFFF_FFFF, _MOST)
+            return self._number(at + of("module", first)), min(self._number(at + of("module", count)) & 0xFFFF_FFFF, _MOST)
         except KeyError:
             return 0, 0
-
-    def _word(self, address: int) -> int:
-        return int.from_bytes(self._machine.read(address, 8) or b"", "little")
 
     def _signed(self, address: int, size: int) -> int:
         return int.from_bytes(self._machine.read(address, size) or b"", "little", signed=True)

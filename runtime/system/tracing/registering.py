@@ -25,8 +25,8 @@ def register(machine: SystemMachine, branches: Branches, function: int) -> None:
 def idle_task(machine: SystemMachine) -> int:
     """The address of the idle task, the kernel's first, which all others come from; 0 before there is one."""
     parent, group_leader = (machine.description.offset("task_struct", name) for name in ("real_parent", "group_leader"))
-    first = word(machine, machine.current_address() + group_leader)
-    while first and (above := word(machine, first + parent)) != first:
+    first = machine.processor.number(machine.current_address() + group_leader)
+    while first and (above := machine.processor.number(first + parent)) != first:
         first = above
     return first
 
@@ -41,14 +41,14 @@ def tasks(machine: SystemMachine) -> Iterator[int]:
     for _ in range(_LIMIT):
         if not task:
             return
-        threads = word(machine, task + signal) + head
-        place = word(machine, threads)
+        threads = machine.processor.number(task + signal) + head
+        place = machine.processor.number(threads)
         if task == first or place == threads:  # the idle task is on no list of threads
             yield task
         while place not in (0, threads) and task != first:
             yield place - node
-            place = word(machine, place)
-        task = word(machine, task + tasks_at) - tasks_at
+            place = machine.processor.number(place)
+        task = machine.processor.number(task + tasks_at) - tasks_at
         if task == first:
             return
 
@@ -65,11 +65,6 @@ class TaskTable:
         return next((task for task in found if task is not None and task.tid == tid), None)
 
 
-def word(machine: SystemMachine, address: int) -> int:
-    """The 64-bit word at an address; 0 where nothing is."""
-    return int.from_bytes(machine.read(address, 8) or b"", "little")
-
-
 def _syscalls(machine: SystemMachine, branches: Branches) -> None:
     """syscall_regfunc() of kernel/tracepoint.c: the slow way in and out of system calls for every task. Children inherit it."""
     description = machine.description
@@ -80,7 +75,7 @@ def _syscalls(machine: SystemMachine, branches: Branches) -> None:
     except KeyError:
         at, bit = description.offset("task_struct", "thread_info", "flags"), _TIF_SYSCALL_TRACEPOINT
     for task in tasks(machine):
-        flags = word(machine, task + at) | 1 << bit
+        flags = machine.processor.number(task + at) | 1 << bit
         machine.processor.write(task + at, flags.to_bytes(8, "little"))
 
 

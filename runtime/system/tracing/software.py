@@ -23,7 +23,7 @@ class SoftwarePoint(Point):
 
     def _attached(self) -> int:
         """The key counts who has an interest."""
-        return self._owner.word(self.place.address) & 0xFFFF_FFFF
+        return self._owner.cpu.number(self.place.address) & 0xFFFF_FFFF
 
     def _pretend(self) -> None:
         """Nothing: nobody asks a second time."""

@@ -90,7 +90,7 @@ class Point:
 
     def _attached(self) -> int:
         """Who the kernel itself has attached: a list of them, 0 for nobody."""
-        attached = self._owner.word(self.funcs)
+        attached = self._owner.cpu.number(self.funcs)
         return 0 if attached == self._list else attached
 
     def _pretend(self) -> None:
@@ -103,7 +103,7 @@ class Point:
 
     def _admit(self) -> None:
         """Undo `_pretend`."""
-        if self._list and self._owner.word(self.funcs) == self._list:
+        if self._list and self._owner.cpu.number(self.funcs) == self._list:
             self._owner.set_word(self.funcs, 0)
 
     def begin(self) -> None:
@@ -338,9 +338,6 @@ class Tracepoints:
             self._memory = self.cpu.linear(self.machine.board.kept)
         return self._memory
 
-    def word(self, address: int) -> int:
-        return int.from_bytes(self.cpu.read(address, 8) or b"", "little")
-
     def set_word(self, address: int, value: int) -> None:
         self.cpu.write(address, value.to_bytes(8, "little"))
 
@@ -367,11 +364,11 @@ class Tracepoints:
 
     def stacked(self, number: int) -> int:
         """An argument on the stack, by its number among those there."""
-        return self.word(self._top + 8 * number)
+        return self.cpu.number(self._top + 8 * number)
 
     def also(self, point: Point, attached: int) -> None:
         """The kernel has attached somebody: the first one may be called without the iterator."""
-        function = self.word(attached)
+        function = self.cpu.number(attached)
         key = point.place.name, function
         if function and key not in self._also:
             self._also.add(key)

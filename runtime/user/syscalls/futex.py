@@ -270,7 +270,6 @@ def sys_set_robust_list(k: Kernel, t: Task, head: int, length: int) -> int:
 def sys_get_robust_list(k: Kernel, t: Task, pid: int, head: int, length: int) -> int:
     """get_robust_list(2)."""
 
-
     other = k.tasks.get(pid) if pid else t
     if other is None:
         raise Errno(ESRCH)

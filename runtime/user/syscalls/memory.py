@@ -195,7 +195,6 @@ def sys_mprotect(k: Kernel, t: Task, start: int, length: int, prot: int) -> int:
     return 0
 
 
-
 def sys_brk(k: Kernel, t: Task, brk: int) -> int:
     """brk(2): the new end of the heap, or the old one if it cannot move."""
     space = t.space

@@ -99,7 +99,7 @@ def _wait(
         _done(t)
         return answer
     if t.saved_mask is not None and has_deliverable(t):
-        k.signal_wake(t, 0)
+        k.signal_wake(t)
         raise Errno(errno.EINTR)
 
     def ready() -> bool:

@@ -11,7 +11,7 @@ from pyprobe.runtime.machine import covered
 from pyprobe.runtime.machine.memory import MemoryFault
 from pyprobe.runtime.user import ptrace, regsets, tracee
 from pyprobe.runtime.user.access import may_access
-from pyprobe.runtime.user.errors import Errno
+from pyprobe.runtime.user.errors import MAX_ERRNO, Errno
 from pyprobe.runtime.user.ptrace import EVENT_SECCOMP, EVENT_STOP, EVENTMSG_SYSCALL_ENTRY, SYSGOOD, Mode, Tracing
 from pyprobe.runtime.user.seccomp import ARCHES
 from pyprobe.runtime.user.signals import NSIG, UNBLOCKABLE, Sig, SigInfo
@@ -35,7 +35,6 @@ INFO_NONE, INFO_ENTRY, INFO_EXIT, INFO_SECCOMP = range(4)
 _INFO_HEAD = struct.Struct("<B3xIQQ")  # struct ptrace_syscall_info
 _RSEQ = struct.Struct("<QIII4x")  # struct ptrace_rseq_configuration
 RSEQ_SIZE = 32
-_MAX_ERRNO = 4095
 
 Request = Callable[["Kernel", "Task", Tracing, int, int], int]
 """(kernel, tracer, tracee, addr, data): the result. Raises Errno, MemoryFault."""
@@ -244,7 +243,7 @@ def _call_info(tracing: Tracing) -> bytes:
             kind, rest = INFO_ENTRY, call
         else:
             value = engine.context_get(context, arch.result)
-            kind, rest = INFO_EXIT, struct.pack("<QB", value, value > U64 - _MAX_ERRNO)
+            kind, rest = INFO_EXIT, struct.pack("<QB", value, value > U64 - MAX_ERRNO)
     place = (engine.context_get(context, name) for name in (arch.pc, arch.sp))
     return _INFO_HEAD.pack(kind, ARCHES[task.process.arch], *place) + rest
 

@@ -14,6 +14,7 @@ from pyprobe.runtime.user.capabilities import CAP_SYS_ADMIN, CAP_SYS_NICE
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.sched import (
     MAX_NICE,
+    MAX_RT_PRIO,
     MIN_NICE,
     SCHED_DEADLINE,
     SCHED_FAIR,
@@ -35,7 +36,6 @@ SCHED_RESET_ON_FORK = 0x40000000
 FLAG_RESET_ON_FORK, FLAG_RECLAIM, FLAG_DL_OVERRUN, FLAG_KEEP_POLICY, FLAG_KEEP_PARAMS = 1, 2, 4, 8, 0x10
 FLAG_UTIL_CLAMP, FLAG_ALL = 0x60, 0x7F
 FLAGS_DEADLINE = FLAG_RECLAIM | FLAG_DL_OVERRUN
-MAX_RT_PRIO = 99
 RR_TIMESLICE, FAIR_SLICE = 100_000_000, 4_000_000  # ns
 DL_RUNTIME_MIN = 1 << 10  # ns: what the arithmetic of deadlines can tell from nothing
 DL_PERIOD_MIN, DL_PERIOD_MAX = 100_000, (1 << 22) * 1000  # ns: sched_deadline_period_{min,max}_us
@@ -147,7 +147,7 @@ def _set(t: Task, target: Task, wanted: Attributes) -> int:
     now = target.sched
     policy = now.policy if wanted.policy == _KEEP else wanted.policy
     reset = now.reset_on_fork if wanted.policy == _KEEP else bool(wanted.flags & FLAG_RESET_ON_FORK)
-    if policy not in SCHED_POLICIES or wanted.flags & ~FLAG_ALL or wanted.priority > MAX_RT_PRIO:
+    if policy not in SCHED_POLICIES or wanted.flags & ~FLAG_ALL or wanted.priority >= MAX_RT_PRIO:
         raise Errno(EINVAL)
     if (policy == SCHED_DEADLINE and not _schedulable(wanted.deadline)) or (policy in SCHED_REAL_TIME) != (wanted.priority != 0):
         raise Errno(EINVAL)
@@ -259,7 +259,7 @@ def _priority(policy: int, real_time: int) -> int:
 
 def sys_sched_get_priority_max(k: Kernel, t: Task, policy: int) -> int:
     """sched_get_priority_max(2)."""
-    return _priority(policy, MAX_RT_PRIO)
+    return _priority(policy, MAX_RT_PRIO - 1)
 
 
 def sys_sched_get_priority_min(k: Kernel, t: Task, policy: int) -> int:

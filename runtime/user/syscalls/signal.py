@@ -51,7 +51,7 @@ def sys_rt_sigaction(k: Kernel, t: Task, signo: int, act: int, oact: int, size: 
 def _changed(k: Kernel, t: Task) -> None:
     """The mask has changed: look at pending signals before going on."""
     if has_deliverable(t):
-        k.signal_wake(t, 0)
+        k.signal_wake(t)
 
 
 def sys_rt_sigprocmask(k: Kernel, t: Task, how: int, new: int, old: int, size: int) -> int:
@@ -100,7 +100,7 @@ def sys_pause(k: Kernel, t: Task) -> int:
 
 def _wait_for_signal(k: Kernel, t: Task) -> int:
     if has_deliverable(t):
-        k.signal_wake(t, 0)
+        k.signal_wake(t)
         raise Errno(EINTR)
     raise Block(_never, why="a signal", restart=False)
 

@@ -11,7 +11,7 @@ from pyprobe.runtime.user.errors import Block, Errno
 from pyprobe.runtime.user.functions import kernel_function
 from pyprobe.runtime.user.signals import NSIG, Sig
 from pyprobe.runtime.user.timers import GuestTimer
-from pyprobe.runtime.user.words import NANOSECONDS, U32, read_timespec, s32, timespec, timeval
+from pyprobe.runtime.user.words import NANOSECONDS, TICK, U32, read_timespec, s32, timespec, timeval
 
 if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
@@ -26,7 +26,6 @@ COARSE_RESOLUTION = 4_000_000
 TIMER_ABSTIME = 1
 ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF = range(3)
 SIGEV_SIGNAL, SIGEV_NONE, SIGEV_THREAD, SIGEV_THREAD_ID = 0, 1, 2, 4
-TICK_NS = 10_000_000  # USER_HZ is 100
 
 
 def process_cpu_time(k: Kernel, process: Process) -> int:
@@ -115,9 +114,9 @@ def sys_time(k: Kernel, t: Task, tloc: int) -> int:
 def sys_times(k: Kernel, t: Task, buf: int) -> int:
     """times(2)."""
     if buf:
-        own, children = process_cpu_time(k, t.process) // TICK_NS, t.process.children_cpu_time // TICK_NS
+        own, children = process_cpu_time(k, t.process) // TICK, t.process.children_cpu_time // TICK
         t.space.write(buf, struct.pack("<qqqq", own, 0, children, 0))
-    return k.clock.now() // TICK_NS
+    return k.clock.now() // TICK
 
 
 @kernel_function("long hrtimer_nanosleep(ktime_t rqtp, const enum hrtimer_mode mode, const clockid_t clockid)")

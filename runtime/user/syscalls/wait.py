@@ -95,7 +95,7 @@ def _of_tracee(tracing: Tracing, options: int) -> Report | None:
         def reap(k: Kernel, t: Task) -> None:
             ptrace.unlink(tracing)
             if tracing.leads and tracing.reparented:
-                ptrace.reaped(k, process)
+                k.exit_notify(process)  # now its parent (wait_task_zombie)
             elif tracing.leads:
                 t.process.children_cpu_time += process.cpu_time + process.children_cpu_time
                 k.reap(process)

@@ -81,7 +81,6 @@ class OpenFile:
         self.flags = flags & ~CREATION_FLAGS
         self.references = 1
         self.position = Position()
-        self.lock_owner: object = None  # flock(2): the lock is the open file's
         self.owner = 0  # F_SETOWN
         self.inode.users += 1
 

@@ -18,7 +18,6 @@ _STATFS: Final = struct.Struct("<QQQQQQQIIQQQ32x")
 
 STATX_BASIC_STATS: Final = 0x7FF
 STATX_BTIME: Final = 0x800
-STATX_MNT_ID: Final = 0x1000
 
 
 class Stat(NamedTuple):

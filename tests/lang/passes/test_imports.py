@@ -52,7 +52,6 @@ def failing(folder: Path, text: str) -> list[str]:
     return [line.replace(f"{folder}/", "") for d in caught.value.diagnostics.ordered() for line in render(d).splitlines()]
 
 
-
 def order(program: Program) -> list[str]:
     return [tree(probe.body).split("value=b'")[1].split("'")[0] for probe in program.probes if "String" in tree(probe.body)]
 
