@@ -51,7 +51,7 @@ def further_mistakes(parser: Parser, first: Mistake) -> list[Mistake]:
     """What is said after the first error, at which the parser stopped; its stack is used up."""
     tokens = [v.terminal if isinstance(v, Token) else "" for v in parser.values]
     opening = max((i for i, t in enumerate(tokens) if t in ("LBRACE", "ANGLE_OPEN")), default=-1)
-    inside = opening >= 0 and "CONFIG" not in tokens
+    inside = opening >= 0 and "CONFIG" not in tokens and first.message != "expected attach point"  # the block before is closed
     if not inside and "SLASH" not in tokens:
         return _outside(parser, first, tokens)
     statement = [] if tokens[-1:] == ["SEMICOLON"] else tokens[opening + 2 :]  # after the list of those before it
@@ -67,7 +67,8 @@ def further_mistakes(parser: Parser, first: Mistake) -> list[Mistake]:
     begin = after_layout(parser.source.text, parser.ends[opening + 1]) if statement else first.start
     ends_itself = begins_stored(parser.source.text, begin) and {"ASSIGN", "COMPOUND"}.isdisjoint(statement)
     found = _rest_of_statement(parser, statement, filled, position, ends_itself)
-    if inside and not statement and any(m.message == "expected ';'" and m.start == first.start for m in found):
+    unread = first.message == "expected identifier after '$'" or any(m.message == "expected ';'" and m.start == first.start for m in found)
+    if inside and not statement and unread:
         found.append(Mistake("unexpected input in block", first.start, first.end))
     return found
 
