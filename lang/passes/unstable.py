@@ -55,7 +55,7 @@ def _check(unit: Unit, feature: str, node: Node, warned: set[str]) -> None:
     level = getattr(unit.config, setting)
     if level == "error":
         unit.diagnostics.error(
-            f"{feature} feature is not enabled by default. To enable this unstable feature, set the config flag to enable. "
+            f"{SHOWN.get(feature, feature)} feature is not enabled by default. To enable this unstable feature, set the config flag to enable. "
             f"{setting}=enable",
             node.span,
         )

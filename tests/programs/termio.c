@@ -1,4 +1,5 @@
-/* The requests of System V on a terminal (struct termio), and how much there is to read from whatever descriptor 0 is. */
+/* The requests of System V on a terminal (struct termio), and how much there is to read from whatever descriptor 0 is;
+   what becomes of finished lines when lines are edited no more. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdlib.h>
@@ -37,5 +38,16 @@ int main(void)
     SHOW(ioctl(0, TCGETA, &old));
     SHOW(ioctl(0, FIONREAD, &count));
     printf("%d\n", count);
+
+    now.c_lflag |= ICANON;
+    now.c_cc[VEOF] = 4;
+    SHOW(tcsetattr(slave, TCSANOW, &now));
+    SHOW(write(master, "\4ab\4c\nde", 9));
+    for (count = 0; count != 4;) /* the end of the file is none of them; a kernel thread brings them */
+        ioctl(slave, FIONREAD, &count);
+    now.c_lflag &= ~ICANON;
+    SHOW(tcsetattr(slave, TCSADRAIN, &now));
+    for (char byte; ioctl(slave, FIONREAD, &count) == 0 && count > 0 && read(slave, &byte, 1) == 1;)
+        printf("%d ", byte);
     return 0;
 }

@@ -14,6 +14,7 @@ from enum import Enum, IntEnum
 from typing import Final, Protocol
 
 from pyprobe.runtime.system.root.command import Command
+from pyprobe.runtime.system.root.fuse import NoRequest
 from pyprobe.runtime.system.root.tree import Node, resolve
 
 PROTOCOL: Final = 1
@@ -153,7 +154,7 @@ class Channel:
         if asked != request:  # else it is the second try of one that could not be handed over
             try:
                 answer = self.servers[number].handle(request)
-            except ValueError:
+            except NoRequest:  # another error is a fault of ours: to tell the guest of it would leave it waiting
                 return -errno.EINVAL, Event.NOTHING
         if answer is None:
             return 0, Event.NOTHING

@@ -61,6 +61,10 @@ def pack_status(status: Status) -> bytes:
     )
 
 
+class NoRequest(Exception):
+    """Bytes that are no request."""
+
+
 class Protocol:
     """What every FUSE server of ours does: headers, errors, and the answers that are the same everywhere.
 
@@ -86,13 +90,13 @@ class Protocol:
         """The answer to one request, None if it has none.
 
         Raises:
-            ValueError: these bytes are no request of the protocol.
+            NoRequest: these bytes are no request of the protocol.
         """
         if len(request) < abi.in_header.size:
-            raise ValueError("a FUSE request shorter than its header")
+            raise NoRequest("a FUSE request shorter than its header")
         length, opcode, unique, node = abi.in_header.unpack_from(request)[:4]
         if length != len(request):
-            raise ValueError(f"a FUSE request of {len(request)} bytes says that it has {length}")
+            raise NoRequest(f"a FUSE request of {len(request)} bytes says that it has {length}")
         self.requests += 1
         operation = self.operations.get(opcode)
         body = b""

@@ -20,6 +20,7 @@ OUTPUT_MAX: Final = 65536
 _TAB: Final = 8
 _SIGNALS: Final = ((tio.VINTR, Sig.INT), (tio.VQUIT, Sig.QUIT), (tio.VSUSP, Sig.TSTP))
 _NEWLINE, _RETURN, _DELETE = 10, 13, 127
+_END_OF_FILE: Final = b"\0"  # __DISABLED_CHAR, which stands for VEOF among what was typed
 
 
 class Line(Terminal):
@@ -35,7 +36,7 @@ class Line(Terminal):
         self.held = False  # XOFF
         self.typed_events = self.shown_events = 0
         self._winsize = bytes(8)
-        self._records: deque[bytearray] = deque()  # finished lines; an empty one is the end of the file
+        self._records: deque[tuple[bytearray, bytes]] = deque()  # finished lines, and what shows of their end if ICANON is turned off
         self._line = bytearray()  # the one that is being typed
         self._raw = bytearray()  # what came while ICANON was off
         self._column = 0
@@ -52,11 +53,11 @@ class Line(Terminal):
         if flush:
             self.flush(typed=True, shown=False)
         if before and not self.canonical:
-            self._raw += b"".join(self._records) + self._line
+            self._raw += b"".join(line + end for line, end in self._records) + self._line
             self._records.clear()
             self._line.clear()
         elif self.canonical and not before and self._raw:
-            self._records.append(self._raw)
+            self._records.append((self._raw, b""))
             self._raw = bytearray()
         if not self.termios.iflag & tio.IXON:
             self.held = False
@@ -89,7 +90,7 @@ class Line(Terminal):
     # reading
 
     def typed(self) -> int:
-        return sum(map(len, self._records)) if self.canonical else len(self._raw)
+        return sum(len(line) for line, _ in self._records) if self.canonical else len(self._raw)
 
     def readable(self) -> bool:
         """Would a read find something?"""
@@ -103,7 +104,7 @@ class Line(Terminal):
         if self.canonical:
             if not self._records:
                 return 0
-            source = self._records[0]
+            source = self._records[0][0]
         else:
             source = self._raw
         done = scatter(views, source)
@@ -233,7 +234,7 @@ class Line(Terminal):
             for one in self._line:
                 self._echo(one)
         elif settings.has(byte, tio.VEOF):
-            self._finish()
+            self._finish(_END_OF_FILE)
         elif byte == _NEWLINE:
             if lflag & (tio.ECHO | tio.ECHONL):
                 self._out(b"\n")
@@ -257,8 +258,8 @@ class Line(Terminal):
             return
         self._echo(byte)
 
-    def _finish(self) -> None:
-        self._records.append(self._line)
+    def _finish(self, end: bytes = b"") -> None:
+        self._records.append((self._line, end))
         self._line = bytearray()
 
     def _out(self, data: bytes) -> None:

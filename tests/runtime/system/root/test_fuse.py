@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pyprobe.runtime.system.root import fuse_abi as abi
-from pyprobe.runtime.system.root.fuse import Protocol, Server
+from pyprobe.runtime.system.root.fuse import NoRequest, Protocol, Server
 from pyprobe.runtime.system.root.fuse_abi import Op
 from pyprobe.runtime.system.root.streams import StreamServer, given
 from pyprobe.runtime.system.root.tree import Content, HostTree, memory_tree
@@ -194,7 +194,7 @@ def test_every_opcode_with_nonsense_is_answered(client: Client) -> None:
 
 @pytest.mark.parametrize("request_", [b"", b"\0" * 39, struct.pack("<I", 99) + bytes(60)])
 def test_what_is_no_request_is_refused(client: Client, request_: bytes) -> None:
-    with pytest.raises(ValueError, match="FUSE"):
+    with pytest.raises(NoRequest, match="FUSE"):
         client.server.handle(request_)
 
 
