@@ -55,8 +55,8 @@ def _check(unit: Unit, feature: str, node: Node, warned: set[str]) -> None:
     level = getattr(unit.config, setting)
     if level == "error":
         unit.diagnostics.error(
-            f"{SHOWN.get(feature, feature)} feature is not enabled by default. To enable this unstable feature, set the config flag to enable. "
-            f"{setting}=enable",
+            f"{SHOWN.get(feature, feature)} feature is not enabled by default. "
+            f"To enable this unstable feature, set the config flag to enable. {setting}=enable",
             node.span,
         )
     elif level == "warn" and feature not in warned:
