@@ -114,7 +114,10 @@ def _ranges(unit: Any, attribute: Any) -> Iterator[tuple[int, int]]:
 
 
 def places(lines: Lines, function: Any, address: int, name_of: Callable[[Any], str]) -> list[Place]:
-    """The source places of an address, innermost first; name_of: the name of an entry."""
+    """The source places of an address, innermost first.
+
+    function: the entry of the function it is in, None where there is none. name_of: gives the name of an entry.
+    """
     found = lines.at(address)
     if found is None:
         return []

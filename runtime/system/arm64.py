@@ -18,6 +18,7 @@ from pyprobe.runtime.machine.arm64 import ARM64, CNTPCT_EL0, CNTVCT_EL0, CP_REG,
 from pyprobe.runtime.machine.clock import Clock
 from pyprobe.runtime.machine.cpu_state import verify_word
 from pyprobe.runtime.machine.library import pointer
+from pyprobe.runtime.system.code_arm64 import entry_task, frameless
 from pyprobe.runtime.system.cpu import HARD, Processor
 from pyprobe.runtime.system.internals import mismatch
 from pyprobe.runtime.system.ram import PAGE, Ram
@@ -72,6 +73,10 @@ WRITE = ctypes.CFUNCTYPE(None, c_void_p, c_void_p, c_uint64)
 SYS = ctypes.CFUNCTYPE(c_uint32, c_void_p, ctypes.c_int, c_void_p, c_void_p)
 INS_SYS = 3  # uc_arm64_insn
 ZVA_BLOCK = 64  # bytes that DC ZVA zeroes: 4 << DCZID_EL0.BS
+BLOCK, _CONTIGUOUS = 1 << 21, 1 << 52  # what an entry of the second level maps, in bytes; its bit for entries that belong together
+STACK = 4 * PAGE  # THREAD_SIZE with pages of 4 KB
+_WAIT = 0xD503_207F  # wfi
+_TRAP_AND_WAIT = struct.pack("<2I504xI", 0xD400_0001 | TRAP << 5, _WAIT, _WAIT)  # svc #TRAP; the last one is the exception vector
 
 
 class Arm64(Processor):
@@ -403,60 +408,3 @@ class Arm64(Processor):
                 view[offset : offset + 8] = (attributes | physical).to_bytes(8, "little")
                 return place
         raise LookupError("no free place near the kernel's code")
-
-
-BLOCK, _CONTIGUOUS = 1 << 21, 1 << 52
-
-_RESTORE, _RESTORE_MASK = 0xA840_7BFD, 0xFE40_7FFF  # ldp x29, x30, [sp...]
-_FRAME, _FRAME_MASK = 0x9100_03FD, 0xFFC0_03FF  # add x29, sp, OFFSET; mov x29, sp is that with 0
-_RET, _BRANCH, _BRANCH_MASK = 0xD65F_03C0, 0x1400_0000, 0xFC00_0000
-_REACH = 4096  # bytes of a function that are looked at
-STACK = 4 * PAGE  # THREAD_SIZE with pages of 4 KB
-
-
-def frameless(kernel: SystemDescription, pc: int) -> bool:
-    """Whether the function that an instruction is in has no frame record before it executes: it has not made one, or has undone it."""
-    symbol = kernel.table.at(pc)
-    if symbol is None or pc == symbol.address:
-        return True
-    start = max(symbol.address, pc - _REACH)
-    try:
-        code = memoryview(kernel.code(start, pc - start)).cast("I")
-    except LookupError:
-        return False
-    leaving = True  # what comes next in the code is where this comes from
-    for word in reversed(code):
-        if word & _FRAME_MASK == _FRAME:
-            return False
-        if word & _RESTORE_MASK == _RESTORE and leaving:
-            return True
-        if word == _RET or word & _BRANCH_MASK == _BRANCH:
-            leaving = False
-    return True
-
-
-_WAIT = 0xD503_207F  # wfi
-_TRAP_AND_WAIT = struct.pack("<2I504xI", 0xD400_0001 | TRAP << 5, _WAIT, _WAIT)  # svc #TRAP; the last one is the exception vector
-_LDR_TASK = bytes.fromhex("9c6b74f8")  # ldr x28, [x28, x20]
-_ADRP, _ADRP_MASK, _ADD, _ADD_MASK = 0x9000_001C, 0x9F00_001F, 0x9100_039C, 0xFFC0_03FF  # adrp x28, PAGE; add x28, x28, OFFSET
-
-
-def entry_task(kernel: SystemDescription) -> int:
-    """The address of `__entry_task`, which kallsyms often lacks, from the code that reads it (`kernel_entry`, arch/arm64/kernel/entry.S);
-    0 if that is not what it was."""
-    known = kernel.symbols.get("__entry_task")
-    if known is not None:
-        return known
-    symbol = kernel.symbol("el0t_64_sync")
-    code = kernel.code(symbol.address, symbol.size) if symbol else b""
-    end = code.find(_LDR_TASK)
-    page = -1
-    for at in range(0, max(end, 0), 4):
-        word = int.from_bytes(code[at : at + 4], "little")
-        if word & _ADRP_MASK == _ADRP and symbol is not None:
-            distance = (word >> 5 & 0x7_FFFF) << 2 | word >> 29 & 3
-            distance -= distance >> 20 << 21
-            page = (symbol.address + at & -PAGE) + distance * PAGE
-        elif word & _ADD_MASK == _ADD and page >= 0:
-            return page + (word >> 10 & 0xFFF)
-    return 0

@@ -16,7 +16,7 @@ from pyprobe.runtime.machine.demangle.types import Types
 
 
 class Parser(Names, Types, Expressions):
-    """One name."""
+    """Reads one name; which words of the grammar are read where is told by the parts."""
 
 
 @lru_cache(maxsize=65536)

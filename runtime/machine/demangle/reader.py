@@ -1,5 +1,7 @@
 """What every part of the demangler reads with, and what it makes: text that is bounded.
 
+Methods without a word about them read what the grammar (5.1) has under their name, and give its text.
+
 A type is kept as the text before and after the place where what has that type would stand: `int (*` and `)(char)`.
 """
 

@@ -7,7 +7,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from pyprobe.runtime.user.errors import Errno
-from pyprobe.runtime.user.vfs.abi import O_ASYNC, O_NONBLOCK, O_PATH
+from pyprobe.runtime.user.vfs.abi import FIONREAD, O_ASYNC, O_NONBLOCK, O_PATH
 from pyprobe.runtime.user.vfs.openfile import RegularFile
 from pyprobe.runtime.user.words import s32
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
     from pyprobe.runtime.user.task import Task
 
-FIONREAD, FIONBIO, FIONCLEX, FIOCLEX, FIOASYNC, FIOQSIZE = 0x541B, 0x5421, 0x5450, 0x5451, 0x5452, 0x5460
+FIONBIO, FIONCLEX, FIOCLEX, FIOASYNC, FIOQSIZE = 0x5421, 0x5450, 0x5451, 0x5452, 0x5460
 _FLAGS = {FIONBIO: O_NONBLOCK, FIOASYNC: O_ASYNC}
 
 

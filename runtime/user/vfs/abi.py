@@ -42,6 +42,9 @@ SETFL_MASK: Final = O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT | O_NOATIME
 #: Flags that open(2) uses up: F_GETFL does not show them.
 CREATION_FLAGS: Final = O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC
 
+FIONREAD: Final = 0x541B  # include/uapi/asm-generic/ioctls.h: how many bytes there are to read
+DT_DIR, DT_REG, DT_LNK = 4, 8, 10  # d_type of readdir(3): the type bits of a mode (IFTODT, include/linux/fs_types.h)
+
 _ARM64_OPEN_FLAGS: Final = ((0x4000, O_DIRECTORY), (0x8000, O_NOFOLLOW), (0x10000, O_DIRECT), (0x20000, O_LARGEFILE))
 _ARM64_OPEN_MASK: Final = 0x3C000
 

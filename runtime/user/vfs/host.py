@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Final
 
 from pyprobe.runtime.user.errors import Errno
+from pyprobe.runtime.user.vfs.abi import DT_DIR, DT_LNK, DT_REG
 
 View = dict[bytes, "View"] | None
 """The entries of a directory that appear, each with what appears below it; None: everything."""
@@ -57,11 +58,6 @@ _LIVE_FILE_SYSTEMS: Final = frozenset(
         0x6E736673,  # nsfs
     }
 )
-
-# d_type of readdir(3) from the type bits of a mode (IFTODT, include/linux/fs_types.h)
-DT_DIR: Final = 4
-DT_REG: Final = 8
-DT_LNK: Final = 10
 
 
 class HostError(Errno):

@@ -8,7 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from pyprobe.runtime.user.errors import Block, Errno
-from pyprobe.runtime.user.vfs.abi import O_RDONLY, READABLE
+from pyprobe.runtime.user.vfs.abi import FIONREAD, O_RDONLY, READABLE
 from pyprobe.runtime.user.vfs.anon import anonymous_dentry
 from pyprobe.runtime.user.vfs.openfile import OpenFile, Position
 from pyprobe.runtime.user.vfs.views import Views, scatter
@@ -27,7 +27,6 @@ IN_MASK_ADD, IN_ISDIR, IN_ONESHOT = 0x20000000, 0x40000000, 0x80000000
 
 MAX_QUEUED_EVENTS: Final = 16384
 MAX_USER_WATCHES: Final = 65536
-FIONREAD: Final = 0x541B
 _EVENT: Final = struct.Struct("<iIII")
 _NAME_UNIT: Final = 16  # names are padded to the size of the structure
 

@@ -14,6 +14,7 @@ from pyprobe.runtime.user.errors import Block, Errno
 from pyprobe.runtime.user.task import INFINITY, RLIMIT_FSIZE
 from pyprobe.runtime.user.vfs.abi import (
     CREATION_FLAGS,
+    DT_DIR,
     MAX_RW_COUNT,
     NAME_MAX,
     O_ACCMODE,
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.vfs.tree import Regular
 
 MAX_OFFSET: Final = (1 << 63) - 1
-DT_DIR: Final = 4
 IN_CLOSE_WRITE, IN_CLOSE_NOWRITE = 0x8, 0x10  # inotify(7)
 #: struct linux_dirent64 in its sizes, which are multiples of 8 bytes: the first with room for a name of 4 and its NUL
 _DIRENTS: Final = [struct.Struct(f"<QqHB{room}s") for room in range(5, NAME_MAX + 8, 8)]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from pyprobe.runtime.user.errors import Block, Errno
 from pyprobe.runtime.user.vfs.abi import (
+    FIONREAD,
     O_DIRECT,
     O_RDONLY,
     O_WRONLY,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 PIPE_BUF: Final = 4096
 CAPACITY: Final = 65536
-FIONREAD: Final = 0x541B
 
 
 class Pipe:

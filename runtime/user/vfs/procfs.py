@@ -17,13 +17,14 @@ from pyprobe.runtime.user.capabilities import CAP_SYS_RESOURCE
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.vfs import proctext
 from pyprobe.runtime.user.vfs.abi import (
+    DT_DIR,
+    DT_LNK,
+    DT_REG,
     O_ACCMODE,
     O_PATH,
     O_RDONLY,
     O_WRONLY,
     PROC_SUPER_MAGIC,
-    S_IFDIR,
-    S_IFLNK,
     S_IFREG,
     SEEK_END,
     SEEK_SET,
@@ -40,9 +41,6 @@ if TYPE_CHECKING:
     from pyprobe.runtime.user.kernel import Kernel
     from pyprobe.runtime.user.task import Process, Task
 
-_DT_DIR: Final = S_IFDIR >> 12
-_DT_LNK: Final = S_IFLNK >> 12
-_DT_REG: Final = S_IFREG >> 12
 
 ProcessText = Callable[["Kernel", "Process"], bytes]
 
@@ -85,7 +83,7 @@ class Root(Table):
         return super().lookup(k, t, name)
 
     def entries(self, k: Kernel, t: Task) -> list[Entry]:
-        return super().entries(k, t) + [(b"%d" % pid, _DT_DIR, proc_number(pid)) for pid in k.processes]
+        return super().entries(k, t) + [(b"%d" % pid, DT_DIR, proc_number(pid)) for pid in k.processes]
 
 
 def _process(k: Kernel, name: bytes) -> Process | None:
@@ -142,11 +140,11 @@ class ProcessDirectory(SyntheticDirectory):
 
     def entries(self, k: Kernel, t: Task) -> list[Entry]:
         process = self.process
-        found = [(name, _DT_REG, proc_number(process.pid, self.tid, name)) for name in PROCESS]
-        found += [(name, _DT_LNK, proc_number(process.pid, self.tid, name)) for name in _LINKS]
-        found.append((b"mem", _DT_REG, proc_number(process.pid, self.tid, b"mem")))
+        found = [(name, DT_REG, proc_number(process.pid, self.tid, name)) for name in PROCESS]
+        found += [(name, DT_LNK, proc_number(process.pid, self.tid, name)) for name in _LINKS]
+        found.append((b"mem", DT_REG, proc_number(process.pid, self.tid, b"mem")))
         folders = (b"fd", b"fdinfo", b"net", b"ns") if self.tid else (b"fd", b"fdinfo", b"net", b"ns", b"task")
-        return found + [(name, _DT_DIR, proc_number(process.pid, self.tid, name)) for name in folders]
+        return found + [(name, DT_DIR, proc_number(process.pid, self.tid, name)) for name in folders]
 
 
 class MemoryInode(Inode):
@@ -238,7 +236,7 @@ class Threads(SyntheticDirectory):
         return None
 
     def entries(self, k: Kernel, t: Task) -> list[Entry]:
-        return [(b"%d" % tid, _DT_DIR, proc_number(self.process.pid, tid)) for tid in self.process.threads]
+        return [(b"%d" % tid, DT_DIR, proc_number(self.process.pid, tid)) for tid in self.process.threads]
 
 
 class Descriptors(SyntheticDirectory):
@@ -271,7 +269,7 @@ class Descriptors(SyntheticDirectory):
     def entries(self, k: Kernel, t: Task) -> list[Entry]:
         if not self.process.alive:
             return []
-        kind = _DT_REG if self.info else _DT_LNK
+        kind = DT_REG if self.info else DT_LNK
         return [(b"%d" % number, kind, proc_number(self.process.pid, "fd", self.info, number)) for number, _ in self.process.files]
 
 

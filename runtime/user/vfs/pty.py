@@ -11,6 +11,7 @@ from pyprobe.runtime.user.jobcontrol import signal_group
 from pyprobe.runtime.user.signals import NSIG, Sig
 from pyprobe.runtime.user.vfs import termios as tio
 from pyprobe.runtime.user.vfs.abi import (
+    FIONREAD,
     O_CLOEXEC,
     O_NOCTTY,
     O_RDWR,
@@ -203,7 +204,7 @@ class MasterFile(OpenFile):
                 raise Errno(errno.EINVAL)
             if pty.foreground:
                 signal_group(k, pty.foreground, argument)
-        elif request == tio.FIONREAD:
+        elif request == FIONREAD:
             t.space.write(argument, struct.pack("<i", len(pty.shown)))
         else:
             return pty.ioctl(k, t, request, argument, master=True)

@@ -12,7 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from pyprobe.runtime.user.errors import Block, Errno
-from pyprobe.runtime.user.vfs.abi import O_RDWR, S_IFSOCK
+from pyprobe.runtime.user.vfs.abi import FIONREAD, O_RDWR, S_IFSOCK
 from pyprobe.runtime.user.vfs.inode import Dentry, Inode
 from pyprobe.runtime.user.vfs.openfile import OpenFile, Position
 from pyprobe.runtime.user.vfs.sockaddr import Address, InetAddress
@@ -49,7 +49,6 @@ SO_REUSEADDR, SO_TYPE, SO_ERROR, SO_SNDBUF, SO_RCVBUF, SO_REUSEPORT, SO_PASSCRED
 SO_RCVTIMEO, SO_SNDTIMEO, SO_ACCEPTCONN, SO_PROTOCOL, SO_DOMAIN, SO_COOKIE = 20, 21, 30, 38, 39, 57
 
 QUEUE_LIMIT: Final = 212992  # net.core.wmem_default: bytes that wait for a receiver
-FIONREAD: Final = 0x541B
 SIOCOUTQ: Final = 0x5411
 
 # by family and type; net/ipv4/{tcp_ipv4,udp}.c, net/ipv6/{tcp_ipv6,udp}.c, net/unix/af_unix.c

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from pyprobe.runtime.user.errors import Block, Errno
 from pyprobe.runtime.user.signals import Sig
 from pyprobe.runtime.user.vfs.abi import (
+    FIONREAD,
     O_ACCMODE,
     O_APPEND,
     O_RDONLY,
@@ -37,7 +38,7 @@ from pyprobe.runtime.user.vfs.abi import (
 from pyprobe.runtime.user.vfs.inode import Dentry, FileSystem, Inode
 from pyprobe.runtime.user.vfs.openfile import OpenFile, Position
 from pyprobe.runtime.user.vfs.pipe import PipeFile, broken_pipe, pipe_dentry
-from pyprobe.runtime.user.vfs.termios import FIONREAD, GETTERS, TCGETS, TCGETS2, TCSETSF, TCSETSF2, TCSETSW, TCSETSW2, TIOCGWINSZ
+from pyprobe.runtime.user.vfs.termios import GETTERS, TCGETS, TCGETS2, TCSETSF, TCSETSF2, TCSETSW, TCSETSW2, TIOCGWINSZ
 from pyprobe.runtime.user.vfs.tty import Terminal
 from pyprobe.runtime.user.vfs.views import Views
 

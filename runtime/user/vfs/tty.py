@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from pyprobe.runtime.user.errors import Errno
 from pyprobe.runtime.user.jobcontrol import ControllingTerminal, signal_group
 from pyprobe.runtime.user.signals import Sig
+from pyprobe.runtime.user.vfs.abi import FIONREAD
 from pyprobe.runtime.user.vfs.termios import (
-    FIONREAD,
     GETTERS,
     SETTERS,
     TCFLSH,
