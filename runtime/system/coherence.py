@@ -21,6 +21,7 @@ from __future__ import annotations
 import ctypes
 from ctypes import c_int, c_uint64, c_void_p
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from pyprobe.runtime.system import linkage
 from pyprobe.runtime.system.ram import PAGE
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 PROTECT = ctypes.CFUNCTYPE(None, c_void_p, c_uint64)
 WRITTEN = ctypes.CFUNCTYPE(None, c_void_p, c_void_p, c_uint64, c_int, c_uint64)
 
-_twins: dict[int, Twin] = {}
+_twins: WeakValueDictionary[int, Twin] = WeakValueDictionary()  # another emulator may get the address of one that was closed
 
 
 def install(cpu: Processor) -> object:
