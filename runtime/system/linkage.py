@@ -40,12 +40,15 @@ def put(address: int, function: ctypes._FuncPointer) -> None:
 
 
 def places(structure: int, size: int, function: int, times: int, what: str) -> list[int]:
-    """Where in a structure of `size` bytes a function is pointed to. Raises UnsupportedLibrary if that is not so often the case."""
+    """The first places in a structure, of `size` bytes at most, that point to a function. Raises UnsupportedLibrary if there are too few.
+
+    Behind a smaller structure there may be what is left of others of its kind.
+    """
     words = memoryview(peek(structure, size)).cast("Q").tolist()
     found = [structure + 8 * i for i, word in enumerate(words) if word == function]
-    if len(found) != times:
+    if len(found) < times:
         raise mismatch(what, f"{times} times", f"{len(found)} times")
-    return found
+    return found[:times]
 
 
 def _known(address: int, library: str) -> bool:
