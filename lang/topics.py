@@ -54,6 +54,27 @@ PROBES: dict[str, tuple[tuple[str, ...], str]] = {
     "iter": (("iter:KIND",), "once for each kernel object of a kind: task, task_file, task_vma"),
 }
 
+# Forms and meaning of what the grammar itself has.
+SYNTAX: dict[str, tuple[tuple[str, ...], str]] = {
+    "sizeof": (("sizeof(TYPE)", "sizeof(EXPRESSION)"), "bytes that a value of the type takes, known while the script is compiled"),
+    "offsetof": (("offsetof(STRUCT, FIELD)", "offsetof(EXPRESSION, FIELD)"), "where a field lies in its struct, in bytes"),
+    "typeof": (("typeof(EXPRESSION)",), "the type of a value, where a type stands"),
+    "typeinfo": (("typeinfo(EXPRESSION)",), "a record that describes the type of a value"),
+    "comptime": (("comptime EXPRESSION",), "computed while the script is compiled"),
+    "if": (("if (CONDITION) { ... }", "if (CONDITION) { ... } else { ... }"), "one of two blocks; its last value, as an expression"),
+    "while": (("while (CONDITION) { ... }",), "repeat as long as the condition holds"),
+    "for": (("for $x : FIRST..END { ... }", "for $kv : @map { ... }"), "for each number up to END, or each key ($kv.0) and value ($kv.1)"),
+    "unroll": (("unroll(N) { ... }",), "repeat N times"),
+    "break": (("break;",), "end the innermost loop"),
+    "continue": (("continue;",), "go on with the loop's next turn"),
+    "return": (("return;", "return EXPRESSION;"), "end the probe's body, or give a function's value"),
+    "let": (("let $x;", "let $x : TYPE = EXPRESSION;", "let @m = KIND(CAPACITY);"), "declare a variable, or the kind of a map"),
+    "fn": (("fn NAME($a : TYPE) : TYPE { ... }",), "a function; none can be called yet, as in bpftrace 0.27"),
+    "macro": (("macro NAME($a, @b, c) { ... }",), "a block that stands for a name; its parameters are variables, maps and expressions"),
+    "config": (("config = { NAME = VALUE; }",), "settings of the script, before its probes"),
+    "import": (('import "FILE";',), "what another script defines"),
+}
+
 
 def names() -> dict[str, list[str]]:
     """All topics, by the heading they belong under."""
@@ -64,6 +85,7 @@ def names() -> dict[str, list[str]]:
         "Aggregations": [name for name, s in FUNCTIONS.items() if s.mode == "aggregate"],
         "Functions": sorted(name for name, s in FUNCTIONS.items() if s.mode != "aggregate"),
         "Library macros": macros,
+        "Syntax": list(SYNTAX),
         "Settings (config block)": sorted(SETTINGS),
     }
 
@@ -77,6 +99,7 @@ def reference(name: str) -> str | None:
         _value(BUILTINS[word]) if word in BUILTINS and word not in FUNCTIONS_ONLY else "",
         _function(FUNCTIONS[word]) if word in FUNCTIONS else "",
         _macro(word),
+        _syntax(word) if word in SYNTAX else "",
         _setting(word.lower()) if word.lower() in SETTINGS else "",
     ]
     return "\n".join(text for text in texts if text) or None
@@ -110,6 +133,11 @@ def _probe(provider: str) -> str:
     if available:
         lines.append(f"    values only some probes have: {', '.join('argN' if n == 'arg' else n for n in available)}")
     return "\n".join(lines) + "\n"
+
+
+def _syntax(word: str) -> str:
+    forms, meaning = SYNTAX[word]
+    return "\n".join([word, f"    {meaning}", *(f"    {form}" for form in forms)]) + "\n"
 
 
 def _providers(value: BuiltinValue) -> frozenset[str]:
